@@ -108,15 +108,15 @@ test("who knew no authority is asked again soon, not only after the usual time",
     send: (to: string, { kind }: { kind: string }) => void sent.push(`${kind} ${to}`),
     after: (ms: number, run: () => void) => clock.after(ms, run),
   };
-  const seeks = (): number => sent.filter((line) => line.startsWith("seek")).length;
+  const seeks = (): number => sent.filter((line) => line.startsWith("find_authorities")).length;
   const part = new BootstrapPart(async () => [peer.address], async () => peer.incarnation);
   part.begin(desk as never);
   await clock.advance(1);
   expect(seeks()).toBe(1);
-  part.receive({ kind: "news", contact: peer, authorities: [], exchanges: [] });
+  part.receive({ kind: "topology", contact: peer, authorities: [], exchanges: [] });
   await clock.advance(3_000);
   expect(seeks()).toBeGreaterThan(2);
-  part.receive({ kind: "news", contact: peer, authorities: [peer], exchanges: [] });
+  part.receive({ kind: "topology", contact: peer, authorities: [peer], exchanges: [] });
   await clock.advance(BOOTSTRAP_MS);
   const before = seeks();
   await clock.advance(BOOTSTRAP_MS);
@@ -136,7 +136,7 @@ function bootstrapAlone(resolve: (signal: AbortSignal) => Promise<readonly strin
     random: () => 0.5,
     send: () => {},
     after: (ms: number, run: () => void) => clock.after(ms, run),
-    tell: (_level: string, event: string) => void told.push(event),
+    log: (_level: string, event: string) => void told.push(event),
   };
   const part = new BootstrapPart(resolve, (address) => {
     met.push(address);
@@ -175,7 +175,7 @@ test("a list that never comes is asked for again, with its signal aborted, and t
 test("authorities once met are sought again when they are lost, with growing pauses, and bounded", async () => {
   const { clock, part, met, authority } = bootstrapAlone(() => Promise.resolve([]));
   const news = (peer: Peer): void =>
-    part.receive({ kind: "news", contact: peer, authorities: [peer], exchanges: [] });
+    part.receive({ kind: "topology", contact: peer, authorities: [peer], exchanges: [] });
   news(authority(1));
   for (const n of [1, 2]) part.receive({ kind: "met", peer: authority(n) });
   await clock.advance(5 * BOOTSTRAP_MS);

@@ -2,10 +2,10 @@
 import { expect, test } from "vitest";
 import type { Address } from "../../src/lambda/bus/address.ts";
 import { ReadLoopYield } from "../../src/time/event_loop_yield.ts";
-import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
+import { ChannelRecord } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
-import { newMeter } from "../../src/lambda/metrics.ts";
+import { newCounters } from "../../src/lambda/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { pack } from "../../src/model/value.ts";
@@ -123,14 +123,14 @@ for (const kind of ["at once", "in a promise"]) {
     const channel = new Channel({
       name: "m",
       range: null,
-      books: new ChannelBooks(
+      record: new ChannelRecord(
         post.spawn("buyer", new Insatiable()),
         defineModule({ functions: { burn } }),
       ),
       listener: post.spawn("seller", seller),
       lowWatermark: 1,
       deadlines: new TimerWheel(systemClock),
-      meter: newMeter(),
+      counters: newCounters(),
     });
     seller.grant(post.spawn("channel", channel));
     for (let turn = 1; turn <= 5; turn++) {

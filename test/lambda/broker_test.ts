@@ -36,7 +36,7 @@ function agency(most?: number) {
     watch: () => {},
     unwatch: () => {},
     after: (ms: number, run: () => void) => clock.after(ms, run),
-    tell: (_level: string, event: string) => void told.push(event),
+    log: (_level: string, event: string) => void told.push(event),
   };
   const broker = new Broker("/bootstrap", most);
   broker.begin(desk as never);
@@ -44,7 +44,7 @@ function agency(most?: number) {
     broker.receive({ kind: "order", order: { ...ORDER, ...more } }, more.trader ?? ORDER.trader);
   order({});
   broker.receive({
-    kind: "news",
+    kind: "topology",
     contact,
     authorities: [],
     exchanges: [{ module: "calc", exchange: "e-1/exchange.1", contact }],
@@ -85,7 +85,7 @@ test("a trader whose order the broker has no room for is told, and others are se
 test("matches with two orders of one seller count both; of two exchanges the greater counts", () => {
   const { broker, sent } = agency();
   broker.receive({
-    kind: "news",
+    kind: "topology",
     contact,
     authorities: [],
     exchanges: [{ module: "calc", exchange: "f-1/exchange.1", contact }],

@@ -1,9 +1,9 @@
 /** A channel alone, with letters that are lost, come twice or in another order. */
 import { expect, test } from "vitest";
-import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
+import { ChannelRecord } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
-import { newMeter } from "../../src/lambda/metrics.ts";
+import { newCounters } from "../../src/lambda/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { ChannelPool } from "../../src/lambda/buy/channel_pool.ts";
@@ -37,17 +37,17 @@ function stage(grant: number, lowWatermark: number = 1) {
   });
   const [buyer, listener] = [new Ear(), new Ear()];
   const held: ((value: number) => void)[] = [];
-  const meter = newMeter();
+  const meter = newCounters();
   const functions = { hold: () => new Promise<number>((resolve) => held.push(resolve)) };
-  const books = new ChannelBooks(post.spawn("buyer", buyer), defineModule({ functions }));
+  const books = new ChannelRecord(post.spawn("buyer", buyer), defineModule({ functions }));
   const channel = new Channel({
     name: "m",
     range: "^1",
-    books,
+    record: books,
     listener: post.spawn("listener", listener),
     lowWatermark,
     deadlines: new TimerWheel(clock),
-    meter,
+    counters: meter,
   });
   post.spawn("channel", channel);
   const tell = async (part: Process, letter: BusMessage): Promise<void> => {
@@ -147,7 +147,7 @@ test("a channel that drains gives credit back at once, and its grant as its runs
   held.shift()?.(2);
   await quiet();
   expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 0 });
-  expect(channel.hasEnded).toBe(true);
+  expect(channel.hasStopped).toBe(true);
   expect(meter).toMatchObject({ issued: 3, used: 2, revoked: 1, running: 0 });
 });
 
@@ -236,10 +236,10 @@ test("new code that the buyer takes runs the next request, and no credit moves",
   expect([...books.codes.keys()]).toEqual([old]);
   await request(2);
   expect(buyer.heard.at(-1)).toMatchObject({ kind: "reply", id: 2 });
-  expect(listener.heard.filter(({ kind }) => kind === "shed")).toEqual([]);
+  expect(listener.heard.filter(({ kind }) => kind === "code_unused")).toEqual([]);
   held.shift()?.(1);
   await quiet();
-  expect(listener.heard.at(-1)).toEqual({ kind: "shed", module: old });
+  expect(listener.heard.at(-1)).toEqual({ kind: "code_unused", module: old });
   expect(allowed()).toBe(4);
   await tell(listener, {
     kind: "upgrade",

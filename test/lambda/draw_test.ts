@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
 import type { ChannelView, ModuleCall } from "../../src/lambda/buy/module_call.ts";
-import { ChannelPool, type Opened } from "../../src/lambda/buy/channel_pool.ts";
+import { ChannelPool, type OpenedChannel } from "../../src/lambda/buy/channel_pool.ts";
 import { fairShare } from "../../src/lambda/fair_share.ts";
 
 test("every point of the wheel falls on the slot whose weight covers it", () => {
@@ -100,7 +100,14 @@ function filled(
   const views = sizes.map((grant, n) => {
     const label = { version: "1.0.0", exports: ["mark"], hash: "" };
     const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
-    const opened: Opened = { address: `${n}`, listener: "", contact, label, grant, rttMs: 1 };
+    const opened: OpenedChannel = {
+      address: `${n}`,
+      listener: "",
+      contact,
+      label,
+      grant,
+      rttMs: 1,
+    };
     const view = pool.add(opened, pool);
     pool.credit(view, grant);
     return view;

@@ -20,7 +20,7 @@ function floor(most?: number) {
     unwatch: () => {},
     defer: (run: () => void) => void soon.push(run),
     after: () => ({ cancel: () => {} }),
-    tell: (_level: string, event: string) => void told.push(event),
+    log: (_level: string, event: string) => void told.push(event),
   };
   const exchange = new Exchange("calc", most);
   exchange.begin(desk as unknown as ProcessContext);

@@ -28,10 +28,10 @@ const NO_BODY = new Uint8Array(0);
 const body = new Uint8Array([1, 2, 3]);
 
 const LETTERS: BusMessage[] = [
-  { kind: "watch", part: "p" },
-  { kind: "gone", part: "p" },
+  { kind: "watch", process: "p" },
+  { kind: "monitor_down", process: "p" },
   { kind: "syn", ...knowledge },
-  { kind: "news", ...knowledge },
+  { kind: "topology", ...knowledge },
   { kind: "join", contact, modules: ["a"] },
   { kind: "order", order },
   { kind: "cancel", id: 3 },
@@ -61,16 +61,16 @@ test("a letter arrives as it was sent, its writer's own parts under its incarnat
     const written = writeMessage(letter, HERE);
     expect(written.body).toEqual("body" in letter ? body : NO_BODY);
     const text = JSON.stringify(letter).replaceAll('"/', `"${HERE}/`);
-    const read = readMessage(written.letter, written.body, THERE);
+    const read = readMessage(written.tuple, written.body, THERE);
     expect(JSON.stringify(read)).toBe(text);
     // And sent back, they are its own again.
-    expect(readMessage(writeMessage(read, THERE).letter, written.body, HERE)).toEqual(letter);
+    expect(readMessage(writeMessage(read, THERE).tuple, written.body, HERE)).toEqual(letter);
   }
 });
 
 test("letters within a node never travel", () => {
-  for (const kind of ["down", "resize", "shut", "halt", "shrunk", "moved"] as const) {
-    expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("never travels");
+  for (const kind of ["down", "resize", "close", "halt", "shrunk", "moved"] as const) {
+    expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("is never sent between nodes");
   }
 });
 
@@ -78,14 +78,14 @@ test("every field of a foreign letter is checked", () => {
   const odd = [null, undefined, -1, 1.5, "x".repeat(5_000), {}, [], ["a"], NaN, true, new Map()];
   let refusals = 0;
   for (const letter of LETTERS) {
-    const { letter: tuple } = writeMessage(letter, HERE);
+    const { tuple } = writeMessage(letter, HERE);
     for (let at = 0; at < tuple.length; at++) {
       for (const value of odd) {
         const changed = tuple.with(at, value);
         try {
           const read = readMessage(changed, NO_BODY, THERE);
           // What is let through is of the right type all the same.
-          expect(JSON.stringify(writeMessage(read, THERE).letter).length).toBeGreaterThan(0);
+          expect(JSON.stringify(writeMessage(read, THERE).tuple).length).toBeGreaterThan(0);
         } catch (error) {
           refusals++;
           expect(error).toMatchObject({ code: "bad_request" });
@@ -95,6 +95,6 @@ test("every field of a foreign letter is checked", () => {
     expect(() => readMessage(tuple.slice(0, 1), NO_BODY, THERE)).toThrow("lacks a field");
   }
   expect(refusals).toBeGreaterThan(300);
-  expect(() => readMessage([999], NO_BODY, THERE)).toThrow("no known kind");
-  expect(() => readMessage([], NO_BODY, THERE)).toThrow("no known kind");
+  expect(() => readMessage([999], NO_BODY, THERE)).toThrow("unknown kind");
+  expect(() => readMessage([], NO_BODY, THERE)).toThrow("unknown kind");
 });

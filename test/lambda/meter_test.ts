@@ -69,28 +69,28 @@ test("modules that come always have figures; of those that went, the longest unu
 
 test("a meter that is in use, or has not settled, is kept; more than there is room for share one", () => {
   const meters = new ModuleMetrics();
-  const holds = Array.from({ length: MAX_METERS }, (_, n) => meters.take(`m${n}`));
-  const late = meters.take("late");
+  const holds = Array.from({ length: MAX_METERS }, (_, n) => meters.acquire(`m${n}`));
+  const late = meters.acquire("late");
   expect(meters.nameOf("late")).toBe("other");
   holds[3]?.release();
   holds[5]?.release();
-  (holds[3] as typeof late).meter.running = 1;
-  const next = meters.take("next");
+  (holds[3] as typeof late).counters.running = 1;
+  const next = meters.acquire("next");
   expect(["m3", "m5", "next"].map((name) => meters.nameOf(name))).toEqual(["m3", "other", "next"]);
   // Who shares one lets nobody else's go.
   late.release();
-  next.meter.calls++;
+  next.counters.calls++;
   const tally = new CallCounters(meters, "next");
   next.release();
   tally.add("calls", 1);
-  meters.take("more");
+  meters.acquire("more");
   expect(meters.nameOf("more")).toBe("other");
   expect(meters.total([]).calls).toBe(2);
 });
 
 test("a module may be called other", () => {
   const meters = new ModuleMetrics();
-  meters.take("other").meter.calls++;
+  meters.acquire("other").counters.calls++;
   new CallCounters(meters, "nobody's").end();
   expect([...meters]).toMatchObject([["other", { calls: 1 }]]);
 });

@@ -43,7 +43,11 @@ function office() {
     post({ letter, body }) {
       const read = readMessage(letter, body, "");
       sent.push(
-        read.kind === "gone" ? `gone ${read.part}` : "id" in read ? `${read.id}` : read.kind,
+        read.kind === "monitor_down"
+          ? `monitor_down ${read.process}`
+          : "id" in read
+          ? `${read.id}`
+          : read.kind,
       );
       return true;
     },
@@ -65,11 +69,10 @@ function office() {
     },
     onEvent: () => {},
   });
-  const arrived = (letter: BusMessage) =>
-    post.arrived(
-      { kind: "post", id: 0, to: "", from: "", ...writeMessage(letter, PEER.incarnation) },
-      line,
-    );
+  const arrived = (message: BusMessage) => {
+    const { tuple, body } = writeMessage(message, PEER.incarnation);
+    post.arrived({ kind: "post", id: 0, to: "", from: "", letter: tuple, body }, line);
+  };
   const settled = async () => {
     for (let turn = 0; turn < 20; turn++) await Promise.resolve();
     return sent.splice(0);
@@ -80,13 +83,13 @@ function office() {
 test("a peer hears again that its watches ended, until no line to it is left", async () => {
   const { post, state, line, arrived, settled } = office();
   post.spawn("broker", new Ear(""));
-  arrived({ kind: "watch", part: "broker" });
+  arrived({ kind: "watch", process: "broker" });
   state.line = line;
   post.closed(PEER.incarnation);
-  expect(await settled()).toEqual(["gone broker"]);
+  expect(await settled()).toEqual(["monitor_down broker"]);
   // The line over which that went had broken, too.
   post.closed(PEER.incarnation);
-  expect(await settled()).toEqual(["gone broker"]);
+  expect(await settled()).toEqual(["monitor_down broker"]);
   state.line = undefined;
   post.closed(PEER.incarnation);
   state.line = line;

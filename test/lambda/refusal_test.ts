@@ -98,7 +98,7 @@ test("what was refused is not ordered again before a pause", async () => {
     noWait: false,
     callTimeoutMs: 1_000,
     deadlines: new TimerWheel(clock),
-    tally: new CallCounters(new ModuleMetrics(), "m"),
+    counters: new CallCounters(new ModuleMetrics(), "m"),
     onChange: () => {},
     onClosed: () => {},
   });

@@ -105,7 +105,7 @@ test("a node that drains offers nothing more, and still buys until it is closed"
   a.publish(calc(new Shop()), { capacity: 2 });
   const proxy = await b.discover("calc");
   await b.drain();
-  expect(() => b.publish(calc(new Shop()), { capacity: 1 })).toThrow("the node drains");
+  expect(() => b.publish(calc(new Shop()), { capacity: 1 })).toThrow("the node is draining");
   expect(await proxy.pi(1)).toBe("3.1");
   expect(await b.request("calc", "pi", [1])).toMatchObject({ result: "3.1", node: "a" });
   await b.close();

@@ -70,10 +70,10 @@ for (const [name, kind] of PARTS) {
     }, "everybody knows everybody again");
     expect(listener.stats()).toMatchObject({ granted: 3, free: 0 });
     const told = made.events.map(({ event }) => event);
-    expect(told.filter((event) => event === "part failed")).toHaveLength(1);
+    expect(told.filter((event) => event === "process failed")).toHaveLength(1);
     // Exchanges and channels are opened anew by those who need them.
     const isKept = !["exchange", "channel"].includes(name);
-    expect(told.filter((event) => event === "part restarted")).toHaveLength(isKept ? 1 : 0);
+    expect(told.filter((event) => event === "process restarted")).toHaveLength(isKept ? 1 : 0);
   });
 }
 
@@ -158,7 +158,7 @@ test("one that fails again and again is started again after growing pauses, and 
   const [first = 0] = starts;
   expect(starts.map((at) => at - first)).toEqual([0, 0, 100, 300, 700]);
   expect(restarts.length).toBe(4);
-  expect(events.filter((event) => event === "part restarted")).toHaveLength(4);
+  expect(events.filter((event) => event === "process restarted")).toHaveLength(4);
   await clock.advance(100_000);
   expect((starts.at(-1) as number) - (starts.at(-2) as number)).toBe(10_000);
   post.stop();

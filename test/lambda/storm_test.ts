@@ -104,7 +104,7 @@ for (const seed of [1, 2, 3]) {
       await proxy.$plb.close();
     }
     await until(() => last.stats().granted === 0, "all capacity is back");
-    expect(made.events.filter(({ event }) => event === "part failed")).toEqual([]);
-    expect(made.events.filter(({ event }) => event === "letter refused")).toEqual([]);
+    expect(made.events.filter(({ event }) => event === "process failed")).toEqual([]);
+    expect(made.events.filter(({ event }) => event === "message refused")).toEqual([]);
   });
 }

@@ -306,7 +306,7 @@ function read(...letters: readonly Heard[]): string {
   const market = makeMarketPlan(1).market;
   const roles = ["authority", "worker"] as const;
   return judge(
-    "letters",
+    "messages",
     (it) => letters.forEach((letter) => it.wrote(letter)),
     market && {
       ...market,
@@ -363,16 +363,16 @@ test("mesh: workers don't order of each other, and ask each other the way", () =
   expect(of("join", ["authority", "worker"])).toEqual([
     "worker node-1#2 sends join to worker node-1#2",
   ]);
-  expect(of("seek", ["authority", "worker"])).toEqual([]);
+  expect(of("find_authorities", ["authority", "worker"])).toEqual([]);
 });
 
 test("parts: none throws, unless a mutant has it do so", () => {
   const failed = (reason: string) =>
-    judge("parts", (it) =>
+    judge("processes", (it) =>
       it.told("node-1#2", {
         level: "warning",
-        event: "part failed",
-        fields: { part: "broker", reason },
+        event: "process failed",
+        fields: { process: "broker", reason },
       }, 0));
   expect(failed("x is undefined")).toEqual(["broker at node-1#2 failed: x is undefined"]);
   expect(failed("thrown on purpose")).toEqual([]);
@@ -388,9 +388,9 @@ test("every rule is tried here", () => {
       "credit",
       "grants",
       "hot code",
-      "letters",
       "mesh",
-      "parts",
+      "messages",
+      "processes",
       "rest",
     ],
   );

@@ -2,16 +2,16 @@
  * Workers don't mesh: what they write to each other is about channels, or asks the way to
  * an authority.
  */
-import type { Kind } from "../../../src/lambda/bus/messages.ts";
+import type { MessageKind } from "../../../src/lambda/bus/messages.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** What only authorities, exchanges and their brokers have to say to each other. */
-const OF_THE_MESH: readonly Kind[] = [
+const OF_THE_MESH: readonly MessageKind[] = [
   "syn",
   "ack",
   "join",
   "interest",
-  "bored",
+  "not_interested",
   "order",
   "cancel",
   "match",

@@ -30,7 +30,7 @@ interface Shopping {
 }
 
 export const messages: MarketChecker = {
-  name: "letters",
+  name: "messages",
   watch({ plan }, report) {
     const judge = new MessageChecker(report);
     const workers = new Set(
