@@ -1,9 +1,7 @@
 /**
- * Callers: they call journals over HTTP through whatever process they find, frozen and
- * replaced ones too, with idempotency keys or without, and write down what they were told.
- *
- * Takes the processes that may be asked; gives records in the simulator's shape. Each
- * caller waits for its answer before it goes on: requests over HTTP keep no order.
+ * Callers: call journals over HTTP through any process, also frozen and replaced ones, with
+ * idempotency keys or without, and record the answers in the simulator's format. Each caller waits
+ * for its answer before the next call, because requests over HTTP keep no order.
  */
 import type { CallOptions } from "../src/api/calls.ts";
 import { isAtlasError } from "../src/errors.ts";

@@ -1,9 +1,7 @@
 /**
- * A run, round by round: storm, healing, verdict; a fresh set of names for each round, so
- * that a run of any length keeps no more than one round's history.
- *
- * Takes a registry, a seed and how long; gives the summary. Ends with the first round in
- * which a rule was broken, whose evidence it keeps.
+ * Runs the rounds of a chaos run: faults, healing, verification. Each round uses new names, so that
+ * a run of any length keeps only one round's history. Stops at the first violation and keeps its
+ * artifacts.
  */
 import type { RuntimeName } from "../test/e2e/process.ts";
 import type { Entry } from "../sim/engine/history.ts";

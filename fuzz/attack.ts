@@ -1,7 +1,6 @@
 /**
- * One hostile input on its way: its number, the chance that belongs to that number, and the
- * connections that it opens, which all end with it. What a part sends is a function of seed, part
- * and number; so a fault can be shown again.
+ * One hostile input: its number, its random stream, and the connections that it opens, which are
+ * closed when it ends. The input is a function of seed, part and number, so it can be repeated.
  */
 import { MAX_LINES } from "./bounds.ts";
 import type { Draw } from "./draw.ts";
@@ -19,7 +18,9 @@ export interface Part {
   readonly registry: "file" | "redis" | "upstash";
   /** What lets lease and healthy calls fail while it goes on: the registry itself lies. */
   readonly liesOfRegistry?: boolean;
-  /** Connections that the node itself may keep open to its registry. Default 0: its base has them. */
+  /**
+   * Connections that the node itself may keep open to its registry. Default 0: its base has them.
+   */
   readonly ownConnections?: number;
   /** Statuses that some of its input must be answered with, or it reaches nothing. */
   readonly reaches: readonly number[];

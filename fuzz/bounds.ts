@@ -1,6 +1,6 @@
 /**
- * What a node under hostile input must keep to, and how much of it one run sends. Every bound
- * has its unit; a run that breaks one fails.
+ * The bounds that a node must keep under hostile input, and how much of it a run sends. Each has
+ * its unit; a run that breaks a bound fails.
  */
 
 const MIB = 1_048_576;

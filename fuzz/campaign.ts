@@ -1,7 +1,7 @@
 /**
- * One part of a run: a node of its own, the well-behaved clients, and lanes that send one hostile
- * input after the other until the time is over. Takes runtime, part, seed and time; gives a row
- * of the table, and what was broken with how to show it again.
+ * Runs one part: starts a node and the well-behaved clients, and sends hostile inputs in parallel
+ * until the time is over. Takes runtime, part, seed and time; gives a row of the table and the
+ * violations, with how to repeat them.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Heads of HTTP requests that nobody should send. Takes chance and what to authorize with; gives
- * bytes. Nothing here asks a node to drain, or names what the well-behaved callers use.
+ * Draws hostile heads of HTTP requests. None asks a node to drain, or names what the well-behaved
+ * callers use.
  */
 import type { Draw } from "./draw.ts";
 

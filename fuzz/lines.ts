@@ -1,10 +1,9 @@
 /**
- * Raw connections to a node, which are bounded in number and never followed by anything but
- * what an input writes. Takes a port of loopback; gives connections that can be written to,
- * half closed, reset or kept open, with what came back over them.
+ * Raw TCP connections to a node, limited in number, that send only what an input writes. They can
+ * be half closed, reset or kept open; what came back is kept.
  *
- * They come from other addresses of loopback than the well-behaved callers do, so that what a
- * node bounds for each address is not theirs to share.
+ * They use other loopback addresses than the well-behaved callers, so that limits per address do
+ * not affect those.
  */
 import { connect, type Socket } from "node:net";
 import { MAX_KEPT_BYTES, WRITE_MS } from "./bounds.ts";

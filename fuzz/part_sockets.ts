@@ -1,7 +1,6 @@
 /**
- * Client sockets, and sockets that say to be links, with frames that nobody should send: requests
- * with odd headers, frames against the protocol, floods that aren't read, closes that are ignored,
- * and well-formed frames whose content makes no sense.
+ * Hostile client sockets and sockets that claim to be links: odd headers, protocol violations,
+ * floods that are not read, ignored closes, and well-formed frames with invalid content.
  */
 import type { Attack, Part } from "./attack.ts";
 import type { Draw } from "./draw.ts";

@@ -1,6 +1,6 @@
 /**
- * A node's link from the other side: real hellos, proofs and messages over a raw connection, each
- * of which an input may change before it is sent. Takes a connection and the cluster's secret.
+ * The other end of a node's link: real hellos, proofs and messages over a raw connection, each of
+ * which an input may change. Takes a connection and the cluster's secret.
  */
 import { linkAddress } from "../adapters/transport/link_address.ts";
 import { frameOf } from "../adapters/transport/link_frames.ts";

@@ -1,10 +1,10 @@
 /**
- * `npm run fuzz`: hostile input to real nodes, with memory, descriptors and delay bounded.
+ * `npm run fuzz`: sends hostile input to real nodes, with bounds on memory, descriptors and delay.
  *
  * Takes `--runtime NAME… [--part NAME…] [--minutes N] [--seed S] [--from N] [--inputs N]`. Sends
- * each part's input to a node of its own on each runtime; prints how it goes on standard error,
- * and last, on standard output, one table. Exits with 0; 1 where a bound was broken, after what it
- * was and how to show it again; 2 on bad usage.
+ * each part's input to a separate node on each runtime; prints progress on standard error and a
+ * table on standard output. Exits with 0; 1 if a bound was broken, after what it was and how to
+ * repeat it; 2 on bad usage.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";

@@ -1,7 +1,7 @@
 /**
- * Looks at a node under attack from outside, again and again: its memory and descriptors, its log,
- * what the well-behaved clients have seen. Takes the node and the connections that are held at
- * it; reports what is beyond its bound, and keeps the worst of each. Linux tells, under /proc.
+ * Observes a node under attack from outside: memory and descriptors (Linux, /proc), its log, and
+ * the figures of the well-behaved clients. Reports what exceeds its bound, and keeps the worst of
+ * each.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";

@@ -1,9 +1,9 @@
 /**
- * `npm test`: everything on Node, then on Bun and on Deno what concerns them.
+ * `npm test`: runs all tests on Node, then those that concern Bun and Deno on these.
  *
- * Takes `[--runtime NAME]… [test files or folders…]`; prints each runtime's tests,
- * what was skipped and why, and last `N passed, N failed[, N skipped]`. Exits with 1
- * where a test failed or a runtime ran none, 2 on bad usage.
+ * Takes `[--runtime NAME]… [test files or folders…]`; prints each runtime's tests, what was skipped
+ * and why, and last `N passed, N failed[, N skipped]`. Exits with 1 if a test failed or a runtime
+ * ran none, 2 on bad usage.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -8,7 +8,7 @@
  */
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
-import { noFunctionError, closedError } from "../../src/lambda/buy/module_call.ts";
+import { closedError, noFunctionError } from "../../src/lambda/buy/module_call.ts";
 import { checkCall, wantedOf } from "../../src/lambda/market_options.ts";
 import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { checkMs } from "../../src/model/options.ts";

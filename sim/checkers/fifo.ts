@@ -1,10 +1,9 @@
 /**
- * What one caller asks of one key without waiting is done in the order in which it asked,
- * as long as its node knows the key's owner and the key keeps it.
+ * Rule: calls of one caller to one key are executed in the order in which they were made, as long
+ * as its node knows the key's owner and the owner stays the same.
  *
- * A call that is under way when the key gets another owner is sent back and goes out
- * again; what was asked later may have overtaken it. Calls with idempotency keys are left
- * out, because one whose answer was lost is sent again as well.
+ * A call in flight when the key changes owner is returned and sent again; later calls may overtake
+ * it. Calls with idempotency keys are excluded, because they are resent when their answer was lost.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker, Report } from "./checker.ts";

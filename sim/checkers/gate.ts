@@ -1,9 +1,8 @@
 /**
- * A burst of calls for one unowned name makes one claim: a process never tries for a key
- * anew while an attempt of its own is under way, and each epoch of a key is won by one
- * attempt only.
+ * Rule: a burst of calls for one unowned name makes one claim. A process never claims a key while
+ * its own earlier attempt is pending, and each epoch of a key is won by one attempt only.
  *
- * Source: design §3, Schrödinger's node; partykit #329: several doors want one gate.
+ * Source: docs/design.md, Claims; partykit #329.
  */
 import type { ClaimReply } from "../../src/ports/store.ts";
 import type { Step } from "../engine/observer.ts";

@@ -1,8 +1,7 @@
 /**
- * An acknowledged call is in the state exactly once, in the place that it was told; one
- * that was said not to have been executed is not; any other is there at most once; and nothing
- * is there that no call appended.
- * What a failover of the store took away is another rule's business.
+ * Rule: an acknowledged call is in the state exactly once, at the position that it was told; a call
+ * that failed as not executed is not there; any other is there at most once; and nothing else is
+ * there. Losses of a store failover are another checker's.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker } from "./checker.ts";

@@ -1,9 +1,6 @@
 /**
- * Many simulations: shared out among worker processes like hands of cards, and their
- * scores added up.
- *
- * Takes what the command line asked for; prints progress, what broke a rule and how to
- * play it again, and as last line the score.
+ * Runs many simulations on worker processes and adds up their results. Prints progress, each
+ * violation with the command that replays it, and the total as last line.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";

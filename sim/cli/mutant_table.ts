@@ -1,4 +1,6 @@
-/** The table of mutants: which rule caught each, and where. For a terminal and for the docs. */
+/**
+ * The table of mutants, for the terminal and the docs: which rule caught each, and with which seed.
+ */
 import type { WorldName } from "../plan/plan.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "../mutants/mutant.ts";
 import type { Verdict } from "../mutants/trials.ts";

@@ -1,8 +1,7 @@
 /**
- * `npm run sim -- --mutants` and `--mutant NAME`: all trials, or one.
- *
- * Takes what the command line asked for; prints a table, and writes it into the docs where
- * asked. Gives the exit code: 0 only if every mutant was killed, and no control was.
+ * `npm run sim -- --mutants` and `--mutant NAME`: runs all trials, or one. Prints a table, and
+ * writes it to the docs on request. Exits with 0 only if every mutant was caught and no control
+ * was.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";

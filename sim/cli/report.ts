@@ -1,9 +1,4 @@
-/**
- * What is told of a simulation that broke a rule: the accident report, for someone who
- * was not there.
- *
- * Takes plans and results; gives lines of text.
- */
+/** The report of a simulation that broke a rule: takes plans and results, gives lines of text. */
 import { special } from "../plan/market_plan.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Shrunk } from "./shrink.ts";

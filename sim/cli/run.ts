@@ -1,9 +1,9 @@
 /**
- * `npm run sim`: plays many simulations on all hands, or one in full.
+ * `npm run sim`: runs many simulations on all processors, or one in full.
  *
- * Takes flags (see `arguments.ts`); prints progress, each violation with the command that
- * replays it, the first one in full, and as last line the score. Exit 1 on a violation,
- * 2 on bad usage; 0 where it was only asked for help.
+ * Takes flags (see `arguments.ts`); prints progress, each violation with the command that replays
+ * it, the first one in full, and the total as last line. Exits with 1 on a violation, 2 on bad
+ * usage.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";

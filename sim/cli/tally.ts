@@ -1,4 +1,4 @@
-/** The score of many simulations: added up, told in a line, and passed between processes. */
+/** The totals of many simulations: added up, summarised in a line, and passed between processes. */
 import type { Result } from "../run/run_world.ts";
 import type { WorldName } from "../plan/plan.ts";
 

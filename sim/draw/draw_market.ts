@@ -1,8 +1,8 @@
 /**
- * Draws a market plan from a seed: who trades in what, with whom, and what goes wrong.
+ * Draws a market plan from a seed: who sells and buys which module, and what goes wrong.
  *
- * Takes a seed; gives plain data, the same on every runtime. Seeds differ in what they
- * have of anything, so that each finds what an even mix would drown.
+ * The plan is plain data, the same on every runtime. Seeds differ widely in how much they have of
+ * anything, because an even mix would hide some faults.
  */
 import type { Role } from "../../src/api/options.ts";
 import { drawFaults, drawShape } from "./draw_resources.ts";

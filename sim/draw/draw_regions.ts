@@ -1,8 +1,6 @@
 /**
- * Plans of worlds with regions, drawn from a seed as others are.
- *
- * Takes a seed; gives a plan with three regions, each with a store and nodes of its own,
- * in which keys are moved while clients call them and things go wrong.
+ * Draws a plan with three regions from a seed, each with its own store and nodes. Keys are moved
+ * between regions while clients call them and faults happen.
  */
 import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 import { CLOCK_FAULTS } from "../faults/clock_faults.ts";

@@ -1,9 +1,8 @@
 /**
- * A kept schedule: a plan that once broke a rule, written down with the name of the bug,
- * as a chess player keeps the moves of a lost game.
+ * Kept schedules: plans that once broke a rule, stored as JSON with the name of the bug.
  *
- * Takes the text of a JSON file; gives the schedule, or one clear sentence on what is
- * wrong with it. Fields that plans got since a schedule was kept take their plainest value.
+ * Takes the text of a file; gives the schedule, or an error that says what is wrong with it. Fields
+ * that were added to plans later get their default value.
  */
 import { faultKind } from "../faults/catalogue.ts";
 import { PLAIN_STAGE, PLAIN_TRADE, special } from "../plan/market_plan.ts";

@@ -1,9 +1,7 @@
 /**
- * The ways in which a plan can be made plainer besides striking lines: a smaller stage,
- * calmer weather, shorter times, rounder numbers.
- *
- * Takes a plan; gives plainer ones to try, one step each. None needs to be sensible:
- * whoever shrinks keeps only those that still break the rule.
+ * Proposes simpler variants of a plan, one change each: a smaller cluster, better links, shorter
+ * times, rounder numbers. A variant need not be sensible: shrinking keeps it only if it still
+ * breaks the rule.
  */
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 import { marketCuts } from "./simplify_market.ts";

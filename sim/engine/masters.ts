@@ -1,10 +1,8 @@
 /**
- * Simulated masters that copy each other: villages with a notary each, joined by a post
- * that is slow, or stops.
+ * Simulated masters that replicate to each other with a lag, or not at all during a split.
  *
- * Takes the steps of each node's process to its own master, over the simulated network;
- * does them there, carries the answers back, and each write to the other masters after
- * the lag, in its order. A split holds the post until it ends.
+ * Takes the steps of each node's process to its own master over the simulated network, applies
+ * them, returns the replies, and sends each write to the other masters after the lag, in order.
  */
 import { closedError, unavailable } from "../../adapters/store/check.ts";
 import { OptimisticStore } from "../../adapters/store/optimistic/store.ts";

@@ -1,8 +1,6 @@
 /**
- * What can be seen of a simulation from outside: the tape of a flight recorder, which the
- * checkers read along.
- *
- * Simulated parts call it as things happen, in true time; it must change nothing.
+ * What can be observed of a simulation from outside, in true time. Checkers implement it; an
+ * observer must change nothing.
  */
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";

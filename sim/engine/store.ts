@@ -1,10 +1,10 @@
 /**
- * The simulated store. Takes the steps of the port `Store` from each node's process; carries them
- * over the simulated network, does them one by one, and carries the answers back, some of which
- * get lost; some steps are done long after their asker has given up, or died.
+ * The simulated store. Implements the port `Store` for each node's process: carries steps over the
+ * simulated network, applies them one by one, and returns the replies, some of which get lost. Some
+ * steps are applied long after their sender has timed out or died.
  *
- * As a stream (a Redis connection) a process's steps keep their order and fail together;
- * as requests (a REST store) each travels alone, may be lost, or come twice.
+ * As a stream (a Redis connection), a process's steps keep their order and fail together; as
+ * requests (a REST store), each travels alone, may be lost, or may arrive twice.
  */
 import { closedError, unavailable } from "../../adapters/store/check.ts";
 import { isAtlasError } from "../../src/errors.ts";

@@ -1,14 +1,12 @@
 /**
- * The replicas of a simulated store: servers that copy the primary's steps late, and may be
- * promoted, each with what it has copied by then.
+ * The replicas of a simulated store, which copy the primary's steps with a lag and may be promoted.
  *
- * Takes each step that the primary did and its true time; gives how many replicas have it, what
- * those who promote replicas would tell of them (`ReplicaGroup`), and the book that a promoted
- * one goes on with. The former primary may go on for some machines, with the other replica
- * beside it, until they are cut over. Every step is deterministic, so a replica is the
- * primary's log played from the start.
+ * Takes each step of the primary and its true time; gives how many replicas have it, what a
+ * failover manager reports of them (`ReplicaGroup`), and the state that a promoted replica
+ * continues with. The former primary may continue for some machines, with the other replica, until
+ * they switch. Steps are deterministic, so a replica is the primary's log replayed from the start.
  *
- * Source: Redis' replication, WAIT, Sentinel and Cluster; design §3, Store failover.
+ * Source: Redis' replication, WAIT, Sentinel and Cluster; docs/design.md, Store failover.
  */
 import {
   type CopiedStep,

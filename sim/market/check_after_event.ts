@@ -1,6 +1,6 @@
 /**
- * The auditor: after every event, looks into the books of each process in which something
- * ran, and lays them before the checkers.
+ * After every event, collects the statistics of each process that ran and passes them to the
+ * checkers.
  */
 import type { Observer } from "../engine/observer.ts";
 import type { SimNode, World } from "../engine/world.ts";

@@ -1,10 +1,8 @@
 /**
- * The inspector: walks through a market in which nothing goes wrong any more, and lists
- * what is not as it should be.
+ * Lists what is wrong in a market after healing, once it should be at rest.
  *
- * Takes the traders that still stand; compares what every node holds, and what its
- * authorities and exchanges answer, with what there would be in a market that has come to
- * rest. An empty list: it has.
+ * Compares what every node holds, and what its authorities and exchanges answer, with what the
+ * remaining publications and buyers imply. An empty list: the market is at rest.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import type {
@@ -236,7 +234,9 @@ function knownTo(sim: SimNode | null): Promise<readonly string[]> {
   });
 }
 
-/** What a buyer's orders lack, or have too much of, while there is something to be done about it. */
+/**
+ * What a buyer's orders lack, or have too much of, while there is something to be done about it.
+ */
 function hungry(buyer: Buyer, shops: readonly Shop[]): string[] {
   const { purse, holder, stats } = buyer;
   const { capacity } = purse.trade;

@@ -1,8 +1,6 @@
 /**
- * The market's ledger: what was published, what was called, and what ran where and when,
- * in true time. Nobody in the market can read it; checkers do.
- *
- * Takes entries of traders and of functions as they happen; hands each to the observers.
+ * The history of a simulated market in true time: what was published, called and run. Only checkers
+ * read it. Each entry is passed to the observers as it happens.
  */
 import type {
   ExchangeView,

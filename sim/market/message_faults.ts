@@ -1,10 +1,6 @@
 /**
- * The censor at the post office: reads every letter that nodes of a market send each
- * other, and sometimes loses one, sends it twice, or holds it back.
- *
- * Takes the messages that processes hand to their links; gives the letters in them with
- * full addresses, and tampers only with those about credit: of all letters, these must not
- * matter.
+ * Decodes the messages between nodes of a market for the checkers, and loses, repeats or delays
+ * some of those about credit, which must not matter.
  */
 import { addressOf } from "../../src/lambda/bus/address.ts";
 import { type BusMessage, readMessage } from "../../src/lambda/bus/messages.ts";

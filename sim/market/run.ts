@@ -1,9 +1,6 @@
 /**
- * A market under simulation, from its opening to its closing inspection.
- *
- * Takes a market plan; gives the result. When all is mended, the market must come to rest
- * as it would have been had nothing ever gone wrong, within a bound; then every buyer's
- * calls must be answered; and then nothing may be left of them.
+ * Runs one market simulation. After healing, the market must come to rest within a bound, as if no
+ * fault had happened; then every buyer's calls must be answered; and then nothing may be left over.
  */
 import { defineApp } from "../../src/api/app.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";

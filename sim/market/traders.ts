@@ -1,9 +1,6 @@
 /**
- * The traders of a simulated market: shopkeepers who open again wherever their node is
- * started again, and customers who come back until they are served.
- *
- * Takes the trades of a plan; publishes, discovers and calls through the nodes' public
- * doors, and writes down in the ledger what came of it.
+ * The traders of a simulated market: publishes, discovers and calls as planned through the nodes'
+ * public API, again whenever a node restarts, and records the outcome in the history.
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import type { Listener } from "../../src/api/modules.ts";

@@ -1,8 +1,6 @@
 /**
- * Mistakes in the market of modules: credit counted wrongly, capacity sold twice or never
- * given back, orders that somebody forgets.
- *
- * Source: design §5; some of them are max-au's lambda as it was published.
+ * Mutants of the market of modules: wrong credit counts, capacity sold twice or never returned,
+ * lost orders. Some are max-au's lambda as published. Source: docs/design.md, Modules.
  */
 import type { Mutant } from "./mutant.ts";
 

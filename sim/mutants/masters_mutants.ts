@@ -1,8 +1,6 @@
 /**
- * Mistakes in the race resolution of stores without one order of writes: notaries who
- * don't wait for the post, or hide what it brought.
- *
- * Source: design §3, Race resolution as published.
+ * Mutants of race resolution with several masters: masters that don't wait for replication, or hide
+ * what it brought. Source: docs/design.md, Several masters.
  */
 import type { Mutant } from "./mutant.ts";
 

@@ -1,7 +1,4 @@
-/**
- * All mutants: the rogues' gallery. A simulator that lets one of them pass is not to be
- * believed. A further one is a further entry in one of the files below.
- */
+/** All mutants. A simulator that misses one of them can't be trusted. */
 import { ADRIFT_MUTANTS } from "./partitioned_mutants.ts";
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";

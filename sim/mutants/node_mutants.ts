@@ -1,7 +1,4 @@
-/**
- * Mistakes in a node: who it takes itself for, what it believes of the past, and in
- * which order it does things.
- */
+/** Mutants of a node: its identity, stale knowledge, and the order of its steps. */
 import type { Mutant } from "./mutant.ts";
 
 const HOST = "src/resource/host.ts";

@@ -1,8 +1,6 @@
 /**
- * Mistakes in going on without the store: shopkeepers who sell while the notary is away,
- * and don't say so, or lose the slips.
- *
- * Source: design §3, Hacking the CAP.
+ * Mutants of operating without the store: answers that lack the offline mark, and lost writes.
+ * Source: docs/design.md, Going on without the store.
  */
 import type { Mutant } from "./mutant.ts";
 

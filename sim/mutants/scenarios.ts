@@ -1,8 +1,6 @@
 /**
- * Directed scenarios: plans written by hand, each a short play that leads up to one
- * mistake which random faults meet too rarely. The protocol as it is passes them all.
- *
- * A further one is a further line.
+ * Directed scenarios: plans written by hand, each for one mutant that random faults catch too
+ * rarely. The unmodified protocol passes all of them.
  */
 import type { Plan } from "../plan/plan.ts";
 import { backAndPromoted } from "./scenarios/back_and_promoted.ts";

@@ -1,8 +1,6 @@
 /**
- * Puts mutants on trial, each in a copy and a process of its own: the judge's clerk, who
- * sees to the room and clears it afterwards.
- *
- * Takes mutants; gives what became of each.
+ * Runs mutants' trials, each in its own copy and process, and removes the copies. Gives the outcome
+ * of each.
  */
 import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";

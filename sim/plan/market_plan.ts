@@ -1,8 +1,6 @@
 /**
- * What a market plan consists of: the town and its traders' diaries.
- *
- * Plain data, drawn before a simulation begins (`draw.ts`), so that shrinking can strike
- * lines from it and a file can keep it.
+ * The types of a market plan: nodes, trades and calls. Plain data, drawn before a simulation
+ * begins, so that shrinking can remove lines and a file can keep it.
  */
 import type { Role } from "../../src/api/options.ts";
 

@@ -1,8 +1,6 @@
 /**
- * The script of one simulation, drawn from its seed before it begins: the stage, what
- * goes wrong when, and what clients do. Shrinking strikes lines from it.
- *
- * Takes a seed; gives plain data, the same on every runtime.
+ * The types of a simulation plan: the cluster's shape, the faults with their times, and the
+ * clients' calls. Plain data, drawn from a seed, from which shrinking removes lines.
  */
 import type { LeaseTimes } from "../../src/api/options.ts";
 import type { MarketShape, Trade } from "./market_plan.ts";

@@ -1,8 +1,6 @@
 /**
- * One simulation from beginning to end: the curtain goes up, the plan is played, the
- * referees watch, and the verdict is read.
- *
- * Takes a course and a cast; gives the result, the same each time and on every runtime.
+ * Runs one simulation: builds the world, applies the plan, runs the checkers, gives the result. The
+ * result is the same each time and on every runtime.
  */
 import type { App } from "../../src/api/app.ts";
 import type { LiveChecker, LiveScene } from "../checkers/checker.ts";

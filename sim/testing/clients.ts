@@ -1,10 +1,7 @@
 /**
- * An app's clients in a simulation: a troupe of mystery shoppers, who do their rounds
- * while things go wrong, and an auditor who comes when it is quiet again.
- *
- * Takes the user's workload and check; runs them on the virtual clock of a world, and
- * reports what they find. Between them every key that was called is looked up through
- * every node: all must be found again.
+ * The clients of a user's app in a simulation: run the user's workload on the virtual clock while
+ * faults happen, then the user's check after healing. In between, every key that was called is
+ * looked up through every node and must be found.
  */
 import type { App } from "../../src/api/app.ts";
 import type { Atlas } from "../../src/api/node.ts";

@@ -1,7 +1,4 @@
-/**
- * The error of a simulation in which something broke: an accident report, with all that
- * is needed to see it happen again.
- */
+/** The error of a failed simulation, with all that is needed to replay it. */
 import type { FaultEvent } from "../plan/plan.ts";
 import type { Violation } from "../run/run_world.ts";
 

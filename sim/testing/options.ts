@@ -1,9 +1,6 @@
 /**
- * What users ask of a simulation: the order form, with every box checked before work
- * begins.
- *
- * Takes what was written; gives it with all defaults filled in, or one error that names
- * the field, the value and what is allowed.
+ * Validates the options of `simulate` and fills in defaults. Errors name the field, the value and
+ * what is allowed.
  */
 import type { Atlas } from "../../src/api/node.ts";
 import { type App, resolveTypes } from "../../src/api/app.ts";

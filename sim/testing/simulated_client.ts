@@ -1,10 +1,8 @@
 /**
- * The door through which a simulated client reaches the cluster: a revolving one, which
- * lets each call in at another node.
+ * The client that a simulated workload uses: each call enters the cluster at another node.
  *
- * Takes calls and lookups of the app's clients; carries them to a node's process and the
- * answers back, in virtual time, and writes all of it down. A client is no part of any
- * process: it outlives the node it asked, and hears of the node's end.
+ * Carries calls and lookups to a node's process and the answers back, in virtual time, and records
+ * them. A client belongs to no process: it survives the node it asked, and is told of its end.
  */
 import type { Atlas, AtlasNode } from "../../src/api/node.ts";
 import { AtlasError, toAtlasError } from "../../src/errors.ts";

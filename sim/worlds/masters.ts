@@ -1,8 +1,6 @@
 /**
- * One simulation with several masters, from beginning to end.
- *
- * Takes a plan of `draw.ts`; gives its result, the same each time. Journals are played on
- * the cluster that `world.ts` makes, each node's store at a master of its own.
+ * Runs one simulation with several masters: takes a plan, gives its result, the same each time.
+ * Journals run on the cluster of `world.ts`, with each node's store at its own master.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { bounded } from "../checkers/bounded.ts";

@@ -1,7 +1,6 @@
 /**
- * One simulation of journals that go on without the store, from beginning to end.
- *
- * Takes a plan of `draw.ts`; gives its result, the same each time.
+ * Runs one simulation of journals that operate without the store: takes a plan, gives its result,
+ * the same each time.
  */
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import type { Ownership } from "../../src/model/ownership.ts";

@@ -1,10 +1,10 @@
 /**
- * What must hold of nodes that lose the store alone, while all else is well: what a live owner has
- * is called there. Judged only where nothing but `store_away` goes wrong.
+ * The rules for nodes that lose only the store: what a live owner holds is called there. Judged
+ * only where `store_away` is the only fault.
  *
- * - *reached*: a node answers no call itself whose key's owner it has heard from, where that
- *   owner lives and still has it.
- * - *cut off*: no call to such an owner breaks off while the node that made it stays as it is.
+ * - *reached*: a node answers no call itself if it has heard from the key's owner, and the owner lives
+ *   and still holds the key.
+ * - *cut off*: no call to such an owner is broken off while the calling node is unaffected.
  */
 import { breaksLinks, STORE_AWAY } from "../faults/reach_faults.ts";
 import type { CallRecord } from "../engine/history.ts";

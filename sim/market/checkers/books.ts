@@ -1,4 +1,4 @@
-/** No exchange holds more of an order for somebody than the order is about. */
+/** Rule: no exchange holds more of an order than the order is about. */
 import type { MarketChecker } from "./checker.ts";
 
 export const books: MarketChecker = {

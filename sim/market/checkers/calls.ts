@@ -1,7 +1,7 @@
 /**
- * Each call comes back exactly once, by its deadline, as long as its process lives; what
- * came back as answered ran exactly once, on the code and node that it names; what came
- * back as not executed never ran, and never will.
+ * Rule: each call returns exactly once, by its deadline, as long as its process lives. An answered
+ * call ran exactly once, on the code and node that it names; one that failed as not executed never
+ * ran and never will.
  */
 import type { Report } from "../../checkers/checker.ts";
 import type { Answer } from "../modules.ts";

@@ -1,6 +1,6 @@
 /**
- * Where nothing goes wrong and nothing is closed, no call fails, and no buyer has less than
- * it wanted once it had that, whatever code is loaded meanwhile.
+ * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
+ * wanted once it had that, whatever code is loaded meanwhile.
  */
 import type { SimBuyer } from "../buyers.ts";
 import type { MarketChecker } from "./checker.ts";

@@ -1,4 +1,4 @@
-/** What a referee of the market is: one more who watches one rule only, and changes nothing. */
+/** The interface of market checkers: each observes one rule and changes nothing. */
 import type { Report } from "../../checkers/checker.ts";
 import type { World } from "../../engine/world.ts";
 import type { MarketHistory, MarketObserver } from "../history.ts";

@@ -1,7 +1,6 @@
 /**
- * Both ends of a channel agree as far as they can: a buyer never believes that it may send
- * more than its seller issued, never sends more than that, and the seller never took more
- * than was sent.
+ * Rule: a buyer never believes that it may send more than its seller issued, never sends more than
+ * that, and the seller never accepted more than was sent.
  */
 import type { ListenerChannelStats, PlbChannelStats } from "../../../src/api/modules.ts";
 import type { MarketChecker } from "./checker.ts";

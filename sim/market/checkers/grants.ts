@@ -1,7 +1,7 @@
 /**
- * A listener's books balance: what it granted is within its capacity, credit is issued
- * within grants, and none comes from nowhere or gets lost: issued = used + outstanding +
- * revoked. A node's figures are the sum of its listeners'.
+ * Rule: a listener's grants are within its capacity, credit is within grants, and no credit is
+ * created or lost: issued = used + outstanding + revoked. A node's statistics are the sum of its
+ * listeners'.
  */
 import type { ListenerStats, MarketStats } from "../../../src/api/modules.ts";
 import type { MarketChecker } from "./checker.ts";

@@ -1,6 +1,6 @@
 /**
- * Old code stays as long as anything runs on it, and is dropped once, after that: what
- * runs ends on the code that it began on.
+ * Rule: old code stays while anything runs on it and is dropped once after that. A run ends on the
+ * code that it began on.
  */
 import type { Publication, Run } from "../history.ts";
 import type { MarketChecker } from "./checker.ts";

@@ -1,6 +1,6 @@
 /**
- * Workers don't mesh: what they write to each other is about channels, or asks the way to
- * an authority.
+ * Rule: workers don't mesh. Messages between workers are only about channels or about finding an
+ * authority.
  */
 import type { MessageKind } from "../../../src/lambda/bus/messages.ts";
 import type { MarketChecker } from "./checker.ts";

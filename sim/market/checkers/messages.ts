@@ -1,9 +1,9 @@
 /**
- * What letters promise is there: no exchange matches more than an order asks for, no buyer
- * orders of a seller more than any one exchange found there, no seller grants more than it
- * was asked for, no request goes out beyond its credit, and none is answered twice.
+ * Rule: messages keep what they promise. No exchange matches more than an order asks for, no buyer
+ * orders more of a seller than any one exchange found there, no seller grants more than it was
+ * asked for, no request exceeds its credit, and none is answered twice.
  *
- * It hears what nodes tell each other; what a node tells itself, it doesn't.
+ * Sees messages between nodes only, not those within a node.
  */
 import type { Report } from "../../checkers/checker.ts";
 import type { BusMessageOf } from "../../../src/lambda/bus/messages.ts";

@@ -1,4 +1,4 @@
-/** Parts don't write to each other for ever: time goes on. */
+/** Rule: processes don't exchange messages endlessly at one instant of virtual time. */
 import type { MarketChecker } from "./checker.ts";
 
 /** More events and letters than any ms has use for. */
