@@ -1,4 +1,4 @@
-/** Letters on the wire: they come back as they were sent, and anything else is refused. */
+/** The wire form of messages: valid ones are decoded as sent, invalid ones are rejected. */
 import { expect, test } from "vitest";
 import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
@@ -23,15 +23,15 @@ const order: Order = {
   contact,
 };
 const listing = { module: "calc", exchange: "/exchange.1", contact };
-const knowledge = { contact, authorities: [contact], exchanges: [listing] };
+const topology = { contact, authorities: [contact], exchanges: [listing] };
 const NO_BODY = new Uint8Array(0);
 const body = new Uint8Array([1, 2, 3]);
 
-const LETTERS: BusMessage[] = [
+const MESSAGES: BusMessage[] = [
   { kind: "watch", process: "p" },
   { kind: "monitor_down", process: "p" },
-  { kind: "syn", ...knowledge },
-  { kind: "topology", ...knowledge },
+  { kind: "syn", ...topology },
+  { kind: "topology", ...topology },
   { kind: "join", contact, modules: ["a"] },
   { kind: "order", order },
   { kind: "cancel", id: 3 },
@@ -56,29 +56,29 @@ const LETTERS: BusMessage[] = [
   { kind: "lower", used: 5, grant: 1, returned: 2 },
 ];
 
-test("a letter arrives as it was sent, its writer's own parts under its incarnation", () => {
-  for (const letter of LETTERS) {
-    const written = writeMessage(letter, HERE);
-    expect(written.body).toEqual("body" in letter ? body : NO_BODY);
-    const text = JSON.stringify(letter).replaceAll('"/', `"${HERE}/`);
+test("a message is decoded as it was sent, with its sender's own addresses under its incarnation", () => {
+  for (const message of MESSAGES) {
+    const written = writeMessage(message, HERE);
+    expect(written.body).toEqual("body" in message ? body : NO_BODY);
+    const text = JSON.stringify(message).replaceAll('"/', `"${HERE}/`);
     const read = readMessage(written.tuple, written.body, THERE);
     expect(JSON.stringify(read)).toBe(text);
     // And sent back, they are its own again.
-    expect(readMessage(writeMessage(read, THERE).tuple, written.body, HERE)).toEqual(letter);
+    expect(readMessage(writeMessage(read, THERE).tuple, written.body, HERE)).toEqual(message);
   }
 });
 
-test("letters within a node never travel", () => {
+test("messages within a node can't be encoded", () => {
   for (const kind of ["down", "resize", "close", "halt", "shrunk", "moved"] as const) {
     expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("is never sent between nodes");
   }
 });
 
-test("every field of a foreign letter is checked", () => {
+test("every field of a message from another node is validated", () => {
   const odd = [null, undefined, -1, 1.5, "x".repeat(5_000), {}, [], ["a"], NaN, true, new Map()];
   let refusals = 0;
-  for (const letter of LETTERS) {
-    const { tuple } = writeMessage(letter, HERE);
+  for (const message of MESSAGES) {
+    const { tuple } = writeMessage(message, HERE);
     for (let at = 0; at < tuple.length; at++) {
       for (const value of odd) {
         const changed = tuple.with(at, value);

@@ -1,4 +1,4 @@
-/** A post office by itself: what it sends where lines come, break and can't be had. */
+/** A message bus alone: what it sends when links open, break and can't be opened. */
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { AtlasError } from "../../src/errors.ts";
@@ -12,8 +12,8 @@ import { fakeClock } from "../../testing.ts";
 const HERE = { region: "r", node: "here", incarnation: "here-1", address: "x://here" };
 const PEER = { region: "r", node: "peer", incarnation: "peer-1", address: "x://peer" };
 
-/** A part that writes down what it is told. */
-class Ear extends Process {
+/** A process that records what it receives. */
+class Recorder extends Process {
   readonly heard: string[] = [];
   readonly watched: string;
 
@@ -26,19 +26,19 @@ class Ear extends Process {
     if (this.watched) this.context.watch(this.watched);
   }
 
-  receive(letter: BusMessage): void {
-    this.heard.push(letter.kind === "down" ? `down ${letter.address}` : letter.kind);
+  receive(message: BusMessage): void {
+    this.heard.push(message.kind === "down" ? `down ${message.address}` : message.kind);
   }
 
-  say(id: number): void {
+  send(id: number): void {
     this.context.send("peer-1/broker", { kind: "cancel", id });
   }
 }
 
-/** A post office whose peer is in reach as long as there is a line to it. */
-function office() {
+/** A message bus whose peer is reachable while there is a link to it. */
+function makeBus() {
   const sent: string[] = [];
-  const line: BusLink = {
+  const link: BusLink = {
     peer: PEER,
     post({ letter, body }) {
       const read = readMessage(letter, body, "");
@@ -53,96 +53,96 @@ function office() {
     },
     close: () => {},
   };
-  const state: { line: BusLink | undefined } = { line: undefined };
+  const state: { link: BusLink | undefined } = { link: undefined };
   const dials: ((error: Error) => void)[] = [];
   const meetings: string[] = [];
-  const post = new MessageBus({
+  const bus = new MessageBus({
     clock: fakeClock(),
     random: new SeededRandom(1, "post"),
     self: () => HERE,
     member: (incarnation) => incarnation === PEER.incarnation ? PEER : undefined,
-    present: () => state.line,
+    present: () => state.link,
     dial: () => new Promise((_, reject) => dials.push(reject)),
     meet(address) {
       meetings.push(address);
-      return Promise.resolve(line);
+      return Promise.resolve(link);
     },
     onEvent: () => {},
   });
   const arrived = (message: BusMessage) => {
     const { tuple, body } = writeMessage(message, PEER.incarnation);
-    post.arrived({ kind: "post", id: 0, to: "", from: "", letter: tuple, body }, line);
+    bus.arrived({ kind: "post", id: 0, to: "", from: "", letter: tuple, body }, link);
   };
   const settled = async () => {
     for (let turn = 0; turn < 20; turn++) await Promise.resolve();
     return sent.splice(0);
   };
-  return { post, state, line, dials, meetings, arrived, settled };
+  return { bus, state, link, dials, meetings, arrived, settled };
 }
 
-test("a peer hears again that its watches ended, until no line to it is left", async () => {
-  const { post, state, line, arrived, settled } = office();
-  post.spawn("broker", new Ear(""));
+test("a peer is told again that its monitors ended, until no link to it is left", async () => {
+  const { bus, state, link, arrived, settled } = makeBus();
+  bus.spawn("broker", new Recorder(""));
   arrived({ kind: "watch", process: "broker" });
-  state.line = line;
-  post.closed(PEER.incarnation);
+  state.link = link;
+  bus.closed(PEER.incarnation);
   expect(await settled()).toEqual(["monitor_down broker"]);
-  // The line over which that went had broken, too.
-  post.closed(PEER.incarnation);
+  // The link over which that was sent has broken, too.
+  bus.closed(PEER.incarnation);
   expect(await settled()).toEqual(["monitor_down broker"]);
-  state.line = undefined;
-  post.closed(PEER.incarnation);
-  state.line = line;
-  post.closed(PEER.incarnation);
+  state.link = undefined;
+  bus.closed(PEER.incarnation);
+  state.link = link;
+  bus.closed(PEER.incarnation);
   expect(await settled()).toEqual([]);
 });
 
-test("what waits for a dial goes over the peer's own line, in order, once that is there", async () => {
-  const { post, state, line, dials, settled } = office();
-  const ear = new Ear("peer-1/broker");
-  post.spawn("plb.1", ear);
-  ear.say(1);
+test("messages queued for a dial are sent in order over a link that the peer opened", async () => {
+  const { bus, state, link, dials, settled } = makeBus();
+  const recorder = new Recorder("peer-1/broker");
+  bus.spawn("plb.1", recorder);
+  recorder.send(1);
   expect(await settled()).toEqual([]);
-  state.line = line;
-  ear.say(2);
+  state.link = link;
+  recorder.send(2);
   expect(await settled()).toEqual(["watch", "1", "2"]);
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual([]);
-  expect(ear.heard).toEqual([]);
+  expect(recorder.heard).toEqual([]);
 });
 
-test("a dial that fails loses nothing where the peer has a line of its own", async () => {
-  const { post, state, line, dials, settled } = office();
-  const ear = new Ear("peer-1/broker");
-  post.spawn("plb.1", ear);
-  state.line = line;
+test("a failed dial loses nothing if the peer opened a link", async () => {
+  const { bus, state, link, dials, settled } = makeBus();
+  const recorder = new Recorder("peer-1/broker");
+  bus.spawn("plb.1", recorder);
+  state.link = link;
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual(["watch"]);
-  expect(ear.heard).toEqual([]);
+  expect(recorder.heard).toEqual([]);
 });
 
-test("a dial that fails is told to who watches where there is no line", async () => {
-  const { post, dials, settled } = office();
-  const ear = new Ear("peer-1/broker");
-  post.spawn("plb.1", ear);
+test("a failed dial sends `down` to watchers if there is no link", async () => {
+  const { bus, dials, settled } = makeBus();
+  const recorder = new Recorder("peer-1/broker");
+  bus.spawn("plb.1", recorder);
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual([]);
-  expect(ear.heard).toEqual(["down peer-1/broker"]);
+  expect(recorder.heard).toEqual(["down peer-1/broker"]);
 });
 
-test("who answered at an address is asked there over the link that is there", async () => {
-  const { post, state, line, meetings } = office();
+test("an open link to the node that answered at an address is used for that address", async () => {
+  const { bus, state, link, meetings } = makeBus();
   const other = "x://another-name-of-peer";
-  expect(await post.meet(other)).toBe(PEER.incarnation);
-  state.line = line;
-  expect(await post.meet(other)).toBe(PEER.incarnation);
+  expect(await bus.meet(other)).toBe(PEER.incarnation);
+  state.link = link;
+  expect(await bus.meet(other)).toBe(PEER.incarnation);
   expect(meetings).toEqual([other]);
-  state.line = undefined;
-  expect(await post.meet(other)).toBe(PEER.incarnation);
+  state.link = undefined;
+  expect(await bus.meet(other)).toBe(PEER.incarnation);
   expect(meetings).toEqual([other, other]);
 });
 
-test("addresses at which somebody answered are forgotten in time", () => {
+test("addresses at which nodes answered are evicted", () => {
   const discovery = new Discovery(() => undefined);
   for (let n = 0; n <= MAX_CONTACTS; n++) discovery.met(`x://${n}`, `node-${n}`);
   expect(discovery.at("x://0")).toEqual([]);
