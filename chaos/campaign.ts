@@ -19,7 +19,7 @@ import { HistoryRecorder } from "./history_recorder.ts";
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
 /** How long the storm of a round lasts at most, in ms. */
-const STORM_MS = 40_000;
+const FAULTS_MS = 40_000;
 const LASTING_KEYS = 10;
 const FLEETING_KEYS = 6;
 const CALLERS = 24;
@@ -94,7 +94,7 @@ export class Campaign {
     const began = performance.now();
     const left = (): number => ms - (performance.now() - began);
     do {
-      await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(STORM_MS, left())));
+      await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(FAULTS_MS, left())));
       this.#summary.minutes = Math.round((performance.now() - began) / 600) / 100;
     } while (left() > 1_000 && this.#violations.length === 0);
     this.#stage.close();

@@ -10,15 +10,15 @@ import type { RuntimeName } from "../test/e2e/process.ts";
 import { Attack, type Part, type Report, type Sender } from "./attack.ts";
 import {
   INPUT_MS,
-  LANES,
   MAX_SLOW,
+  PARALLEL_INPUTS,
   REST_MS,
   SLOW_INPUT_MS,
   SLOW_ONE_IN,
   STOP_MS,
 } from "./bounds.ts";
 import { Draw } from "./draw.ts";
-import { Lines } from "./lines.ts";
+import { RawConnections } from "./lines.ts";
 import { openTarget, type Target } from "./target.ts";
 import { Watch } from "./watch.ts";
 
@@ -73,7 +73,7 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
     console.error(`VIOLATION on ${runtime}, ${part.name}: ${rule}: ${message}`);
   };
   const target = await openTarget(runtime, part.registry, seed);
-  const lines = new Lines(target.port);
+  const lines = new RawConnections(target.port);
   const watch = await Watch.start(target, part, lines, report, options.maxDelayMs);
   const assault = new Assault(options, target, lines, await part.begin(target, report), report);
   const began = performance.now();
@@ -111,7 +111,7 @@ class Assault {
   readonly recent: Attack[] = [];
   readonly #options: PartOptions;
   readonly #target: Target;
-  readonly #lines: Lines;
+  readonly #lines: RawConnections;
   readonly #sender: Sender;
   readonly #report: Report;
   #slow = 0;
@@ -121,7 +121,13 @@ class Assault {
   /** Whether it was told to. */
   isStopping = false;
 
-  constructor(options: PartOptions, target: Target, lines: Lines, sender: Sender, report: Report) {
+  constructor(
+    options: PartOptions,
+    target: Target,
+    lines: RawConnections,
+    sender: Sender,
+    report: Report,
+  ) {
     this.#options = options;
     this.#target = target;
     this.#lines = lines;
@@ -136,7 +142,7 @@ class Assault {
   /** Sends until the time is over, or the node is. */
   async run(): Promise<void> {
     const timer = setTimeout(() => this.#isOver = true, this.#options.ms);
-    await Promise.all(Array.from({ length: LANES }, () => this.#work()));
+    await Promise.all(Array.from({ length: PARALLEL_INPUTS }, () => this.#work()));
     clearTimeout(timer);
     this.#isOver = true;
     if (!this.isNodeOver) await this.#sender.end?.();

@@ -12,7 +12,7 @@ import { MAX_KEPT_BYTES, WRITE_MS } from "./bounds.ts";
 const REMEMBERED = 16;
 
 /** One connection. */
-export class Line {
+export class RawConnection {
   /** Set where the node closed its side, or the connection is gone. */
   isOver = false;
   readonly #socket: Socket;
@@ -108,7 +108,7 @@ export class Line {
 }
 
 /** All connections of a run to one node. */
-export class Lines {
+export class RawConnections {
   readonly #port: number;
   readonly #open: Set<Socket> = new Set();
   /** The most that were held between two ticks. */
@@ -137,7 +137,7 @@ export class Lines {
   }
 
   /** A connection; what is written before it stands waits for it. */
-  open(): Line {
+  open(): RawConnection {
     this.opened++;
     const socket = connect({
       port: this.#port,
@@ -149,7 +149,7 @@ export class Lines {
     socket.once("close", () => this.#open.delete(socket));
     const last = this.#most.length - 1;
     this.#most[last] = Math.max(this.#most[last] as number, this.held);
-    return new Line(socket);
+    return new RawConnection(socket);
   }
 
   closeAll(): void {

@@ -14,7 +14,7 @@ import {
   SETTLE_MS,
   SPARE_DESCRIPTORS,
 } from "./bounds.ts";
-import type { Lines } from "./lines.ts";
+import type { RawConnections } from "./lines.ts";
 import type { Target } from "./target.ts";
 import type { Figures, Instructions } from "./health_probe.ts";
 
@@ -65,7 +65,7 @@ export class Watch {
   isExcused = false;
   readonly #target: Target;
   readonly #part: Part;
-  readonly #lines: Lines;
+  readonly #lines: RawConnections;
   readonly #report: Report;
   readonly #witness: Worker;
   readonly #maxDelayMs: number;
@@ -75,7 +75,7 @@ export class Watch {
   private constructor(
     target: Target,
     part: Part,
-    lines: Lines,
+    lines: RawConnections,
     report: Report,
     witness: Worker,
     figures: Figures,
@@ -97,7 +97,7 @@ export class Watch {
   static async start(
     target: Target,
     part: Part,
-    lines: Lines,
+    lines: RawConnections,
     report: Report,
     maxDelayMs: number,
   ): Promise<Watch> {

@@ -61,14 +61,14 @@ async function testOn(runtime: RuntimeCommand, files: string[]): Promise<Outcome
       "--reporter=./scripts/test_report.ts",
       ...files,
     ], { ...process.env, ATLAS_TEST_REPORT: file, ATLAS_TEST_RUNTIME: runtime.name });
-    return { title, ...judge(file, code) };
+    return { title, ...reportOf(file, code) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** The report, with a failure added where vitest's exit code tells of one it doesn't. */
-function judge(file: string, code: number): TestReport {
+function reportOf(file: string, code: number): TestReport {
   const report: TestReport = existsSync(file)
     ? JSON.parse(readFileSync(file, "utf8"))
     : { passed: 0, failed: 0, skipped: [], failures: [] };

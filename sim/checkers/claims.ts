@@ -44,7 +44,7 @@ export const claims: LiveChecker = {
           if (!condemned.has(incarnation)) condemned.set(incarnation, step.at);
         }
       },
-      heard(step: Step, reply: StepReply, at: number) {
+      replyReceived(step: Step, reply: StepReply, at: number) {
         if (step.name === "claim") {
           const answer = reply as ClaimReply;
           if (answer.quarantined) return;

@@ -22,7 +22,7 @@ export const death: LiveChecker = {
       }
     };
     return {
-      heard(step: Step, reply: StepReply, at: number) {
+      replyReceived(step: Step, reply: StepReply, at: number) {
         if (step.name === "kill") {
           if (reply !== null) told(step, step.args[0], reply as MemberState, at);
         } else if (step.name === "leave") {

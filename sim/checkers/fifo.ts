@@ -24,7 +24,7 @@ export const fifo: HistoryChecker = {
     const isLost = ({ key, value }: CallRecord): boolean => lost?.get(key)?.has(value) ?? false;
     for (const lane of lanes.values()) {
       // What a failover took out of the journal has left its place to others.
-      checkLane(lane.filter((call) => !isLost(call)), report);
+      checkCallOrder(lane.filter((call) => !isLost(call)), report);
     }
   },
 };
@@ -46,7 +46,7 @@ function settled(calls: readonly CallRecord[]): CallRecord[] {
   });
 }
 
-function checkLane(calls: readonly CallRecord[], report: Report): void {
+function checkCallOrder(calls: readonly CallRecord[], report: Report): void {
   calls.forEach((call, i) => {
     const before = calls[i - 1];
     if (!before || before.seq < call.seq) return;

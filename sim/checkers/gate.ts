@@ -16,14 +16,14 @@ export const gate: LiveChecker = {
     const winners = new Map<string, string>();
     const over = (step: Step): void => {
       if (step.name !== "claim") return;
-      const lane = laneOf(step.process, step.args[0].key);
+      const lane = processKey(step.process, step.args[0].key);
       if (waiting.get(lane) === step) waiting.delete(lane);
     };
     return {
       asked(step) {
         if (step.name !== "claim") return;
         const { key, opId } = step.args[0];
-        const lane = laneOf(step.process, key);
+        const lane = processKey(step.process, key);
         const before = waiting.get(lane);
         waiting.set(lane, step);
         if (before) {
@@ -31,7 +31,7 @@ export const gate: LiveChecker = {
         }
       },
       missed: over,
-      heard: over,
+      replyReceived: over,
       applied(step, reply) {
         if (step.name !== "claim") return;
         const { won, owner } = reply as ClaimReply;
@@ -46,6 +46,6 @@ export const gate: LiveChecker = {
   },
 };
 
-function laneOf(process: string, key: string): string {
+function processKey(process: string, key: string): string {
   return `${process} ${key}`;
 }

@@ -49,7 +49,7 @@ export const losses: LiveChecker = {
           }
         }
       },
-      heard(step, reply) {
+      replyReceived(step, reply) {
         if (step.name !== "commit" || reply as CommitReply !== "committed") return;
         for (const put of step.args[0].puts) {
           const value = valueIn(put);
@@ -58,7 +58,7 @@ export const losses: LiveChecker = {
           heardBy.set(value, processes.add(step.process));
         }
       },
-      told(process, { event, fields }, at) {
+      eventLogged(process, { event, fields }, at) {
         if (event === "state lost") toldAt.set(`${process} ${fields["key"]}`, at);
       },
       process(id, isAlive) {

@@ -14,7 +14,7 @@ export const needlessLapse: LiveChecker = {
     const { linkConditions: weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
     if (weather.loss > 0 || weather.tail > 0) return {};
     return {
-      told(process, { event }, at) {
+      eventLogged(process, { event }, at) {
         if (event !== "lease lapsed") return;
         const since = at - leaseMs - heartbeatMs;
         const near = plan.faults.filter((fault) => fault.at <= at && fault.at + fault.ms >= since);

@@ -30,10 +30,10 @@ export const once: HistoryChecker = {
       const seqs = places.get(call.key)?.get(call.value) ?? [];
       const wasLost = lost?.get(call.key)?.has(call.value) ?? false;
       if (call.outcome === "ok" && !seqs.includes(call.seq) && !wasLost) {
-        report(`${told(call)} was acknowledged at place ${call.seq}, and is at ${seqs}`);
+        report(`${describe(call)} was acknowledged at place ${call.seq}, and is at ${seqs}`);
       }
       if (seqs.length > 0 && !executed.has(call.value)) {
-        report(`${told(call)} was said not to be executed (${call.code}), and is at ${seqs}`);
+        report(`${describe(call)} was said not to be executed (${call.code}), and is at ${seqs}`);
       }
     }
   },
@@ -43,6 +43,6 @@ function mayBeExecuted(call: CallRecord): boolean {
   return call.outcome !== "fail";
 }
 
-function told(call: CallRecord): string {
+function describe(call: CallRecord): string {
   return `call ${call.id}, ${call.value} to ${call.key} through ${call.process},`;
 }

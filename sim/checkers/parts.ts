@@ -27,7 +27,7 @@ export const parts: LiveChecker = {
         const values = fields.map(valueIn).filter((value) => value !== null);
         lost.push({ key, values, at });
       },
-      told(_process, { event, fields }, at) {
+      eventLogged(_process, { event, fields }, at) {
         if (event === "state lost") toldAt.set(String(fields["key"]), at);
       },
       returned({ what, outcome, value, key, seq }) {

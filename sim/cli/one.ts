@@ -27,7 +27,7 @@ export interface Telling {
 export type TellingOf = (world: WorldName) => Telling;
 
 /** The line that plays a seed again. */
-export function replayOf(seed: number, world: WorldName): string {
+export function replayCommand(seed: number, world: WorldName): string {
   return `npm run sim -- ${world === "resources" ? "" : `--world ${world} `}--seed ${seed}`;
 }
 

@@ -11,7 +11,7 @@ import { parseArguments, type SimArguments, USAGE } from "./arguments.ts";
 import { playMany, work } from "./many.ts";
 import { mutantOf } from "../mutants/mutants.ts";
 import { playMutants, playOneMutant } from "./mutant_trials.ts";
-import { playOne, replayOf } from "./one.ts";
+import { playOne, replayCommand } from "./one.ts";
 import type { Plan } from "../plan/plan.ts";
 import { parseSchedule } from "../draw/schedule.ts";
 import { planOf } from "../draw/draw.ts";
@@ -42,7 +42,7 @@ async function main(): Promise<number> {
   if (seed !== null) {
     const plans = options.worlds.map((world) => planOf(world, seed));
     return await playOne(plans, (world) => ({
-      replay: replayOf(seed, world),
+      replay: replayCommand(seed, world),
       keep,
       isShrunk,
     }));

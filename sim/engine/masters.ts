@@ -25,7 +25,7 @@ import type { MastersShape } from "../plan/masters_plan.ts";
 /** Who sees what masters do, in true time. */
 export interface MastersObserver {
   /** A master read a key's stakes, for a lookup or a claim. */
-  looked(key: string, stakes: readonly Stake[], at: number): void;
+  claimsRead(key: string, stakes: readonly Stake[], at: number): void;
   /** A stake came to a master: the first time where it was made. */
   arrived(key: string, stake: Stake, master: number, at: number): void;
   committed(commit: Commit, at: number): void;
@@ -127,7 +127,7 @@ export class SimMasters {
   }
 
   looked(key: string, stakes: readonly Stake[]): readonly Stake[] {
-    this.#observer.looked(key, stakes, this.world.scheduler.now);
+    this.#observer.claimsRead(key, stakes, this.world.scheduler.now);
     return stakes;
   }
 

@@ -52,14 +52,14 @@ function inRegion(
       if (!meaning || answer === undefined || interpreter.isRepeat(step, reply)) return;
       observer.applied(interpreter.winner(step, meaning.step, answer), answer, at);
     },
-    heard(step, reply, at) {
+    replyReceived(step, reply, at) {
       const meaning = interpreter.meaning(step);
       const answer = meaning?.answer(reply);
       if (!meaning) return;
       if (answer === undefined) return observer.missed(meaning.step, at);
       const winner = interpreter.winner(step, meaning.step, answer);
       if (winner !== meaning.step) observer.missed(meaning.step, at);
-      observer.heard(winner, answer, at);
+      observer.replyReceived(winner, answer, at);
     },
     missed(step, at) {
       const told = interpreter.meaning(step)?.step;

@@ -16,7 +16,13 @@ import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
 import { Refusals } from "./store_refusals.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { applyStep, isWrite, type Place, type Promotion, Replicas } from "./store_replicas.ts";
+import {
+  applyStep,
+  isWrite,
+  type LogPosition,
+  type Promotion,
+  Replicas,
+} from "./store_replicas.ts";
 import { StoreState } from "../../adapters/store/store_state.ts";
 import type { Trace } from "./trace.ts";
 import type { StoreShape } from "../plan/plan.ts";
@@ -231,7 +237,7 @@ export class SimStore {
 
   /** Answers once a step counts, by what its replicas have, or that it doesn't. */
   #confirm(
-    place: Place,
+    place: LogPosition,
     answer: StepReply,
     giveUp: number,
     reply: (answer: StepReply | Error) => void,
@@ -292,7 +298,7 @@ class Connection {
             return reject(answer);
           }
           this.#isDown = false;
-          observer.heard(step, answer, scheduler.now);
+          observer.replyReceived(step, answer, scheduler.now);
           resolve(answer);
         },
       };

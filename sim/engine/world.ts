@@ -165,7 +165,7 @@ export class World {
         lease: shape.lease,
         onEvent: (event) => {
           trace.note("event", id, event.event, ...Object.values(event.fields));
-          observer.told(id, event, scheduler.now);
+          observer.eventLogged(id, event, scheduler.now);
         },
       });
     const joined = this.regions

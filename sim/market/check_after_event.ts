@@ -4,13 +4,13 @@
  */
 import type { Observer } from "../engine/observer.ts";
 import type { SimNode, World } from "../engine/world.ts";
-import type { Audit, MarketHistory } from "./history.ts";
+import type { MarketHistory, ProcessSample } from "./history.ts";
 import type { Traders } from "./traders.ts";
 
 export function checkAfterEvent(
   world: () => World,
   traders: () => Traders,
-  ledger: MarketHistory,
+  history: MarketHistory,
 ): Observer {
   /** How often something had run in each process at the last look. */
   const seen = new Map<SimNode, number>();
@@ -18,16 +18,16 @@ export function checkAfterEvent(
     const { node, process } = sim;
     if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
     seen.set(sim, process.runs);
-    const buyers: Audit["buyers"][number][] = [];
+    const buyers: ProcessSample["buyers"][number][] = [];
     for (const purse of traders().purses) {
       const proxy = purse.proxyOf(sim);
-      if (proxy) buyers.push({ purse, ...proxy.$plb.stats() });
+      if (proxy) buyers.push({ buyer: purse, ...proxy.$plb.stats() });
     }
-    const shops = node.listeners().map((listener) => ({
-      publication: ledger.publicationOf(listener),
-      books: listener.stats(),
+    const listeners = node.listeners().map((listener) => ({
+      publication: history.publicationOf(listener),
+      stats: listener.stats(),
     }));
-    ledger.audited({ sim, shops, buyers, figures: () => node.stats() });
+    history.sampled({ sim, listeners, buyers, marketStats: () => node.stats() });
   };
   return {
     stepped() {

@@ -25,7 +25,7 @@ const EXCHANGES = 2;
 const LINKS = 4;
 
 /** A listener and where it is. */
-interface Shop extends ListenerStats {
+interface ListenerAt extends ListenerStats {
   readonly sim: SimNode;
   readonly region: string;
 }
@@ -114,7 +114,7 @@ export class FinalStateCheck {
     });
   }
 
-  #shops(): Shop[] {
+  #shops(): ListenerAt[] {
     return this.#world.slots.flatMap(({ current, region }) =>
       current?.node?.listeners().map((it) => ({ ...it.stats(), sim: current, region })) ?? []
     );
@@ -129,7 +129,7 @@ export class FinalStateCheck {
   }
 
   /** Channels that only one end knows of, or of which the ends say different things. */
-  #unpaired(shops: readonly Shop[], buyers: readonly Buyer[]): string[] {
+  #unpaired(shops: readonly ListenerAt[], buyers: readonly Buyer[]): string[] {
     const sold = new Map<string, ListenerChannelStats>(
       shops.flatMap((shop) =>
         shop.channels.map((it) => [`${shop.sim.process.id}/${it.channel}`, it] as const)
@@ -171,7 +171,7 @@ export class FinalStateCheck {
     });
   }
 
-  async #wrongBooks(shops: readonly Shop[], buyers: readonly Buyer[]): Promise<string[]> {
+  async #wrongBooks(shops: readonly ListenerAt[], buyers: readonly Buyer[]): Promise<string[]> {
     const answers = await Promise.all(
       this.#slots.map(({ current, name }) => {
         const node = current?.node;
@@ -190,7 +190,7 @@ export class FinalStateCheck {
   async #ask(
     name: string,
     node: AtlasNode,
-    shops: readonly Shop[],
+    shops: readonly ListenerAt[],
     buyers: readonly Buyer[],
   ): Promise<string[]> {
     const slots = this.#slots;
@@ -214,7 +214,7 @@ export class FinalStateCheck {
     for (let module = 0; module < modules && wrong.length === 0; module++) {
       const books = await node.exchange(`goods-${module}`);
       wrong.push(
-        ...wrongBook(`goods-${module}`, books, expected.length, shops, buyers)
+        ...orderBookErrors(`goods-${module}`, books, expected.length, shops, buyers)
           .map((what) => `${name}: ${what}`),
       );
     }
@@ -237,7 +237,7 @@ function knownTo(sim: SimNode | null): Promise<readonly string[]> {
 /**
  * What a buyer's orders lack, or have too much of, while there is something to be done about it.
  */
-function hungry(buyer: Buyer, shops: readonly Shop[]): string[] {
+function hungry(buyer: Buyer, shops: readonly ListenerAt[]): string[] {
   const { purse, holder, stats } = buyer;
   const { capacity } = purse.trade;
   const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
@@ -254,7 +254,7 @@ function hungry(buyer: Buyer, shops: readonly Shop[]): string[] {
 
 function hungryFor(
   { purse, region }: Buyer,
-  shops: readonly Shop[],
+  shops: readonly ListenerAt[],
   range: string | null,
   wanted: number,
   granted: number,
@@ -270,12 +270,12 @@ function hungryFor(
 }
 
 /** What a buyer with one order would rather have than something that it has. */
-function better({ purse, region, stats }: Buyer, shops: readonly Shop[]): string[] {
+function better({ purse, region, stats }: Buyer, shops: readonly ListenerAt[]): string[] {
   const { range, prefer } = purse.trade;
   const free = suitable(shops, purse.module, range === "" ? null : range)
     .filter((shop) => freeFor(shop, region) > 0);
   const channels = stats?.channels ?? [];
-  const isNewer = (shop: Shop, version: string): boolean =>
+  const isNewer = (shop: ListenerAt, version: string): boolean =>
     range === "" && compareVersions(shop.version, version) > 0;
   const old = channels.find(({ version }) => free.some((shop) => isNewer(shop, version)));
   if (old) return [`has ${old.version}, while newer is free`];
@@ -289,13 +289,17 @@ function better({ purse, region, stats }: Buyer, shops: readonly Shop[]): string
 }
 
 /** What a listener has free for buyers of a region. */
-function freeFor({ orders }: Shop, region: string): number {
+function freeFor({ orders }: ListenerAt, region: string): number {
   return orders.filter(({ regions }) => regions.length === 0 || regions.includes(region))
     .reduce((sum, { capacity, granted }) => sum + capacity - granted, 0);
 }
 
 /** Listeners from whom a buyer would take. */
-function suitable(shops: readonly Shop[], module: string, range: string | null): Shop[] {
+function suitable(
+  shops: readonly ListenerAt[],
+  module: string,
+  range: string | null,
+): ListenerAt[] {
   return shops.filter((shop) => shop.module === module && accepts(range, shop.version));
 }
 
@@ -308,11 +312,11 @@ function restless({ purse, holder, stats }: Buyer): string[] {
   return tokens === granted ? [] : [`${who} has ${tokens} tokens of ${granted}`];
 }
 
-function wrongBook(
+function orderBookErrors(
   module: string,
   books: readonly ExchangeView[],
   authorities: number,
-  shops: readonly Shop[],
+  shops: readonly ListenerAt[],
   buyers: readonly Buyer[],
 ): string[] {
   const selling = shops.filter((shop) => shop.module === module);

@@ -46,7 +46,7 @@ export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result
   const checkers = MARKET_CHECKERS.map((checker): LiveChecker => ({
     name: checker.name,
     watch(scene, report) {
-      const observer = checker.watch({ plan, ledger, world: scene.world }, report);
+      const observer = checker.watch({ plan, history: ledger, world: scene.world }, report);
       ledger.join(observer);
       return observer;
     },
@@ -91,7 +91,7 @@ class MarketClients implements Clients {
     this.#report = report("healing");
     this.#inspector = new FinalStateCheck(world, traders, plan.market);
     world.onReady = (slot, sim) => traders.ready(slot, sim);
-    world.network.listenIn(busListener((heard) => ledger.wrote(heard)));
+    world.network.listenIn(busListener((heard) => ledger.messageSent(heard)));
     world.network.meddler = messageFaults(
       plan.market,
       new SeededRandom(plan.seed, "meddler"),

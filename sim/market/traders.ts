@@ -251,7 +251,7 @@ export class Traders {
     sim?.process.enter(() => {
       const { node } = sim;
       const looks = [
-        node?.exchange(nameOf(module)).then((books) => this.#ledger.looked(sim, books)),
+        node?.exchange(nameOf(module)).then((books) => this.#ledger.orderBooksRead(sim, books)),
         node?.modules(),
         node?.authorities(),
       ];

@@ -1,5 +1,5 @@
 /** All mutants. A simulator that misses one of them can't be trusted. */
-import { ADRIFT_MUTANTS } from "./partitioned_mutants.ts";
+import { PARTITIONED_MUTANTS } from "./partitioned_mutants.ts";
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
 import { LOSS_MUTANTS } from "./loss_mutants.ts";
@@ -19,7 +19,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...LOSS_MUTANTS,
   ...REGIONAL_MUTANTS,
   ...MASTERS_MUTANTS,
-  ...ADRIFT_MUTANTS,
+  ...PARTITIONED_MUTANTS,
 ];
 
 /** The mutant of this name. @throws Error where there is none */

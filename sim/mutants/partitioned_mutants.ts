@@ -4,10 +4,10 @@
  */
 import type { Mutant } from "./mutant.ts";
 
-const ADRIFT = "src/resource/offline_log.ts";
+const OFFLINE_LOG = "src/resource/offline_log.ts";
 const HARBOUR = "src/resource/reconciliation.ts";
 
-const LANDINGS: readonly Omit<Mutant, "world">[] = [
+const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   {
     name: "no_mark",
     about: "Answers that were given without the store look like any other.",
@@ -30,7 +30,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     name: "blind_landing",
     about: "Kept turns are committed without asking whether the state is where it was left.",
     edits: [{
-      file: ADRIFT,
+      file: OFFLINE_LOG,
       find: "if (isSame(left, found)) return true;",
       replace: "if (isSame(left, found) || found.epoch >= 0) return true;",
     }],
@@ -57,7 +57,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     name: "silent_conflict",
     about: "No loser is taken for one that had told anybody anything.",
     edits: [{
-      file: ADRIFT,
+      file: OFFLINE_LOG,
       find: "return this.#hasAnswered || this.#kept.length > 0;",
       replace: "return this.#hasAnswered && this.#kept.length > 1e6;",
     }],
@@ -102,7 +102,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
   },
 ];
 
-export const ADRIFT_MUTANTS: readonly Mutant[] = LANDINGS.map((mutant) => ({
+export const PARTITIONED_MUTANTS: readonly Mutant[] = RECONCILIATION_EDITS.map((mutant) => ({
   ...mutant,
   world: "adrift",
 }));

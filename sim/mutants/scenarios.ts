@@ -16,7 +16,7 @@ import { releasedAndLost } from "./scenarios/released_and_lost.ts";
 import { outlivedWork } from "./scenarios/outlived_work.ts";
 import { revival } from "./scenarios/revival.ts";
 import { shortOutage } from "./scenarios/short_outage.ts";
-import { silentRoad } from "./scenarios/unresponsive_link.ts";
+import { unresponsiveLink } from "./scenarios/unresponsive_link.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
 import { twins } from "./scenarios/twins.ts";
@@ -31,7 +31,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
-  silent_road: silentRoad,
+  silent_road: unresponsiveLink,
   back_and_promoted: backAndPromoted,
   released_and_lost: releasedAndLost,
   lost_and_written_over: lostAndWrittenOver,

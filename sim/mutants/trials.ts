@@ -39,7 +39,7 @@ export function tryMutant(
 }
 
 /** Plays one seed of a mutant, told in full. Gives the exit code. */
-export function playMutant(mutant: Mutant, seed: number): Promise<number> {
+export function runMutant(mutant: Mutant, seed: number): Promise<number> {
   return inCopy(mutant, async (folder) => {
     const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
     const { code } = await run(join(folder, "sim/cli/run.ts"), flags, "inherit");

@@ -53,7 +53,7 @@ export const WORLDS = ["resources", "regions", "market", "masters", "adrift"] as
 export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */
-export interface Place {
+export interface NodePlace {
   readonly region: string;
   readonly node: string;
 }
@@ -62,7 +62,7 @@ export interface Place {
 export interface Shape {
   readonly nodes: number;
   /** One for each node; without them they are in two regions by turns. */
-  readonly places?: readonly Place[];
+  readonly places?: readonly NodePlace[];
   readonly keys: number;
   readonly lease: LeaseTimes;
   readonly idleAfterMs: number;

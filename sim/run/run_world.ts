@@ -99,7 +99,7 @@ export async function runWorld(
   const { remarks = 0 } = options;
   world = new World(cast, plan, observer, remarks > 0);
   clients = cast.enter(world, report, ground);
-  stage(plan, world, clients);
+  scheduleFaults(plan, world, clients);
   const { scheduler } = world;
   const unhandled: Violation[] = [];
   await catchUnhandled(
@@ -136,7 +136,7 @@ export async function runWorld(
 }
 
 /** Puts the whole plan on the scheduler. */
-function stage(plan: RunPlan, world: World, clients: Clients): void {
+function scheduleFaults(plan: RunPlan, world: World, clients: Clients): void {
   const { scheduler } = world;
   for (const { index } of world.slots) scheduler.at(index * 5, () => world.start(index));
   for (const fault of plan.faults) {

@@ -24,7 +24,7 @@ const NO_METHOD = "isThereAnybody";
 /** Keys that are looked for after healing: the first ones that were called. */
 const MOST_PROBED = 100;
 /** What a caller must expect of any cluster now and then. */
-const WEATHER: readonly string[] = [
+const FAULT_CODES: readonly string[] = [
   "timeout",
   "unavailable",
   "overloaded",
@@ -125,7 +125,7 @@ export class UserClients<A extends App> implements Clients {
       try {
         await workload(context);
       } catch (error) {
-        if (!isWeather(error)) {
+        if (!isFaultError(error)) {
           return this.#failed("workload", `${caller}: ${messageOf(error)}`, error);
         }
       }
@@ -168,12 +168,12 @@ export class UserClients<A extends App> implements Clients {
         if (verdict !== "confirmed") again();
       }, again);
     this.#door.send(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
-      if (isWeather(error)) again();
+      if (isFaultError(error)) again();
       else look();
     });
   }
 }
 
-function isWeather(error: unknown): boolean {
-  return isAtlasError(error) && WEATHER.includes(error.code);
+function isFaultError(error: unknown): boolean {
+  return isAtlasError(error) && FAULT_CODES.includes(error.code);
 }

@@ -39,11 +39,11 @@ export class SimulationError extends Error {
 
   /** How to see it again. */
   get replay(): string {
-    return replayOf(this.#failure);
+    return replayText(this.#failure);
   }
 }
 
-function replayOf({ seed }: SimulationFailure): string {
+function replayText({ seed }: SimulationFailure): string {
   return `simulate(app, { …, seed: ${seed}, seeds: 1 })`;
 }
 
@@ -52,7 +52,7 @@ function textOf(failure: SimulationFailure): string {
   const [first] = violations;
   const lines = [
     `seed ${seed} breaks a rule: ${first?.rule}: ${first?.message}`,
-    `replay: ${replayOf(failure)}`,
+    `replay: ${replayText(failure)}`,
   ];
   if (!isRepeatable) {
     lines.push(

@@ -68,7 +68,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     this.#arrivals.set(name, arrivals);
   }
 
-  looked(key: string, stakes: readonly Stake[], at: number): void {
+  claimsRead(key: string, stakes: readonly Stake[], at: number): void {
     const { best, rivals } = this.#contest(key, stakes);
     if (!best) return;
     const told = new Set(ownerOf(stakes)?.contested?.map(({ epoch }) => epoch));

@@ -84,7 +84,7 @@ export class PartitionedCheckers implements Observer {
     this.#count(`${key} of ${nodeOf(rrp)} under ${epoch}`, -1);
   }
 
-  told(process: string, { event, fields }: { event: string; fields: object }): void {
+  eventLogged(process: string, { event, fields }: { event: string; fields: object }): void {
     if (event !== "lost while out of reach") return;
     const { key, epoch } = fields as { key: string; epoch: number };
     this.#count(`${key} of ${process.split("#")[0]} under ${epoch}`, 1);

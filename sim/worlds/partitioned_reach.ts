@@ -14,7 +14,7 @@ import type { FaultEvent } from "../plan/plan.ts";
 import type { SimNode, World } from "../engine/world.ts";
 
 /** Who answered a process last for a key. */
-interface Heard {
+interface SeenOwner {
   readonly rrp: string;
   readonly epoch: number;
 }
@@ -26,7 +26,7 @@ export class Reach implements Observer {
   readonly #report: Reporter;
   readonly #isJudged: boolean;
   readonly #mayBreak: boolean;
-  readonly #heard = new Map<string, Heard>();
+  readonly #heard = new Map<string, SeenOwner>();
   /** The life of the node that made each call that isn't answered yet. */
   readonly #lives = new Map<CallRecord, string>();
 
@@ -54,12 +54,12 @@ export class Reach implements Observer {
       this.#heard.set(name, { rrp: rrp ?? "", epoch });
       if (isElsewhere && this.#nodeOf(process)?.node?.state === "fenced") this.reached++;
     } else if (!isElsewhere && this.#stands(record, this.#heard.get(name))) {
-      const { rrp: owner } = this.#heard.get(name) as Heard;
+      const { rrp: owner } = this.#heard.get(name) as SeenOwner;
       this.#report("reached")(`${process} answered for ${key} itself, which ${owner} has`);
     }
   }
 
-  #failed(record: CallRecord, life: string | undefined, heard: Heard | undefined): void {
+  #failed(record: CallRecord, life: string | undefined, heard: SeenOwner | undefined): void {
     const { key, process, outcome, code } = record;
     if (outcome !== "info" || code !== "unavailable" || !this.#stands(record, heard)) return;
     // A node that begins a new life closes the links of the one before; some faults break them.
@@ -69,7 +69,7 @@ export class Reach implements Observer {
   }
 
   /** Whether who answered last lives elsewhere, and still has the key. */
-  #stands({ key, process }: CallRecord, heard: Heard | undefined): boolean {
+  #stands({ key, process }: CallRecord, heard: SeenOwner | undefined): boolean {
     if (!heard || nodeIn(heard.rrp) === slotOf(process)) return false;
     const owner = this.#world.store.state.lookup(key);
     if (owner?.rrp !== heard.rrp || owner.epoch !== heard.epoch) return false;

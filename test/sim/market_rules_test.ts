@@ -2,17 +2,17 @@
 import { expect, test } from "vitest";
 import type { ListenerStats, PlbStats } from "../../mod.ts";
 import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
-import type { MarketScene } from "../../sim/market/checkers/checker.ts";
+import type { MarketCheckContext } from "../../sim/market/checkers/checker.ts";
 import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
 import {
-  type Audit,
   MarketHistory,
   type MarketObserver,
   type ModuleCallRecord,
+  type ProcessSample,
   type Publication,
   type Run,
 } from "../../sim/market/history.ts";
-import type { Heard } from "../../sim/market/message_faults.ts";
+import type { SentMessage } from "../../sim/market/message_faults.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 
 /** What is reported while `deed` happens before the eyes of one rule. */
@@ -30,7 +30,10 @@ function judge(
     network: { lives: new Map([["inc-2", "node-1#2"]]) },
   };
   const scene = { plan: { market }, ledger: new MarketHistory(), world: () => world };
-  const observer = checker?.watch(scene as unknown as MarketScene, (what) => reports.push(what));
+  const observer = checker?.watch(
+    scene as unknown as MarketCheckContext,
+    (what) => reports.push(what),
+  );
   deed(observer as Required<MarketObserver>);
   return reports;
 }
@@ -130,13 +133,13 @@ const view = {
   draining: false,
 };
 
-function audit(shops: ListenerStats[], channels: object[] = [], more: object = {}): Audit {
+function audit(shops: ListenerStats[], channels: object[] = [], more: object = {}): ProcessSample {
   return {
     sim: { process: { id: "node-1#2" } },
     shops: shops.map((books) => ({ books, publication: undefined })),
     buyers: [{ channels }] as unknown as PlbStats[],
     figures: () => ({ ...stats, ...more }),
-  } as unknown as Audit;
+  } as unknown as ProcessSample;
 }
 
 test("capacity: no more run than are offered", () => {
@@ -151,7 +154,7 @@ test("capacity: no more run than are offered", () => {
 test("grants: books balance", () => {
   const of = (more: Partial<ListenerStats>, figures: object = {}) =>
     judge("grants", (it) => {
-      for (let n = 0; n < 8; n++) it.audited(audit([shop(more)], [], figures));
+      for (let n = 0; n < 8; n++) it.sampled(audit([shop(more)], [], figures));
     })[0] ?? "";
   expect(of({})).toBe("");
   expect(of({ granted: 3, free: -1 })).toContain("3 of 2 are granted");
@@ -170,7 +173,7 @@ test("credit: both ends of a channel agree", () => {
     judge(
       "credit",
       (it) =>
-        it.audited(audit([shop({ channels: [{ ...seat, ...seller }] })], [{ ...view, ...buyer }])),
+        it.sampled(audit([shop({ channels: [{ ...seat, ...seller }] })], [{ ...view, ...buyer }])),
     );
   expect(of({})).toEqual([]);
   expect(of({ used: 5 })).toEqual(["channel.1 of node-1#2: 5 sent, of 4 allowed"]);
@@ -217,7 +220,7 @@ test("calls: once, in time, and as they were told", () => {
 
 test("hot code: old code is dropped after its last call, and once", () => {
   const drop = (it: Required<MarketObserver>) =>
-    it.told("node-1#2", {
+    it.eventLogged("node-1#2", {
       level: "info",
       event: "old code dropped",
       fields: { version: "1.0.0", hash: "aa" },
@@ -255,7 +258,7 @@ test("books: no exchange holds more than an order is about", () => {
   const of = (held: number) =>
     judge("books", (it) => {
       const order = { side: "sell", id: 1, quantity: 2, held, incarnation: "inc-1" };
-      it.looked(
+      it.orderBooksRead(
         { process: { id: "node-1#2" } } as never,
         [{ node: "n", orders: [order] }] as never,
       );
@@ -283,8 +286,8 @@ test("rest: time goes on", () => {
 });
 
 /** A letter from one part to another. */
-function heard(from: string, to: string, letter: object): Heard {
-  return { process: "node-1#2", from, to, link: 1, letter: letter as BusMessage };
+function heard(from: string, to: string, letter: object): SentMessage {
+  return { process: "node-1#2", from, to, link: 1, message: letter as BusMessage };
 }
 
 const order = {
@@ -302,12 +305,12 @@ const match = { kind: "match", id: 1, revision: 1, seller: "c/listener.1", quant
 const open = { kind: "open", nonce: 9, want: 2, replaces: null };
 
 /** What is reported of some letters, in their order. */
-function read(...letters: readonly Heard[]): string {
+function read(...letters: readonly SentMessage[]): string {
   const market = makeMarketPlan(1).market;
   const roles = ["authority", "worker"] as const;
   return judge(
     "messages",
-    (it) => letters.forEach((letter) => it.wrote(letter)),
+    (it) => letters.forEach((letter) => it.messageSent(letter)),
     market && {
       ...market,
       roles,
@@ -356,7 +359,7 @@ test("mesh: workers don't order of each other, and ask each other the way", () =
   const of = (kind: string, roles: readonly ("authority" | "worker")[]) =>
     judge(
       "mesh",
-      (it) => it.wrote(heard("inc-1/broker", "inc-2/broker", { kind })),
+      (it) => it.messageSent(heard("inc-1/broker", "inc-2/broker", { kind })),
       market && { ...market, roles },
     );
   expect(of("join", ["authority", "authority"])).toEqual([]);
@@ -369,7 +372,7 @@ test("mesh: workers don't order of each other, and ask each other the way", () =
 test("parts: none throws, unless a mutant has it do so", () => {
   const failed = (reason: string) =>
     judge("processes", (it) =>
-      it.told("node-1#2", {
+      it.eventLogged("node-1#2", {
         level: "warning",
         event: "process failed",
         fields: { process: "broker", reason },

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { ROOT, withCopy } from "./copy.ts";
-import { slowRoads } from "./slow_roads.ts";
+import { slowPaths } from "./slow_roads.ts";
 
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   bun: [`${ROOT}node_modules/.bin/bun`],
@@ -99,7 +99,7 @@ test.for(
 test("a plan that breaks a rule is told in full, shrunk and kept, and plays again", async () => {
   const file = join(folder, "plan.json");
   const kept = join(folder, "kept.json");
-  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowRoads() };
+  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
   writeFileSync(file, printSchedule(schedule));
   const { code, out, last } = await sim(["--plan", file, "--keep", kept]);
   expect(out).toMatch(/^violation at [\d.]+ ms: healing: probe /m);

@@ -5,7 +5,7 @@ import { ddmin } from "../../sim/cli/ddmin.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
 import { shrink } from "../../sim/cli/shrink.ts";
-import { slowRoads } from "./slow_roads.ts";
+import { slowPaths } from "./slow_roads.ts";
 
 test("delta debugging finds exactly the lines that matter", async () => {
   await fc.assert(fc.asyncProperty(
@@ -54,7 +54,7 @@ test("a planted violation shrinks to its essence", async () => {
 });
 
 test("a real violation shrinks to a plan that breaks the same rule when played again", async () => {
-  const shrunk = await shrink(slowRoads(), "healing", { withinMs: 300_000 });
+  const shrunk = await shrink(slowPaths(), "healing", { withinMs: 300_000 });
   expect(shrunk?.violation.rule).toBe("healing");
   expect(shrunk?.plan.faults).toEqual([]);
   expect(shrunk?.plan.work).toEqual([]);

@@ -5,7 +5,7 @@ export const books: MarketChecker = {
   name: "books",
   watch(_scene, report) {
     return {
-      looked(sim, books) {
+      orderBooksRead(sim, books) {
         for (const { node, orders } of books) {
           for (const { side, id, quantity, held, incarnation } of orders) {
             if (held <= quantity) continue;

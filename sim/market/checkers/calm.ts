@@ -14,8 +14,8 @@ export const calm: MarketChecker = {
       moduleReturned({ id, outcome, code, message }) {
         if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
       },
-      audited({ sim, buyers }) {
-        for (const { purse, module, granted, wanted } of buyers) {
+      sampled({ sim, buyers }) {
+        for (const { buyer: purse, module, granted, wanted } of buyers) {
           if (granted >= wanted) served.add(purse);
           if (granted >= wanted || !served.has(purse)) continue;
           report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);

@@ -15,15 +15,15 @@ export const grants: MarketChecker = {
     const former = new Map<string, MarketStats>();
     let audits = 0;
     return {
-      audited({ sim, shops, figures }) {
+      sampled({ sim, listeners: shops, marketStats: figures }) {
         const { id } = sim.process;
-        for (const { books } of shops) {
+        for (const { stats: books } of shops) {
           const wrong = troubleOf(books);
           if (wrong) report(`${books.module} at ${id}: ${wrong}`);
         }
         if (++audits % EVERY !== 0) return;
         const stats = figures();
-        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ books }) => books));
+        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ stats: books }) => books));
         if (wrong) report(`${id}: ${wrong}`);
         former.set(id, stats);
       },

@@ -25,7 +25,7 @@ export const mesh: MarketChecker = {
       return plan.market.roles[index] === "worker";
     };
     return {
-      wrote({ process, to, letter: { kind } }) {
+      messageSent({ process, to, message: { kind } }) {
         if (!OF_THE_MESH.includes(kind) || !isWorker(process)) return;
         const [incarnation = ""] = to.split("/");
         const other = world().network.lives.get(incarnation);

@@ -5,7 +5,7 @@ export const processes: MarketChecker = {
   name: "processes",
   watch(_scene, report) {
     return {
-      told(life, { event, fields: { process, reason } }) {
+      eventLogged(life, { event, fields: { process, reason } }) {
         // A mutant makes processes throw, to check that they are restarted.
         if (event !== "process failed" || reason === "thrown on purpose") return;
         report(`${process} at ${life} failed: ${reason}`);
