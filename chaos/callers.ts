@@ -35,12 +35,12 @@ const BURST = 6;
 export class Recorder {
   /** Of this round. */
   readonly calls: CallRecord[] = [];
-  readonly #witness: HistoryRecorder;
+  readonly #history: HistoryRecorder;
   readonly #ids: { next: number };
 
   /** @param ids shared by all rounds: ids and values are used once. */
-  constructor(witness: HistoryRecorder, ids: { next: number }) {
-    this.#witness = witness;
+  constructor(history: HistoryRecorder, ids: { next: number }) {
+    this.#history = history;
     this.#ids = ids;
   }
 
@@ -71,7 +71,7 @@ export class Recorder {
       verdict: null,
     };
     this.calls.push(record);
-    this.#witness.called(record);
+    this.#history.called(record);
     try {
       Object.assign(record, { outcome: "ok", ...await ask(tenant, errand) });
     } catch (error) {
@@ -79,7 +79,7 @@ export class Recorder {
       record.code = isAtlasError(error) ? error.code : String(error);
     }
     record.returnedAt = performance.now();
-    this.#witness.returned(record);
+    this.#history.returned(record);
     return record;
   }
 }

@@ -18,7 +18,7 @@ import { FaultRunner } from "./fault_runner.ts";
 import { HistoryRecorder } from "./history_recorder.ts";
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
-/** How long the storm of a round lasts at most, in ms. */
+/** The longest time in which faults of a round begin, ms. */
 const FAULTS_MS = 40_000;
 const LASTING_KEYS = 10;
 const FLEETING_KEYS = 6;
@@ -106,8 +106,8 @@ export class Campaign {
 
   async #round(round: number, lengthMs: number): Promise<void> {
     const stage = this.#stage;
-    const witness = new HistoryRecorder(this.#report);
-    const recorder = new Recorder(witness, this.#ids);
+    const history = new HistoryRecorder(this.#report);
+    const recorder = new Recorder(history, this.#ids);
     const keys = keysOf(round);
     const faults = drawFaults(this.#seed, round, lengthMs, RUNTIMES.length, this.#kinds);
     const callers = new Callers(
@@ -136,7 +136,7 @@ export class Campaign {
     } catch (error) {
       this.#report("round", error instanceof Error ? error.stack ?? error.message : String(error));
     }
-    this.#count(recorder, witness);
+    this.#count(recorder, history);
     console.error(this.#line(round, recorder));
     if (this.#violations.length > 0) {
       const { calls } = recorder;

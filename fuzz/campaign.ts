@@ -55,7 +55,7 @@ export interface PartResult {
   readonly watch: Watch;
   readonly violations: readonly Violation[];
   /** Where the log and the last inputs are kept, if a rule was broken. */
-  readonly evidence: string | null;
+  readonly artifacts: string | null;
 }
 
 /** Among so many inputs some must be answered with each status that the part reaches. */
@@ -98,7 +98,7 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
     statuses: assault.statuses,
     watch,
     violations: found,
-    evidence: found.length > 0 ? keep(found, assault, watch) : null,
+    artifacts: found.length > 0 ? keep(found, assault, watch) : null,
   };
 }
 

@@ -11,7 +11,7 @@ import { Agent, request } from "node:http";
 import { parentPort, workerData } from "node:worker_threads";
 import { WebSocket } from "ws";
 
-/** What a witness is given. */
+/** What the probe is given. */
 export interface Instructions {
   readonly port: number;
   readonly authorization: string;

@@ -98,7 +98,7 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
 
 /** Says what was broken, and how to show it again. */
 function tell(
-  { runtime, part, statuses, violations, evidence }: PartResult,
+  { runtime, part, statuses, violations, artifacts }: PartResult,
   name: string,
   settings: Settings,
 ): void {
@@ -111,7 +111,7 @@ function tell(
   }
   if (violations.length === 0) return;
   const minutes = settings.minutes / settings.parts.length;
-  console.error(`  log and last inputs: ${evidence}`);
+  console.error(`  log and last inputs: ${artifacts}`);
   console.error(
     `  again: npm run fuzz -- --runtime ${runtime} --part ${name} --seed ${settings.seed} ` +
       `--minutes ${Number(minutes.toFixed(3))}` +

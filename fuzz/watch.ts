@@ -67,7 +67,7 @@ export class Watch {
   readonly #part: Part;
   readonly #lines: RawConnections;
   readonly #report: Report;
-  readonly #witness: Worker;
+  readonly #probe: Worker;
   readonly #maxDelayMs: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isLooking = false;
@@ -77,7 +77,7 @@ export class Watch {
     part: Part,
     lines: RawConnections,
     report: Report,
-    witness: Worker,
+    probe: Worker,
     figures: Figures,
     maxDelayMs: number,
   ) {
@@ -85,7 +85,7 @@ export class Watch {
     this.#part = part;
     this.#lines = lines;
     this.#report = report;
-    this.#witness = witness;
+    this.#probe = probe;
     this.#maxDelayMs = maxDelayMs;
     this.figures = figures;
     this.base = this.peak = this.left = sampleOf(target.node.pid);
@@ -103,14 +103,14 @@ export class Watch {
   ): Promise<Watch> {
     const { port, authorization, node: { pid } } = target;
     const workerData: Instructions = { port, authorization, pid };
-    const witness = new Worker(new URL("./health_probe.ts", import.meta.url), { workerData });
-    witness.on("error", (error) => report("witness", String(error)));
-    let figures = await figuresOf(witness);
+    const probe = new Worker(new URL("./health_probe.ts", import.meta.url), { workerData });
+    probe.on("error", (error) => report("probe", String(error)));
+    let figures = await figuresOf(probe);
     for (let left = 200; left > 0 && figures.calls.ok < WARM_CALLS; left--) {
       await new Promise((resolve) => setTimeout(resolve, 100));
-      figures = await figuresOf(witness);
+      figures = await figuresOf(probe);
     }
-    const watch = new Watch(target, part, lines, report, witness, figures, maxDelayMs);
+    const watch = new Watch(target, part, lines, report, probe, figures, maxDelayMs);
     watch.#timer = setInterval(() => void watch.#look(), EVERY_MS);
     return watch;
   }
@@ -166,7 +166,7 @@ export class Watch {
 
   /** Ends the well-behaved clients, and reads the end of the log. */
   async close(): Promise<void> {
-    await this.#witness.terminate();
+    await this.#probe.terminate();
     this.readLog();
   }
 
@@ -203,7 +203,7 @@ export class Watch {
     this.#recent.push(starvedOf(this.#target.node.pid));
     if (this.#recent.length > RECENT) this.#recent.shift();
     this.readLog();
-    this.figures = await figuresOf(this.#witness);
+    this.figures = await figuresOf(this.#probe);
     const { worstMs } = this.figures.health;
     if (worstMs > this.#maxDelayMs) {
       this.#report(
@@ -254,10 +254,10 @@ export class Watch {
   }
 }
 
-function figuresOf(witness: Worker): Promise<Figures> {
+function figuresOf(probe: Worker): Promise<Figures> {
   return new Promise((resolve) => {
-    witness.once("message", resolve);
-    witness.postMessage(null);
+    probe.once("message", resolve);
+    probe.postMessage(null);
   });
 }
 

@@ -19,9 +19,9 @@ export function checkAfterEvent(
     if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
     seen.set(sim, process.runs);
     const buyers: ProcessSample["buyers"][number][] = [];
-    for (const purse of traders().purses) {
-      const proxy = purse.proxyOf(sim);
-      if (proxy) buyers.push({ buyer: purse, ...proxy.$plb.stats() });
+    for (const buyer of traders().buyers) {
+      const proxy = buyer.proxyOf(sim);
+      if (proxy) buyers.push({ buyer, ...proxy.$plb.stats() });
     }
     const listeners = node.listeners().map((listener) => ({
       publication: history.publicationOf(listener),

@@ -32,7 +32,7 @@ interface ListenerAt extends ListenerStats {
 
 /** A buyer and where it is. */
 interface Buyer {
-  readonly purse: SimBuyer;
+  readonly buyer: SimBuyer;
   readonly holder: BoughtProxy;
   readonly region: string;
   /** Null while it waits for its first capacity. */
@@ -56,15 +56,15 @@ export class FinalStateCheck {
   async inspect(): Promise<string[]> {
     const wrong = [...this.#missing(), ...this.#surplusLinks()];
     if (wrong.length > 0) return wrong;
-    const shops = this.#shops();
+    const listeners = this.#listeners();
     const buyers = this.#buyers();
     wrong.push(
-      ...buyers.flatMap((buyer) => hungry(buyer, shops)),
+      ...buyers.flatMap((buyer) => unmet(buyer, listeners)),
       ...buyers.flatMap(restless),
-      ...this.#unpaired(shops, buyers),
+      ...this.#unpaired(listeners, buyers),
       ...this.#leftovers(),
     );
-    return wrong.length > 0 ? wrong : await this.#wrongBooks(shops, buyers);
+    return wrong.length > 0 ? wrong : await this.#wrongBooks(listeners, buyers);
   }
 
   /** Whether every node from number `from` on knows all authorities among these. */
@@ -82,7 +82,7 @@ export class FinalStateCheck {
   #missing(): string[] {
     const wrong = this.#slots.filter(({ current }) => current?.node?.state !== "serving")
       .map(({ name }) => `${name} is not serving`);
-    for (const { slot, trade, publications } of this.#traders.stalls) {
+    for (const { slot, trade, publications } of this.#traders.sellers) {
       const sim = this.#world.slot(slot).current;
       if (!sim || publications.has(sim)) continue;
       wrong.push(`goods-${trade.module} is not published on node-${slot}`);
@@ -114,25 +114,25 @@ export class FinalStateCheck {
     });
   }
 
-  #shops(): ListenerAt[] {
+  #listeners(): ListenerAt[] {
     return this.#world.slots.flatMap(({ current, region }) =>
       current?.node?.listeners().map((it) => ({ ...it.stats(), sim: current, region })) ?? []
     );
   }
 
   #buyers(): Buyer[] {
-    return this.#traders.purses.flatMap((purse) => {
-      const { current, region } = this.#world.slot(purse.slot);
-      const holder = current ? purse.holders.get(current) : undefined;
-      return holder ? [{ purse, holder, region, stats: holder.proxy?.$plb.stats() ?? null }] : [];
+    return this.#traders.buyers.flatMap((buyer) => {
+      const { current, region } = this.#world.slot(buyer.slot);
+      const holder = current ? buyer.holders.get(current) : undefined;
+      return holder ? [{ buyer, holder, region, stats: holder.proxy?.$plb.stats() ?? null }] : [];
     });
   }
 
   /** Channels that only one end knows of, or of which the ends say different things. */
-  #unpaired(shops: readonly ListenerAt[], buyers: readonly Buyer[]): string[] {
+  #unpaired(listeners: readonly ListenerAt[], buyers: readonly Buyer[]): string[] {
     const sold = new Map<string, ListenerChannelStats>(
-      shops.flatMap((shop) =>
-        shop.channels.map((it) => [`${shop.sim.process.id}/${it.channel}`, it] as const)
+      listeners.flatMap((listener) =>
+        listener.channels.map((it) => [`${listener.sim.process.id}/${it.channel}`, it] as const)
       ),
     );
     const wrong: string[] = [];
@@ -171,7 +171,7 @@ export class FinalStateCheck {
     });
   }
 
-  async #wrongBooks(shops: readonly ListenerAt[], buyers: readonly Buyer[]): Promise<string[]> {
+  async #wrongBooks(listeners: readonly ListenerAt[], buyers: readonly Buyer[]): Promise<string[]> {
     const answers = await Promise.all(
       this.#slots.map(({ current, name }) => {
         const node = current?.node;
@@ -180,7 +180,7 @@ export class FinalStateCheck {
         const gone = new Promise<string[]>((resolve) =>
           current.process.onEnd(() => resolve([`${name} went`]))
         );
-        return Promise.race([gone, this.#ask(name, node, shops, buyers)]);
+        return Promise.race([gone, this.#ask(name, node, listeners, buyers)]);
       }),
     );
     return answers.flat();
@@ -190,7 +190,7 @@ export class FinalStateCheck {
   async #ask(
     name: string,
     node: AtlasNode,
-    shops: readonly ListenerAt[],
+    listeners: readonly ListenerAt[],
     buyers: readonly Buyer[],
   ): Promise<string[]> {
     const slots = this.#slots;
@@ -214,7 +214,7 @@ export class FinalStateCheck {
     for (let module = 0; module < modules && wrong.length === 0; module++) {
       const books = await node.exchange(`goods-${module}`);
       wrong.push(
-        ...orderBookErrors(`goods-${module}`, books, expected.length, shops, buyers)
+        ...orderBookErrors(`goods-${module}`, books, expected.length, listeners, buyers)
           .map((what) => `${name}: ${what}`),
       );
     }
@@ -237,30 +237,32 @@ function knownTo(sim: SimNode | null): Promise<readonly string[]> {
 /**
  * What a buyer's orders lack, or have too much of, while there is something to be done about it.
  */
-function hungry(buyer: Buyer, shops: readonly ListenerAt[]): string[] {
-  const { purse, holder, stats } = buyer;
-  const { capacity } = purse.trade;
-  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
-  const wrong = purse.ranges.flatMap((range, at) => {
+function unmet(bought: Buyer, listeners: readonly ListenerAt[]): string[] {
+  const { buyer, holder, stats } = bought;
+  const { capacity } = buyer.trade;
+  const who = `a buyer of ${buyer.module} at ${holder.sim.process.id}`;
+  const wrong = buyer.ranges.flatMap((range, at) => {
     const wanted = at === 0 ? capacity : 1;
     const granted = stats?.orders[at]?.granted ?? 0;
-    return hungryFor(buyer, shops, range === "" ? null : range, wanted, granted)
+    return unmetFor(bought, listeners, range === "" ? null : range, wanted, granted)
       .map((what) => `${who}, ${range || "any version"}, ${what}`);
   });
   if (wrong.length > 0 || !stats) return wrong;
   if (stats.channels.some(({ draining }) => draining)) return [`${who} has a channel that drains`];
-  return purse.ranges.length > 1 ? [] : better(buyer, shops).map((what) => `${who} ${what}`);
+  return buyer.ranges.length > 1 ? [] : better(bought, listeners).map((what) => `${who} ${what}`);
 }
 
-function hungryFor(
-  { purse, region }: Buyer,
-  shops: readonly ListenerAt[],
+function unmetFor(
+  { buyer, region }: Buyer,
+  listeners: readonly ListenerAt[],
   range: string | null,
   wanted: number,
   granted: number,
 ): string[] {
   if (granted > wanted) return [`has ${granted}, and wanted ${wanted}`];
-  const [free] = suitable(shops, purse.module, range).filter((shop) => freeFor(shop, region) > 0);
+  const [free] = suitable(listeners, buyer.module, range).filter((listener) =>
+    freeFor(listener, region) > 0
+  );
   if (granted === wanted || !free) return [];
   return [
     `has ${granted} of ${wanted}, while ${
@@ -270,19 +272,19 @@ function hungryFor(
 }
 
 /** What a buyer with one order would rather have than something that it has. */
-function better({ purse, region, stats }: Buyer, shops: readonly ListenerAt[]): string[] {
-  const { range, prefer } = purse.trade;
-  const free = suitable(shops, purse.module, range === "" ? null : range)
-    .filter((shop) => freeFor(shop, region) > 0);
+function better({ buyer, region, stats }: Buyer, listeners: readonly ListenerAt[]): string[] {
+  const { range, prefer } = buyer.trade;
+  const free = suitable(listeners, buyer.module, range === "" ? null : range)
+    .filter((listener) => freeFor(listener, region) > 0);
   const channels = stats?.channels ?? [];
-  const isNewer = (shop: ListenerAt, version: string): boolean =>
-    range === "" && compareVersions(shop.version, version) > 0;
-  const old = channels.find(({ version }) => free.some((shop) => isNewer(shop, version)));
+  const isNewer = (listener: ListenerAt, version: string): boolean =>
+    range === "" && compareVersions(listener.version, version) > 0;
+  const old = channels.find(({ version }) => free.some((listener) => isNewer(listener, version)));
   if (old) return [`has ${old.version}, while newer is free`];
   const far = channels.find((channel) =>
     channel.region !== region &&
-    free.some((shop) =>
-      shop.region === region && (range !== "" || shop.version === channel.version)
+    free.some((listener) =>
+      listener.region === region && (range !== "" || listener.version === channel.version)
     )
   );
   return prefer === "near" && far ? ["has some far away, while near is free"] : [];
@@ -296,18 +298,20 @@ function freeFor({ orders }: ListenerAt, region: string): number {
 
 /** Listeners from whom a buyer would take. */
 function suitable(
-  shops: readonly ListenerAt[],
+  listeners: readonly ListenerAt[],
   module: string,
   range: string | null,
 ): ListenerAt[] {
-  return shops.filter((shop) => shop.module === module && accepts(range, shop.version));
+  return listeners.filter((listener) =>
+    listener.module === module && accepts(range, listener.version)
+  );
 }
 
 /** Capacity that a buyer has bought and can't use. */
-function restless({ purse, holder, stats }: Buyer): string[] {
+function restless({ buyer, holder, stats }: Buyer): string[] {
   if (!stats) return [];
   const { tokens, granted, waiting, running } = stats;
-  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
+  const who = `a buyer of ${buyer.module} at ${holder.sim.process.id}`;
   if (waiting + running > 0) return [`${who} has ${waiting} calls waiting and ${running} running`];
   return tokens === granted ? [] : [`${who} has ${tokens} tokens of ${granted}`];
 }
@@ -316,11 +320,11 @@ function orderBookErrors(
   module: string,
   books: readonly ExchangeView[],
   authorities: number,
-  shops: readonly ListenerAt[],
+  listeners: readonly ListenerAt[],
   buyers: readonly Buyer[],
 ): string[] {
-  const selling = shops.filter((shop) => shop.module === module);
-  const buying = buyers.filter(({ purse }) => purse.module === module);
+  const selling = listeners.filter((listener) => listener.module === module);
+  const buying = buyers.filter(({ buyer }) => buyer.module === module);
   const isTraded = selling.length + buying.length > 0;
   const expected = isTraded ? Math.min(EXCHANGES, authorities) : 0;
   if (books.length !== expected) {
@@ -362,7 +366,7 @@ function wrongBuys(node: string, orders: readonly OrderView[], buying: readonly 
   for (const incarnation of nodes) {
     const here = buying.filter(({ holder }) => holder.sim.node?.incarnation === incarnation);
     const sum = (some: readonly Buyer[]): number =>
-      some.reduce((orders, { purse }) => orders + purse.ranges.length, 0);
+      some.reduce((orders, { buyer }) => orders + buyer.ranges.length, 0);
     const sure = sum(here.filter(({ stats }) => stats !== null));
     const most = sum(here);
     const count = orders.filter((order) => order.incarnation === incarnation).length;

@@ -5,7 +5,7 @@ import type { Violation } from "../run/run_world.ts";
 /** What is known of a simulation that failed. */
 export interface SimulationFailure {
   readonly seed: number;
-  /** The drawn roads, leases and clocks, as JSON. */
+  /** The drawn link conditions, leases and clocks, as JSON. */
   readonly stage: string;
   /** What was broken, the first first; rules of Atlas, or `check`, or `workload`. */
   readonly violations: readonly Violation[];

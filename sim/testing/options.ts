@@ -63,7 +63,7 @@ export interface FaultRate {
 }
 
 /**
- * - `none`: fair weather.
+ * - `none`: no faults.
  * - `calm`: what happens in any week: links break, nodes are drained, one crashes.
  * - `wild`: all that the simulator has, other kinds at other rates with each seed.
  * - a list: these kinds, and nothing else.

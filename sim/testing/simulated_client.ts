@@ -16,7 +16,7 @@ import type { SimNode, World } from "../engine/world.ts";
 import type { SimulatedCall } from "./history.ts";
 import { simulatedModules } from "./simulated_modules.ts";
 
-/** How long a client's road to a node is, one way, ms: from, to. Never 0, so that no loop of
+/** One-way latency between a client and a node, ms: least, most. Never 0, so that no loop of
  * calls holds the clock. */
 const NETWORK_MS = [0.1, 2] as const;
 /** How much later than its deadline a call may come back: timers and clocks are not exact. */

@@ -43,7 +43,7 @@ const publication = (more: Partial<Publication> = {}): Publication => ({
   process: "node-1#2",
   module: "goods-0",
   capacity: 2,
-  listener: () => ({ stats: () => shop() }) as never,
+  listener: () => ({ stats: () => listenerStats() }) as never,
   running: 1,
   isClosed: false,
   ...more,
@@ -82,7 +82,7 @@ const call = (more: Partial<ModuleCallRecord> = {}): ModuleCallRecord => ({
   ...more,
 });
 
-const seat = {
+const channel = {
   channel: "channel.1",
   buyer: "inc-1",
   version: "1.0.0",
@@ -95,7 +95,7 @@ const seat = {
   running: 1,
 };
 
-const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
+const listenerStats = (more: Partial<ListenerStats> = {}): ListenerStats => ({
   module: "goods-0",
   version: "1.0.0",
   hash: "aa",
@@ -105,7 +105,7 @@ const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
   running: 1,
   codes: [{ version: "1.0.0", hash: "aa" }],
   orders: [],
-  channels: [seat],
+  channels: [channel],
   ...more,
 });
 
@@ -133,12 +133,16 @@ const view = {
   draining: false,
 };
 
-function audit(shops: ListenerStats[], channels: object[] = [], more: object = {}): ProcessSample {
+function sample(
+  listeners: ListenerStats[],
+  channels: object[] = [],
+  more: object = {},
+): ProcessSample {
   return {
     sim: { process: { id: "node-1#2" } },
-    shops: shops.map((books) => ({ books, publication: undefined })),
+    listeners: listeners.map((stats) => ({ stats, publication: undefined })),
     buyers: [{ channels }] as unknown as PlbStats[],
-    figures: () => ({ ...stats, ...more }),
+    marketStats: () => ({ ...stats, ...more }),
   } as unknown as ProcessSample;
 }
 
@@ -152,17 +156,17 @@ test("capacity: no more run than are offered", () => {
 });
 
 test("grants: books balance", () => {
-  const of = (more: Partial<ListenerStats>, figures: object = {}) =>
+  const of = (more: Partial<ListenerStats>, marketStats: object = {}) =>
     judge("grants", (it) => {
-      for (let n = 0; n < 8; n++) it.sampled(audit([shop(more)], [], figures));
+      for (let n = 0; n < 8; n++) it.sampled(sample([listenerStats(more)], [], marketStats));
     })[0] ?? "";
   expect(of({})).toBe("");
   expect(of({ granted: 3, free: -1 })).toContain("3 of 2 are granted");
   expect(of({ free: 1 })).toContain("2 granted and 1 free are not 2");
-  expect(of({ channels: [{ ...seat, issued: 6 }] })).toContain("issued 6, which is not 3 used");
-  expect(of({ channels: [{ ...seat, running: 2 }] })).toContain("1 credits out and 2 running");
-  expect(of({ channels: [seat, { ...seat, channel: "b" }] })).toContain("channels hold 4");
-  expect(of({ channels: [{ ...seat, revoked: -1 }] })).toContain("is below 0");
+  expect(of({ channels: [{ ...channel, issued: 6 }] })).toContain("issued 6, which is not 3 used");
+  expect(of({ channels: [{ ...channel, running: 2 }] })).toContain("1 credits out and 2 running");
+  expect(of({ channels: [channel, { ...channel, channel: "b" }] })).toContain("channels hold 4");
+  expect(of({ channels: [{ ...channel, revoked: -1 }] })).toContain("is below 0");
   expect(of({}, { creditsIssued: 6 })).toContain("6 credits are not 3 + 1 + 1");
   expect(of({}, { creditsGranted: 1 })).toContain("1 are said to be granted, and 2 are");
   expect(of({}, { moduleRunning: 0 })).toContain("0 requests are said to run, and 1 do");
@@ -173,7 +177,12 @@ test("credit: both ends of a channel agree", () => {
     judge(
       "credit",
       (it) =>
-        it.sampled(audit([shop({ channels: [{ ...seat, ...seller }] })], [{ ...view, ...buyer }])),
+        it.sampled(
+          sample([listenerStats({ channels: [{ ...channel, ...seller }] })], [{
+            ...view,
+            ...buyer,
+          }]),
+        ),
     );
   expect(of({})).toEqual([]);
   expect(of({ used: 5 })).toEqual(["channel.1 of node-1#2: 5 sent, of 4 allowed"]);
@@ -304,13 +313,13 @@ const order = {
 const match = { kind: "match", id: 1, revision: 1, seller: "c/listener.1", quantity: 2 };
 const open = { kind: "open", nonce: 9, want: 2, replaces: null };
 
-/** What is reported of some letters, in their order. */
-function read(...letters: readonly SentMessage[]): string {
+/** What is reported of some messages, in their order. */
+function read(...messages: readonly SentMessage[]): string {
   const market = makeMarketPlan(1).market;
   const roles = ["authority", "worker"] as const;
   return judge(
     "messages",
-    (it) => letters.forEach((letter) => it.messageSent(letter)),
+    (it) => messages.forEach((letter) => it.messageSent(letter)),
     market && {
       ...market,
       roles,
@@ -318,7 +327,7 @@ function read(...letters: readonly SentMessage[]): string {
   ).join("; ");
 }
 
-test("letters: what is promised is there", () => {
+test("messages: what is promised is there", () => {
   const ordered = heard("a/broker", "b/exchange.1", { kind: "order", order });
   const again = heard("a/broker", "d/exchange.2", { kind: "order", order });
   const matched = heard("b/exchange.1", "a/broker", { ...match, version: "1.0.0" });
@@ -340,7 +349,7 @@ test("letters: what is promised is there", () => {
   expect(read(ordered, matched, opened, accept(3))).toContain("asked for 2, and is granted 3");
 });
 
-test("letters: no request beyond its credit, no answer twice", () => {
+test("messages: no request beyond its credit, no answer twice", () => {
   const credit = heard("c/channel.1", "a/plb.1", { kind: "credit", allowed: 1 });
   const request = (id: number) => heard("a/plb.1", "c/channel.1", { kind: "request", id });
   const reply = heard("c/channel.1", "a/plb.1", { kind: "reply", id: 1, allowed: 2 });

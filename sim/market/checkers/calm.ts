@@ -15,9 +15,9 @@ export const calm: MarketChecker = {
         if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
       },
       sampled({ sim, buyers }) {
-        for (const { buyer: purse, module, granted, wanted } of buyers) {
-          if (granted >= wanted) served.add(purse);
-          if (granted >= wanted || !served.has(purse)) continue;
+        for (const { buyer, module, granted, wanted } of buyers) {
+          if (granted >= wanted) served.add(buyer);
+          if (granted >= wanted || !served.has(buyer)) continue;
           report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
         }
       },
