@@ -107,7 +107,7 @@ test("an attempt whose answer is lost may have been done, late or not at all", (
   ])).toEqual([]);
 });
 
-test("a vacancy that was seen puts the next beginning off", () => {
+test("an observed vacancy delays the next ownership", () => {
   const reigns = [
     claim("a", 0, 100, null, [true, "a", 1]),
     release("a", 110, 120, 1),

@@ -146,7 +146,7 @@ function sample(
   } as unknown as ProcessSample;
 }
 
-test("capacity: no more run than are offered", () => {
+test("capacity: no more functions run than the capacity", () => {
   const began = (running: number) =>
     judge("capacity", (it) => it.began(run({ publication: publication({ running }) }), call()));
   expect(began(2)).toEqual([]);
@@ -155,7 +155,7 @@ test("capacity: no more run than are offered", () => {
   ]);
 });
 
-test("grants: books balance", () => {
+test("grants: a listener's counts balance", () => {
   const of = (more: Partial<ListenerStats>, marketStats: object = {}) =>
     judge("grants", (it) => {
       for (let n = 0; n < 8; n++) it.sampled(sample([listenerStats(more)], [], marketStats));
@@ -190,7 +190,7 @@ test("credit: both ends of a channel agree", () => {
   expect(of({}, { used: 4 })).toEqual(["channel.1 of node-1#2: 4 taken, of 3 sent"]);
 });
 
-test("calls: once, in time, and as they were told", () => {
+test("calls: each returns once, in time, with a true answer", () => {
   const of = (more: Partial<ModuleCallRecord>) => {
     const it = call(more);
     const rule = (observer: Required<MarketObserver>) => {
@@ -276,7 +276,7 @@ test("books: no exchange holds more than an order is about", () => {
   expect(of(3)[0]).toContain("3 held of sell order 1 of inc-1, which is about 2");
 });
 
-test("calm: nothing fails where nothing goes wrong", () => {
+test("calm: without faults no call fails", () => {
   const failed = call({ outcome: "fail", code: "timeout" });
   const market = makeMarketPlan(1).market;
   const of = (isCalm: boolean) =>
@@ -285,7 +285,7 @@ test("calm: nothing fails where nothing goes wrong", () => {
   expect(of(true)).toEqual(["call 0 failed with timeout: "]);
 });
 
-test("rest: time goes on", () => {
+test("rest: too many messages or events in 1 ms are reported", () => {
   expect(judge("rest", (it) => {
     for (let at = 0; at < 6_000; at++) it.stepped(at);
   })).toEqual([]);
@@ -327,7 +327,7 @@ function read(...messages: readonly SentMessage[]): string {
   ).join("; ");
 }
 
-test("messages: what is promised is there", () => {
+test("messages: matches and grants exceed no order", () => {
   const ordered = heard("a/broker", "b/exchange.1", { kind: "order", order });
   const again = heard("a/broker", "d/exchange.2", { kind: "order", order });
   const matched = heard("b/exchange.1", "a/broker", { ...match, version: "1.0.0" });
@@ -349,7 +349,7 @@ test("messages: what is promised is there", () => {
   expect(read(ordered, matched, opened, accept(3))).toContain("asked for 2, and is granted 3");
 });
 
-test("messages: no request beyond its credit, no answer twice", () => {
+test("messages: no request exceeds its credit, and none is answered twice", () => {
   const credit = heard("c/channel.1", "a/plb.1", { kind: "credit", allowed: 1 });
   const request = (id: number) => heard("a/plb.1", "c/channel.1", { kind: "request", id });
   const reply = heard("c/channel.1", "a/plb.1", { kind: "reply", id: 1, allowed: 2 });
@@ -363,7 +363,7 @@ test("messages: no request beyond its credit, no answer twice", () => {
   expect(read(credit, request(1), lower)).toContain("are given back that aren't there");
 });
 
-test("mesh: workers don't order of each other, and ask each other the way", () => {
+test("mesh: workers send each other no orders, but may ask for authorities", () => {
   const market = makeMarketPlan(1).market;
   const of = (kind: string, roles: readonly ("authority" | "worker")[]) =>
     judge(
@@ -378,7 +378,7 @@ test("mesh: workers don't order of each other, and ask each other the way", () =
   expect(of("find_authorities", ["authority", "worker"])).toEqual([]);
 });
 
-test("parts: none throws, unless a mutant has it do so", () => {
+test("processes: none throws, unless a mutant makes it throw", () => {
   const failed = (reason: string) =>
     judge("processes", (it) =>
       it.eventLogged("node-1#2", {
@@ -390,7 +390,7 @@ test("parts: none throws, unless a mutant has it do so", () => {
   expect(failed("thrown on purpose")).toEqual([]);
 });
 
-test("every rule is tried here", () => {
+test("every checker is tested here", () => {
   expect(MARKET_CHECKERS.map(({ name }) => name).sort()).toEqual(
     [
       "books",

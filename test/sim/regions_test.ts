@@ -39,7 +39,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
     expect((await runPlan(again)).hash).toBe(hash);
   });
 
-  test("has roads as long as its map says", () => {
+  test("has latencies between regions as planned", () => {
     const shape = { names: ["east", "west", "south"], nearMs: 40, farMs: 75 };
     expect(distanceMs(shape, "west", "west")).toBe(0);
     expect(distanceMs(shape, "west", "east")).toBe(40);
@@ -56,7 +56,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
   });
 });
 
-describe("what referees are told", () => {
+describe("what checkers observe", () => {
   const key = "journals/k0";
   const told: string[] = [];
   const inRegion = atHome(fanOut([{

@@ -48,7 +48,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("one seed tells its trace, the score last, and ends with 0", async () => {
+test("one seed prints its trace, the total last, and exits with 0", async () => {
   const { code, out, last } = await sim(["--seed", "3"]);
   expect(out).toMatch(/^trace [0-9a-f]{16}$/m);
   expect(last).toMatch(SCORE);
@@ -63,7 +63,7 @@ test("many seeds are shared out among workers, from the first one asked for", as
   expect(code).toBe(0);
 });
 
-test("a time that is up ends the run with its score", async () => {
+test("a run ends with its total when its time is up", async () => {
   const { code, last } = await sim(["--minutes", "0.01"]);
   expect(last).toMatch(SCORE);
   expect(code).toBe(0);

@@ -41,7 +41,7 @@ async function seedWithPlant(): Promise<Plan> {
   }
 }
 
-test("a planted violation shrinks to its essence", async () => {
+test("a planted violation is shrunk to what it needs", async () => {
   const plan = await seedWithPlant();
   const shrunk = await shrink(plan, "planted", { play: planted });
   expect(shrunk).toMatchObject({ isDone: true, violation: { rule: "planted" } });
