@@ -1,5 +1,5 @@
 /**
- * One served Atlas node in a process of its own, as a bench's worker.
+ * A served Atlas node in its own process, as a bench worker.
  *
  * Takes `NAME REGISTRY_URL`. Answers
  * - `{"do":"own","ids"}`: calls each id, so that this node owns it;

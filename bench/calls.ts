@@ -1,10 +1,10 @@
 /**
- * Benches: an echo call to a named thing in another process, and to a module there.
+ * Benches: an echo call to a named resource in another process, and to a module there.
  *
- * Two served nodes in two Bun processes share a SQLite file; one owns the names, or offers
- * the module; the other calls. Beside it, by turns: Moleculer's TCP transporter between two Bun
- * processes at 512 calls in flight, and a bare batched WebSocket's round trip of 100
- * bytes one at a time.
+ * Two served nodes in two Bun processes share a SQLite file; one owns the names or offers the
+ * module, the other calls. Peers, measured by turns: Moleculer's TCP transporter between two Bun
+ * processes with 512 calls in flight, and the round trip of 100 bytes over a bare batched
+ * WebSocket.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,9 +1,9 @@
 /**
  * Bench: claims of new names on a real Redis, 256 in flight, on Bun.
  *
- * Twice: through the store alone (`store.claim`), and through a whole node (the first
- * call of a name: look up, claim, load, run, answer). Beside both redis-benchmark,
- * which sends the same script with one claim in it and as many in flight.
+ * Measured through the store alone (`store.claim`) and through a whole node (the first call of a
+ * name: look up, claim, load, run, answer). Peer: redis-benchmark with the same script, one claim
+ * per request and as many in flight.
  */
 import { createHash, randomUUID } from "node:crypto";
 import { redisStore } from "../adapters/store/open_redis.ts";

@@ -1,7 +1,6 @@
 /**
- * The stop watch and the score sheet that all benches share.
- *
- * Takes measurements; gives {@link Figure}s, each with its peer's beside it.
+ * Timing and output that all benches share: takes measurements, gives {@link Figure}s, each with
+ * its peer's.
  */
 
 /** One line of the score sheet. */
@@ -145,7 +144,10 @@ export async function latency(
   return times.sort()[count >> 1] as number;
 }
 
-/** Calls per second of exactly `count` calls, `inFlight` at once. For the `breather` see {@link throughput}. */
+/**
+ * Calls per second of exactly `count` calls, `inFlight` at once. For the `breather` see {@link
+ * throughput}.
+ */
 export async function rateOf(
   count: number,
   inFlight: number,

@@ -1,6 +1,6 @@
 /**
- * Bench: an echo call to a resource of the same node, on Bun, beside Moleculer's call
- * of a local action; 64 in flight, each side in a process of its own.
+ * Bench: an echo call to a resource of the same node, on Bun, 64 in flight. Peer: Moleculer's call
+ * of a local action. Each side runs in its own process.
  */
 import { type BenchOptions, byTurns, type Figure, figure } from "./kit.ts";
 import { startBunWorker } from "./worker.ts";

@@ -1,9 +1,8 @@
 /**
- * Bench: the weight of an idle resource, on Bun, Node and Deno.
+ * Bench: the memory of an idle resource, on Bun, Node and Deno.
  *
- * 100,000 resources are called once and left alone; after a forced collection the
- * process is weighed, and an empty node's weight taken off. The peer is the user's own
- * part of it: the same number of bare objects in a Map by name.
+ * Calls 100,000 resources once; after a forced collection, measures the process and subtracts an
+ * empty node's memory. Peer: the same number of bare objects in a Map by name.
  */
 import { fileURLToPath } from "node:url";
 import { type BenchOptions, byTurns, type Figure, figure } from "./kit.ts";

@@ -1,8 +1,8 @@
 /**
- * A scale for one process: weighs it empty, fills it, weighs it again.
+ * Measures one process: empty, then filled.
  *
- * Takes `atlas|bare COUNT`; prints `{"bytesEach"}`. Weight is resident memory after
- * forced collections, the system's own view: nothing that a runtime hides is left out.
+ * Takes `atlas|bare COUNT`; prints `{"bytesEach"}`. Measures resident memory after forced
+ * collections, as the system reports it.
  */
 import process from "node:process";
 import { createNode, inProcessTransport, memoryStore } from "../mod.ts";

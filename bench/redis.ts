@@ -1,7 +1,5 @@
 /**
- * A Redis of the bench's own: a hired hall, empty, and torn down afterwards.
- *
- * Takes nothing; gives a server on a free loopback port that writes nothing to disk.
+ * Starts a Redis for a bench on a free loopback port, without persistence, and stops it afterwards.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -1,11 +1,9 @@
 /**
- * `npm run bench`: the referee. Runs benches by name and prints each figure with its
- * peer's, measured in the same run.
+ * `npm run bench`: runs benches by name and prints each figure with its peer's from the same run.
  *
- * Takes `[--quick] [--json] [--list] [--help] [NAME…]`; gives a table for people, or
- * with `--json` one line a figure, on standard output; progress, and benches passed
- * over with the reason, on standard error. Exits with 0, 1 where a bench broke, or 2
- * on bad usage.
+ * Takes `[--quick] [--json] [--list] [--help] [NAME…]`; prints a table, or with `--json` one line
+ * per figure, on standard output; progress and skipped benches with the reason on standard error.
+ * Exits with 0, 1 if a bench failed, or 2 on bad usage.
  */
 import { parseArgs } from "node:util";
 import { type Bench, type Figure, PeerMissing } from "./kit.ts";

@@ -1,8 +1,8 @@
 /**
  * Bench: claims of new names on an HTTP Redis, on Bun, 256 in flight and one at a time.
  *
- * Beside `@upstash/redis` itself, which sends the same script with one claim in it:
- * auto-pipelined where many are in flight, as it is by default.
+ * Peer: `@upstash/redis` with the same script, one claim per request, auto-pipelined when many are
+ * in flight, as is its default.
  */
 import { Redis } from "@upstash/redis";
 import { randomUUID } from "node:crypto";

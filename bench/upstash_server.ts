@@ -1,7 +1,6 @@
 /**
- * The bench's HTTP Redis, in a process of its own: both sides knock at the same door.
- *
- * Takes the port of a Redis and a token; gives its URL once it listens.
+ * The HTTP Redis of the bench, in its own process, used by both sides. Takes the port of a Redis
+ * and a token; prints its URL once it listens.
  */
 import process from "node:process";
 import { upstashProtocol } from "../test/upstash/protocol.ts";

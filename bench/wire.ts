@@ -1,8 +1,6 @@
 /**
- * What a link costs over the bare wire: 100 bytes there and back between two
- * processes, over a link and over a bare batched WebSocket, in turns.
- *
- * Takes how long to measure; gives one row a figure, the bare WebSocket as its peer.
+ * Bench: the round trip of 100 bytes between two processes over a link. Peer: a bare batched
+ * WebSocket, measured by turns.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";

@@ -1,6 +1,6 @@
 /**
- * The far end of the wire bench, in a process of its own: an echo over a link, and an
- * echo over a bare WebSocket that batches by hand. Prints both addresses as one line.
+ * The far end of the wire bench, in its own process: an echo over a link, and an echo over a bare
+ * batched WebSocket. Prints both addresses as one line.
  */
 import { detectRuntime } from "../adapters/platform/detect.ts";
 import { LINK_PATH, websocketTransport } from "../adapters/transport/websocket.ts";

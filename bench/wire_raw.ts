@@ -1,6 +1,6 @@
 /**
- * The wire bench's peer: messages of one size over a bare WebSocket, all of a tick in
- * one frame, without lengths, limits or handshake. What any transport is measured by.
+ * The peer of the wire bench: messages of one size over a bare WebSocket, all of a tick in one
+ * frame, without lengths, limits or handshake.
  */
 import type { Socket, SocketHandlers } from "../src/ports/runtime.ts";
 

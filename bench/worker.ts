@@ -1,8 +1,8 @@
 /**
- * Benches keep each side in processes of its own; this is the speaking tube to them.
+ * Runs each side of a bench in its own process and talks to it.
  *
- * A worker script prints one JSON line when it is ready, then answers each JSON line
- * it is sent with one: `{"result": …}` or `{"error": …}`. It ends with its parent.
+ * A worker script prints one JSON line when it is ready, then answers each JSON line with one:
+ * `{"result": …}` or `{"error": …}`. It ends with its parent.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";

@@ -1,10 +1,8 @@
 /**
- * The app that nodes run under chaos: the simulator's journals, which show whatever goes
- * wrong, and a way to read them back in the end.
+ * The app of nodes under chaos: the simulator's journals, with a way to read them back.
  *
- * Takes what the nodes' callers append; gives it back entry by entry. The same journals
- * come in two types: `journals` stay in memory, `fleeting` ones are released as soon as
- * they rest, so that names change hands without a fault as well.
+ * There are two types: `journals` stay in memory; `fleeting` ones are released as soon as they are
+ * idle, so that names also change owner without a fault.
  */
 import { type App, defineApp, type ResourceType } from "../src/api/app.ts";
 import { Journal, JOURNALS } from "../sim/engine/journal_app.ts";

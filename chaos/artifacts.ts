@@ -1,8 +1,6 @@
 /**
- * What is kept of a failed round: the exhibits, and how they are shown.
- *
- * Takes violations, the history, the schedule and the processes' logs; writes them to a
- * folder of their own and prints what a reader needs first.
+ * Writes the artifacts of a failed round to a folder: violations, history, schedule and process
+ * logs. Prints a summary first.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,9 +1,7 @@
 /**
- * Callers: they call journals over HTTP through whatever process they find, frozen and
- * replaced ones too, with idempotency keys or without, and write down what they were told.
- *
- * Takes the processes that may be asked; gives records in the simulator's shape. Each
- * caller waits for its answer before it goes on: requests over HTTP keep no order.
+ * Callers: call journals over HTTP through any process, also frozen and replaced ones, with
+ * idempotency keys or without, and record the answers in the simulator's format. Each caller waits
+ * for its answer before the next call, because requests over HTTP keep no order.
  */
 import type { CallOptions } from "../src/api/calls.ts";
 import { isAtlasError } from "../src/errors.ts";
@@ -37,12 +35,12 @@ const BURST = 6;
 export class Recorder {
   /** Of this round. */
   readonly calls: CallRecord[] = [];
-  readonly #witness: HistoryRecorder;
+  readonly #history: HistoryRecorder;
   readonly #ids: { next: number };
 
   /** @param ids shared by all rounds: ids and values are used once. */
-  constructor(witness: HistoryRecorder, ids: { next: number }) {
-    this.#witness = witness;
+  constructor(history: HistoryRecorder, ids: { next: number }) {
+    this.#history = history;
     this.#ids = ids;
   }
 
@@ -73,7 +71,7 @@ export class Recorder {
       verdict: null,
     };
     this.calls.push(record);
-    this.#witness.called(record);
+    this.#history.called(record);
     try {
       Object.assign(record, { outcome: "ok", ...await ask(tenant, errand) });
     } catch (error) {
@@ -81,7 +79,7 @@ export class Recorder {
       record.code = isAtlasError(error) ? error.code : String(error);
     }
     record.returnedAt = performance.now();
-    this.#witness.returned(record);
+    this.#history.returned(record);
     return record;
   }
 }

@@ -1,9 +1,7 @@
 /**
- * A run, round by round: storm, healing, verdict; a fresh set of names for each round, so
- * that a run of any length keeps no more than one round's history.
- *
- * Takes a registry, a seed and how long; gives the summary. Ends with the first round in
- * which a rule was broken, whose evidence it keeps.
+ * Runs the rounds of a chaos run: faults, healing, verification. Each round uses new names, so that
+ * a run of any length keeps only one round's history. Stops at the first violation and keeps its
+ * artifacts.
  */
 import type { RuntimeName } from "../test/e2e/process.ts";
 import type { Entry } from "../sim/engine/history.ts";
@@ -20,8 +18,8 @@ import { FaultRunner } from "./fault_runner.ts";
 import { HistoryRecorder } from "./history_recorder.ts";
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
-/** How long the storm of a round lasts at most, in ms. */
-const STORM_MS = 40_000;
+/** The longest time in which faults of a round begin, ms. */
+const FAULTS_MS = 40_000;
 const LASTING_KEYS = 10;
 const FLEETING_KEYS = 6;
 const CALLERS = 24;
@@ -96,7 +94,7 @@ export class Campaign {
     const began = performance.now();
     const left = (): number => ms - (performance.now() - began);
     do {
-      await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(STORM_MS, left())));
+      await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(FAULTS_MS, left())));
       this.#summary.minutes = Math.round((performance.now() - began) / 600) / 100;
     } while (left() > 1_000 && this.#violations.length === 0);
     this.#stage.close();
@@ -108,8 +106,8 @@ export class Campaign {
 
   async #round(round: number, lengthMs: number): Promise<void> {
     const stage = this.#stage;
-    const witness = new HistoryRecorder(this.#report);
-    const recorder = new Recorder(witness, this.#ids);
+    const history = new HistoryRecorder(this.#report);
+    const recorder = new Recorder(history, this.#ids);
     const keys = keysOf(round);
     const faults = drawFaults(this.#seed, round, lengthMs, RUNTIMES.length, this.#kinds);
     const callers = new Callers(
@@ -138,7 +136,7 @@ export class Campaign {
     } catch (error) {
       this.#report("round", error instanceof Error ? error.stack ?? error.message : String(error));
     }
-    this.#count(recorder, witness);
+    this.#count(recorder, history);
     console.error(this.#line(round, recorder));
     if (this.#violations.length > 0) {
       const { calls } = recorder;

@@ -1,10 +1,8 @@
 /**
- * The stage of a run: real processes on a real registry, and the hand that makes things
- * go wrong and mends them.
+ * Applies a round's faults to real processes on a real registry, each at its time, and counts them.
  *
- * Takes a round's faults; carries each out at its time where it can be, and counts it. A
- * fault that finds its node down already is left out, and so is one that would leave no
- * node up; only a blackout may do that. Everything is mended when {@link heal} resolves.
+ * A fault is skipped if its node is down already or if it would leave no node up; only a blackout
+ * may do that. When {@link heal} resolves, every fault is undone.
  */
 import type { RuntimeName } from "../test/e2e/process.ts";
 import { timing } from "../src/registry/lease.ts";

@@ -1,9 +1,7 @@
 /**
- * After the storm: whether everything is back, each node asked for each name.
- *
- * Takes a healed stage; reports what was not there within three takeover times: a name
- * that a node does not serve, a roll that does not show exactly the running processes, a
- * replaced process that did not go, nodes that differ about an owner.
+ * Checks after healing that the cluster has recovered within three takeover times: every node
+ * serves every name, the membership shows exactly the running processes, replaced processes have
+ * ended, and nodes agree about owners.
  */
 import type { Member } from "../src/model/member.ts";
 import type { CallRecord } from "../sim/engine/history.ts";

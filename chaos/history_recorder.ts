@@ -1,11 +1,9 @@
 /**
- * What can be seen from outside while it happens: a witness at the counter, with a watch.
- *
- * Takes each call as it is made and as it returns; reports answers that no single owner
- * with rising epochs can have given:
+ * Records calls as they are made and as they return, and reports answers that no single owner with
+ * rising epochs can have given:
  * - An answer, or a `confirmed` lookup, of a lower epoch than one that had returned before
  *   it was asked for.
- * - After an `unowned` lookup, an answer of an ownership that had been heard of before it.
+ * - After an `unowned` lookup, an answer of an ownership that was observed before it.
  * - One epoch under two locations.
  */
 import type { CallRecord } from "../sim/engine/history.ts";

@@ -1,9 +1,6 @@
 /**
- * A place in the cluster: a name under which one process after the other runs, and the
- * hand that ends, freezes and starts them.
- *
- * Takes a runtime, a name and the registry; gives the process that has the name now and
- * those that lost it. A start that fails is tried again, as any supervisor would.
+ * A node name under which processes run one after the other; starts, freezes and kills them. A
+ * failed start is retried, as a supervisor would.
  */
 import type { Atlas } from "../src/api/node.ts";
 import { connect } from "../adapters/client/client.ts";

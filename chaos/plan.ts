@@ -1,8 +1,6 @@
 /**
- * The script of one round, drawn from the seed before it begins: what goes wrong when.
- *
- * Takes a seed and the number of a round; gives plain data, the same each time. What the
- * processes make of it is theirs: a real schedule never repeats to the millisecond.
+ * Draws the faults of one round and their times from the seed. The plan is the same each time; a
+ * real run never repeats to the millisecond.
  */
 import { SeededRandom } from "../sim/engine/random.ts";
 

@@ -1,9 +1,6 @@
 /**
- * The registry that a run's nodes share: a Redis of its own, a master with replicas and
- * sentinels, or a SQLite file.
- *
- * Takes the kind; gives its URL, the switches that faults use, and how a node may be
- * frozen beside it.
+ * The registry of a chaos run: a Redis, a Redis master with replicas and sentinels, or a SQLite
+ * file. Gives its URL, the switches that faults use, and how a node may be frozen beside it.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

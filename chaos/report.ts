@@ -1,6 +1,4 @@
-/**
- * What went wrong, as it is handed from the referees to the reporter.
- */
+/** The type of a violation that checkers report. */
 
 /** A rule that was broken. */
 export interface Violation {

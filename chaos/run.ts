@@ -1,10 +1,10 @@
 /**
- * `npm run chaos`: real nodes on a real registry in a storm, and the simulator's referees.
+ * `npm run chaos`: real nodes on a real registry under faults, judged by the simulator's checkers.
  *
- * Takes `[--minutes N] [--seed S] [--store KIND] [--json]`. Goes on in rounds: a
- * storm, healing, the verdict. Prints a line a round on standard error, and last, on
- * standard output, a summary. Exits with 0; 1 where a rule was broken, after the rule,
- * the records, the schedule and the folder with the evidence; 2 on bad usage.
+ * Takes `[--minutes N] [--seed S] [--store KIND] [--json]`. Runs in rounds of faults, healing and
+ * verification. Prints a line per round on standard error and a summary on standard output. Exits
+ * with 0; 1 on a violation, after the rule, the records, the schedule and the folder of artifacts;
+ * 2 on bad usage.
  */
 import process from "node:process";
 import { fileURLToPath } from "node:url";

@@ -1,9 +1,6 @@
 /**
- * The verdict on a round: what clients were told, held against what the resources have in
- * the end.
- *
- * Takes records and the healed processes; gives the history, and reports each breach of
- * the simulator's rules for histories and of a few that need the written epochs.
+ * Verifies a round: compares what clients were told with the final state of the resources, by the
+ * simulator's rules for histories and some that need the stored epochs.
  */
 import { HISTORY_CHECKERS } from "../sim/checkers/all.ts";
 import type { HistoryChecker } from "../sim/checkers/checker.ts";

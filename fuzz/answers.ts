@@ -1,6 +1,6 @@
 /**
- * What may come back from a node, whatever it was sent. Takes the bytes of a connection; gives
- * what is wrong with them: a stack, a path of the machine, a 5xx without Atlas's own error.
+ * Checks what a node sends back to any input: reports a stack trace, a local path, or a 5xx without
+ * Atlas's own error.
  */
 import { STATUS_OF } from "../adapters/http_wire/errors.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The app of nodes under attack: the example's channels, which the well-behaved callers use;
- * resources that misbehave in every way; a module.
+ * The app of nodes under attack: the example's channels for the well-behaved callers, resources
+ * that misbehave in every way, and a module.
  */
 import { Channel } from "../examples/channels/app.ts";
 import { type App, defineApp, defineModule, type Module } from "../mod.ts";

@@ -1,12 +1,11 @@
 /**
- * One hostile input on its way: its number, the chance that belongs to that number, and the
- * connections that it opens, which all end with it. What a part sends is a function of seed, part
- * and number; so a fault can be shown again.
+ * One hostile input: its number, its random stream, and the connections that it opens, which are
+ * closed when it ends. The input is a function of seed, part and number, so it can be repeated.
  */
-import { MAX_LINES } from "./bounds.ts";
+import { MAX_CONNECTIONS } from "./bounds.ts";
 import type { Draw } from "./draw.ts";
 import { answersIn, faultsOf } from "./answers.ts";
-import type { Line, Lines } from "./lines.ts";
+import type { RawConnection, RawConnections } from "./lines.ts";
 import type { Target } from "./target.ts";
 
 /** Reports that a rule was broken, and how. */
@@ -19,7 +18,9 @@ export interface Part {
   readonly registry: "file" | "redis" | "upstash";
   /** What lets lease and healthy calls fail while it goes on: the registry itself lies. */
   readonly liesOfRegistry?: boolean;
-  /** Connections that the node itself may keep open to its registry. Default 0: its base has them. */
+  /**
+   * Connections that the node itself may keep open to its registry. Default 0: its base has them.
+   */
   readonly ownConnections?: number;
   /** Statuses that some of its input must be answered with, or it reaches nothing. */
   readonly reaches: readonly number[];
@@ -48,10 +49,10 @@ export class Attack {
   written: Buffer = Buffer.alloc(0);
   /** Set where its time is over. */
   isLate = false;
-  readonly #lines: Lines;
-  readonly #own: Line[] = [];
+  readonly #lines: RawConnections;
+  readonly #own: RawConnection[] = [];
 
-  constructor(number: number, draw: Draw, target: Target, lines: Lines, isSlow: boolean) {
+  constructor(number: number, draw: Draw, target: Target, lines: RawConnections, isSlow: boolean) {
     this.number = number;
     this.draw = draw;
     this.target = target;
@@ -59,16 +60,18 @@ export class Attack {
     this.#lines = lines;
   }
 
-  /** A connection of its own, at most {@link MAX_LINES}. */
-  open(): Line {
-    if (this.#own.length >= MAX_LINES) throw new Error("an input opened too many connections");
+  /** A connection of its own, at most {@link MAX_CONNECTIONS}. */
+  open(): RawConnection {
+    if (this.#own.length >= MAX_CONNECTIONS) {
+      throw new Error("an input opened too many connections");
+    }
     const line = this.#lines.open();
     this.#own.push(line);
     return line;
   }
 
   /** Opens a connection and writes. */
-  async say(bytes: Uint8Array | string): Promise<Line> {
+  async say(bytes: Uint8Array | string): Promise<RawConnection> {
     const line = this.open();
     const buffer = typeof bytes === "string" ? Buffer.from(bytes, "latin1") : Buffer.from(bytes);
     if (this.written.length === 0) this.written = buffer.subarray(0, 2_000);

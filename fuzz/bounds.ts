@@ -1,6 +1,6 @@
 /**
- * What a node under hostile input must keep to, and how much of it one run sends. Every bound
- * has its unit; a run that breaks one fails.
+ * The bounds that a node must keep under hostile input, and how much of it a run sends. Each has
+ * its unit; a run that breaks a bound fails.
  */
 
 const MIB = 1_048_576;
@@ -32,9 +32,9 @@ export const RECOVER_MS = 30_000;
 export const STOP_MS = 30_000;
 
 /** Inputs that are under way at once. */
-export const LANES = 16;
+export const PARALLEL_INPUTS = 16;
 /** Connections that one input may open. */
-export const MAX_LINES = 48;
+export const MAX_CONNECTIONS = 48;
 /** The longest rest of a lane between two inputs, in ms. */
 export const REST_MS = 40;
 /** How long one input may take, in ms; then its connections are cut. */

@@ -1,7 +1,7 @@
 /**
- * One part of a run: a node of its own, the well-behaved clients, and lanes that send one hostile
- * input after the other until the time is over. Takes runtime, part, seed and time; gives a row
- * of the table, and what was broken with how to show it again.
+ * Runs one part: starts a node and the well-behaved clients, and sends hostile inputs in parallel
+ * until the time is over. Takes runtime, part, seed and time; gives a row of the table and the
+ * violations, with how to repeat them.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,15 +10,15 @@ import type { RuntimeName } from "../test/e2e/process.ts";
 import { Attack, type Part, type Report, type Sender } from "./attack.ts";
 import {
   INPUT_MS,
-  LANES,
   MAX_SLOW,
+  PARALLEL_INPUTS,
   REST_MS,
   SLOW_INPUT_MS,
   SLOW_ONE_IN,
   STOP_MS,
 } from "./bounds.ts";
 import { Draw } from "./draw.ts";
-import { Lines } from "./lines.ts";
+import { RawConnections } from "./lines.ts";
 import { openTarget, type Target } from "./target.ts";
 import { Watch } from "./watch.ts";
 
@@ -55,7 +55,7 @@ export interface PartResult {
   readonly watch: Watch;
   readonly violations: readonly Violation[];
   /** Where the log and the last inputs are kept, if a rule was broken. */
-  readonly evidence: string | null;
+  readonly artifacts: string | null;
 }
 
 /** Among so many inputs some must be answered with each status that the part reaches. */
@@ -73,7 +73,7 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
     console.error(`VIOLATION on ${runtime}, ${part.name}: ${rule}: ${message}`);
   };
   const target = await openTarget(runtime, part.registry, seed);
-  const lines = new Lines(target.port);
+  const lines = new RawConnections(target.port);
   const watch = await Watch.start(target, part, lines, report, options.maxDelayMs);
   const assault = new Assault(options, target, lines, await part.begin(target, report), report);
   const began = performance.now();
@@ -98,7 +98,7 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
     statuses: assault.statuses,
     watch,
     violations: found,
-    evidence: found.length > 0 ? keep(found, assault, watch) : null,
+    artifacts: found.length > 0 ? keep(found, assault, watch) : null,
   };
 }
 
@@ -111,7 +111,7 @@ class Assault {
   readonly recent: Attack[] = [];
   readonly #options: PartOptions;
   readonly #target: Target;
-  readonly #lines: Lines;
+  readonly #lines: RawConnections;
   readonly #sender: Sender;
   readonly #report: Report;
   #slow = 0;
@@ -121,7 +121,13 @@ class Assault {
   /** Whether it was told to. */
   isStopping = false;
 
-  constructor(options: PartOptions, target: Target, lines: Lines, sender: Sender, report: Report) {
+  constructor(
+    options: PartOptions,
+    target: Target,
+    lines: RawConnections,
+    sender: Sender,
+    report: Report,
+  ) {
     this.#options = options;
     this.#target = target;
     this.#lines = lines;
@@ -136,7 +142,7 @@ class Assault {
   /** Sends until the time is over, or the node is. */
   async run(): Promise<void> {
     const timer = setTimeout(() => this.#isOver = true, this.#options.ms);
-    await Promise.all(Array.from({ length: LANES }, () => this.#work()));
+    await Promise.all(Array.from({ length: PARALLEL_INPUTS }, () => this.#work()));
     clearTimeout(timer);
     this.#isOver = true;
     if (!this.isNodeOver) await this.#sender.end?.();

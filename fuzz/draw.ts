@@ -1,6 +1,6 @@
 /**
- * Chance for hostile input. Takes a seed and the number of an input; gives numbers, bytes, texts
- * and mutations that are the same each time, whatever other inputs drew.
+ * Random numbers, bytes, texts and mutations for hostile input, determined by a seed and the
+ * input's number.
  */
 import { SeededRandom } from "../sim/engine/random.ts";
 

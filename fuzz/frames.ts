@@ -1,6 +1,6 @@
 /**
- * WebSocket frames as no decent client would send them, and requests for a WebSocket. Takes what
- * the frame says of itself and what it holds, which need not agree. Source: RFC 6455 §5.2.
+ * Encodes invalid and hostile WebSocket frames and upgrade requests. What a frame declares and what
+ * it holds need not agree. Source: RFC 6455 §5.2.
  */
 import type { Draw } from "./draw.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Heads of HTTP requests that nobody should send. Takes chance and what to authorize with; gives
- * bytes. Nothing here asks a node to drain, or names what the well-behaved callers use.
+ * Draws hostile heads of HTTP requests. None asks a node to drain, or names what the well-behaved
+ * callers use.
  */
 import type { Draw } from "./draw.ts";
 
@@ -135,7 +135,7 @@ const VALUES: readonly (readonly [name: string, value: (draw: Draw) => string])[
 ];
 
 /** Lines that are no headers, or not one. */
-function brokenLine(draw: Draw): string {
+function invalidRequestLine(draw: Draw): string {
   return draw.weighted<() => string>([
     [
       3,
@@ -202,7 +202,7 @@ export function oddHead(draw: Draw, length: number, authorization: string): stri
     const [name, value] = draw.pick(VALUES);
     lines.push(`${name}: ${value(draw)}`);
   }
-  if (draw.chance(0.3)) lines.splice(draw.below(lines.length + 1), 0, brokenLine(draw));
+  if (draw.chance(0.3)) lines.splice(draw.below(lines.length + 1), 0, invalidRequestLine(draw));
   if (draw.chance(0.05)) {
     for (let i = draw.length(3_000); i > 0; i--) lines.push(`X-${i}: ${i}`);
   }

@@ -1,18 +1,17 @@
 /**
- * The well-behaved clients of a node under attack, in a thread of their own, so that what they
- * measure is the node and not the attack: one connection that asks for `/healthz` all the time,
- * one that calls a resource, one socket that listens to it.
+ * The well-behaved clients of a node under attack, in their own thread, so that they measure the
+ * node and not the attack: one polls `/healthz`, one calls a resource, one listens on a socket.
  *
- * Takes a port, an authorization and the node's process id; answers each message with its
- * {@link Figures}. Of a wait for `/healthz`, the time counts as the node's delay in which neither
- * the node's main thread nor this one waited for a processor (Linux, `schedstat`).
+ * Takes a port, an authorization and the node's process id; answers each message with {@link
+ * Figures}. The node's delay is the part of a wait for `/healthz` in which neither the node's main
+ * thread nor this one waited for a processor (Linux, `schedstat`).
  */
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:http";
 import { parentPort, workerData } from "node:worker_threads";
 import { WebSocket } from "ws";
 
-/** What a witness is given. */
+/** What the probe is given. */
 export interface Instructions {
   readonly port: number;
   readonly authorization: string;

@@ -1,10 +1,9 @@
 /**
- * Raw connections to a node, which are bounded in number and never followed by anything but
- * what an input writes. Takes a port of loopback; gives connections that can be written to,
- * half closed, reset or kept open, with what came back over them.
+ * Raw TCP connections to a node, limited in number, that send only what an input writes. They can
+ * be half closed, reset or kept open; what came back is kept.
  *
- * They come from other addresses of loopback than the well-behaved callers do, so that what a
- * node bounds for each address is not theirs to share.
+ * They use other loopback addresses than the well-behaved callers, so that limits per address do
+ * not affect those.
  */
 import { connect, type Socket } from "node:net";
 import { MAX_KEPT_BYTES, WRITE_MS } from "./bounds.ts";
@@ -13,7 +12,7 @@ import { MAX_KEPT_BYTES, WRITE_MS } from "./bounds.ts";
 const REMEMBERED = 16;
 
 /** One connection. */
-export class Line {
+export class RawConnection {
   /** Set where the node closed its side, or the connection is gone. */
   isOver = false;
   readonly #socket: Socket;
@@ -109,7 +108,7 @@ export class Line {
 }
 
 /** All connections of a run to one node. */
-export class Lines {
+export class RawConnections {
   readonly #port: number;
   readonly #open: Set<Socket> = new Set();
   /** The most that were held between two ticks. */
@@ -138,7 +137,7 @@ export class Lines {
   }
 
   /** A connection; what is written before it stands waits for it. */
-  open(): Line {
+  open(): RawConnection {
     this.opened++;
     const socket = connect({
       port: this.#port,
@@ -150,7 +149,7 @@ export class Lines {
     socket.once("close", () => this.#open.delete(socket));
     const last = this.#most.length - 1;
     this.#most[last] = Math.max(this.#most[last] as number, this.held);
-    return new Line(socket);
+    return new RawConnection(socket);
   }
 
   closeAll(): void {

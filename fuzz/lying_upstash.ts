@@ -1,8 +1,8 @@
 /**
- * An HTTP Redis as Upstash speaks it, which lies while it is told to: answers of wrong shapes,
- * answers that are slightly wrong, compressed to next to nothing, without end, late, cut off, or
- * that send the asker elsewhere. Takes the port of a Redis and a seed; the n-th request is always
- * lied to in the same way. Nobody may follow a redirect with what is secret; who does is noted.
+ * An HTTP Redis with Upstash's protocol that gives wrong replies on demand: wrong shapes, slightly
+ * wrong values, compression bombs, endless, late or truncated bodies, redirects. Takes the port of
+ * a Redis and a seed; the n-th request always gets the same wrong reply. Requests that follow a
+ * redirect with a secret are reported.
  */
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";

@@ -1,6 +1,6 @@
 /**
- * Chunked bodies that nobody should send: sizes that are none, extensions and trailers without
- * end, thousands of tiny chunks, chunks of other sizes than they tell. Source: RFC 9112 §7.1.
+ * Hostile chunked bodies: invalid sizes, endless extensions and trailers, thousands of tiny chunks,
+ * wrong lengths. Source: RFC 9112 §7.1.
  */
 import type { Attack, Part } from "./attack.ts";
 import type { Draw } from "./draw.ts";

@@ -1,6 +1,6 @@
 /**
- * Heads, bodies and ways to send them that no HTTP client uses: pieces, trickles, pipelines,
- * lengths that lie, sides closed and connections reset at any point.
+ * Hostile HTTP: fragmented and slow heads and bodies, pipelines, wrong lengths, and connections
+ * half closed or reset at any point.
  */
 import type { Attack, Part } from "./attack.ts";
 import { attackedKey, callHead, goodTarget, lengthLines, oddHead } from "./heads.ts";

@@ -1,6 +1,6 @@
 /**
- * Links between nodes: the handshake changed, cut off, repeated and out of turn, without the
- * secret; and, with it, proven links that carry what no node would send.
+ * Hostile links between nodes: changed, truncated, repeated and reordered handshakes without the
+ * secret, and authenticated links with invalid messages.
  */
 import { frameOf } from "../adapters/transport/link_frames.ts";
 import { encodeHead, type Message } from "../src/model/envelope.ts";

@@ -1,11 +1,9 @@
 /**
- * Rows of the registry that nobody should have written: members, owners, state, counters of epochs
- * and versions. They never concern the node's own membership, nor the key of the well-behaved
- * callers. Between them come calls and listings that read such rows, and at the end another node
- * has to join beside them.
+ * Invalid rows in the registry: members, owners, state, epoch and version counters. They never
+ * touch the node's own membership or the well-behaved callers' key. Calls and listings read such
+ * rows in between, and at the end another node must join.
  *
- * Membership and lookups are read from the registry alone: no store here hears of changes by
- * published messages, so there are none to change.
+ * Membership and lookups are read from the registry alone: no store here uses published messages.
  */
 import { type Answer, answersIn } from "./answers.ts";
 import type { Attack, Part, Report, Sender } from "./attack.ts";

@@ -1,7 +1,6 @@
 /**
- * Client sockets, and sockets that say to be links, with frames that nobody should send: requests
- * with odd headers, frames against the protocol, floods that aren't read, closes that are ignored,
- * and well-formed frames whose content makes no sense.
+ * Hostile client sockets and sockets that claim to be links: odd headers, protocol violations,
+ * floods that are not read, ignored closes, and well-formed frames with invalid content.
  */
 import type { Attack, Part } from "./attack.ts";
 import type { Draw } from "./draw.ts";
@@ -18,7 +17,7 @@ import {
   upgrade,
 } from "./frames.ts";
 import { attackedKey } from "./heads.ts";
-import type { Line } from "./lines.ts";
+import type { RawConnection } from "./lines.ts";
 import { oddText } from "./rows_values.ts";
 import { oddJson, oddPack, value } from "./values.ts";
 
@@ -61,13 +60,13 @@ async function send(attack: Attack): Promise<void> {
   await act(attack, line, packed);
 }
 
-async function act(attack: Attack, line: Line, packed: boolean): Promise<void> {
+async function act(attack: Attack, line: RawConnection, packed: boolean): Promise<void> {
   const { draw } = attack;
   if (attack.isSlow) {
     await draw.pick([endless, silent, deaf])(attack, line);
     return;
   }
-  await draw.weighted<(attack: Attack, line: Line, packed: boolean) => Promise<void>>([
+  await draw.weighted<(attack: Attack, line: RawConnection, packed: boolean) => Promise<void>>([
     [8, odd],
     [8, content],
     [3, flood],
@@ -79,7 +78,7 @@ async function act(attack: Attack, line: Line, packed: boolean): Promise<void> {
 }
 
 /** Frames against the protocol, whatever the node says to them. */
-async function odd(attack: Attack, line: Line): Promise<void> {
+async function odd(attack: Attack, line: RawConnection): Promise<void> {
   const { draw } = attack;
   const names: string[] = [];
   for (let left = draw.whole(1, 3); left > 0; left--) {
@@ -92,13 +91,13 @@ async function odd(attack: Attack, line: Line): Promise<void> {
 }
 
 /** Frames that are well formed, whose content is not. */
-async function content(attack: Attack, line: Line, packed: boolean): Promise<void> {
+async function content(attack: Attack, line: RawConnection, packed: boolean): Promise<void> {
   const { draw } = attack;
   attack.what = `content in ${packed ? "MessagePack" : "JSON"}`;
   for (let left = draw.whole(1, 12); left > 0; left--) {
     const payload = draw.chance(0.3)
       ? (packed ? oddPack(draw) : oddJson(draw))
-      : said(draw, packed);
+      : messageBytes(draw, packed);
     if (
       !await line.write(
         frame(payload, { opcode: packed ? BINARY : draw.pick([TEXT, TEXT, BINARY]) }),
@@ -109,7 +108,7 @@ async function content(attack: Attack, line: Line, packed: boolean): Promise<voi
 }
 
 /** What a client may say, some of it wrong. */
-function said(draw: Draw, packed: boolean): Buffer {
+function messageBytes(draw: Draw, packed: boolean): Buffer {
   const odd = <T>(good: T): unknown => draw.chance(0.25) ? value(draw) : good;
   const said: Record<string, unknown> = draw.chance(0.4)
     ? { t: odd("message"), data: odd({ from: "a", text: "b" }) }
@@ -130,13 +129,13 @@ function said(draw: Draw, packed: boolean): Buffer {
 }
 
 /** More frames than anybody reads. */
-async function flood(attack: Attack, line: Line, packed: boolean): Promise<void> {
+async function flood(attack: Attack, line: RawConnection, packed: boolean): Promise<void> {
   const { draw } = attack;
   const [what, one] = draw.pick<() => [string, Buffer]>([
     () => ["pings", frame(draw.bytes(draw.below(126)), { opcode: PING })],
     () => ["pongs", frame("x", { opcode: PONG })],
     () => ["empty texts", frame("", { opcode: TEXT })],
-    () => ["calls", frame(said(draw, packed), { opcode: packed ? BINARY : TEXT })],
+    () => ["calls", frame(messageBytes(draw, packed), { opcode: packed ? BINARY : TEXT })],
     () => ["messages", frame('{"t":"message","data":{"from":"a","text":"b"}}', { opcode: TEXT })],
     () => [
       "calls with large answers",
@@ -153,7 +152,7 @@ async function flood(attack: Attack, line: Line, packed: boolean): Promise<void>
 }
 
 /** One message in many pieces: it ends too late, or never. */
-async function fragments(attack: Attack, line: Line): Promise<void> {
+async function fragments(attack: Attack, line: RawConnection): Promise<void> {
   const { draw } = attack;
   const size = draw.pick([0, 1, 100, 65_536]);
   const count = Math.min(draw.whole(10, 20_000), size > 0 ? Math.ceil(9_000_000 / size) : 20_000);
@@ -169,7 +168,7 @@ async function fragments(attack: Attack, line: Line): Promise<void> {
 }
 
 /** Fragments for as long as the node lets them come. */
-async function endless(attack: Attack, line: Line): Promise<void> {
+async function endless(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "fragments without end";
   await line.write(frame("[", { opcode: BINARY, fin: false }));
   const one = frame(Buffer.alloc(65_536, "1"), { opcode: CONTINUATION, fin: false });
@@ -180,13 +179,13 @@ async function endless(attack: Attack, line: Line): Promise<void> {
 }
 
 /** Nothing at all, not even pongs. */
-async function silent(attack: Attack, line: Line): Promise<void> {
+async function silent(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "a socket that never answers a ping";
   while (!attack.isLate && !line.isOver) await line.over(1_000);
 }
 
 /** Goes on after it was told, or has told, that the socket is closed. */
-async function deaf(attack: Attack, line: Line): Promise<void> {
+async function deaf(attack: Attack, line: RawConnection): Promise<void> {
   const { draw } = attack;
   const saysSo = draw.chance(0.5);
   attack.what = `a socket that goes on after ${saysSo ? "its own" : "the node's"} close`;
@@ -199,7 +198,7 @@ async function deaf(attack: Attack, line: Line): Promise<void> {
 }
 
 /** Listens to what it never reads, while others have much told to it. */
-async function unread(attack: Attack, line: Line): Promise<void> {
+async function unread(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "a listener that never reads";
   line.pause();
   const other = await attack.say(upgrade("/v1/connect/channels/a1", [
@@ -212,7 +211,7 @@ async function unread(attack: Attack, line: Line): Promise<void> {
 }
 
 /** Gone in the middle of a frame. */
-async function abrupt(attack: Attack, line: Line): Promise<void> {
+async function abrupt(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "a connection that ends within a frame";
   const bytes = frame("x".repeat(5_000), { opcode: TEXT });
   await line.write(bytes.subarray(0, attack.draw.below(bytes.length)));

@@ -1,7 +1,7 @@
 /**
- * A registry at an HTTP endpoint that lies, by turns with one that doesn't. Calls of many keys
- * make the node ask it. While it lies the lease may lapse and calls may fail; the node must stay
- * within its bounds, and serve again once the endpoint tells the truth.
+ * A registry at an HTTP endpoint that gives wrong and right replies by turns, while calls of many
+ * keys query it. The lease may lapse and calls may fail meanwhile; the node must stay within its
+ * bounds and serve again afterwards.
  */
 import { answersIn } from "./answers.ts";
 import type { Attack, Part, Report, Sender } from "./attack.ts";

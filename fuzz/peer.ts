@@ -1,6 +1,6 @@
 /**
- * A node's link from the other side: real hellos, proofs and messages over a raw connection, each
- * of which an input may change before it is sent. Takes a connection and the cluster's secret.
+ * The other end of a node's link: real hellos, proofs and messages over a raw connection, each of
+ * which an input may change. Takes a connection and the cluster's secret.
  */
 import { linkAddress } from "../adapters/transport/link_address.ts";
 import { frameOf } from "../adapters/transport/link_frames.ts";
@@ -17,7 +17,7 @@ import { ANYONE, type LinkIdentity } from "../src/ports/transport.ts";
 import { FrameReader } from "../test/support/frames.ts";
 import type { Attack } from "./attack.ts";
 import { BINARY, frame, upgrade } from "./frames.ts";
-import type { Line } from "./lines.ts";
+import type { RawConnection } from "./lines.ts";
 
 /** The path of links. */
 export const LINK = "/atlas/link";
@@ -27,7 +27,7 @@ const WANTED: LinkIdentity = { region: ANYONE, node: ANYONE, incarnation: ANYONE
 
 /** A socket that asked for a link. */
 export class Peer {
-  readonly line: Line;
+  readonly line: RawConnection;
   readonly self: LinkIdentity;
   /** What it says that it has dialled. */
   readonly #address: string;
@@ -36,7 +36,7 @@ export class Peer {
   hello: Uint8Array = new Uint8Array(0);
   challenge: Uint8Array = new Uint8Array(0);
 
-  constructor(line: Line, self: LinkIdentity, address: string, secret: string) {
+  constructor(line: RawConnection, self: LinkIdentity, address: string, secret: string) {
     this.line = line;
     this.self = self;
     this.#address = address;

@@ -1,6 +1,6 @@
 /**
- * Hostile rows in a Redis registry: hashes, texts, lists and sets of wrong kinds or with wrong
- * content. Takes its URL; gives a writer. Keys are those of `adapters/store/redis/keys.ts`.
+ * Writes invalid rows to a Redis registry: hashes, strings, lists and sets of wrong types or with
+ * wrong content. Keys are those of `adapters/store/redis/keys.ts`.
  */
 import { dialIoredis, parseRedisUrl } from "../adapters/store/redis/client.ts";
 import { type KeyKind, slotKey } from "../adapters/store/redis/keys.ts";

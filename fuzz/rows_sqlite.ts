@@ -1,6 +1,6 @@
 /**
- * Hostile rows in the SQLite file of a registry. Takes its path; gives a writer. Types that the
- * tables enforce are kept to, as whoever can write the file must, too.
+ * Writes invalid rows to a SQLite registry. Column types that the tables enforce are kept, because
+ * any writer of the file must keep them too.
  */
 import { DatabaseSync } from "node:sqlite";
 import { slotOf } from "../src/model/rrp.ts";

@@ -1,4 +1,4 @@
-/** What hostile rows hold: texts, addresses, RRPs, epochs and stored values. Takes chance. */
+/** Draws the content of invalid rows: texts, addresses, RRPs, epochs and stored values. */
 import type { Draw } from "./draw.ts";
 import { oddJson, oddPack, value } from "./values.ts";
 

@@ -1,10 +1,10 @@
 /**
- * `npm run fuzz`: hostile input to real nodes, with memory, descriptors and delay bounded.
+ * `npm run fuzz`: sends hostile input to real nodes, with bounds on memory, descriptors and delay.
  *
  * Takes `--runtime NAME… [--part NAME…] [--minutes N] [--seed S] [--from N] [--inputs N]`. Sends
- * each part's input to a node of its own on each runtime; prints how it goes on standard error,
- * and last, on standard output, one table. Exits with 0; 1 where a bound was broken, after what it
- * was and how to show it again; 2 on bad usage.
+ * each part's input to a separate node on each runtime; prints progress on standard error and a
+ * table on standard output. Exits with 0; 1 if a bound was broken, after what it was and how to
+ * repeat it; 2 on bad usage.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -98,7 +98,7 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
 
 /** Says what was broken, and how to show it again. */
 function tell(
-  { runtime, part, statuses, violations, evidence }: PartResult,
+  { runtime, part, statuses, violations, artifacts }: PartResult,
   name: string,
   settings: Settings,
 ): void {
@@ -111,7 +111,7 @@ function tell(
   }
   if (violations.length === 0) return;
   const minutes = settings.minutes / settings.parts.length;
-  console.error(`  log and last inputs: ${evidence}`);
+  console.error(`  log and last inputs: ${artifacts}`);
   console.error(
     `  again: npm run fuzz -- --runtime ${runtime} --part ${name} --seed ${settings.seed} ` +
       `--minutes ${Number(minutes.toFixed(3))}` +

@@ -1,10 +1,9 @@
 /**
- * A node under attack, a real process, and its registry: a SQLite file, a Redis, or an HTTP Redis
- * that may lie. Takes a runtime and the kind of registry; gives the node, how to reach it, and
- * the secrets that some of the input knows.
+ * A node under attack, as a real process, and its registry: a SQLite file, a Redis, or an HTTP
+ * Redis with wrong replies. Gives the node, its address, and the secrets that some inputs use.
  *
- * The cluster's secret is short on purpose: a node with such a one dials loopback only, whatever
- * addresses hostile rows and peers tell it.
+ * The cluster's secret is short on purpose: such a node dials loopback addresses only, whatever
+ * hostile rows and peers name.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Values, and bytes that claim to be values, as JSON and MessagePack: of wrong kinds, deep, huge,
- * with names that objects have by birth, cut off, mutated. Takes chance; gives bytes.
+ * Draws values as JSON and MessagePack, valid and invalid: wrong types, deep, huge, with names of
+ * built-in properties, truncated, mutated.
  */
 import { pack } from "../src/model/value.ts";
 import type { Draw } from "./draw.ts";

@@ -1,7 +1,7 @@
 /**
- * Looks at a node under attack from outside, again and again: its memory and descriptors, its log,
- * what the well-behaved clients have seen. Takes the node and the connections that are held at
- * it; reports what is beyond its bound, and keeps the worst of each. Linux tells, under /proc.
+ * Observes a node under attack from outside: memory and descriptors (Linux, /proc), its log, and
+ * the figures of the well-behaved clients. Reports what exceeds its bound, and keeps the worst of
+ * each.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
@@ -14,7 +14,7 @@ import {
   SETTLE_MS,
   SPARE_DESCRIPTORS,
 } from "./bounds.ts";
-import type { Lines } from "./lines.ts";
+import type { RawConnections } from "./lines.ts";
 import type { Target } from "./target.ts";
 import type { Figures, Instructions } from "./health_probe.ts";
 
@@ -65,9 +65,9 @@ export class Watch {
   isExcused = false;
   readonly #target: Target;
   readonly #part: Part;
-  readonly #lines: Lines;
+  readonly #lines: RawConnections;
   readonly #report: Report;
-  readonly #witness: Worker;
+  readonly #probe: Worker;
   readonly #maxDelayMs: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isLooking = false;
@@ -75,9 +75,9 @@ export class Watch {
   private constructor(
     target: Target,
     part: Part,
-    lines: Lines,
+    lines: RawConnections,
     report: Report,
-    witness: Worker,
+    probe: Worker,
     figures: Figures,
     maxDelayMs: number,
   ) {
@@ -85,7 +85,7 @@ export class Watch {
     this.#part = part;
     this.#lines = lines;
     this.#report = report;
-    this.#witness = witness;
+    this.#probe = probe;
     this.#maxDelayMs = maxDelayMs;
     this.figures = figures;
     this.base = this.peak = this.left = sampleOf(target.node.pid);
@@ -97,20 +97,20 @@ export class Watch {
   static async start(
     target: Target,
     part: Part,
-    lines: Lines,
+    lines: RawConnections,
     report: Report,
     maxDelayMs: number,
   ): Promise<Watch> {
     const { port, authorization, node: { pid } } = target;
     const workerData: Instructions = { port, authorization, pid };
-    const witness = new Worker(new URL("./health_probe.ts", import.meta.url), { workerData });
-    witness.on("error", (error) => report("witness", String(error)));
-    let figures = await figuresOf(witness);
+    const probe = new Worker(new URL("./health_probe.ts", import.meta.url), { workerData });
+    probe.on("error", (error) => report("probe", String(error)));
+    let figures = await figuresOf(probe);
     for (let left = 200; left > 0 && figures.calls.ok < WARM_CALLS; left--) {
       await new Promise((resolve) => setTimeout(resolve, 100));
-      figures = await figuresOf(witness);
+      figures = await figuresOf(probe);
     }
-    const watch = new Watch(target, part, lines, report, witness, figures, maxDelayMs);
+    const watch = new Watch(target, part, lines, report, probe, figures, maxDelayMs);
     watch.#timer = setInterval(() => void watch.#look(), EVERY_MS);
     return watch;
   }
@@ -166,7 +166,7 @@ export class Watch {
 
   /** Ends the well-behaved clients, and reads the end of the log. */
   async close(): Promise<void> {
-    await this.#witness.terminate();
+    await this.#probe.terminate();
     this.readLog();
   }
 
@@ -203,7 +203,7 @@ export class Watch {
     this.#recent.push(starvedOf(this.#target.node.pid));
     if (this.#recent.length > RECENT) this.#recent.shift();
     this.readLog();
-    this.figures = await figuresOf(this.#witness);
+    this.figures = await figuresOf(this.#probe);
     const { worstMs } = this.figures.health;
     if (worstMs > this.#maxDelayMs) {
       this.#report(
@@ -254,10 +254,10 @@ export class Watch {
   }
 }
 
-function figuresOf(witness: Worker): Promise<Figures> {
+function figuresOf(probe: Worker): Promise<Figures> {
   return new Promise((resolve) => {
-    witness.once("message", resolve);
-    witness.postMessage(null);
+    probe.once("message", resolve);
+    probe.postMessage(null);
   });
 }
 

@@ -1,9 +1,9 @@
 /**
- * `npm run build`: compiles what users import to JavaScript and types in `dist/`, for
- * Node and for bundlers. Bun and Deno run the sources.
+ * `npm run build`: compiles what users import to JavaScript and types in `dist/`, for Node and for
+ * bundlers. Bun and Deno run the sources.
  *
- * The new folder takes the old one's place in one step, so that whoever imports from
- * it meanwhile finds all of it.
+ * The new folder replaces the old one in one step, so that concurrent importers never see half of
+ * it.
  */
 import { spawnSync } from "node:child_process";
 import { renameSync, rmSync } from "node:fs";

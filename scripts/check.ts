@@ -1,9 +1,9 @@
 /**
- * `npm run check`: the last look before a pull request. Form, rules, types, the house
- * rules, and what the package would look like to those who install it.
+ * `npm run check`: all checks to pass before a pull request: format, lint, types, architecture, and
+ * the package as installed.
  *
- * Takes `[NAME…]`, all checks where none is named; prints each one's outcome, and the
- * output of those that failed. Exits with 0, 1 where one failed, 2 on bad usage.
+ * Takes `[NAME…]`, by default all checks; prints each outcome and the output of failed ones. Exits
+ * with 0, 1 if one failed, 2 on bad usage.
  */
 import { spawn } from "node:child_process";
 import { ROOT, RUNTIMES } from "./runtimes.ts";

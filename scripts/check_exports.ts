@@ -1,8 +1,7 @@
 /**
- * Compares the two signboards of the package: what `package.json` and `deno.json` say
- * it is called, which version it has (`atlas --version`, too), and what can be imported from it.
+ * Compares `package.json` with `deno.json`: name, version (also `atlas --version`) and exports.
  *
- * Prints what differs or leads nowhere; exits with 1 where anything does. Run after a
+ * Prints differences and exports that lead nowhere; exits with 1 if there are any. Run after a
  * build.
  */
 import { existsSync, readFileSync } from "node:fs";

@@ -1,10 +1,10 @@
 /**
- * `npm run demo`: the stories of the README, told by real processes. `npm run demo -- calc` tells
- * the one of modules, examples/calc/story.ts; without a name, the one of resources:
+ * `npm run demo`: runs the README's examples on real processes. `npm run demo -- calc` runs the one
+ * of modules, examples/calc/story.ts; without a name, the one of resources:
  *
- * Starts a node on Bun, one on Deno and one on Node over one SQLite file, calls a channel
- * through all of them, kills its owner, and shows who goes on. Takes nothing; leaves
- * nothing behind. Exits with 1 where a story ends badly, 2 where there is none of that name.
+ * starts a node each on Bun, Deno and Node over one SQLite file, calls a channel through all of
+ * them, kills its owner, and shows which node takes over. Removes everything afterwards. Exits with
+ * 1 on failure, 2 for an unknown name.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

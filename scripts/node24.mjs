@@ -1,8 +1,8 @@
 /**
- * A doorman: starts a TypeScript script on a Node that can run it.
+ * Starts a TypeScript script on a Node that can run it.
  *
- * Takes `<script.ts> [arguments…]`; gives the script's exit code. It runs on any Node
- * from 20 on, because `npm` may be on one that knows neither `node:sqlite` nor types.
+ * Takes `<script.ts> [arguments…]`; exits with the script's code. Runs on any Node from 20 on,
+ * because `npm` may use one that knows neither `node:sqlite` nor types.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";

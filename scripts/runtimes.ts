@@ -1,7 +1,4 @@
-/**
- * The three runtimes as this checkout has them: who is in the stable, and how to
- * saddle each.
- */
+/** The three runtimes of this checkout, and how each runs scripts and tests. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";

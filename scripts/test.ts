@@ -1,9 +1,9 @@
 /**
- * `npm test`: everything on Node, then on Bun and on Deno what concerns them.
+ * `npm test`: runs all tests on Node, then those that concern Bun and Deno on these.
  *
- * Takes `[--runtime NAME]… [test files or folders…]`; prints each runtime's tests,
- * what was skipped and why, and last `N passed, N failed[, N skipped]`. Exits with 1
- * where a test failed or a runtime ran none, 2 on bad usage.
+ * Takes `[--runtime NAME]… [test files or folders…]`; prints each runtime's tests, what was skipped
+ * and why, and last `N passed, N failed[, N skipped]`. Exits with 1 if a test failed or a runtime
+ * ran none, 2 on bad usage.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -61,14 +61,14 @@ async function testOn(runtime: RuntimeCommand, files: string[]): Promise<Outcome
       "--reporter=./scripts/test_report.ts",
       ...files,
     ], { ...process.env, ATLAS_TEST_REPORT: file, ATLAS_TEST_RUNTIME: runtime.name });
-    return { title, ...judge(file, code) };
+    return { title, ...reportOf(file, code) };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
 /** The report, with a failure added where vitest's exit code tells of one it doesn't. */
-function judge(file: string, code: number): TestReport {
+function reportOf(file: string, code: number): TestReport {
   const report: TestReport = existsSync(file)
     ? JSON.parse(readFileSync(file, "utf8"))
     : { passed: 0, failed: 0, skipped: [], failures: [] };

@@ -1,8 +1,6 @@
 /**
- * A tally clerk beside vitest: writes what became of each test to a file.
- *
- * Takes vitest's results; gives JSON of {@link TestReport} at `ATLAS_TEST_REPORT`.
- * vitest's own JSON report leaves out why a test was skipped.
+ * A vitest reporter that writes the outcome of each test as JSON ({@link TestReport}) to
+ * `ATLAS_TEST_REPORT`. vitest's own JSON report leaves out why a test was skipped.
  */
 import { writeFileSync } from "node:fs";
 import type { Reporter, TestCase } from "vitest/node";

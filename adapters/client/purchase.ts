@@ -8,7 +8,7 @@
  */
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
-import { noFunction, wasClosed } from "../../src/lambda/buy/module_call.ts";
+import { closedError, noFunctionError } from "../../src/lambda/buy/module_call.ts";
 import { checkCall, wantedOf } from "../../src/lambda/market_options.ts";
 import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { checkMs } from "../../src/model/options.ts";
@@ -127,13 +127,13 @@ export class ClientPlb implements Balancer {
 
   /** @throws AtlasError `unavailable`, `not_found` */
   async #check(name: string): Promise<void> {
-    if (this.#closing) throw wasClosed(this.#module);
+    if (this.#closing) throw closedError(this.#module);
     if (this.exports.includes(name)) return;
     // The node may offer newer code by now.
     await this.#look();
     if (this.exports.includes(name)) return;
     const { version, functions } = this.#view as PurchaseView;
-    throw noFunction(this.#module, { version, exports: functions }, name);
+    throw noFunctionError(this.#module, { version, exports: functions }, name);
   }
 
   async #send(
@@ -156,7 +156,7 @@ export class ClientPlb implements Balancer {
         if (error.code === "unavailable") this.#look();
         if (!isNoPurchase(error)) throw error;
         if (this.#view?.id === id) this.#hasPurchase = false;
-        if (this.#closing) throw wasClosed(this.#module);
+        if (this.#closing) throw closedError(this.#module);
         if (isSecond) throw unsteady(error);
       }
     }
@@ -172,7 +172,7 @@ export class ClientPlb implements Balancer {
   #buyAgain(): Promise<void> {
     return this.#buying ??= this.#buy(this.#over.signal)
       .catch((error) => {
-        throw this.#closing ? wasClosed(this.#module) : error;
+        throw this.#closing ? closedError(this.#module) : error;
       })
       .finally(() => this.#buying = null);
   }

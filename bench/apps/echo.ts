@@ -1,6 +1,6 @@
 /**
- * The app of the benches: a wall that gives back what it hears, and keeps nothing; as a
- * resource, and as a module that a node offers when it is told to.
+ * The app of the benches: an echo that keeps nothing, as a resource and as a module that a node
+ * publishes on request.
  */
 import { type App, defineApp, defineModule, type Module, Resource } from "../../mod.ts";
 

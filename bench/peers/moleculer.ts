@@ -1,5 +1,5 @@
 /**
- * Peer: Moleculer, the microservice framework that a Node user would pick instead.
+ * Peer: Moleculer, a microservice framework for Node.
  *
  * A worker. `server PORT OTHER_PORT` offers `echo.echo` over the TCP transporter;
  * `client PORT OTHER_PORT` calls it from another process; `local` calls it in its own.

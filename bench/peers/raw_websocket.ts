@@ -1,8 +1,7 @@
 /**
- * Peer: Bun's bare WebSocket, all messages of a tick in one frame. What the wire
- * itself costs, with nothing on it but bytes.
+ * Peer: Bun's bare WebSocket, with all messages of a tick in one frame: the cost of the wire alone.
  *
- * A worker. `server` answers each 100-byte request with 100 bytes; `client PORT` asks.
+ * A worker. `server` answers each 100-byte request with 100 bytes; `client PORT` sends them.
  * Answers `{"do":"latency","count"}` and `{"do":"throughput","inFlight","seconds"}`.
  */
 import { latency, throughput } from "../kit.ts";

@@ -1,9 +1,8 @@
 /**
- * A call is answered by the ownership that it was meant for: a request names the epoch
- * that its caller believes in, and no other epoch's owner takes it for its own. One that
- * is passed on is never answered by an earlier owner than its caller has seen.
+ * Rule: a request is handled only by the ownership whose epoch it names. A forwarded request is
+ * never answered by an earlier owner than its caller has seen.
  *
- * Reads along what nodes tell each other. Source: design §4.
+ * Reads the messages between nodes. Source: docs/design.md, Calls.
  */
 import type { Message } from "../../src/model/envelope.ts";
 import type { LiveChecker } from "./checker.ts";

@@ -1,4 +1,4 @@
-/** All rules that a simulation is held to, one referee each. A further one is a further line. */
+/** All checkers of the resource worlds, one rule each. */
 import { addressee } from "./addressee.ts";
 import { answers } from "./answers.ts";
 import { bounded } from "./bounded.ts";

@@ -1,7 +1,7 @@
 /**
- * No answer comes of a fenced owner: whatever ownership a client was told of stood at
- * some instant of its call. `confirmed` was true at such an instant, the owner alive, and
- * so was `unowned`.
+ * Rule: no answer comes from a fenced owner. The ownership that a client was told of existed at
+ * some instant of its call. `confirmed` was true at such an instant with the owner alive, and so
+ * was `unowned`.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { LiveChecker, LiveScene, Report } from "./checker.ts";

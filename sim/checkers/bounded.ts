@@ -1,6 +1,6 @@
 /**
- * Nothing grows without end: the timers of a process stay few while it lives; and when
- * all is mended and answered, no node waits for anything, or remembers more than there is.
+ * Rule: nothing grows without bound. A live process has few timers; after healing, when all calls
+ * are answered, no node waits for anything or remembers more than exists.
  */
 import type { LiveChecker } from "./checker.ts";
 

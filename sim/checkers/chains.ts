@@ -1,11 +1,9 @@
 /**
- * A chain of calls that comes back to a busy resource fails at once with
- * `reentrant_call`, unless its type allows it; and no other chain is told so.
+ * Rule: a chain of calls that returns to a busy resource fails at once with `reentrant_call`,
+ * unless its type allows it; no other chain gets that error.
  *
- * Keyed chains are left out of the first half: a repeat may be answered with what a
- * journal on the way had answered before.
- *
- * Source: design §4.
+ * Chains with idempotency keys are excluded from the first half: a repeat may get an earlier answer
+ * of a journal on the way. Source: docs/design.md, Calls.
  */
 import type { HistoryChecker } from "./checker.ts";
 

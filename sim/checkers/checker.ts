@@ -1,9 +1,8 @@
 /**
- * What a checker is: a referee who watches one rule only, from outside, and changes
- * nothing.
+ * The interface of checkers. A checker observes one rule from outside and changes nothing.
  *
- * A live checker sees a simulation as it happens; a history checker needs only what
- * clients saw and what was left, and so judges real processes as well.
+ * A live checker sees a simulation as it happens. A history checker needs only what clients saw and
+ * the final state, so it also judges real processes.
  */
 import type { GroundTruth } from "../engine/ground_truth.ts";
 import type { History } from "../engine/history.ts";

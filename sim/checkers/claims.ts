@@ -1,13 +1,12 @@
 /**
- * Claim, release and takeover of each key are linearizable, as the processes heard of
- * them: there is an order of all attempts, each between its asking and its answer, in
- * which a compare-and-set register gives every answer that was heard, epochs only rise,
- * and nobody is expected to be dead before somebody declared it so.
+ * Rule: the claims, releases and takeovers of each key are linearizable. There is an order of all
+ * attempts, each between its request and its reply, in which a compare-and-set register gives every
+ * reply that was received, epochs only rise, and no owner is treated as dead before it was declared
+ * dead.
  *
- * Takes what processes ask of the store and hear from it, and nothing of what it does; an
- * attempt whose answer was lost may have been done at any time, or never, or twice. Of a
- * replicated store only what replicas confirmed is heard; without that nothing is judged.
- * {@link fitIntervals} judges each key in the end.
+ * Uses only what processes asked the store and were told. An attempt whose reply was lost may have
+ * been done at any time, never, or twice. Replies of a replicated store count only if replicas
+ * confirmed them. {@link fitIntervals} judges each key at the end.
  *
  * Source: Herlihy and Wing, "Linearizability" (1990).
  */
@@ -45,7 +44,7 @@ export const claims: LiveChecker = {
           if (!condemned.has(incarnation)) condemned.set(incarnation, step.at);
         }
       },
-      heard(step: Step, reply: StepReply, at: number) {
+      replyReceived(step: Step, reply: StepReply, at: number) {
         if (step.name === "claim") {
           const answer = reply as ClaimReply;
           if (answer.quarantined) return;

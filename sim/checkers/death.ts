@@ -1,7 +1,7 @@
 /**
- * Dead is permanent: once anybody has heard that an incarnation is dead or has left,
- * nobody who asks later hears that it lives; not even one whose registration came after
- * it had left. A promoted replica that lacks a death is another book: this is about each.
+ * Rule: death is permanent. Once any process was told that an incarnation is dead or has left, no
+ * later request is told that it lives, not even if its registration arrives after it left. A
+ * promoted replica that lacks a death is a new store: the rule holds within each.
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type { Membership, RenewReply } from "../../src/ports/store.ts";
@@ -22,7 +22,7 @@ export const death: LiveChecker = {
       }
     };
     return {
-      heard(step: Step, reply: StepReply, at: number) {
+      replyReceived(step: Step, reply: StepReply, at: number) {
         if (step.name === "kill") {
           if (reply !== null) told(step, step.args[0], reply as MemberState, at);
         } else if (step.name === "leave") {

@@ -1,6 +1,6 @@
 /**
- * Epochs only rise: each ownership of a key has a higher one, whatever a failover lost, and
- * no commit has a lower one.
+ * Rule: epochs only rise. Each ownership of a key has a higher epoch than the one before, whatever
+ * a failover lost, and no commit has a lower one.
  */
 import type { ClaimReply, Standing } from "../../src/ports/store.ts";
 import type { LiveChecker } from "./checker.ts";

@@ -1,10 +1,9 @@
 /**
- * What one caller asks of one key without waiting is done in the order in which it asked,
- * as long as its node knows the key's owner and the key keeps it.
+ * Rule: calls of one caller to one key are executed in the order in which they were made, as long
+ * as its node knows the key's owner and the owner stays the same.
  *
- * A call that is under way when the key gets another owner is sent back and goes out
- * again; what was asked later may have overtaken it. Calls with idempotency keys are left
- * out, because one whose answer was lost is sent again as well.
+ * A call in flight when the key changes owner is returned and sent again; later calls may overtake
+ * it. Calls with idempotency keys are excluded, because they are resent when their answer was lost.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker, Report } from "./checker.ts";
@@ -25,7 +24,7 @@ export const fifo: HistoryChecker = {
     const isLost = ({ key, value }: CallRecord): boolean => lost?.get(key)?.has(value) ?? false;
     for (const lane of lanes.values()) {
       // What a failover took out of the journal has left its place to others.
-      checkLane(lane.filter((call) => !isLost(call)), report);
+      checkCallOrder(lane.filter((call) => !isLost(call)), report);
     }
   },
 };
@@ -47,7 +46,7 @@ function settled(calls: readonly CallRecord[]): CallRecord[] {
   });
 }
 
-function checkLane(calls: readonly CallRecord[], report: Report): void {
+function checkCallOrder(calls: readonly CallRecord[], report: Report): void {
   calls.forEach((call, i) => {
     const before = calls[i - 1];
     if (!before || before.seq < call.seq) return;

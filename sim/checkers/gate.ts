@@ -1,9 +1,8 @@
 /**
- * A burst of calls for one unowned name makes one claim: a process never tries for a key
- * anew while an attempt of its own is under way, and each epoch of a key is won by one
- * attempt only.
+ * Rule: a burst of calls for one unowned name makes one claim. A process never claims a key while
+ * its own earlier attempt is pending, and each epoch of a key is won by one attempt only.
  *
- * Source: design §3, Schrödinger's node; partykit #329: several doors want one gate.
+ * Source: docs/design.md, Claims; partykit #329.
  */
 import type { ClaimReply } from "../../src/ports/store.ts";
 import type { Step } from "../engine/observer.ts";
@@ -17,14 +16,14 @@ export const gate: LiveChecker = {
     const winners = new Map<string, string>();
     const over = (step: Step): void => {
       if (step.name !== "claim") return;
-      const lane = laneOf(step.process, step.args[0].key);
+      const lane = processKey(step.process, step.args[0].key);
       if (waiting.get(lane) === step) waiting.delete(lane);
     };
     return {
       asked(step) {
         if (step.name !== "claim") return;
         const { key, opId } = step.args[0];
-        const lane = laneOf(step.process, key);
+        const lane = processKey(step.process, key);
         const before = waiting.get(lane);
         waiting.set(lane, step);
         if (before) {
@@ -32,7 +31,7 @@ export const gate: LiveChecker = {
         }
       },
       missed: over,
-      heard: over,
+      replyReceived: over,
       applied(step, reply) {
         if (step.name !== "claim") return;
         const { won, owner } = reply as ClaimReply;
@@ -47,6 +46,6 @@ export const gate: LiveChecker = {
   },
 };
 
-function laneOf(process: string, key: string): string {
+function processKey(process: string, key: string): string {
   return `${process} ${key}`;
 }

@@ -1,8 +1,7 @@
 /**
- * Once everything is mended, every node serves every key within twice the takeover time;
- * counted from when the last request that was lost before has been missed, and a node
- * that had to end was started again. A store that has failed over keeps claims waiting
- * for the takeover time once more.
+ * Rule: after healing, every node serves every key within twice the takeover time, counted from
+ * when the last lost request has timed out and every stopped node was restarted. A store that
+ * failed over delays claims by the takeover time once more.
  */
 import { MEMBERS_MAX_AGE_MS } from "../../adapters/store/regional/member_cache.ts";
 import { timing } from "../../src/registry/lease.ts";

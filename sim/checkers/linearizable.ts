@@ -1,13 +1,12 @@
 /**
- * Each key's appends and reads are linearizable: there is an order of all of them, in
- * which each takes effect between its call and its return, that explains every answer.
+ * Rule: the appends and reads of each key are linearizable.
  *
- * A journal makes the search needless, because each answer names its place: an entry's
- * effect lies before that of the next one, so entry n can't have returned before entry
- * n − 1 was called. A read of n entries lies after entry n − 1 and before entry n.
+ * No search is needed, because each answer names a position in the journal: entry n takes effect
+ * before entry n + 1, so entry n can't have returned before entry n − 1 was called. A read of n
+ * entries lies after entry n − 1 and before entry n.
  *
- * Source: Herlihy and Wing, "Linearizability" (1990); for why unique places make it
- * linear, Gibbons and Korach, "Testing Shared Memories" (1997).
+ * Source: Herlihy and Wing, "Linearizability" (1990); Gibbons and Korach, "Testing Shared Memories"
+ * (1997), for why unique positions make it linear in time.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker, Report } from "./checker.ts";

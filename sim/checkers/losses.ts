@@ -1,9 +1,9 @@
 /**
- * What a failover lost is told: where a promoted replica lacks entries that had been
- * acknowledged, every process that had heard of their commits and still runs in the end says so,
- * whether it still owns the key, has released it, or its lease has lapsed.
+ * Rule: losses of a failover are reported. Where a promoted replica lacks acknowledged entries,
+ * every process that knew of their commits and still runs at the end reports it, whether it owns
+ * the key, has released it, or its lease has lapsed.
  *
- * Source: design §3, what can honestly be promised.
+ * Source: docs/design.md, Store failover.
  */
 import type { CommitReply } from "../../src/ports/store.ts";
 import { JOURNALS, readJournal, valueIn } from "../engine/journal_app.ts";
@@ -49,7 +49,7 @@ export const losses: LiveChecker = {
           }
         }
       },
-      heard(step, reply) {
+      replyReceived(step, reply) {
         if (step.name !== "commit" || reply as CommitReply !== "committed") return;
         for (const put of step.args[0].puts) {
           const value = valueIn(put);
@@ -58,7 +58,7 @@ export const losses: LiveChecker = {
           heardBy.set(value, processes.add(step.process));
         }
       },
-      told(process, { event, fields }, at) {
+      eventLogged(process, { event, fields }, at) {
         if (event === "state lost") toldAt.set(`${process} ${fields["key"]}`, at);
       },
       process(id, isAlive) {

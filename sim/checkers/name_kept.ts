@@ -1,6 +1,6 @@
 /**
- * A process that renews its lease keeps its node's name, however many others are started under it:
- * no registration ends its renewals while nothing else goes wrong.
+ * Rule: a process that renews its lease keeps its node's name, however many others start under it.
+ * While nothing else goes wrong, no registration ends its renewals.
  */
 import type { RegisterReply, RenewReply } from "../../src/ports/store.ts";
 import type { LiveChecker } from "./checker.ts";

@@ -1,8 +1,7 @@
 /**
- * A store that refuses connections for less than the lease, and nothing else that goes wrong, ends
- * no lease (one that is full ends none, however long): what is left of it after the outage is more
- * than the pauses between two renewals. Where links lose or delay what is sent, a renewal may take
- * longer than that, and nothing is judged.
+ * Rule: a store that refuses connections for less than the lease ends no lease, because the time
+ * left after the outage exceeds the interval between two renewals. A full store ends no lease,
+ * however long it is full. Plans in which links lose or delay messages are not judged.
  */
 import type { LiveChecker } from "./checker.ts";
 
@@ -15,7 +14,7 @@ export const needlessLapse: LiveChecker = {
     const { linkConditions: weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
     if (weather.loss > 0 || weather.tail > 0) return {};
     return {
-      told(process, { event }, at) {
+      eventLogged(process, { event }, at) {
         if (event !== "lease lapsed") return;
         const since = at - leaseMs - heartbeatMs;
         const near = plan.faults.filter((fault) => fault.at <= at && fault.at + fault.ms >= since);

@@ -1,9 +1,9 @@
 /**
- * What is known of one key's owners from hearsay: for each ownership, between which
- * instants it must have begun and ended.
+ * What processes observed of one key's owners: for each ownership, the bounds of its beginning and
+ * its end.
  *
- * Takes what processes asked and heard, with the true times of both; gives reigns and
- * attempts for {@link fitReigns} to put in order.
+ * Takes what processes asked and were told, with true times; gives intervals and attempts for
+ * {@link fitIntervals}.
  */
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim, ClaimReply } from "../../src/ports/store.ts";

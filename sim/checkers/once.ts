@@ -1,8 +1,7 @@
 /**
- * An acknowledged call is in the state exactly once, in the place that it was told; one
- * that was said not to have been executed is not; any other is there at most once; and nothing
- * is there that no call appended.
- * What a failover of the store took away is another rule's business.
+ * Rule: an acknowledged call is in the state exactly once, at the position that it was told; a call
+ * that failed as not executed is not there; any other is there at most once; and nothing else is
+ * there. Losses of a store failover are another checker's.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker } from "./checker.ts";
@@ -31,10 +30,10 @@ export const once: HistoryChecker = {
       const seqs = places.get(call.key)?.get(call.value) ?? [];
       const wasLost = lost?.get(call.key)?.has(call.value) ?? false;
       if (call.outcome === "ok" && !seqs.includes(call.seq) && !wasLost) {
-        report(`${told(call)} was acknowledged at place ${call.seq}, and is at ${seqs}`);
+        report(`${describe(call)} was acknowledged at place ${call.seq}, and is at ${seqs}`);
       }
       if (seqs.length > 0 && !executed.has(call.value)) {
-        report(`${told(call)} was said not to be executed (${call.code}), and is at ${seqs}`);
+        report(`${describe(call)} was said not to be executed (${call.code}), and is at ${seqs}`);
       }
     }
   },
@@ -44,6 +43,6 @@ function mayBeExecuted(call: CallRecord): boolean {
   return call.outcome !== "fail";
 }
 
-function told(call: CallRecord): string {
+function describe(call: CallRecord): string {
   return `call ${call.id}, ${call.value} to ${call.key} through ${call.process},`;
 }

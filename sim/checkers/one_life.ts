@@ -1,6 +1,6 @@
 /**
- * A node's name has one living incarnation at most: once a newer one has registered, the
- * store renews no older one's lease, whatever becomes of the newer.
+ * Rule: a node name has at most one live incarnation. Once a newer one has registered, the store
+ * renews no older one's lease, whatever becomes of the newer one.
  */
 import type { RegisterReply, RenewReply } from "../../src/ports/store.ts";
 import type { LiveChecker } from "./checker.ts";

@@ -1,19 +1,18 @@
 /**
- * Whether what was heard of a key's owners can have happened: like a historian who fits
- * reigns into one line of succession.
+ * Decides whether the observations of a key's owners are consistent with one sequence of
+ * ownerships.
  *
- * In general linearizability wants a search over all orders of the attempts. Here epochs
- * make it needless. Whoever ends an ownership (a release, a takeover) names its epoch, so
- * each that ended was heard of by somebody, and only the last can be unknown: all reigns
- * are known, and their epochs give their order. What is left is to find an instant for
- * each beginning and end, within bounds, in that order, and a vacancy between two reigns
- * wherever one was seen. Giving each the earliest instant leaves the most room for the
- * rest; a beginning is put off only where a vacancy was seen that no later gap can hold.
- * One pass, and exact for reigns whose winner heard of winning; where its answer was lost
- * every attempt that it may have been is allowed.
+ * Linearizability in general needs a search over all orders of the attempts; epochs make it
+ * needless. Whoever ends an ownership (a release, a takeover) names its epoch, so every ended
+ * ownership was observed, only the last can be unknown, and epochs give the order. What remains is
+ * to choose an instant for each beginning and end, within bounds and in order, with a vacancy
+ * between two ownerships wherever one was observed. Choosing the earliest instant leaves most room
+ * for the rest; a beginning is delayed only for an observed vacancy that no later gap can hold. One
+ * pass; exact for ownerships whose winner was told. If the winner's reply was lost, every attempt
+ * that it may have been is allowed.
  *
- * Source: Herlihy and Wing, "Linearizability" (1990); for why unique values spare the
- * search, Gibbons and Korach, "Testing Shared Memories" (1997).
+ * Source: Herlihy and Wing, "Linearizability" (1990); Gibbons and Korach, "Testing Shared Memories"
+ * (1997), for why unique values avoid the search.
  */
 import type { Report } from "./checker.ts";
 import type { Attempt, Observations, OwnershipInterval, Vacancy } from "./observations.ts";
@@ -27,7 +26,9 @@ interface FittedInterval {
   readonly afterVacancy: boolean;
 }
 
-/** Reports what can't have happened. `condemned`: when each incarnation's end was first asked for. */
+/**
+ * Reports what can't have happened. `condemned`: when each incarnation's end was first asked for.
+ */
 export function fitIntervals(
   testimony: Observations,
   condemned: ReadonlyMap<string, number>,

@@ -1,8 +1,8 @@
 /**
- * Where a part of a resource is lost while its others are there, `list` names what `get` gives, and
- * a state that is lost is said to be so: by its owner, or by whoever owns the key next.
+ * Rule: if one part of a resource is lost while its others exist, `list` names what `get` gives,
+ * and a lost state is reported by its owner or by the key's next owner.
  *
- * Source: the port `Store`; design §3, what can honestly be promised.
+ * Source: the port `Store`; docs/design.md, State.
  */
 import { valueIn } from "../engine/journal_app.ts";
 import type { LiveChecker } from "./checker.ts";
@@ -27,7 +27,7 @@ export const parts: LiveChecker = {
         const values = fields.map(valueIn).filter((value) => value !== null);
         lost.push({ key, values, at });
       },
-      told(_process, { event, fields }, at) {
+      eventLogged(_process, { event, fields }, at) {
         if (event === "state lost") toldAt.set(String(fields["key"]), at);
       },
       returned({ what, outcome, value, key, seq }) {

@@ -1,6 +1,6 @@
 /**
- * Every call comes back by its deadline, or when its caller gives it up, as long as its
- * process lives; none is forgotten.
+ * Rule: every call returns by its deadline, or when its caller aborts it, as long as its process
+ * lives.
  */
 import type { CallRecord } from "../engine/history.ts";
 import type { LiveChecker } from "./checker.ts";

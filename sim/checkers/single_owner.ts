@@ -1,9 +1,9 @@
 /**
- * At most one process is able to commit to a key, in true time: whoever hands a commit to
- * its connection owns the key at that very instant, by the store's own book.
+ * Rule: at most one process can commit to a key. Whoever sends a commit owns the key at that
+ * instant, by the store's ground truth.
  *
- * Self-fencing must see to it before the fence in the store has to: an owner whose
- * successor has claimed the key does not even ask.
+ * Self-fencing must act before the fence in the store has to: an owner whose successor has claimed
+ * the key does not even send a commit.
  */
 import type { LiveChecker } from "./checker.ts";
 

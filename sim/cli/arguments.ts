@@ -1,6 +1,5 @@
 /**
- * The command line of `npm run sim`: takes words, gives what is to be done, or one clear
- * sentence on what is wrong with them.
+ * Parses the command line of `npm run sim`; gives the task, or an error that says what is wrong.
  */
 import { MOST_SEEDS } from "../mutants/mutant.ts";
 import { type WorldName, WORLDS } from "../plan/plan.ts";

@@ -1,12 +1,8 @@
 /**
- * Delta debugging: strikes lines from a list as long as what is left still does the same.
- * Like finding the one ingredient that made the guests ill by cooking again with fewer.
+ * Delta debugging: removes items from a failing list until no single item can be removed.
  *
- * Takes a list that fails and a test; gives a shorter list that fails, from which no
- * single line can be struck.
- *
- * Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input"
- * (2002), algorithm ddmin.
+ * Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002),
+ * algorithm ddmin.
  */
 
 /**

@@ -1,16 +1,13 @@
 /**
- * Many simulations: shared out among worker processes like hands of cards, and their
- * scores added up.
- *
- * Takes what the command line asked for; prints progress, what broke a rule and how to
- * play it again, and as last line the score.
+ * Runs many simulations on worker processes and adds up their results. Prints progress, each
+ * violation with the command that replays it, and the total as last line.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { SimArguments } from "./arguments.ts";
-import { replayOf, tellFailure } from "./one.ts";
+import { replayCommand, tellFailure } from "./one.ts";
 import type { Result } from "../run/run_world.ts";
 import { runPlan } from "../worlds/simulation.ts";
 import { addResults, addTally, newTally, summary, type Tally } from "./tally.ts";
@@ -58,7 +55,7 @@ export async function playMany(options: SimArguments): Promise<number> {
     const shown = tally.failed.length - part.failed.length;
     for (const it of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
       const { seed, world, what } = it;
-      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, world)}`);
+      console.log(`seed ${seed}: ${what}\n  replay: ${replayCommand(seed, world)}`);
     }
     if (seconds() - toldAt < PROGRESS_S) return;
     toldAt = seconds();
@@ -92,7 +89,7 @@ async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void
   if (!first) return;
   const { seed, world } = first;
   const plan = planOf(world, seed);
-  const replay = replayOf(seed, world);
+  const replay = replayCommand(seed, world);
   console.log(`\nseed ${seed} in full:`);
   await tellFailure(plan, await runPlan(plan), { replay, keep, isShrunk });
   console.log("");

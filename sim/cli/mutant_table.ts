@@ -1,4 +1,6 @@
-/** The table of mutants: which rule caught each, and where. For a terminal and for the docs. */
+/**
+ * The table of mutants, for the terminal and the docs: which rule caught each, and with which seed.
+ */
 import type { WorldName } from "../plan/plan.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "../mutants/mutant.ts";
 import type { Verdict } from "../mutants/trials.ts";
@@ -17,9 +19,9 @@ const NAME = 27;
 const RULE = 14;
 
 /** One line for a terminal. */
-export function told({ mutant, verdict, trouble }: Outcome): string {
+export function outcomeLine({ mutant, verdict, trouble }: Outcome): string {
   const by = trouble === null ? verdict?.rule ?? "nobody" : "no verdict";
-  return `${mutant.name.padEnd(NAME)}${by.padEnd(RULE)}${trouble ?? placeOf(verdict)}`;
+  return `${mutant.name.padEnd(NAME)}${by.padEnd(RULE)}${trouble ?? seedOf(verdict)}`;
 }
 
 /** The heading above such lines. */
@@ -67,12 +69,12 @@ function tableOf(outcomes: readonly Outcome[], world: WorldName): string[] {
   const rows = outcomes.filter(({ mutant }) => worldOf(mutant) === world)
     .map(({ mutant: { name, about }, verdict, trouble }) => {
       const by = trouble === null ? verdict?.rule ?? "**nobody**" : `**${trouble}**`;
-      return `| \`${name}\` | ${about} | ${by} | ${placeOf(verdict)} |`;
+      return `| \`${name}\` | ${about} | ${by} | ${seedOf(verdict)} |`;
     });
   return ["| mutant | the mistake | killed by | first in |", "|---|---|---|---|", ...rows, ""];
 }
 
-function placeOf(verdict: Verdict | null): string {
+function seedOf(verdict: Verdict | null): string {
   if (verdict === null) return "-";
   return verdict.seed === null ? `scenario ${verdict.scenario}` : `seed ${verdict.seed}`;
 }

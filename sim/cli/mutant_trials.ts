@@ -1,8 +1,7 @@
 /**
- * `npm run sim -- --mutants` and `--mutant NAME`: all trials, or one.
- *
- * Takes what the command line asked for; prints a table, and writes it into the docs where
- * asked. Gives the exit code: 0 only if every mutant was killed, and no control was.
+ * `npm run sim -- --mutants` and `--mutant NAME`: runs all trials, or one. Prints a table, and
+ * writes it to the docs on request. Exits with 0 only if every mutant was caught and no control
+ * was.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -10,8 +9,8 @@ import type { SimArguments } from "./arguments.ts";
 import { ROOT } from "../mutants/copy.ts";
 import { CONTROLS, isControl, type Mutant, worldOf } from "../mutants/mutant.ts";
 import { mutantOf, MUTANTS } from "../mutants/mutants.ts";
-import { document, HEADING, isRight, type Outcome, told } from "./mutant_table.ts";
-import { playMutant, tryMutant } from "../mutants/trials.ts";
+import { document, HEADING, isRight, type Outcome, outcomeLine } from "./mutant_table.ts";
+import { runMutant, tryMutant } from "../mutants/trials.ts";
 
 /** Where the table goes. */
 const DOCUMENT = "docs/mutants.md";
@@ -27,7 +26,7 @@ export async function playMutants(workers: number, isWritten: boolean): Promise<
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const outcome = await tried(next);
       outcomes.push(outcome);
-      console.log(told(outcome));
+      console.log(outcomeLine(outcome));
     }
   };
   await Promise.all(Array.from({ length: workers }, work));
@@ -55,10 +54,10 @@ export async function playOneMutant(
   { seed, seeds }: Pick<SimArguments, "seed" | "seeds">,
 ): Promise<number> {
   const mutant = mutantOf(name);
-  if (seed !== null) return await playMutant(mutant, seed);
+  if (seed !== null) return await runMutant(mutant, seed);
   const outcome = await tried(mutant, seeds);
   const { verdict } = outcome;
-  console.log(`${mutant.name}: ${mutant.about}\n\n${HEADING}\n${told(outcome)}`);
+  console.log(`${mutant.name}: ${mutant.about}\n\n${HEADING}\n${outcomeLine(outcome)}`);
   if (verdict) console.log(`\n${verdict.rule}: ${verdict.message}`);
   if (verdict?.seed) console.log(`in full: npm run sim -- --mutant ${name} --seed ${verdict.seed}`);
   return isRight(outcome) ? 0 : 1;

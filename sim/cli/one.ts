@@ -1,9 +1,7 @@
 /**
- * One simulation, told in full: what `npm run sim` does with a single seed or a plan from
- * a file, and with the first seed of many that broke a rule.
- *
- * Takes a plan; prints its trace, and, where it broke a rule, how, what led there, and a
- * smaller plan that breaks it too.
+ * Runs one simulation in full: a single seed, a plan from a file, or the first failing seed of
+ * many. Prints its trace and, on a violation, the rule, what led to it, and a smaller plan that
+ * breaks it.
  */
 import { writeFileSync } from "node:fs";
 import type { Result } from "../run/run_world.ts";
@@ -29,11 +27,13 @@ export interface Telling {
 export type TellingOf = (world: WorldName) => Telling;
 
 /** The line that plays a seed again. */
-export function replayOf(seed: number, world: WorldName): string {
+export function replayCommand(seed: number, world: WorldName): string {
   return `npm run sim -- ${world === "resources" ? "" : `--world ${world} `}--seed ${seed}`;
 }
 
-/** Plays the plans of one seed and tells of them; last traces and the score. Gives the exit code. */
+/**
+ * Plays the plans of one seed and tells of them; last traces and the score. Gives the exit code.
+ */
 export async function playOne(plans: readonly Plan[], tellingOf: TellingOf): Promise<number> {
   const started = performance.now();
   const results: Result[] = [];

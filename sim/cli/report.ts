@@ -1,9 +1,4 @@
-/**
- * What is told of a simulation that broke a rule: the accident report, for someone who
- * was not there.
- *
- * Takes plans and results; gives lines of text.
- */
+/** The report of a simulation that broke a rule: takes plans and results, gives lines of text. */
 import { special } from "../plan/market_plan.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Shrunk } from "./shrink.ts";
@@ -14,10 +9,10 @@ export function failureReport(plan: Plan, result: Result, replay: string): strin
   return [
     ...result.violations.map(violationLine),
     `replay: ${replay}`,
-    stageLine(plan),
+    shapeLine(plan),
     `${plan.faults.length} faults, by true time in ms:`,
     ...plan.faults.map((fault) => eventLine(fault.at, "fault", fault.kind, fault)),
-    `${deeds(plan)} lines of work; mended at ${plan.healAt} ms`,
+    `${operationCount(plan)} lines of work; mended at ${plan.healAt} ms`,
     `the last of ${result.events} events:`,
     ...result.remarks.map((remark) => `  ${remark}`),
   ];
@@ -27,7 +22,7 @@ export function failureReport(plan: Plan, result: Result, replay: string): strin
 export function shrunkReport(plan: Plan, shrunk: Shrunk): string[] {
   const { plan: small, plays, isDone, violation } = shrunk;
   const left = `${small.faults.length} of ${plan.faults.length} faults and ` +
-    `${deeds(small)} of ${deeds(plan)} lines of work`;
+    `${operationCount(small)} of ${operationCount(plan)} lines of work`;
   const end = isDone ? "nothing more can go" : "the time was up";
   return [
     `shrunk to ${left} by playing ${plays} plans; ${end}:`,
@@ -49,7 +44,7 @@ export function scheduleLines(plan: Plan): string[] {
     { at: plan.endAt, line: `${moment(plan.endAt)}  end` },
   ];
   lines.sort((a, b) => a.at - b.at);
-  return [stageLine(plan), ...lines.map(({ line }) => line)];
+  return [shapeLine(plan), ...lines.map(({ line }) => line)];
 }
 
 export function violationLine({ rule, message, at }: Violation): string {
@@ -57,11 +52,11 @@ export function violationLine({ rule, message, at }: Violation): string {
 }
 
 /** What clients or traders do. */
-function deeds({ work, trades = [] }: Plan): number {
+function operationCount({ work, trades = [] }: Plan): number {
   return work.length + trades.length;
 }
 
-function stageLine({ seed, shape, market, masters }: Plan): string {
+function shapeLine({ seed, shape, market, masters }: Plan): string {
   return `stage: seed=${seed} ${fields({ ...shape, ...market, ...masters && { masters } })}`;
 }
 

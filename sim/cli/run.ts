@@ -1,9 +1,9 @@
 /**
- * `npm run sim`: plays many simulations on all hands, or one in full.
+ * `npm run sim`: runs many simulations on all processors, or one in full.
  *
- * Takes flags (see `arguments.ts`); prints progress, each violation with the command that
- * replays it, the first one in full, and as last line the score. Exit 1 on a violation,
- * 2 on bad usage; 0 where it was only asked for help.
+ * Takes flags (see `arguments.ts`); prints progress, each violation with the command that replays
+ * it, the first one in full, and the total as last line. Exits with 1 on a violation, 2 on bad
+ * usage.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
@@ -11,7 +11,7 @@ import { parseArguments, type SimArguments, USAGE } from "./arguments.ts";
 import { playMany, work } from "./many.ts";
 import { mutantOf } from "../mutants/mutants.ts";
 import { playMutants, playOneMutant } from "./mutant_trials.ts";
-import { playOne, replayOf } from "./one.ts";
+import { playOne, replayCommand } from "./one.ts";
 import type { Plan } from "../plan/plan.ts";
 import { parseSchedule } from "../draw/schedule.ts";
 import { planOf } from "../draw/draw.ts";
@@ -42,7 +42,7 @@ async function main(): Promise<number> {
   if (seed !== null) {
     const plans = options.worlds.map((world) => planOf(world, seed));
     return await playOne(plans, (world) => ({
-      replay: replayOf(seed, world),
+      replay: replayCommand(seed, world),
       keep,
       isShrunk,
     }));

@@ -1,10 +1,9 @@
 /**
- * Shrinking: makes a plan that breaks a rule as small as it will go while it still breaks
- * the same rule. A sculptor who takes away whatever isn't the bug.
+ * Shrinks a plan that breaks a rule as far as it still breaks the same rule.
  *
- * Takes a plan, a rule's name and a bound in time; gives the smallest plan found, and how
- * it breaks the rule. Strikes lines by delta debugging, then tries each way of making the
- * plan plainer, and again from the start until nothing more can go.
+ * Takes a plan, a rule's name and a time limit; gives the smallest plan found and its violation.
+ * Removes lines by delta debugging, then tries each simplification, and repeats until nothing
+ * changes.
  */
 import { cuts } from "../draw/simplify.ts";
 import { ddmin } from "./ddmin.ts";

@@ -1,4 +1,4 @@
-/** The score of many simulations: added up, told in a line, and passed between processes. */
+/** The totals of many simulations: added up, summarised in a line, and passed between processes. */
 import type { Result } from "../run/run_world.ts";
 import type { WorldName } from "../plan/plan.ts";
 
@@ -54,13 +54,13 @@ export function addTally(tally: Tally, other: Tally): void {
 
 /** The score in one line. */
 export function summary(tally: Tally, seconds: number): string {
-  const rules = tally.failed.length > 0 ? `by rule: ${told(tally.rules)}; ` : "";
+  const rules = tally.failed.length > 0 ? `by rule: ${countsText(tally.rules)}; ` : "";
   const { virtualMs } = tally;
   const time = virtualMs < 3_600_000
     ? `${(virtualMs / 1_000).toFixed(1)} virtual seconds`
     : `${(virtualMs / 3_600_000).toFixed(1)} virtual hours`;
   return `${tally.seeds} seeds, ${time}, ${tally.events} events, ` +
-    `${tally.answered} of ${tally.calls} calls answered; faults: ${told(tally.faults)}; ` +
+    `${tally.answered} of ${tally.calls} calls answered; faults: ${countsText(tally.faults)}; ` +
     `${tally.failed.length} violations; ${rules}${
       (tally.seeds / seconds).toFixed(1)
     } seeds per second`;
@@ -71,7 +71,7 @@ function count(counts: Record<string, number>, what: string, by: number): void {
 }
 
 /** Counts in words, by name. */
-function told(counts: Readonly<Record<string, number>>): string {
+function countsText(counts: Readonly<Record<string, number>>): string {
   const names = Object.keys(counts).sort();
   return names.map((name) => `${name} ${counts[name]}`).join(", ") || "none";
 }

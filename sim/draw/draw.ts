@@ -1,4 +1,4 @@
-/** The worlds that a seed can be played in: takes a seed and a world, gives the plan. */
+/** Draws the plan of a seed in one of the simulated worlds. */
 import { makePartitionedPlan } from "./draw_partitioned.ts";
 import { makeMarketPlan } from "./draw_market.ts";
 import { makeMastersPlan } from "./draw_masters.ts";

@@ -1,12 +1,10 @@
 /**
- * Failovers of a replicated store, mixed into some seeds' plans.
+ * Adds failovers of a replicated store to the plans of some seeds.
  *
- * Takes a plan; gives it with replicas that lag, and with failovers among its faults. In
- * most such plans a step counts only once a replica has copied it: nothing that was
- * acknowledged may be missing then, not even where some machines go on asking the old
- * primary. In the others a failover loses what was not copied: there must still be one
- * owner at most, and whoever finds something missing must say so; only where the old
- * primary goes on as well nothing can be promised, so it doesn't there.
+ * In most of them a step counts only once a replica has copied it: nothing acknowledged may be
+ * missing, even while some machines still ask the old primary. In the others a failover loses what
+ * was not copied: there must still be at most one owner, and losses must be reported. The old
+ * primary never continues there, because then nothing could be promised.
  */
 import { timing } from "../../src/registry/lease.ts";
 import { FAILOVER_FAULTS, WITH_FORMER } from "../faults/failover_faults.ts";

@@ -1,9 +1,7 @@
 /**
- * Losses of what a store without replicas holds, mixed into some seeds' plans.
- *
- * Takes a plan; gives it with parts of resources that vanish one by one, or with a registry that
- * is replaced by an empty one. What was lost must be said, and the rest go on; and whoever reads
- * what is left must be told the same by `list` as by `get`.
+ * Adds losses of a store without replicas to the plans of some seeds: parts of resources vanish one
+ * by one, or the registry is replaced by an empty one. Losses must be reported, other resources
+ * must go on, and `list` must agree with `get` about what is left.
  */
 import { timing } from "../../src/registry/lease.ts";
 import type { FaultEvent, Plan } from "../plan/plan.ts";

@@ -1,8 +1,8 @@
 /**
- * Draws a market plan from a seed: who trades in what, with whom, and what goes wrong.
+ * Draws a market plan from a seed: who sells and buys which module, and what goes wrong.
  *
- * Takes a seed; gives plain data, the same on every runtime. Seeds differ in what they
- * have of anything, so that each finds what an even mix would drown.
+ * The plan is plain data, the same on every runtime. Seeds differ widely in how much they have of
+ * anything, because an even mix would hide some faults.
  */
 import type { Role } from "../../src/api/options.ts";
 import { drawFaults, drawShape } from "./draw_resources.ts";
@@ -10,12 +10,12 @@ import type { Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 import {
   type BootstrapKind,
-  type Deed,
   type Manner,
   type MarketShape,
   PLAIN_TRADE,
   plainly,
   type Trade,
+  type TradeAction,
 } from "../plan/market_plan.ts";
 
 /** When everything is mended, and by when all must have come right, true ms. */
@@ -25,7 +25,7 @@ const END_AT = 72_000;
 const OPEN_AT = 100;
 const VERSIONS = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0-beta.1"] as const;
 const RANGES = ["", "", "^1", "^1.1", "1.1.0", ">=1.2 <3", "^2.1.0-beta"] as const;
-const SIGNPOSTS: readonly BootstrapKind[] = ["registry", "static", "dns", "function"];
+const BOOTSTRAP_KINDS: readonly BootstrapKind[] = ["registry", "static", "dns", "function"];
 const MANNERS: readonly Manner[] = ["return", "at_once", "throw", "deny", "heed"];
 /** Traders of each sort, at most. */
 const MOST_TRADERS = 7;
@@ -37,7 +37,7 @@ export function makeMarketPlan(seed: number): Plan {
   const isCalm = random.chance(0.12);
   const nodes = random.pick([1, 2, 2, 3, 3, 3, 4, 5]);
   const shape = { ...drawMarketShape(draw("shape"), isCalm), nodes, keys: 1 };
-  const market = drawStage(random, nodes, isCalm);
+  const market = drawMarket(random, nodes, isCalm);
   const plan = {
     seed,
     shape: { ...shape, places: drawPlaces(random, nodes) },
@@ -126,8 +126,8 @@ function drawMarketShape(random: SeededRandom, isCalm: boolean): Shape {
   const shape = drawShape(random);
   if (!isCalm) return shape;
   // A renewal that comes too late ends a life, and with it calls.
-  const weather = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
-  return { ...shape, linkConditions: weather, lease: { heartbeatMs: 1_000, leaseMs: 3_000 } };
+  const conditions = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
+  return { ...shape, linkConditions: conditions, lease: { heartbeatMs: 1_000, leaseMs: 3_000 } };
 }
 
 function drawPlaces(random: SeededRandom, nodes: number): Shape["places"] {
@@ -138,9 +138,9 @@ function drawPlaces(random: SeededRandom, nodes: number): Shape["places"] {
   }));
 }
 
-function drawStage(random: SeededRandom, nodes: number, isCalm: boolean): MarketShape {
+function drawMarket(random: SeededRandom, nodes: number, isCalm: boolean): MarketShape {
   const authorities = random.pick([0.2, 0.5, 1]);
-  const signposts = random.chance(0.4) ? [random.pick(SIGNPOSTS)] : SIGNPOSTS;
+  const signposts = random.chance(0.4) ? [random.pick(BOOTSTRAP_KINDS)] : BOOTSTRAP_KINDS;
   const disturbed = !isCalm && random.chance(0.25);
   return {
     roles: Array.from(
@@ -196,7 +196,7 @@ function drawTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Tra
   for (let at = OPEN_AT, first = 0; at < HEAL_AT; at += random.next() * 2 * gapMs) {
     // First of all somebody sells and somebody buys.
     const what = first < 4
-      ? (["publish", "discover"] as const)[first++ % 2] as Deed
+      ? (["publish", "discover"] as const)[first++ % 2] as TradeAction
       : random.chance(change)
       ? random.pick(
         ["publish", "update", "update", "close", "discover", "discover", "leave", "look"] as const,
@@ -260,7 +260,7 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketShape):
     giveUps: 0,
     crowds: 0.1,
   };
-  const draw = (at: number, what: Deed, more: Partial<Trade>): Trade =>
+  const draw = (at: number, what: TradeAction, more: Partial<Trade>): Trade =>
     plainly({
       ...drawTrade(random, customs, shape, stage),
       at,

@@ -1,9 +1,7 @@
 /**
- * Plans with several masters, drawn from a seed as others are.
- *
- * Takes a seed; gives a plan in which names are contended for while things go wrong. In
- * half of them copying keeps within the bound, and there must never be two owners; in the
- * others it takes longer, or stops for a while.
+ * Draws a plan with several masters from a seed, in which nodes claim the same names while faults
+ * happen. In half of the plans replication stays within its bound, and there must never be two
+ * owners; in the others it takes longer or stops for a while.
  */
 import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
 import { MASTERS_FAULTS, MASTERS_SPLIT } from "../faults/masters_faults.ts";

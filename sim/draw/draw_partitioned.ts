@@ -1,6 +1,6 @@
 /**
- * The script of a simulation in which nodes lose sight of the store for longer than their
- * leases, alone or all of them, drawn from its seed. In some nothing else goes wrong: links stay.
+ * Draws a plan in which some or all nodes lose the store for longer than their leases. In some
+ * plans nothing else goes wrong: links stay open.
  */
 import { FAULTS } from "../faults/catalogue.ts";
 import { STORE_AWAY } from "../faults/reach_faults.ts";

@@ -1,8 +1,6 @@
 /**
- * Plans of worlds with regions, drawn from a seed as others are.
- *
- * Takes a seed; gives a plan with three regions, each with a store and nodes of its own,
- * in which keys are moved while clients call them and things go wrong.
+ * Draws a plan with three regions from a seed, each with its own store and nodes. Keys are moved
+ * between regions while clients call them and faults happen.
  */
 import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
@@ -27,9 +25,9 @@ const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION
 /** The plan of a seed: a whole number from 0. */
 export function makeRegionalPlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, `regional ${stream}`);
-  const stage = drawStage(draw("shape"));
-  const { mailbox, isReentrant = false } = drawWorkloadOptions(draw("manners"), stage);
-  const shape = { ...stage, mailbox, isReentrant };
+  const base = drawRegionsShape(draw("shape"));
+  const { mailbox, isReentrant = false } = drawWorkloadOptions(draw("manners"), base);
+  const shape = { ...base, mailbox, isReentrant };
   const accidents = drawFaults(draw("faults"), shape, HEAL_AT, CATALOGUE);
   const moves = drawFaults(draw("moves"), shape, HEAL_AT, MOVES);
   const plan = {
@@ -50,28 +48,32 @@ export function makeRegionalPlan(seed: number): Plan {
 function withLosses(random: SeededRandom, plan: Plan): Plan {
   if (!random.chance(FORGETFUL)) return plan;
   const { shape, work } = plan;
-  const weather = { ...shape.linkConditions, tail: 0, loss: 0 };
+  const conditions = { ...shape.linkConditions, tail: 0, loss: 0 };
   const losses = drawFaults(random, shape, LAST_LOSS_AT, LOSSES);
   const moves = drawFaults(random, shape, HEAL_AT, MOVES.filter(({ name }) => name === "move"));
   return {
     ...plan,
-    shape: { ...shape, idleAfterMs: 60_000, linkConditions: weather },
+    shape: { ...shape, idleAfterMs: 60_000, linkConditions: conditions },
     faults: [...losses, ...moves].sort((one, other) => one.at - other.at),
     // A lookup from abroad can't tell that a key's home is in quarantine.
     work: work.map((event) => event.what === "lookup" ? { ...event, what: "read" } : event),
   };
 }
 
-function drawStage(random: SeededRandom): Shape {
-  const stage = drawShape(random);
-  const { linkConditions: weather } = stage;
+function drawRegionsShape(random: SeededRandom): Shape {
+  const base = drawShape(random);
+  const { linkConditions: conditions } = base;
   const lease = { heartbeatMs: 1_000, leaseMs: 3_000 };
   return {
-    ...stage,
+    ...base,
     nodes: random.pick([3, 3, 4, 6]),
     lease,
-    store: { ...stage.store, timeoutMs: lease.leaseMs * random.pick([0.3, 0.6]) },
-    linkConditions: { ...weather, baseMs: random.pick([0.2, 1]), jitterMs: random.pick([0.5, 5]) },
+    store: { ...base.store, timeoutMs: lease.leaseMs * random.pick([0.3, 0.6]) },
+    linkConditions: {
+      ...conditions,
+      baseMs: random.pick([0.2, 1]),
+      jitterMs: random.pick([0.5, 5]),
+    },
     regions: { names: REGIONS, nearMs: NEAR_MS, farMs: FAR_MS },
   };
 }

@@ -1,4 +1,6 @@
-/** TODO. */
+/**
+ * Draws the plan of the resources world from a seed: the cluster's shape, its faults and its calls.
+ */
 
 import type { LeaseTimes } from "../../src/api/options.ts";
 import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";

@@ -1,9 +1,6 @@
 /**
- * What clients do besides plain calls: the awkward customers of a plan.
- *
- * Takes a plan's work and adds calls that go through several journals, come back to where
- * they began, are given up midway, come as a crowd, or ask for a name that nobody used
- * before. Each seed has some of these customs only.
+ * Adds unusual calls to a plan: chains through several journals, cycles, aborted calls, bursts, and
+ * calls of unused names. Each seed has only some of these kinds.
  */
 import type { Shape, WorkEvent } from "../plan/plan.ts";
 import type { SeededRandom } from "../engine/random.ts";

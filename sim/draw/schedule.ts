@@ -1,12 +1,11 @@
 /**
- * A kept schedule: a plan that once broke a rule, written down with the name of the bug,
- * as a chess player keeps the moves of a lost game.
+ * Kept schedules: plans that once broke a rule, stored as JSON with the name of the bug.
  *
- * Takes the text of a JSON file; gives the schedule, or one clear sentence on what is
- * wrong with it. Fields that plans got since a schedule was kept take their plainest value.
+ * Takes the text of a file; gives the schedule, or an error that says what is wrong with it. Fields
+ * that were added to plans later get their default value.
  */
 import { faultKind } from "../faults/catalogue.ts";
-import { PLAIN_STAGE, PLAIN_TRADE, special } from "../plan/market_plan.ts";
+import { DEFAULT_MARKET_SHAPE, PLAIN_TRADE, special } from "../plan/market_plan.ts";
 import { PLAIN_MASTERS } from "../plan/masters_plan.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 
@@ -79,7 +78,7 @@ export function parseSchedule(text: string): Schedule {
   const work = plan.work.map((item, at) => filled(item, PLAIN_WORK, `plan.work[${at}]`));
   for (const { kind } of faults) faultKind(kind);
   const masters = plan.masters && filled(plan.masters, PLAIN_MASTERS, "plan.masters");
-  const market = plan.market && filled(plan.market, PLAIN_STAGE, "plan.market");
+  const market = plan.market && filled(plan.market, DEFAULT_MARKET_SHAPE, "plan.market");
   const trades = plan.trades?.map((trade, at) => filled(trade, PLAIN_TRADE, `plan.trades[${at}]`));
   for (const name of ["nodes", "keys"] as const) {
     const count = plan.shape[name];
@@ -131,7 +130,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function printed(value: unknown, indent: string, before: number = 0): string {
-  const line = onLine(value);
+  const line = quotedShort(value);
   if (typeof value !== "object" || value === null) return line;
   if (indent.length + before + line.length < WIDTH && indent.length > 0) return line;
   const inner = `${indent}  `;
@@ -148,10 +147,10 @@ function printed(value: unknown, indent: string, before: number = 0): string {
   return `{\n${lines.join(",\n")}\n${indent}}`;
 }
 
-function onLine(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(onLine).join(", ")}]`;
+function quotedShort(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(quotedShort).join(", ")}]`;
   if (!isRecord(value)) return JSON.stringify(value);
   const fields = Object.entries(value).filter(([, field]) => field !== undefined)
-    .map(([name, field]) => `${JSON.stringify(name)}: ${onLine(field)}`);
+    .map(([name, field]) => `${JSON.stringify(name)}: ${quotedShort(field)}`);
   return fields.length === 0 ? "{}" : `{ ${fields.join(", ")} }`;
 }

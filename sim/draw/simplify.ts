@@ -1,9 +1,7 @@
 /**
- * The ways in which a plan can be made plainer besides striking lines: a smaller stage,
- * calmer weather, shorter times, rounder numbers.
- *
- * Takes a plan; gives plainer ones to try, one step each. None needs to be sensible:
- * whoever shrinks keeps only those that still break the rule.
+ * Proposes simpler variants of a plan, one change each: a smaller cluster, better links, shorter
+ * times, rounder numbers. A variant need not be sensible: shrinking keeps it only if it still
+ * breaks the rule.
  */
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 import { marketCuts } from "./simplify_market.ts";
@@ -81,21 +79,24 @@ function folded(plan: Plan, shape: Shape, fold: Fold): Plan {
 }
 
 /** What clients and traders do. */
-function deedsOf({ work, trades = [] }: Plan): readonly { readonly at: number }[] {
+function operationsOf({ work, trades = [] }: Plan): readonly { readonly at: number }[] {
   return [...work, ...trades];
 }
 
 /** Mended soon after the last event; as long to go from there as before. */
 function soonerHealed(plan: Plan): Plan {
   const ends = plan.faults.map(({ at, ms }) => at + ms);
-  const last = Math.max(0, ...ends, ...deedsOf(plan).map(({ at }) => at));
+  const last = Math.max(0, ...ends, ...operationsOf(plan).map(({ at }) => at));
   const by = Math.max(0, plan.healAt - Math.ceil(last) - REST_MS);
   return { ...plan, healAt: plan.healAt - by, endAt: plan.endAt - by };
 }
 
 /** Begins at once. */
 function sooner(plan: Plan): Plan {
-  const first = Math.min(plan.healAt, ...[...plan.faults, ...deedsOf(plan)].map(({ at }) => at));
+  const first = Math.min(
+    plan.healAt,
+    ...[...plan.faults, ...operationsOf(plan)].map(({ at }) => at),
+  );
   const by = Math.max(0, Math.floor(first) - LEAD_MS);
   return {
     ...plan,

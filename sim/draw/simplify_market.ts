@@ -1,8 +1,6 @@
 /**
- * The ways in which a market can be made plainer: fewer sorts of goods and signposts, and
- * trades that want nothing special.
- *
- * Takes a plan; gives plainer ones to try, none where it has no market.
+ * Proposes simpler variants of a plan's market, one change each: fewer modules and bootstraps, and
+ * trades with default options. Gives none for a plan without a market.
  */
 import type { Plan } from "../plan/plan.ts";
 import { PLAIN_TRADE, type Trade } from "../plan/market_plan.ts";

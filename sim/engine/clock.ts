@@ -1,10 +1,7 @@
 /**
- * A machine's clocks in a simulation: watches that someone else winds fast, slow, forward
- * or not at all.
- *
- * Takes the true time of the scheduler; gives a node the port `Clock`: a monotonic clock
- * that runs at its own rate and stands still while the machine is suspended, and a wall
- * clock that goes on then, and may be set either way.
+ * The clocks of a simulated machine. Implements the port `Clock` on the scheduler's true time: a
+ * monotonic clock with its own rate that stands still while the machine is suspended, and a wall
+ * clock that goes on and may be set forward or back.
  */
 import type { Clock, Timer } from "../../src/ports/clock.ts";
 import type { SimProcess } from "./process.ts";

@@ -1,14 +1,12 @@
 /**
- * The truth about ownership and membership in true time: the notary's own diary, which no
- * node can read.
+ * The ground truth about ownership and membership, in true time. Nodes can't read it; checkers
+ * compare what nodes said and did with it.
  *
- * Takes the steps that the store did; gives who owned a key, and how an incarnation
- * stood, at any time. Checkers compare what nodes said and did with it.
- *
- * A failover to a replica that lacks something parts two truths: what the book says, and
- * who is in the right. An ownership that was told to its winner stays right, though the
- * book has lost it, until another is won or asserted again. Where winners are told only
- * of what a replica has copied, the promoted book is right.
+ * Takes the steps that the store did; gives who owned a key, and an incarnation's state, at any
+ * time. After a failover to a replica that lacks steps, the store's content and the rightful owner
+ * may differ: an ownership that its winner was told of stays right, though the store has lost it,
+ * until another is won or reasserted. Where winners are told only of what a replica has copied, the
+ * promoted store is right.
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";

@@ -1,8 +1,6 @@
 /**
- * What clients saw: the record of their calls, as far as they can know it, from a
- * simulation or from real processes alike.
- *
- * It is plain data, so that it can be written to a file and checked elsewhere.
+ * The calls of clients as far as the clients know them, of a simulation or of real processes. Plain
+ * data, so that a file can hold it.
  */
 
 /**

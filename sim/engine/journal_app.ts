@@ -1,6 +1,6 @@
 /**
- * The app that simulations run: journals, each a list of entries that tells who wrote
- * them, in which place and under which epoch. Whatever goes wrong shows in them.
+ * The app that simulations run: journals, each a list of entries with their writer, position and
+ * epoch, which show whatever goes wrong.
  */
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import { MAX_MAILBOX } from "../../src/limits.ts";

@@ -1,9 +1,9 @@
 /**
- * What one simulated master has in its book: its own pages, and those of its colleagues as
- * they were when the last post came.
+ * The state of one simulated master: its own entries, and those of the other masters as last
+ * replicated.
  *
- * It says in plain maps what the Lua of the strategy `optimistic` says in Redis. Steps are
- * atomic; each writes on the own pages only, by writes that can be sent on as they are.
+ * Does in plain maps what the Lua of the strategy `optimistic` does in Redis. Steps are atomic;
+ * each writes only own entries, by writes that can be replicated as they are.
  */
 import { SINGLE_LINEAGE } from "../../adapters/store/lineage.ts";
 import {

@@ -1,10 +1,8 @@
 /**
- * Simulated masters that copy each other: villages with a notary each, joined by a post
- * that is slow, or stops.
+ * Simulated masters that replicate to each other with a lag, or not at all during a split.
  *
- * Takes the steps of each node's process to its own master, over the simulated network;
- * does them there, carries the answers back, and each write to the other masters after
- * the lag, in its order. A split holds the post until it ends.
+ * Takes the steps of each node's process to its own master over the simulated network, applies
+ * them, returns the replies, and sends each write to the other masters after the lag, in order.
  */
 import { closedError, unavailable } from "../../adapters/store/check.ts";
 import { OptimisticStore } from "../../adapters/store/optimistic/store.ts";
@@ -27,7 +25,7 @@ import type { MastersShape } from "../plan/masters_plan.ts";
 /** Who sees what masters do, in true time. */
 export interface MastersObserver {
   /** A master read a key's stakes, for a lookup or a claim. */
-  looked(key: string, stakes: readonly MasterClaim[], at: number): void;
+  claimsRead(key: string, stakes: readonly MasterClaim[], at: number): void;
   /** A stake came to a master: the first time where it was made. */
   arrived(key: string, stake: MasterClaim, master: number, at: number): void;
   committed(commit: Commit, at: number): void;
@@ -129,7 +127,7 @@ export class SimMasters {
   }
 
   looked(key: string, stakes: readonly MasterClaim[]): readonly MasterClaim[] {
-    this.#observer.looked(key, stakes, this.world.scheduler.now);
+    this.#observer.claimsRead(key, stakes, this.world.scheduler.now);
     return stakes;
   }
 

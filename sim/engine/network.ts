@@ -1,13 +1,11 @@
 /**
- * The simulated network between nodes: a telephone exchange whose lines are delayed,
- * clogged, cut one way and torn, but never mix up what is said on one line.
+ * The simulated network between nodes. Implements the port `Transport`: links are delayed,
+ * congested, cut in one direction or broken, but deliver in order and at most once.
  *
- * Takes the port `Transport`'s calls of each node's process; gives the other end what
- * was sent, in order, at most once a link. What is under way on a link that breaks is
- * lost; each end hears of the break in its own time.
+ * Messages in flight on a link that breaks are lost; each end notices the break in its own time.
  *
- * Source: the port's contract, `src/ports/transport.ts`; TCP (RFC 9293) for what a break
- * leaves undone.
+ * Source: the port's contract, `src/ports/transport.ts`; TCP (RFC 9293) for what a break leaves
+ * undone.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { decodeMessage, type Message } from "../../src/model/envelope.ts";

@@ -1,8 +1,6 @@
 /**
- * What can be seen of a simulation from outside: the tape of a flight recorder, which the
- * checkers read along.
- *
- * Simulated parts call it as things happen, in true time; it must change nothing.
+ * What can be observed of a simulation from outside, in true time. Checkers implement it; an
+ * observer must change nothing.
  */
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";
@@ -47,7 +45,7 @@ export interface Observer {
   /** The store did a step, at true time `at`; `reply` is its answer. */
   applied?(step: Step, reply: StepReply, at: number): void;
   /** A process heard the answer. */
-  heard?(step: Step, reply: StepReply, at: number): void;
+  replyReceived?(step: Step, reply: StepReply, at: number): void;
   /** A process gave up waiting for the answer, or heard that there is none. */
   missed?(step: Step, at: number): void;
   /** A replica took the primary's place, at true time `at`; the two books as they are then. */
@@ -55,7 +53,7 @@ export interface Observer {
   /** A key's state vanished from the store, at true time `at`; its fields as they were. */
   stateLost?(key: string, fields: readonly (readonly [string, string])[], at: number): void;
   /** A node told of an event. */
-  told?(process: string, event: NodeEvent, at: number): void;
+  eventLogged?(process: string, event: NodeEvent, at: number): void;
   /** A client's call was made. */
   called?(call: CallRecord): void;
   /** A client's call came back; its record is complete. */
@@ -72,33 +70,35 @@ export interface Observer {
 
 /** Passes everything on to several observers, in their order. */
 export function fanOut(observers: readonly Observer[]): Required<Observer> {
-  const those = <M extends keyof Observer>(method: M): readonly Observer[] =>
+  const withMethod = <M extends keyof Observer>(method: M): readonly Observer[] =>
     observers.filter((observer) => observer[method] !== undefined);
   const lists = {
-    asked: those("asked"),
-    applied: those("applied"),
-    heard: those("heard"),
-    missed: those("missed"),
-    failedOver: those("failedOver"),
-    stateLost: those("stateLost"),
-    told: those("told"),
-    called: those("called"),
-    returned: those("returned"),
-    process: those("process"),
-    stepped: those("stepped"),
-    healed: those("healed"),
-    finished: those("finished"),
+    asked: withMethod("asked"),
+    applied: withMethod("applied"),
+    replyReceived: withMethod("replyReceived"),
+    missed: withMethod("missed"),
+    failedOver: withMethod("failedOver"),
+    stateLost: withMethod("stateLost"),
+    eventLogged: withMethod("eventLogged"),
+    called: withMethod("called"),
+    returned: withMethod("returned"),
+    process: withMethod("process"),
+    stepped: withMethod("stepped"),
+    healed: withMethod("healed"),
+    finished: withMethod("finished"),
   };
   return {
     asked: (step) => lists.asked.forEach((it) => it.asked?.(step)),
     applied: (step, reply, at) => lists.applied.forEach((it) => it.applied?.(step, reply, at)),
-    heard: (step, reply, at) => lists.heard.forEach((it) => it.heard?.(step, reply, at)),
+    replyReceived: (step, reply, at) =>
+      lists.replyReceived.forEach((it) => it.replyReceived?.(step, reply, at)),
     missed: (step, at) => lists.missed.forEach((it) => it.missed?.(step, at)),
     failedOver: (former, promoted, at) =>
       lists.failedOver.forEach((it) => it.failedOver?.(former, promoted, at)),
     stateLost: (key, fields, at) =>
       lists.stateLost.forEach((it) => it.stateLost?.(key, fields, at)),
-    told: (process, event, at) => lists.told.forEach((it) => it.told?.(process, event, at)),
+    eventLogged: (process, event, at) =>
+      lists.eventLogged.forEach((it) => it.eventLogged?.(process, event, at)),
     called: (call) => lists.called.forEach((it) => it.called?.(call)),
     returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),
     process: (id, isAlive, at) => lists.process.forEach((it) => it.process?.(id, isAlive, at)),

@@ -1,11 +1,10 @@
 /**
- * The roads of a simulated network: one in each direction between any two machines, each
- * with its own weather.
+ * The network paths of a simulation: one per direction between any two machines, each with its own
+ * conditions.
  *
- * Takes packets to be carried from a machine to another; gives when they arrive: soon,
- * late (a heavy tail, or packets lost and sent again), or only once the road is open.
- * Loss and duplicates of single packets are the transport protocol's business: above it
- * a stream has them as delay, and a request without a stream has them as they are.
+ * Takes packets; gives when they arrive: soon, late (a heavy tail, or lost and resent), or only
+ * once the path is open. Loss and duplication of single packets belong to the transport protocol: a
+ * stream sees them as delay, a request without a stream sees them as they are.
  */
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";

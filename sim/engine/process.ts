@@ -1,10 +1,9 @@
 /**
- * A simulated operating system process: the room that a node's code runs in, and the
- * door through which everything reaches it.
+ * A simulated operating system process. All callbacks into a node's code pass through it.
  *
- * Takes callbacks from clocks, links and the store's connection; runs each at once, or
- * when the process was resumed, or never if it is dead. What it sends asks `isAlive`
- * first: so a crashed node's code stops for good, whatever its promises still hold.
+ * Runs callbacks of clocks, links and store connections at once, after the process was resumed, or
+ * never if it is dead. Everything that it sends checks `isAlive` first, so a crashed node's code
+ * stops for good, whatever promises it still awaits.
  */
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";

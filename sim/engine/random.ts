@@ -1,12 +1,9 @@
 /**
- * Seeded chance: a deck of cards shuffled once from a number, so that the same seed deals
- * the same hands again.
+ * Seeded random numbers: one independent stream per seed and name, so that drawing more in one
+ * place (the network) changes nothing in another (the faults).
  *
- * Takes a seed and a name; gives a stream of its own for each name, so that drawing more
- * in one place (the network) moves nothing in another (the faults).
- *
- * Source: sfc32 of Chris Doty-Humphrey's PractRand, seeded through splitmix32 (after
- * Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+ * Source: sfc32 of Chris Doty-Humphrey's PractRand, seeded through splitmix32 (after Steele, Lea
+ * and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
  */
 import type { Random } from "../../src/ports/random.ts";
 

@@ -1,10 +1,7 @@
 /**
- * What referees are told of regional stores: an interpreter, who says what the towns'
- * notaries do as if there were one.
- *
- * Takes the steps of each region's store, departures and arrivals among them; passes on
- * what they mean for the key's owner. A departure is a release; an arrival is a claim by
- * whoever arrives. What tells of nothing but forwarding addresses is left out.
+ * Translates the steps of regional stores into those of a single store for the checkers. A
+ * departure is a release; an arrival is a claim by the node it goes to. Steps that concern
+ * forwarding addresses only are left out.
  */
 import { ARRIVING, DEPARTED, entryOf } from "../../adapters/store/regional/entries.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -55,14 +52,14 @@ function inRegion(
       if (!meaning || answer === undefined || interpreter.isRepeat(step, reply)) return;
       observer.applied(interpreter.winner(step, meaning.step, answer), answer, at);
     },
-    heard(step, reply, at) {
+    replyReceived(step, reply, at) {
       const meaning = interpreter.meaning(step);
       const answer = meaning?.answer(reply);
       if (!meaning) return;
       if (answer === undefined) return observer.missed(meaning.step, at);
       const winner = interpreter.winner(step, meaning.step, answer);
       if (winner !== meaning.step) observer.missed(meaning.step, at);
-      observer.heard(winner, answer, at);
+      observer.replyReceived(winner, answer, at);
     },
     missed(step, at) {
       const told = interpreter.meaning(step)?.step;

@@ -1,10 +1,9 @@
 /**
- * Regions of a simulated world: several towns with a notary each, and long roads between
- * them.
+ * The regions of a simulated world: a store in each, and long distances between machines of
+ * different regions.
  *
- * Takes the world's parts and its regions; gives each process the regional store of its
- * region, over a store in each, and the distance between machines. A key's first home is
- * drawn by its name, so that keys lie in all of them.
+ * Gives each process the regional store of its region. A key's first home region is drawn from its
+ * name, so that keys lie in all regions.
  */
 import { type Entry, entryOf, type Pointer } from "../../adapters/store/regional/entries.ts";
 import { regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";

@@ -1,15 +1,11 @@
 /**
- * The stage clock of a simulation: all that will happen, in one heap ordered by
- * (time, sequence); true time jumps from each event to the next.
+ * The scheduler of a simulation: a heap of events ordered by (time, sequence). True time jumps from
+ * each event to the next; all promises that an event settles are worked off before the next begins.
  *
- * Takes callbacks and the true time at which they run, in ms; runs them one by one, each
- * with every promise that it settles worked off before the next begins.
- *
- * How promises are worked off: each event is a `setImmediate` callback of its own, and
- * Node, Bun and Deno all empty the microtask queue between two such callbacks (the core
- * awaits nothing but promises, so then it stands still). Counting `await`s instead would
- * have to know the longest chain in the core. Callbacks are queued some dozens ahead,
- * which brings the price of an event to about 0.2 µs.
+ * Each event is a `setImmediate` callback of its own, and Node, Bun and Deno all empty the
+ * microtask queue between two such callbacks (the core awaits nothing but promises). Counting
+ * `await`s instead would require knowing the longest chain in the core. Callbacks are queued some
+ * dozens ahead, which lowers the cost of an event to about 0.2 µs.
  */
 import type { Trace } from "./trace.ts";
 

@@ -1,10 +1,10 @@
 /**
- * The simulated store. Takes the steps of the port `Store` from each node's process; carries them
- * over the simulated network, does them one by one, and carries the answers back, some of which
- * get lost; some steps are done long after their asker has given up, or died.
+ * The simulated store. Implements the port `Store` for each node's process: carries steps over the
+ * simulated network, applies them one by one, and returns the replies, some of which get lost. Some
+ * steps are applied long after their sender has timed out or died.
  *
- * As a stream (a Redis connection) a process's steps keep their order and fail together;
- * as requests (a REST store) each travels alone, may be lost, or come twice.
+ * As a stream (a Redis connection), a process's steps keep their order and fail together; as
+ * requests (a REST store), each travels alone, may be lost, or may arrive twice.
  */
 import { closedError, unavailable } from "../../adapters/store/check.ts";
 import { isAtlasError } from "../../src/errors.ts";
@@ -16,7 +16,13 @@ import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
 import { Refusals } from "./store_refusals.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { applyStep, isWrite, type Place, type Promotion, Replicas } from "./store_replicas.ts";
+import {
+  applyStep,
+  isWrite,
+  type LogPosition,
+  type Promotion,
+  Replicas,
+} from "./store_replicas.ts";
 import { StoreState } from "../../adapters/store/store_state.ts";
 import type { Trace } from "./trace.ts";
 import type { StoreShape } from "../plan/plan.ts";
@@ -231,7 +237,7 @@ export class SimStore {
 
   /** Answers once a step counts, by what its replicas have, or that it doesn't. */
   #confirm(
-    place: Place,
+    place: LogPosition,
     answer: StepReply,
     giveUp: number,
     reply: (answer: StepReply | Error) => void,
@@ -292,7 +298,7 @@ class Connection {
             return reject(answer);
           }
           this.#isDown = false;
-          observer.heard(step, answer, scheduler.now);
+          observer.replyReceived(step, answer, scheduler.now);
           resolve(answer);
         },
       };

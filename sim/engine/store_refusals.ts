@@ -1,8 +1,7 @@
 /**
- * A simulated store that refuses steps which need room, for a while: takes who has it do so, for how
- * long and of which kind (`src/model/refusal.ts`); says of each step, before it is done, whether it
- * is refused. Renewals, releases and takeovers are not, as a full Redis takes them; a commit is
- * unless it was done before.
+ * A simulated store that refuses steps which need memory, for a while, by one kind of refusal
+ * (`src/model/refusal.ts`). Like a full Redis, it still accepts renewals, releases and takeovers,
+ * and repeats of commits that were done before.
  */
 import { hasTurn } from "../../adapters/store/lineage.ts";
 import { type Refusal, StepRefused } from "../../src/model/refusal.ts";

@@ -1,14 +1,12 @@
 /**
- * The replicas of a simulated store: servers that copy the primary's steps late, and may be
- * promoted, each with what it has copied by then.
+ * The replicas of a simulated store, which copy the primary's steps with a lag and may be promoted.
  *
- * Takes each step that the primary did and its true time; gives how many replicas have it, what
- * those who promote replicas would tell of them (`ReplicaGroup`), and the book that a promoted
- * one goes on with. The former primary may go on for some machines, with the other replica
- * beside it, until they are cut over. Every step is deterministic, so a replica is the
- * primary's log played from the start.
+ * Takes each step of the primary and its true time; gives how many replicas have it, what a
+ * failover manager reports of them (`ReplicaGroup`), and the state that a promoted replica
+ * continues with. The former primary may continue for some machines, with the other replica, until
+ * they switch. Steps are deterministic, so a replica is the primary's log replayed from the start.
  *
- * Source: Redis' replication, WAIT, Sentinel and Cluster; design §3, Store failover.
+ * Source: Redis' replication, WAIT, Sentinel and Cluster; docs/design.md, Store failover.
  */
 import {
   type CopiedStep,
@@ -19,7 +17,7 @@ import type { SeededRandom } from "./random.ts";
 import type { Step, StepName, StepReply } from "./observer.ts";
 import { StoreState } from "../../adapters/store/store_state.ts";
 
-/** Steps that change the book. */
+/** Steps that change the state. */
 const WRITES: ReadonlySet<StepName> = new Set<StepName>([
   "register",
   "renew",
@@ -45,7 +43,7 @@ interface Logged {
 }
 
 /** Where a step stands: in whose log, and at which place. */
-export interface Place {
+export interface LogPosition {
   readonly primary: string;
   readonly at: number;
   readonly doneAt: number;
@@ -89,7 +87,7 @@ export interface Promotion {
   readonly toldAfterMs: number;
 }
 
-/** Whether a step changes the book. */
+/** Whether a step changes the state. */
 export function isWrite({ name }: Step): boolean {
   return WRITES.has(name);
 }
@@ -100,7 +98,7 @@ export class Replicas {
   readonly #waits: boolean;
   /** How much further replicas lag for a while, ms. */
   readonly #lags = new Map<object, number>();
-  /** All that made the primary's book what it is. */
+  /** All that made the primary's state what it is. */
   #log: Logged[] = [];
   #primary = "server-0";
   /** The primary as those tell who promote replicas, and from when on the new one. */
@@ -111,8 +109,8 @@ export class Replicas {
   #former: Former | null = null;
   #promotions = 0;
   #seen: ReplicaGroup | null = null;
-  /** The first replica's book, where lookups are answered from it. */
-  #copy = copyBook();
+  /** The first replica's state, where lookups are answered from it. */
+  #copy = newState();
   #played = 0;
 
   /**
@@ -127,7 +125,7 @@ export class Replicas {
     this.#replicas = names.map((name, i) => newReplica(name, i));
   }
 
-  /** The book that serves a step of this machine. */
+  /** The state that serves a step of this machine. */
   bookFor(step: Step, host: string, primary: StoreState, now: number): StoreState {
     if (this.#former?.hosts.has(host)) return this.#former.state;
     if (this.#readsFromReplica && step.name === "lookup") return this.#readable(now);
@@ -135,21 +133,21 @@ export class Replicas {
   }
 
   /** A server did a step at true time `at`. Gives where it stands, if it wrote. */
-  did(step: Step, book: StoreState, at: number): Place | null {
+  did(step: Step, state: StoreState, at: number): LogPosition | null {
     if (!isWrite(step)) return null;
     const former = this.#former;
-    if (former?.state === book) {
+    if (former?.state === state) {
       return { primary: former.name, at: former.log.push(at) - 1, doneAt: at };
     }
     return {
       primary: this.#primary,
-      at: this.#log.push({ step, at, id: book.id }) - 1,
+      at: this.#log.push({ step, at, id: state.id }) - 1,
       doneAt: at,
     };
   }
 
   /** Whether a step counts by now; null: it never will, for its server is the primary no more. */
-  counts(place: Place, now: number): boolean | null {
+  counts(place: LogPosition, now: number): boolean | null {
     this.#catchUp(now);
     const copied = this.#copies(place, now);
     if (copied === null) return null;
@@ -158,7 +156,7 @@ export class Replicas {
     return isConfirmed(step, LEAST, this.#seen) || isConfirmed(step, LEAST, this.#group(now));
   }
 
-  #copies({ primary, at }: Place, now: number): number | null {
+  #copies({ primary, at }: LogPosition, now: number): number | null {
     if (primary === this.#primary) return this.#replicas.filter((it) => it.copied > at).length;
     const { name, beside, log } = this.#former ?? {};
     if (primary !== name) return null;
@@ -210,7 +208,7 @@ export class Replicas {
   }
 
   /**
-   * The book that a replica goes on with as primary; what it had not copied yet is gone. Null
+   * The state that a replica goes on with as primary; what it had not copied yet is gone. Null
    * where none may be promoted: where steps wait for replicas, one that came back may not before
    * it has what there was then.
    */
@@ -222,9 +220,9 @@ export class Replicas {
     ).sort((one, other) => other.copied - one.copied);
     const chosen = promotion.pick ? promotion.pick.pick(able) : able[0];
     if (!chosen) return null;
-    const promoted = copyBook();
+    const promoted = newState();
     this.#log = this.#log.slice(0, chosen.copied);
-    for (const { step, id } of this.#log) play(promoted, step, id);
+    for (const { step, id } of this.#log) replayStep(promoted, step, id);
     promoted.id = `copy-${++this.#promotions}`;
     const others = this.#replicas.filter((it) => it !== chosen);
     const isBeside = promotion.isBeside && promotion.behind.length > 0;
@@ -238,7 +236,7 @@ export class Replicas {
     this.#told = { primary: this.#primary, after: now + promotion.toldAfterMs };
     this.#leaving = this.#primary;
     this.#primary = chosen.name;
-    this.#copy = copyBook();
+    this.#copy = newState();
     this.#played = 0;
     return promoted;
   }
@@ -297,12 +295,12 @@ export class Replicas {
     }
   }
 
-  /** A replica's book, with all that has come to it. */
+  /** A replica's state, with all that has come to it. */
   #readable(now: number): StoreState {
     this.#catchUp(now);
     for (; this.#played < (this.#replicas[0]?.copied ?? 0); this.#played++) {
       const { step, id } = this.#log[this.#played] as Logged;
-      play(this.#copy, step, id);
+      replayStep(this.#copy, step, id);
     }
     return this.#copy;
   }
@@ -313,9 +311,9 @@ function newReplica(name: string, index: number): Replica {
 }
 
 /** What is copied is what the primary wrote, its name with it. */
-function play(book: StoreState, step: Step, id: string): void {
-  book.id = id;
-  applyStep(book, step);
+function replayStep(state: StoreState, step: Step, id: string): void {
+  state.id = id;
+  applyStep(state, step);
 }
 
 /** Does one step; the arguments are of the step's own name. */
@@ -324,6 +322,6 @@ export function applyStep(state: StoreState, step: Step): StepReply {
   return method.apply(state, [...step.args]);
 }
 
-function copyBook(): StoreState {
+function newState(): StoreState {
   return new StoreState("", true);
 }

@@ -1,10 +1,6 @@
 /**
- * The logbook of a simulation: a fingerprint of all that happened, and the last lines of
- * it in clear.
- *
- * Takes events and remarks as they happen; gives a hash that two runs share only if they
- * did the same things at the same times, and, where it was asked to keep them, the last
- * remarks.
+ * The trace of a simulation: a hash of all that happened, and optionally the last notes as text.
+ * Two runs have the same hash only if they did the same at the same times.
  *
  * Source: MurmurHash3's mixing step (Austin Appleby, public domain), in two lanes.
  */

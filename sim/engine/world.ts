@@ -1,9 +1,6 @@
 /**
- * A whole cluster on one stage: machines, their processes and clocks, the network between
- * them and the store, all on one scheduler.
- *
- * Takes an app and a shape; gives what faults and clients act on. Nodes are made by the
- * core's own `createNode`, on simulated ports.
+ * A simulated cluster: machines, processes, clocks, the network and the store, on one scheduler.
+ * Nodes are made by the core's own `createNode` on simulated ports; faults and clients act on them.
  */
 import { type App, defineApp } from "../../src/api/app.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
@@ -168,7 +165,7 @@ export class World {
         lease: shape.lease,
         onEvent: (event) => {
           trace.note("event", id, event.event, ...Object.values(event.fields));
-          observer.told(id, event, scheduler.now);
+          observer.eventLogged(id, event, scheduler.now);
         },
       });
     const joined = this.regions

@@ -1,7 +1,4 @@
-/**
- * All that can go wrong, by name: the catalogue of accidents that plans are drawn from.
- * A further one is a further entry in one of the files below.
- */
+/** The catalogue of all faults, by name, from which plans are drawn. */
 import { CLOCK_FAULTS } from "./clock_faults.ts";
 import { FAILOVER_FAULTS } from "./failover_faults.ts";
 import type { FaultKind } from "./fault.ts";

@@ -1,7 +1,6 @@
 /**
- * What happens to a machine's clocks, within what the protocol assumes: rates that are
- * off by at most ρ, wall clocks set at any time, and machines that sleep with their
- * monotonic clock standing still.
+ * Clock faults within the protocol's assumptions: rates off by at most ρ, wall clocks set to any
+ * time, and machines that sleep while their monotonic clock stands still.
  */
 import type { FaultKind } from "./fault.ts";
 

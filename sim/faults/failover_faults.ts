@@ -1,10 +1,9 @@
 /**
- * What happens to a store with replicas that copy it late: failovers that lose what was
- * not copied yet, known to all machines at once or to some of them later, and replicas that
- * are down for a while.
+ * Faults of a store whose replicas copy it with a lag: failovers that lose what was not copied,
+ * known to all machines at once or to some of them later, and replicas that are down for a while.
  *
- * They are drawn for plans whose store has replicas, and do nothing in others. A former
- * primary goes on only where steps wait for replicas: `WITH_FORMER`.
+ * Drawn for plans whose store has replicas; no effect in others. A former primary continues only
+ * where steps wait for replicas: `WITH_FORMER`.
  */
 import { SeededRandom } from "../engine/random.ts";
 import type { World } from "../engine/world.ts";

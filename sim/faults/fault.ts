@@ -1,4 +1,4 @@
-/** What a kind of fault is: a name, and how it is brought about in a world. */
+/** The type of a fault: a name, and how it is applied to a world. */
 import type { FaultEvent } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 

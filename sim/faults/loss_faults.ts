@@ -1,8 +1,8 @@
 /**
- * What may vanish from a store without replicas: one part of a resource, as where a Redis evicts
- * keys, or somebody deletes them; or all there is, as where its file is replaced or a Redis flushed.
+ * Losses of a store without replicas: one part of a resource (Redis evicts keys, or someone deletes
+ * them), or everything (the file is replaced, or Redis is flushed).
  *
- * They are drawn for plans whose store has no replicas, and do nothing in others.
+ * Drawn for plans whose store has no replicas; no effect in others.
  */
 import { JOURNALS } from "../engine/journal_app.ts";
 import { StoreState } from "../../adapters/store/store_state.ts";

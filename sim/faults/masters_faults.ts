@@ -1,8 +1,6 @@
 /**
- * What happens to masters that copy each other: their post stops, and nodes are cut off
- * from their own one.
- *
- * They are drawn for plans with several masters.
+ * Faults of masters that replicate to each other: replication stops, and nodes lose their own
+ * master. Drawn for plans with several masters.
  */
 import { masterHost, type SimMasters } from "../engine/masters.ts";
 import type { World } from "../engine/world.ts";

@@ -1,4 +1,4 @@
-/** What happens on the roads between nodes. */
+/** Faults of the paths between nodes. */
 import type { FaultKind } from "./fault.ts";
 
 export const NETWORK_FAULTS: readonly FaultKind[] = [

@@ -1,4 +1,4 @@
-/** What happens to a node's process: paused, killed, replaced while it sleeps, sent home. */
+/** Faults of a node's process: paused, killed, replaced while it sleeps, drained. */
 import type { FaultKind } from "./fault.ts";
 
 export const NODE_FAULTS: readonly FaultKind[] = [

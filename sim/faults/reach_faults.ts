@@ -1,4 +1,4 @@
-/** Nodes that lose the store alone: links between nodes stay, or can be made anew. */
+/** Nodes lose only the store: links between nodes stay open, or can be opened again. */
 import { STORE_HOST } from "../engine/store.ts";
 import type { FaultEvent } from "../plan/plan.ts";
 import type { FaultKind } from "./fault.ts";

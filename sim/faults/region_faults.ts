@@ -1,6 +1,6 @@
 /**
- * What happens to regions: their stores fail one by one, they are cut off from each other,
- * and keys are moved between them all the while.
+ * Faults of regions: their stores fail one by one, regions are partitioned from each other, and
+ * keys are moved between them meanwhile.
  */
 import { JOURNALS } from "../engine/journal_app.ts";
 import type { FaultEvent } from "../plan/plan.ts";

@@ -1,4 +1,4 @@
-/** What a deployment does to all nodes, one after another. */
+/** A rolling deployment: all nodes are restarted one after another. */
 import type { FaultKind } from "./fault.ts";
 
 /** Shortest time between two nodes of a rolling restart, ms. */

@@ -1,4 +1,4 @@
-/** What happens to the store, and on the roads to it. */
+/** Faults of the store and of the paths to it. */
 import { STORE_HOST } from "../engine/store.ts";
 import type { FaultKind } from "./fault.ts";
 

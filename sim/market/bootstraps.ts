@@ -1,8 +1,6 @@
 /**
- * The signposts of a simulated market: how each node is told of its first authority.
- *
- * Takes a stage; gives each node's options. Posts point to nodes of lower number, down to
- * the first, so that the way from anywhere leads to one mesh.
+ * The bootstrap options of a simulated market: how each node finds its first authority. Bootstraps
+ * name nodes of lower number only, down to the first, so that all nodes reach one mesh.
  */
 import type { Bootstrap, Role } from "../../src/api/options.ts";
 import type { Peer } from "../../src/ports/transport.ts";

@@ -1,6 +1,6 @@
 /**
- * A customer of a simulated market: wants capacity of a module on one node, asks for it
- * again where nobody sold it, and again in each process that the node has.
+ * A buyer of a simulated market: discovers a module on one node, retries if nobody sold it, and
+ * again in each new process of the node.
  */
 import { isAtlasError } from "../../src/errors.ts";
 import type { DiscoverOptions, ModuleProxy } from "../../src/api/modules.ts";

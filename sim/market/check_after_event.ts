@@ -1,16 +1,16 @@
 /**
- * The auditor: after every event, looks into the books of each process in which something
- * ran, and lays them before the checkers.
+ * After every event, collects the statistics of each process that ran and passes them to the
+ * checkers.
  */
 import type { Observer } from "../engine/observer.ts";
 import type { SimNode, World } from "../engine/world.ts";
-import type { Audit, MarketHistory } from "./history.ts";
+import type { MarketHistory, ProcessSample } from "./history.ts";
 import type { Traders } from "./traders.ts";
 
 export function checkAfterEvent(
   world: () => World,
   traders: () => Traders,
-  ledger: MarketHistory,
+  history: MarketHistory,
 ): Observer {
   /** How often something had run in each process at the last look. */
   const seen = new Map<SimNode, number>();
@@ -18,16 +18,16 @@ export function checkAfterEvent(
     const { node, process } = sim;
     if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
     seen.set(sim, process.runs);
-    const buyers: Audit["buyers"][number][] = [];
-    for (const purse of traders().purses) {
-      const proxy = purse.proxyOf(sim);
-      if (proxy) buyers.push({ purse, ...proxy.$plb.stats() });
+    const buyers: ProcessSample["buyers"][number][] = [];
+    for (const buyer of traders().buyers) {
+      const proxy = buyer.proxyOf(sim);
+      if (proxy) buyers.push({ buyer, ...proxy.$plb.stats() });
     }
-    const shops = node.listeners().map((listener) => ({
-      publication: ledger.publicationOf(listener),
-      books: listener.stats(),
+    const listeners = node.listeners().map((listener) => ({
+      publication: history.publicationOf(listener),
+      stats: listener.stats(),
     }));
-    ledger.audited({ sim, shops, buyers, figures: () => node.stats() });
+    history.sampled({ sim, listeners, buyers, marketStats: () => node.stats() });
   };
   return {
     stepped() {

@@ -1,10 +1,8 @@
 /**
- * The inspector: walks through a market in which nothing goes wrong any more, and lists
- * what is not as it should be.
+ * Lists what is wrong in a market after healing, once it should be at rest.
  *
- * Takes the traders that still stand; compares what every node holds, and what its
- * authorities and exchanges answer, with what there would be in a market that has come to
- * rest. An empty list: it has.
+ * Compares what every node holds, and what its authorities and exchanges answer, with what the
+ * remaining publications and buyers imply. An empty list: the market is at rest.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import type {
@@ -27,14 +25,14 @@ const EXCHANGES = 2;
 const LINKS = 4;
 
 /** A listener and where it is. */
-interface Shop extends ListenerStats {
+interface ListenerAt extends ListenerStats {
   readonly sim: SimNode;
   readonly region: string;
 }
 
 /** A buyer and where it is. */
 interface Buyer {
-  readonly purse: SimBuyer;
+  readonly buyer: SimBuyer;
   readonly holder: BoughtProxy;
   readonly region: string;
   /** Null while it waits for its first capacity. */
@@ -58,15 +56,15 @@ export class FinalStateCheck {
   async inspect(): Promise<string[]> {
     const wrong = [...this.#missing(), ...this.#surplusLinks()];
     if (wrong.length > 0) return wrong;
-    const shops = this.#shops();
+    const listeners = this.#listeners();
     const buyers = this.#buyers();
     wrong.push(
-      ...buyers.flatMap((buyer) => hungry(buyer, shops)),
+      ...buyers.flatMap((buyer) => unmet(buyer, listeners)),
       ...buyers.flatMap(restless),
-      ...this.#unpaired(shops, buyers),
+      ...this.#unpaired(listeners, buyers),
       ...this.#leftovers(),
     );
-    return wrong.length > 0 ? wrong : await this.#wrongBooks(shops, buyers);
+    return wrong.length > 0 ? wrong : await this.#wrongBooks(listeners, buyers);
   }
 
   /** Whether every node from number `from` on knows all authorities among these. */
@@ -84,7 +82,7 @@ export class FinalStateCheck {
   #missing(): string[] {
     const wrong = this.#slots.filter(({ current }) => current?.node?.state !== "serving")
       .map(({ name }) => `${name} is not serving`);
-    for (const { slot, trade, publications } of this.#traders.stalls) {
+    for (const { slot, trade, publications } of this.#traders.sellers) {
       const sim = this.#world.slot(slot).current;
       if (!sim || publications.has(sim)) continue;
       wrong.push(`goods-${trade.module} is not published on node-${slot}`);
@@ -116,25 +114,25 @@ export class FinalStateCheck {
     });
   }
 
-  #shops(): Shop[] {
+  #listeners(): ListenerAt[] {
     return this.#world.slots.flatMap(({ current, region }) =>
       current?.node?.listeners().map((it) => ({ ...it.stats(), sim: current, region })) ?? []
     );
   }
 
   #buyers(): Buyer[] {
-    return this.#traders.purses.flatMap((purse) => {
-      const { current, region } = this.#world.slot(purse.slot);
-      const holder = current ? purse.holders.get(current) : undefined;
-      return holder ? [{ purse, holder, region, stats: holder.proxy?.$plb.stats() ?? null }] : [];
+    return this.#traders.buyers.flatMap((buyer) => {
+      const { current, region } = this.#world.slot(buyer.slot);
+      const holder = current ? buyer.holders.get(current) : undefined;
+      return holder ? [{ buyer, holder, region, stats: holder.proxy?.$plb.stats() ?? null }] : [];
     });
   }
 
   /** Channels that only one end knows of, or of which the ends say different things. */
-  #unpaired(shops: readonly Shop[], buyers: readonly Buyer[]): string[] {
+  #unpaired(listeners: readonly ListenerAt[], buyers: readonly Buyer[]): string[] {
     const sold = new Map<string, ListenerChannelStats>(
-      shops.flatMap((shop) =>
-        shop.channels.map((it) => [`${shop.sim.process.id}/${it.channel}`, it] as const)
+      listeners.flatMap((listener) =>
+        listener.channels.map((it) => [`${listener.sim.process.id}/${it.channel}`, it] as const)
       ),
     );
     const wrong: string[] = [];
@@ -173,7 +171,7 @@ export class FinalStateCheck {
     });
   }
 
-  async #wrongBooks(shops: readonly Shop[], buyers: readonly Buyer[]): Promise<string[]> {
+  async #wrongBooks(listeners: readonly ListenerAt[], buyers: readonly Buyer[]): Promise<string[]> {
     const answers = await Promise.all(
       this.#slots.map(({ current, name }) => {
         const node = current?.node;
@@ -182,7 +180,7 @@ export class FinalStateCheck {
         const gone = new Promise<string[]>((resolve) =>
           current.process.onEnd(() => resolve([`${name} went`]))
         );
-        return Promise.race([gone, this.#ask(name, node, shops, buyers)]);
+        return Promise.race([gone, this.#ask(name, node, listeners, buyers)]);
       }),
     );
     return answers.flat();
@@ -192,7 +190,7 @@ export class FinalStateCheck {
   async #ask(
     name: string,
     node: AtlasNode,
-    shops: readonly Shop[],
+    listeners: readonly ListenerAt[],
     buyers: readonly Buyer[],
   ): Promise<string[]> {
     const slots = this.#slots;
@@ -216,7 +214,7 @@ export class FinalStateCheck {
     for (let module = 0; module < modules && wrong.length === 0; module++) {
       const books = await node.exchange(`goods-${module}`);
       wrong.push(
-        ...wrongBook(`goods-${module}`, books, expected.length, shops, buyers)
+        ...orderBookErrors(`goods-${module}`, books, expected.length, listeners, buyers)
           .map((what) => `${name}: ${what}`),
       );
     }
@@ -236,31 +234,35 @@ function knownTo(sim: SimNode | null): Promise<readonly string[]> {
   });
 }
 
-/** What a buyer's orders lack, or have too much of, while there is something to be done about it. */
-function hungry(buyer: Buyer, shops: readonly Shop[]): string[] {
-  const { purse, holder, stats } = buyer;
-  const { capacity } = purse.trade;
-  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
-  const wrong = purse.ranges.flatMap((range, at) => {
+/**
+ * What a buyer's orders lack, or have too much of, while there is something to be done about it.
+ */
+function unmet(bought: Buyer, listeners: readonly ListenerAt[]): string[] {
+  const { buyer, holder, stats } = bought;
+  const { capacity } = buyer.trade;
+  const who = `a buyer of ${buyer.module} at ${holder.sim.process.id}`;
+  const wrong = buyer.ranges.flatMap((range, at) => {
     const wanted = at === 0 ? capacity : 1;
     const granted = stats?.orders[at]?.granted ?? 0;
-    return hungryFor(buyer, shops, range === "" ? null : range, wanted, granted)
+    return unmetFor(bought, listeners, range === "" ? null : range, wanted, granted)
       .map((what) => `${who}, ${range || "any version"}, ${what}`);
   });
   if (wrong.length > 0 || !stats) return wrong;
   if (stats.channels.some(({ draining }) => draining)) return [`${who} has a channel that drains`];
-  return purse.ranges.length > 1 ? [] : better(buyer, shops).map((what) => `${who} ${what}`);
+  return buyer.ranges.length > 1 ? [] : better(bought, listeners).map((what) => `${who} ${what}`);
 }
 
-function hungryFor(
-  { purse, region }: Buyer,
-  shops: readonly Shop[],
+function unmetFor(
+  { buyer, region }: Buyer,
+  listeners: readonly ListenerAt[],
   range: string | null,
   wanted: number,
   granted: number,
 ): string[] {
   if (granted > wanted) return [`has ${granted}, and wanted ${wanted}`];
-  const [free] = suitable(shops, purse.module, range).filter((shop) => freeFor(shop, region) > 0);
+  const [free] = suitable(listeners, buyer.module, range).filter((listener) =>
+    freeFor(listener, region) > 0
+  );
   if (granted === wanted || !free) return [];
   return [
     `has ${granted} of ${wanted}, while ${
@@ -270,53 +272,59 @@ function hungryFor(
 }
 
 /** What a buyer with one order would rather have than something that it has. */
-function better({ purse, region, stats }: Buyer, shops: readonly Shop[]): string[] {
-  const { range, prefer } = purse.trade;
-  const free = suitable(shops, purse.module, range === "" ? null : range)
-    .filter((shop) => freeFor(shop, region) > 0);
+function better({ buyer, region, stats }: Buyer, listeners: readonly ListenerAt[]): string[] {
+  const { range, prefer } = buyer.trade;
+  const free = suitable(listeners, buyer.module, range === "" ? null : range)
+    .filter((listener) => freeFor(listener, region) > 0);
   const channels = stats?.channels ?? [];
-  const isNewer = (shop: Shop, version: string): boolean =>
-    range === "" && compareVersions(shop.version, version) > 0;
-  const old = channels.find(({ version }) => free.some((shop) => isNewer(shop, version)));
+  const isNewer = (listener: ListenerAt, version: string): boolean =>
+    range === "" && compareVersions(listener.version, version) > 0;
+  const old = channels.find(({ version }) => free.some((listener) => isNewer(listener, version)));
   if (old) return [`has ${old.version}, while newer is free`];
   const far = channels.find((channel) =>
     channel.region !== region &&
-    free.some((shop) =>
-      shop.region === region && (range !== "" || shop.version === channel.version)
+    free.some((listener) =>
+      listener.region === region && (range !== "" || listener.version === channel.version)
     )
   );
   return prefer === "near" && far ? ["has some far away, while near is free"] : [];
 }
 
 /** What a listener has free for buyers of a region. */
-function freeFor({ orders }: Shop, region: string): number {
+function freeFor({ orders }: ListenerAt, region: string): number {
   return orders.filter(({ regions }) => regions.length === 0 || regions.includes(region))
     .reduce((sum, { capacity, granted }) => sum + capacity - granted, 0);
 }
 
 /** Listeners from whom a buyer would take. */
-function suitable(shops: readonly Shop[], module: string, range: string | null): Shop[] {
-  return shops.filter((shop) => shop.module === module && accepts(range, shop.version));
+function suitable(
+  listeners: readonly ListenerAt[],
+  module: string,
+  range: string | null,
+): ListenerAt[] {
+  return listeners.filter((listener) =>
+    listener.module === module && accepts(range, listener.version)
+  );
 }
 
 /** Capacity that a buyer has bought and can't use. */
-function restless({ purse, holder, stats }: Buyer): string[] {
+function restless({ buyer, holder, stats }: Buyer): string[] {
   if (!stats) return [];
   const { tokens, granted, waiting, running } = stats;
-  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
+  const who = `a buyer of ${buyer.module} at ${holder.sim.process.id}`;
   if (waiting + running > 0) return [`${who} has ${waiting} calls waiting and ${running} running`];
   return tokens === granted ? [] : [`${who} has ${tokens} tokens of ${granted}`];
 }
 
-function wrongBook(
+function orderBookErrors(
   module: string,
   books: readonly ExchangeView[],
   authorities: number,
-  shops: readonly Shop[],
+  listeners: readonly ListenerAt[],
   buyers: readonly Buyer[],
 ): string[] {
-  const selling = shops.filter((shop) => shop.module === module);
-  const buying = buyers.filter(({ purse }) => purse.module === module);
+  const selling = listeners.filter((listener) => listener.module === module);
+  const buying = buyers.filter(({ buyer }) => buyer.module === module);
   const isTraded = selling.length + buying.length > 0;
   const expected = isTraded ? Math.min(EXCHANGES, authorities) : 0;
   if (books.length !== expected) {
@@ -358,7 +366,7 @@ function wrongBuys(node: string, orders: readonly OrderView[], buying: readonly 
   for (const incarnation of nodes) {
     const here = buying.filter(({ holder }) => holder.sim.node?.incarnation === incarnation);
     const sum = (some: readonly Buyer[]): number =>
-      some.reduce((orders, { purse }) => orders + purse.ranges.length, 0);
+      some.reduce((orders, { buyer }) => orders + buyer.ranges.length, 0);
     const sure = sum(here.filter(({ stats }) => stats !== null));
     const most = sum(here);
     const count = orders.filter((order) => order.incarnation === incarnation).length;

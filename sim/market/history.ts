@@ -1,8 +1,6 @@
 /**
- * The market's ledger: what was published, what was called, and what ran where and when,
- * in true time. Nobody in the market can read it; checkers do.
- *
- * Takes entries of traders and of functions as they happen; hands each to the observers.
+ * The history of a simulated market in true time: what was published, called and run. Only checkers
+ * read it. Each entry is passed to the observers as it happens.
  */
 import type {
   ExchangeView,
@@ -16,7 +14,7 @@ import type { Observer } from "../engine/observer.ts";
 import type { SimNode } from "../engine/world.ts";
 import type { SimBuyer } from "./buyers.ts";
 import type { Manner } from "../plan/market_plan.ts";
-import type { Heard } from "./message_faults.ts";
+import type { SentMessage } from "./message_faults.ts";
 
 /** A module as one process offers it. */
 export interface Publication {
@@ -71,18 +69,18 @@ export interface ModuleCallRecord {
 }
 
 /** What a listener says of itself. */
-export interface Shop {
+export interface ListenerSample {
   readonly publication: Publication | undefined;
-  readonly books: ListenerStats;
+  readonly stats: ListenerStats;
 }
 
 /** What the parts of one process say of themselves. */
-export interface Audit {
+export interface ProcessSample {
   readonly sim: SimNode;
-  readonly shops: readonly Shop[];
-  readonly buyers: readonly (PlbStats & { readonly purse: SimBuyer })[];
+  readonly listeners: readonly ListenerSample[];
+  readonly buyers: readonly (PlbStats & { readonly buyer: SimBuyer })[];
   /** What its node says of all of them; asking costs some time. */
-  readonly figures: () => MarketStats;
+  readonly marketStats: () => MarketStats;
 }
 
 /** What can be seen of a market, besides what can be of any world. */
@@ -94,11 +92,11 @@ export interface MarketObserver extends Observer {
   moduleCalled?(call: ModuleCallRecord): void;
   moduleReturned?(call: ModuleCallRecord): void;
   /** Something ran in a process; these are its books now. */
-  audited?(audit: Audit): void;
+  sampled?(audit: ProcessSample): void;
   /** A letter goes from one node to another. */
-  wrote?(heard: Heard): void;
+  messageSent?(heard: SentMessage): void;
   /** Somebody saw the order books of a module. */
-  looked?(sim: SimNode, books: readonly ExchangeView[]): void;
+  orderBooksRead?(sim: SimNode, books: readonly ExchangeView[]): void;
 }
 
 export class MarketHistory {
@@ -145,15 +143,15 @@ export class MarketHistory {
     for (const it of this.#observers) it.moduleReturned?.(call);
   }
 
-  looked(sim: SimNode, books: readonly ExchangeView[]): void {
-    for (const it of this.#observers) it.looked?.(sim, books);
+  orderBooksRead(sim: SimNode, books: readonly ExchangeView[]): void {
+    for (const it of this.#observers) it.orderBooksRead?.(sim, books);
   }
 
-  wrote(heard: Heard): void {
-    for (const it of this.#observers) it.wrote?.(heard);
+  messageSent(heard: SentMessage): void {
+    for (const it of this.#observers) it.messageSent?.(heard);
   }
 
-  audited(audit: Audit): void {
-    for (const it of this.#observers) it.audited?.(audit);
+  sampled(audit: ProcessSample): void {
+    for (const it of this.#observers) it.sampled?.(audit);
   }
 }

@@ -1,10 +1,6 @@
 /**
- * The censor at the post office: reads every letter that nodes of a market send each
- * other, and sometimes loses one, sends it twice, or holds it back.
- *
- * Takes the messages that processes hand to their links; gives the letters in them with
- * full addresses, and tampers only with those about credit: of all letters, these must not
- * matter.
+ * Decodes the messages between nodes of a market for the checkers, and loses, repeats or delays
+ * some of those about credit, which must not matter.
  */
 import { addressOf } from "../../src/lambda/bus/address.ts";
 import { type BusMessage, readMessage } from "../../src/lambda/bus/messages.ts";
@@ -15,17 +11,17 @@ import type { World } from "../engine/world.ts";
 import type { MarketShape } from "../plan/market_plan.ts";
 
 /** A letter on its way. */
-export interface Heard {
+export interface SentMessage {
   /** The process and the part that sent it, and the part that it is for. */
   readonly process: string;
   readonly from: string;
   readonly to: string;
   readonly link: number;
-  readonly letter: BusMessage;
+  readonly message: BusMessage;
 }
 
 /** Has `hear` hear every letter that is sent between nodes. */
-export function busListener(hear: (heard: Heard) => void): FrameListener {
+export function busListener(hear: (heard: SentMessage) => void): FrameListener {
   return (link, process, post, to, self) => {
     if (post.kind !== "post" || !self) return;
     hear({
@@ -34,7 +30,7 @@ export function busListener(hear: (heard: Heard) => void): FrameListener {
       to: addressOf(to.incarnation, post.to),
       link,
       // Nobody's own: every address is given in full.
-      letter: readMessage(post.letter, post.body, ""),
+      message: readMessage(post.letter, post.body, ""),
     });
   };
 }

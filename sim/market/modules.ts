@@ -1,8 +1,6 @@
 /**
- * The goods of a simulated market: modules whose functions sign the ledger when they begin
- * and when they end, and take virtual time in between.
- *
- * Takes a publication and a version; gives a module as users make them.
+ * The modules of a simulated market: their functions record when they begin and end, and take
+ * virtual time in between.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { defineModule, type FunctionContext, type Module } from "../../src/api/module.ts";

@@ -1,9 +1,6 @@
 /**
- * A market under simulation, from its opening to its closing inspection.
- *
- * Takes a market plan; gives the result. When all is mended, the market must come to rest
- * as it would have been had nothing ever gone wrong, within a bound; then every buyer's
- * calls must be answered; and then nothing may be left of them.
+ * Runs one market simulation. After healing, the market must come to rest within a bound, as if no
+ * fault had happened; then every buyer's calls must be answered; and then nothing may be left over.
  */
 import { defineApp } from "../../src/api/app.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";
@@ -49,7 +46,7 @@ export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result
   const checkers = MARKET_CHECKERS.map((checker): LiveChecker => ({
     name: checker.name,
     watch(scene, report) {
-      const observer = checker.watch({ plan, ledger, world: scene.world }, report);
+      const observer = checker.watch({ plan, history: ledger, world: scene.world }, report);
       ledger.join(observer);
       return observer;
     },
@@ -94,7 +91,7 @@ class MarketClients implements Clients {
     this.#report = report("healing");
     this.#inspector = new FinalStateCheck(world, traders, plan.market);
     world.onReady = (slot, sim) => traders.ready(slot, sim);
-    world.network.listenIn(busListener((heard) => ledger.wrote(heard)));
+    world.network.listenIn(busListener((heard) => ledger.messageSent(heard)));
     world.network.meddler = messageFaults(
       plan.market,
       new SeededRandom(plan.seed, "meddler"),

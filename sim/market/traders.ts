@@ -1,9 +1,6 @@
 /**
- * The traders of a simulated market: shopkeepers who open again wherever their node is
- * started again, and customers who come back until they are served.
- *
- * Takes the trades of a plan; publishes, discovers and calls through the nodes' public
- * doors, and writes down in the ledger what came of it.
+ * The traders of a simulated market: publishes, discovers and calls as planned through the nodes'
+ * public API, again whenever a node restarts, and records the outcome in the history.
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import type { Listener } from "../../src/api/modules.ts";
@@ -32,27 +29,27 @@ export interface SimSeller {
 }
 
 export class Traders {
-  readonly stalls: SimSeller[] = [];
-  readonly purses: SimBuyer[] = [];
+  readonly sellers: SimSeller[] = [];
+  readonly buyers: SimBuyer[] = [];
   /** Those who want nothing any more. */
   readonly former: SimBuyer[] = [];
   readonly #world: World;
-  readonly #ledger: MarketHistory;
-  readonly #goods: SimModules;
+  readonly #history: MarketHistory;
+  readonly #modules: SimModules;
 
-  constructor(world: World, ledger: MarketHistory) {
+  constructor(world: World, history: MarketHistory) {
     this.#world = world;
-    this.#ledger = ledger;
-    this.#goods = new SimModules(world, ledger);
+    this.#history = history;
+    this.#modules = new SimModules(world, history);
   }
 
   /** A node is ready: whoever stands there begins. Runs within its process. */
   ready(slot: Slot, sim: SimNode): void {
-    for (const stall of this.stalls) {
-      if (stall.isOpen && stall.slot === slot.index) this.#publish(stall, sim);
+    for (const seller of this.sellers) {
+      if (seller.isOpen && seller.slot === slot.index) this.#publish(seller, sim);
     }
-    for (const purse of this.purses) {
-      if (purse.slot === slot.index) purse.discover(sim);
+    for (const buyer of this.buyers) {
+      if (buyer.slot === slot.index) buyer.discover(sim);
     }
   }
 
@@ -65,13 +62,13 @@ export class Traders {
       case "discover":
         return this.#discover(trade);
       case "update":
-        return this.#update(of(this.stalls, pick), trade);
+        return this.#update(of(this.sellers, pick), trade);
       case "close":
-        return this.#close(of(this.stalls, pick));
+        return this.#close(of(this.sellers, pick));
       case "leave":
-        return this.#leave(of(this.purses, pick));
+        return this.#leave(of(this.buyers, pick));
       case "call":
-        return this.#call(of(this.purses, pick), trade);
+        return this.#call(of(this.buyers, pick), trade);
       case "look":
         return this.#look(trade);
     }
@@ -79,20 +76,20 @@ export class Traders {
 
   /** All is mended: what runs for ever may end now. */
   healed(): void {
-    this.#goods.release();
+    this.#modules.release();
   }
 
   /** Has every buyer call as often as it has bought, and once more. Gives the records. */
   probe(): ModuleCallRecord[] {
     const records: ModuleCallRecord[] = [];
     const trade = { ...PLAIN_TRADE, timeoutMs: PROBE_TIMEOUT_MS, ms: PROBE_MS };
-    for (const purse of this.purses) {
-      const holder = purse.holder();
+    for (const buyer of this.buyers) {
+      const holder = buyer.holder();
       const granted = holder?.proxy?.$plb.stats().granted ?? 0;
       if (!holder || granted === 0) continue;
       holder.sim.process.enter(() => {
         for (let n = 0; n <= granted; n++) {
-          records.push(this.#callOf(purse, holder.sim, trade, true));
+          records.push(this.#callOf(buyer, holder.sim, trade, true));
         }
       });
     }
@@ -102,19 +99,19 @@ export class Traders {
   #open(trade: Trade): void {
     const slot = trade.node % this.#world.slots.length;
     const { version } = trade;
-    const build = this.#goods.build();
-    const stall = { slot, trade, version, build, isOpen: true, publications: new Map() };
-    this.stalls.push(stall);
+    const build = this.#modules.build();
+    const seller = { slot, trade, version, build, isOpen: true, publications: new Map() };
+    this.sellers.push(seller);
     const sim = this.#world.slot(slot).current;
-    if (sim?.node) sim.process.enter(() => this.#publish(stall, sim));
+    if (sim?.node) sim.process.enter(() => this.#publish(seller, sim));
   }
 
-  #publish(stall: SimSeller, sim: SimNode): void {
-    const { trade: { module, capacity, low, isKept }, version, build, publications } = stall;
-    if (!sim.node || !stall.isOpen || publications.has(sim)) return;
+  #publish(seller: SimSeller, sim: SimNode): void {
+    const { trade: { module, capacity, low, isKept }, version, build, publications } = seller;
+    if (!sim.node || !seller.isOpen || publications.has(sim)) return;
     let listener: Listener | null = null;
     const publication: Publication = {
-      id: this.#ledger.publications.length,
+      id: this.#history.publications.length,
       process: sim.process.id,
       module: nameOf(module),
       capacity: capacity + (isKept ? KEPT : 0),
@@ -122,11 +119,11 @@ export class Traders {
       running: 0,
       isClosed: false,
     };
-    const goods = this.#goods.make(sim, publication, version, build);
+    const code = this.#modules.make(sim, publication, version, build);
     try {
-      const { region } = this.#world.slot(stall.slot);
+      const { region } = this.#world.slot(seller.slot);
       const orders = [{ capacity }, { capacity: KEPT, regions: [region] }];
-      listener = sim.node.publish(goods, {
+      listener = sim.node.publish(code, {
         lowWatermark: low,
         ...isKept ? { orders } : { capacity },
       });
@@ -136,20 +133,20 @@ export class Traders {
       throw error;
     }
     publications.set(sim, publication);
-    this.#ledger.published(publication);
+    this.#history.published(publication);
   }
 
-  #update(stall: SimSeller | undefined, { version }: Trade): void {
-    if (!stall) return;
-    stall.version = version;
+  #update(seller: SimSeller | undefined, { version }: Trade): void {
+    if (!seller) return;
+    seller.version = version;
     // A process that stands still now takes it later, perhaps after the next one was drawn: rules
     // know each make by its hash.
-    const build = stall.build = this.#goods.build();
-    for (const [sim, publication] of stall.publications) {
+    const build = seller.build = this.#modules.build();
+    for (const [sim, publication] of seller.publications) {
       sim.process.enter(() => {
-        const goods = this.#goods.make(sim, publication, version, build);
+        const code = this.#modules.make(sim, publication, version, build);
         try {
-          publication.listener().update(goods);
+          publication.listener().update(code);
         } catch (error) {
           if (!isAtlasError(error) || error.code !== "unavailable") throw error;
         }
@@ -157,11 +154,11 @@ export class Traders {
     }
   }
 
-  #close(stall: SimSeller | undefined): void {
-    if (!stall) return;
-    stall.isOpen = false;
-    this.stalls.splice(this.stalls.indexOf(stall), 1);
-    for (const [sim, publication] of stall.publications) {
+  #close(seller: SimSeller | undefined): void {
+    if (!seller) return;
+    seller.isOpen = false;
+    this.sellers.splice(this.sellers.indexOf(seller), 1);
+    for (const [sim, publication] of seller.publications) {
       sim.process.enter(() => {
         publication.isClosed = true;
         void publication.listener().close({ drainMs: DRAIN_MS });
@@ -171,34 +168,34 @@ export class Traders {
 
   #discover(trade: Trade): void {
     const slot = trade.node % this.#world.slots.length;
-    const purse = new SimBuyer(this.#world, slot, nameOf(trade.module), trade);
-    this.purses.push(purse);
+    const buyer = new SimBuyer(this.#world, slot, nameOf(trade.module), trade);
+    this.buyers.push(buyer);
     const sim = this.#world.slot(slot).current;
-    if (sim?.node) sim.process.enter(() => purse.discover(sim));
+    if (sim?.node) sim.process.enter(() => buyer.discover(sim));
   }
 
-  #leave(purse: SimBuyer | undefined): void {
-    if (!purse) return;
-    this.purses.splice(this.purses.indexOf(purse), 1);
-    this.former.push(purse);
-    purse.leave();
+  #leave(buyer: SimBuyer | undefined): void {
+    if (!buyer) return;
+    this.buyers.splice(this.buyers.indexOf(buyer), 1);
+    this.former.push(buyer);
+    buyer.leave();
   }
 
-  #call(purse: SimBuyer | undefined, trade: Trade): void {
-    const holder = purse?.holder();
-    if (!purse || !holder) return;
+  #call(buyer: SimBuyer | undefined, trade: Trade): void {
+    const holder = buyer?.holder();
+    if (!buyer || !holder) return;
     holder.sim.process.enter(() => {
-      for (let i = 0; i < trade.count; i++) this.#callOf(purse, holder.sim, trade, false);
+      for (let i = 0; i < trade.count; i++) this.#callOf(buyer, holder.sim, trade, false);
     });
   }
 
-  #callOf(purse: SimBuyer, sim: SimNode, trade: Trade, isProbe: boolean): ModuleCallRecord {
+  #callOf(buyer: SimBuyer, sim: SimNode, trade: Trade, isProbe: boolean): ModuleCallRecord {
     const { scheduler, trace } = this.#world;
     const { name, manner, ms, timeoutMs, noWait, giveUpMs } = trade;
     const record: ModuleCallRecord = {
-      id: this.#ledger.calls.length,
+      id: this.#history.calls.length,
       process: sim.process.id,
-      module: purse.module,
+      module: buyer.module,
       name,
       manner,
       timeoutMs,
@@ -216,15 +213,15 @@ export class Traders {
       result: null,
       runs: [],
     };
-    trace.note("call", record.id, sim.process.id, purse.module, name, manner, ms);
-    this.#ledger.called(record);
+    trace.note("call", record.id, sim.process.id, buyer.module, name, manner, ms);
+    this.#history.called(record);
     const returned = (): void => {
       record.returnedAt = scheduler.now;
       trace.note("return", record.id, record.outcome, record.code ?? record.node);
-      this.#ledger.returned(record);
+      this.#history.returned(record);
     };
     const options = { timeoutMs, noWait, ...giveUpMs > 0 && this.#giveUp(sim, record, giveUpMs) };
-    const answer = purse.proxyOf(sim)?.$plb.call(name, [record.id, manner, ms], options);
+    const answer = buyer.proxyOf(sim)?.$plb.call(name, [record.id, manner, ms], options);
     answer?.then((reply) => {
       Object.assign(record, { ...reply, outcome: "ok" });
       returned();
@@ -254,7 +251,7 @@ export class Traders {
     sim?.process.enter(() => {
       const { node } = sim;
       const looks = [
-        node?.exchange(nameOf(module)).then((books) => this.#ledger.looked(sim, books)),
+        node?.exchange(nameOf(module)).then((books) => this.#history.orderBooksRead(sim, books)),
         node?.modules(),
         node?.authorities(),
       ];

@@ -1,8 +1,6 @@
 /**
- * The workshop: makes a copy of the project in a temporary folder and plants a mutant's
- * mistake in it. The original is only read.
- *
- * Takes a mutant; gives the folder, to be removed by who asked for it.
+ * Copies the project to a temporary folder and applies a mutant's edits there. The caller removes
+ * the folder.
  */
 import { cp, mkdtemp, readFile, realpath, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,7 +13,9 @@ export const ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
 /** What a simulation is made of. */
 const PARTS = ["src", "sim", "adapters", "mod.ts", "package.json", "deno.json"];
 
-/** Makes the copy. @throws Error where an edit doesn't fit the present source; then there is none */
+/**
+ * Makes the copy. @throws Error where an edit doesn't fit the present source; then there is none
+ */
 export async function mutantCopy({ name, edits }: Mutant): Promise<string> {
   const edited = new Map<string, string>();
   for (const edit of edits) {

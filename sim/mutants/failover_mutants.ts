@@ -1,6 +1,5 @@
 /**
- * Mistakes with a store that was replaced by a copy of itself: what its owners and
- * claimers forget to ask of a notary who is not the one of yesterday.
+ * Mutants of store failover: what owners and claimers fail to check after a replica was promoted.
  */
 import type { Mutant } from "./mutant.ts";
 

@@ -1,6 +1,4 @@
-/**
- * Mistakes with time: a lease that lasts too long, or a challenger who waits too little.
- */
+/** Mutants of leases: one that lasts too long, or a claimer that waits too little. */
 import type { Mutant } from "./mutant.ts";
 
 const LEASE = "src/registry/lease.ts";

@@ -1,4 +1,4 @@
-/** Mistakes where a store has lost a part of a resource, or all it had. */
+/** Mutants of lost state: the store lost a part of a resource, or everything. */
 import type { Mutant } from "./mutant.ts";
 
 const PARTS = "adapters/store/state_parts.ts";

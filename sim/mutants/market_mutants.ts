@@ -1,8 +1,6 @@
 /**
- * Mistakes in the market of modules: credit counted wrongly, capacity sold twice or never
- * given back, orders that somebody forgets.
- *
- * Source: design §5; some of them are max-au's lambda as it was published.
+ * Mutants of the market of modules: wrong credit counts, capacity sold twice or never returned,
+ * lost orders. Some are max-au's lambda as published. Source: docs/design.md, Modules.
  */
 import type { Mutant } from "./mutant.ts";
 
@@ -22,51 +20,55 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: CHANNEL,
-        find: "  #say(letter: BusMessage): void {",
+        find: "  #sendToBuyer(message: BusMessage): void {",
         replace: `  #told = 0;
 
   #fresh(): number {
-    const more = Math.max(0, this.#books.issued - this.#told);
+    const more = Math.max(0, this.#record.issued - this.#told);
     this.#told += more;
     return more;
   }
 
-  #say(letter: BusMessage): void {`,
+  #sendToBuyer(message: BusMessage): void {`,
       },
       {
         file: CHANNEL,
-        find: `        this.#catchUp(letter.used);
+        find: `        this.#catchUp(message.used);
         this.#issue(false);
-        return this.#say({ kind: "credit", allowed: this.#books.issued });`,
-        replace: `        this.#catchUp(letter.used);
+        return this.#sendToBuyer({ kind: "credit", allowed: this.#record.issued });`,
+        replace: `        this.#catchUp(message.used);
         this.#issue(false);
-        return this.#say({ kind: "credit", allowed: this.#fresh() });`,
+        return this.#sendToBuyer({ kind: "credit", allowed: this.#fresh() });`,
       },
       {
         file: CHANNEL,
-        find: `letter.grant);
+        find: `message.grant);
         this.#issue(true);
-        return this.#say({ kind: "credit", allowed: this.#books.issued });`,
-        replace: `letter.grant);
+        return this.#sendToBuyer({ kind: "credit", allowed: this.#record.issued });`,
+        replace: `message.grant);
         this.#issue(true);
-        return this.#say({ kind: "credit", allowed: this.#fresh() });`,
+        return this.#sendToBuyer({ kind: "credit", allowed: this.#fresh() });`,
       },
       {
         file: CHANNEL,
         find: `      this.#issue(true);
-      this.#say({ kind: "credit", allowed: this.#books.issued });`,
+      this.#sendToBuyer({ kind: "credit", allowed: this.#record.issued });`,
         replace: `      this.#issue(true);
-      this.#say({ kind: "credit", allowed: this.#fresh() });`,
+      this.#sendToBuyer({ kind: "credit", allowed: this.#fresh() });`,
       },
       {
         file: CHANNEL,
-        find: `{ kind: "reply", id, allowed: this.#books.issued, body }`,
+        find: `{ kind: "reply", id, allowed: this.#record.issued, body }`,
         replace: `{ kind: "reply", id, allowed: this.#fresh(), body }`,
       },
       {
         file: CHANNEL,
-        find: `{ kind: "failure", id, allowed: this.#books.issued, error`,
-        replace: `{ kind: "failure", id, allowed: this.#fresh(), error`,
+        find: `kind: "failure",
+      id,
+      allowed: this.#record.issued,`,
+        replace: `kind: "failure",
+      id,
+      allowed: this.#fresh(),`,
       },
       {
         file: "src/lambda/buy/channel_pool.ts",
@@ -79,7 +81,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
       },
       // Who reads letters reads them so, too: it is not for their form that it is caught.
       {
-        file: "sim/market/checkers/letters.ts",
+        file: "sim/market/checkers/messages.ts",
         find: "counter.allowed = Math.max(counter.allowed, allowed);",
         replace: "counter.allowed += allowed;",
       },
@@ -112,11 +114,11 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     about: "A buyer that loses a seller makes do with what is left.",
     edits: [{
       file: PLB,
-      find: `    this.#relabel();
-    this.#buyers.trade();
-    this.#leaveIfDone();`,
-      replace: `    this.#relabel();
-    this.#leaveIfDone();`,
+      find: `    this.#updateExports();
+    this.#orders.update();
+    this.#stopIfDone();`,
+      replace: `    this.#updateExports();
+    this.#stopIfDone();`,
     }],
   },
   {
@@ -124,9 +126,9 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     about: "A channel whose buyer takes newer code drops the old at once, whatever runs there.",
     edits: [{
       file: CHANNEL,
-      find: "    if (!this.#books.codes.has(former)) this.#shed(former);",
-      replace: `    this.#books.codes.delete(former);
-    this.#shed(former);`,
+      find: "    if (!this.#record.codes.has(former)) this.#reportUnused(former);",
+      replace: `    this.#record.codes.delete(former);
+    this.#reportUnused(former);`,
     }],
   },
   {
@@ -144,9 +146,9 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     about: "A channel whose buyer is gone keeps its capacity.",
     edits: [{
       file: CHANNEL,
-      find: `    this.#giveUp(new AtlasError("unavailable", "the caller's node is gone"));
+      find: `    this.#abortRuns(new AtlasError("unavailable", "the caller's node is gone"));
     this.#drain();`,
-      replace: `    this.#giveUp(new AtlasError("unavailable", "the caller's node is gone"));`,
+      replace: `    this.#abortRuns(new AtlasError("unavailable", "the caller's node is gone"));`,
     }],
   },
   {
@@ -155,16 +157,16 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: CHANNEL,
-        find: `this.#shed(run.module);
+        find: `this.#reportUnused(run.module);
     this.#issue(false);`,
-        replace: `this.#shed(run.module);
+        replace: `this.#reportUnused(run.module);
     if ("error" in outcome) this.#failed++;
     this.#issue(false);`,
       },
       {
         file: CHANNEL,
-        find: "const fresh = this.#target - this.#running.size - outstanding;",
-        replace: "const fresh = this.#target - this.#running.size - outstanding - this.#failed;",
+        find: "const added = this.#target - this.#running.size - outstanding;",
+        replace: "const added = this.#target - this.#running.size - outstanding - this.#failed;",
       },
       { file: CHANNEL, find: "  #returned = 0;", replace: "  #returned = 0;\n  #failed = 0;" },
     ],
@@ -258,13 +260,13 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
       {
         file: AUTHORITY,
         find: `      if (this.#own.get(module) === address) this.#own.delete(module);
-      this.#settle(module);`,
+      this.#adjust(module);`,
         replace: "      if (this.#own.get(module) === address) this.#own.delete(module);",
       },
       {
         file: AUTHORITY,
         find: `{ kind: "search", now: false });
-      this.#rank();`,
+      this.#adjustAll();`,
         replace: `{ kind: "search", now: false });`,
       },
     ],
@@ -321,7 +323,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     about: "Credit above the low watermark is kept back until more is spent.",
     edits: [{
       file: CHANNEL,
-      find: "outstanding > lowWatermark * this.#target) return this.#keepBack();",
+      find: "outstanding > lowWatermark * this.#target) return this.#issueLater();",
       replace: "outstanding > lowWatermark * this.#target) return;",
     }],
   },
@@ -330,8 +332,8 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     about: "Of several orders of a buyer only the first is kept in step with what it holds.",
     edits: [{
       file: "src/lambda/buy/order_keepers.ts",
-      find: "for (const order of this.#orders) order.trade(anew);",
-      replace: "this.#orders[0]?.trade(anew);",
+      find: "for (const order of this.#orders) order.update(force);",
+      replace: "this.#orders[0]?.update(force);",
     }],
   },
   {
@@ -345,15 +347,15 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "part_gone_for_good",
-    about: "A part that threw is not started again. (Each broker throws at its 25th message.)",
+    name: "process_not_restarted",
+    about: "A process that threw is not restarted. (Each broker throws at its 25th message.)",
     edits: [
       {
         file: BROKER,
-        find: "  receive(letter: BusMessage, from: Address): void {",
+        find: "  receive(message: BusMessage, from: Address): void {",
         replace: `  #read = 0;
 
-  receive(letter: BusMessage, from: Address): void {
+  receive(message: BusMessage, from: Address): void {
     if (++this.#read === 25) throw new Error("thrown on purpose");`,
       },
       {

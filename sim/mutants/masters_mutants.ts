@@ -1,14 +1,12 @@
 /**
- * Mistakes in the race resolution of stores without one order of writes: notaries who
- * don't wait for the post, or hide what it brought.
- *
- * Source: design §3, Race resolution as published.
+ * Mutants of race resolution with several masters: masters that don't wait for replication, or hide
+ * what it brought. Source: docs/design.md, Several masters.
  */
 import type { Mutant } from "./mutant.ts";
 
 const STORE = "adapters/store/optimistic/store.ts";
-const BOOK = "adapters/store/optimistic/master.ts";
-const PAGES = "sim/engine/master_state.ts";
+const MASTER = "adapters/store/optimistic/master.ts";
+const MASTER_STATE = "sim/engine/master_state.ts";
 
 const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   {
@@ -38,7 +36,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     name: "contest_hidden",
     about: "A lookup tells the greatest stake only, as if it were alone.",
     edits: [{
-      file: BOOK,
+      file: MASTER,
       find: "return rivals.length === 0 ? owner :",
       replace: "return rivals.length >= 0 ? owner :",
     }],
@@ -65,7 +63,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     name: "shared_epochs",
     about: "Masters draw epochs from the same numbers: two blind claims get the same one.",
     edits: [{
-      file: PAGES,
+      file: MASTER_STATE,
       find: "const epoch = after + (this.#own - after % count + count) % count;",
       replace: "const epoch = after;",
     }],
@@ -74,7 +72,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     name: "rival_rises",
     about: "When an owner goes, a lower claim that it had won over becomes the owner's.",
     edits: [{
-      file: PAGES,
+      file: MASTER_STATE,
       find: ".some((stake) => wasOwner || supersedes(mine, stake));",
       replace: ".some((stake) => supersedes(mine, stake));",
     }],
@@ -84,7 +82,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     name: "blind_settling",
     about: "A stake is said to be made in view of others that its master never saw.",
     edits: [{
-      file: PAGES,
+      file: MASTER_STATE,
       find: "return new Map(others.map(({ master, epoch }) => [master, epoch]));",
       replace: "return new Map([...others.map(({ master, epoch }) => [master, epoch] as const), " +
         '["m0", 1e9] as const, ["m1", 1e9] as const]);',

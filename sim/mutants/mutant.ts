@@ -1,9 +1,9 @@
 /**
- * What a mutant is: the protocol with one known mistake in it, written as edits to its
- * source, like a forged banknote that the test machine must refuse.
+ * A mutant: the protocol with one known mistake, written as edits to its source. The simulator must
+ * catch it.
  *
- * Edits are applied to a temporary copy only (`copy.ts`), so that production code has no
- * switch for any of them.
+ * Edits are applied to a temporary copy only (`copy.ts`), so production code has no switch for
+ * them.
  */
 
 import type { WorldName } from "../plan/plan.ts";

@@ -1,8 +1,5 @@
-/**
- * All mutants: the rogues' gallery. A simulator that lets one of them pass is not to be
- * believed. A further one is a further entry in one of the files below.
- */
-import { ADRIFT_MUTANTS } from "./partitioned_mutants.ts";
+/** All mutants. A simulator that misses one of them can't be trusted. */
+import { PARTITIONED_MUTANTS } from "./partitioned_mutants.ts";
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
 import { LOSS_MUTANTS } from "./loss_mutants.ts";
@@ -22,7 +19,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...LOSS_MUTANTS,
   ...REGIONAL_MUTANTS,
   ...MASTERS_MUTANTS,
-  ...ADRIFT_MUTANTS,
+  ...PARTITIONED_MUTANTS,
 ];
 
 /** The mutant of this name. @throws Error where there is none */

@@ -1,11 +1,8 @@
-/**
- * Mistakes in a node: who it takes itself for, what it believes of the past, and in
- * which order it does things.
- */
+/** Mutants of a node: its identity, stale knowledge, and the order of its steps. */
 import type { Mutant } from "./mutant.ts";
 
 const HOST = "src/resource/host.ts";
-const LEDGER = "src/resource/turn_commit.ts";
+const TURN_COMMIT = "src/resource/turn_commit.ts";
 
 export const NODE_MUTANTS: readonly Mutant[] = [
   {
@@ -67,7 +64,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     name: "answer_outside_commit",
     about: "An idempotency key's answer is recorded in a commit of its own, after the state's.",
     edits: [{
-      file: LEDGER,
+      file: TURN_COMMIT,
       find: `    await this.#answers?.add(idempotencyKey, call.method, result, writes);
     await this.write(writes, call.deadline);
     this.#answers?.committed(idempotencyKey, writes);`,

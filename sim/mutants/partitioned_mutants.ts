@@ -1,15 +1,13 @@
 /**
- * Mistakes in going on without the store: shopkeepers who sell while the notary is away,
- * and don't say so, or lose the slips.
- *
- * Source: design §3, Hacking the CAP.
+ * Mutants of operating without the store: answers that lack the offline mark, and lost writes.
+ * Source: docs/design.md, Going on without the store.
  */
 import type { Mutant } from "./mutant.ts";
 
-const ADRIFT = "src/resource/offline_log.ts";
+const OFFLINE_LOG = "src/resource/offline_log.ts";
 const HARBOUR = "src/resource/reconciliation.ts";
 
-const LANDINGS: readonly Omit<Mutant, "world">[] = [
+const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   {
     name: "no_mark",
     about: "Answers that were given without the store look like any other.",
@@ -32,7 +30,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     name: "blind_landing",
     about: "Kept turns are committed without asking whether the state is where it was left.",
     edits: [{
-      file: ADRIFT,
+      file: OFFLINE_LOG,
       find: "if (isSame(left, found)) return true;",
       replace: "if (isSame(left, found) || found.epoch >= 0) return true;",
     }],
@@ -59,7 +57,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     name: "silent_conflict",
     about: "No loser is taken for one that had told anybody anything.",
     edits: [{
-      file: ADRIFT,
+      file: OFFLINE_LOG,
       find: "return this.#hasAnswered || this.#turns.length > 0;",
       replace: "return this.#hasAnswered && this.#turns.length > 1e6;",
     }],
@@ -104,7 +102,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
   },
 ];
 
-export const ADRIFT_MUTANTS: readonly Mutant[] = LANDINGS.map((mutant) => ({
+export const PARTITIONED_MUTANTS: readonly Mutant[] = RECONCILIATION_EDITS.map((mutant) => ({
   ...mutant,
   world: "adrift",
 }));

@@ -1,6 +1,6 @@
 /**
- * Mistakes in how keys move between regions: a forwarding address that is written too
- * boldly, or furniture that is carried twice, or by halves.
+ * Mutants of moves between regions: wrong forwarding addresses, and state that is moved twice or
+ * incompletely.
  */
 import type { Mutant } from "./mutant.ts";
 

@@ -1,8 +1,6 @@
 /**
- * Directed scenarios: plans written by hand, each a short play that leads up to one
- * mistake which random faults meet too rarely. The protocol as it is passes them all.
- *
- * A further one is a further line.
+ * Directed scenarios: plans written by hand, each for one mutant that random faults catch too
+ * rarely. The unmodified protocol passes all of them.
  */
 import type { Plan } from "../plan/plan.ts";
 import { backAndPromoted } from "./scenarios/back_and_promoted.ts";
@@ -18,7 +16,7 @@ import { releasedAndLost } from "./scenarios/released_and_lost.ts";
 import { outlivedWork } from "./scenarios/outlived_work.ts";
 import { revival } from "./scenarios/revival.ts";
 import { shortOutage } from "./scenarios/short_outage.ts";
-import { silentRoad } from "./scenarios/unresponsive_link.ts";
+import { unresponsiveLink } from "./scenarios/unresponsive_link.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
 import { twins } from "./scenarios/twins.ts";
@@ -33,7 +31,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
-  silent_road: silentRoad,
+  silent_road: unresponsiveLink,
   back_and_promoted: backAndPromoted,
   released_and_lost: releasedAndLost,
   lost_and_written_over: lostAndWrittenOver,

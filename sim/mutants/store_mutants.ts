@@ -1,7 +1,4 @@
-/**
- * Mistakes in the store's steps, which are half of the protocol: what a script forgets to
- * compare, nobody else can.
- */
+/** Mutants of the store's steps: comparisons that a script leaves out. */
 import type { Mutant } from "./mutant.ts";
 
 const STATE = "adapters/store/store_state.ts";

@@ -1,8 +1,9 @@
 /**
- * The trial of one mutant, run inside its copy: seeds of one world or of several, by
- * turns, until a rule is broken; then its directed scenarios.
+ * The trial of one mutant, run inside its copy: seeds of one or several worlds by turns until a
+ * rule is broken, then its directed scenarios.
  *
- * Takes `SEEDS WORLD[,WORLD…] [SCENARIO…]` on the command line; prints the verdict as one line of JSON.
+ * Takes `SEEDS WORLD[,WORLD…] [SCENARIO…]` on the command line; prints the verdict as a line of
+ * JSON.
  */
 import process from "node:process";
 import type { Plan, WorldName } from "../plan/plan.ts";

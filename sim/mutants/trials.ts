@@ -1,8 +1,6 @@
 /**
- * Puts mutants on trial, each in a copy and a process of its own: the judge's clerk, who
- * sees to the room and clears it afterwards.
- *
- * Takes mutants; gives what became of each.
+ * Runs mutants' trials, each in its own copy and process, and removes the copies. Gives the outcome
+ * of each.
  */
 import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
@@ -41,7 +39,7 @@ export function tryMutant(
 }
 
 /** Plays one seed of a mutant, told in full. Gives the exit code. */
-export function playMutant(mutant: Mutant, seed: number): Promise<number> {
+export function runMutant(mutant: Mutant, seed: number): Promise<number> {
   return inCopy(mutant, async (folder) => {
     const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
     const { code } = await run(join(folder, "sim/cli/run.ts"), flags, "inherit");

@@ -1,8 +1,6 @@
 /**
- * What a market plan consists of: the town and its traders' diaries.
- *
- * Plain data, drawn before a simulation begins (`draw.ts`), so that shrinking can strike
- * lines from it and a file can keep it.
+ * The types of a market plan: nodes, trades and calls. Plain data, drawn before a simulation
+ * begins, so that shrinking can remove lines and a file can keep it.
  */
 import type { Role } from "../../src/api/options.ts";
 
@@ -32,7 +30,7 @@ export interface MarketShape {
  * whenever it is started; `update` and `close` are about something published, `leave` and
  * `call` about something discovered; `look` asks for the books.
  */
-export type Deed = "publish" | "update" | "close" | "discover" | "leave" | "call" | "look";
+export type TradeAction = "publish" | "update" | "close" | "discover" | "leave" | "call" | "look";
 
 /** What becomes of a call where it runs. */
 export type Manner =
@@ -50,7 +48,7 @@ export type Manner =
 
 export interface Trade {
   readonly at: number;
-  readonly what: Deed;
+  readonly what: TradeAction;
   /** Where it is begun, from 0. */
   readonly node: number;
   /** Which one of those that stand, counted round. */
@@ -82,7 +80,7 @@ export interface Trade {
 }
 
 /** The plainest of each. */
-export const PLAIN_STAGE: MarketShape = {
+export const DEFAULT_MARKET_SHAPE: MarketShape = {
   roles: ["authority"],
   signposts: ["registry"],
   modules: 1,
@@ -118,7 +116,7 @@ export const PLAIN_TRADE: Trade = {
 };
 
 /** What each deed goes by, besides when, what and where; it has the plainest of all else. */
-const MATTERS: Readonly<Record<Deed, readonly (keyof Trade)[]>> = {
+const MATTERS: Readonly<Record<TradeAction, readonly (keyof Trade)[]>> = {
   publish: ["module", "capacity", "version", "low", "isKept"],
   update: ["pick", "version"],
   close: ["pick"],

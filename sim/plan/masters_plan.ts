@@ -1,7 +1,6 @@
 /**
- * How the masters of a plan are: how many there are, and how long their post takes.
- *
- * Plain data, drawn before a simulation begins (`draw.ts`), so that a file can keep it.
+ * The types of a plan with several masters: how many there are, and the replication lag. Plain
+ * data.
  */
 export interface MastersShape {
   readonly count: number;

@@ -1,8 +1,6 @@
 /**
- * The script of one simulation, drawn from its seed before it begins: the stage, what
- * goes wrong when, and what clients do. Shrinking strikes lines from it.
- *
- * Takes a seed; gives plain data, the same on every runtime.
+ * The types of a simulation plan: the cluster's shape, the faults with their times, and the
+ * clients' calls. Plain data, drawn from a seed, from which shrinking removes lines.
  */
 import type { LeaseTimes } from "../../src/api/options.ts";
 import type { MarketShape, Trade } from "./market_plan.ts";
@@ -55,7 +53,7 @@ export const WORLDS = ["resources", "regions", "market", "masters", "adrift"] as
 export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */
-export interface Place {
+export interface NodePlace {
   readonly region: string;
   readonly node: string;
 }
@@ -64,7 +62,7 @@ export interface Place {
 export interface Shape {
   readonly nodes: number;
   /** One for each node; without them they are in two regions by turns. */
-  readonly places?: readonly Place[];
+  readonly places?: readonly NodePlace[];
   readonly keys: number;
   readonly lease: LeaseTimes;
   readonly idleAfterMs: number;

@@ -1,8 +1,6 @@
 /**
- * The clients that journals have, by a plan: a crowd with a timetable, who ask for every
- * key once more when all is mended.
- *
- * Takes a plan and a world; what is to be judged in the end is each play's own.
+ * The journal clients of a plan: make its calls at their times, and ask for every key once more
+ * after healing.
  */
 import type { CallRecord } from "../engine/history.ts";
 import { JOURNALS } from "../engine/journal_app.ts";

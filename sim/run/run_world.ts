@@ -1,8 +1,6 @@
 /**
- * One simulation from beginning to end: the curtain goes up, the plan is played, the
- * referees watch, and the verdict is read.
- *
- * Takes a course and a cast; gives the result, the same each time and on every runtime.
+ * Runs one simulation: builds the world, applies the plan, runs the checkers, gives the result. The
+ * result is the same each time and on every runtime.
  */
 import type { App } from "../../src/api/app.ts";
 import type { LiveChecker, LiveScene } from "../checkers/checker.ts";
@@ -101,7 +99,7 @@ export async function runWorld(
   const { remarks = 0 } = options;
   world = new World(cast, plan, observer, remarks > 0);
   clients = cast.enter(world, report, ground);
-  stage(plan, world, clients);
+  scheduleFaults(plan, world, clients);
   const { scheduler } = world;
   const unhandled: Violation[] = [];
   await catchUnhandled(
@@ -138,7 +136,7 @@ export async function runWorld(
 }
 
 /** Puts the whole plan on the scheduler. */
-function stage(plan: RunPlan, world: World, clients: Clients): void {
+function scheduleFaults(plan: RunPlan, world: World, clients: Clients): void {
   const { scheduler } = world;
   for (const { index } of world.slots) scheduler.at(index * 5, () => world.start(index));
   for (const fault of plan.faults) {

@@ -1,9 +1,7 @@
 /**
- * The safety net under a simulation: what the simulated code throws or rejects where
- * nobody catches it lands here, instead of ending the process that plays.
- *
- * Takes a run; gives each such error in words. Runtimes tell of a rejection at different
- * moments (Bun some events late), so it must not change what happens next.
+ * Catches unhandled errors and rejections of simulated code, so that they don't end the simulator's
+ * process. Gives each as text. Runtimes report a rejection at different moments (Bun some events
+ * late), so a report must not influence the simulation.
  */
 import process from "node:process";
 import { messageOf } from "../../src/errors.ts";

@@ -1,9 +1,6 @@
 /**
- * Clients: they call journals through whatever node they find, with idempotency keys or
- * without, and write down what they were told.
- *
- * Takes a plan's work; gives a history. Each appended value is used once, so that the
- * final state tells what became of each call.
+ * Simulated clients: call journals through any node, with idempotency keys or without, and record
+ * the answers. Each appended value is unique, so the final state shows what became of each call.
  */
 import type { CallOptions, CallResult } from "../../src/api/calls.ts";
 import { isAtlasError } from "../../src/errors.ts";

@@ -1,10 +1,7 @@
 /**
- * An app's clients in a simulation: a troupe of mystery shoppers, who do their rounds
- * while things go wrong, and an auditor who comes when it is quiet again.
- *
- * Takes the user's workload and check; runs them on the virtual clock of a world, and
- * reports what they find. Between them every key that was called is looked up through
- * every node: all must be found again.
+ * The clients of a user's app in a simulation: run the user's workload on the virtual clock while
+ * faults happen, then the user's check after healing. In between, every key that was called is
+ * looked up through every node and must be found.
  */
 import type { App } from "../../src/api/app.ts";
 import type { Atlas } from "../../src/api/node.ts";
@@ -27,7 +24,7 @@ const NO_METHOD = "isThereAnybody";
 /** Keys that are looked for after healing: the first ones that were called. */
 const MOST_PROBED = 100;
 /** What a caller must expect of any cluster now and then. */
-const WEATHER: readonly string[] = [
+const FAULT_CODES: readonly string[] = [
   "timeout",
   "unavailable",
   "overloaded",
@@ -128,7 +125,7 @@ export class UserClients<A extends App> implements Clients {
       try {
         await workload(context);
       } catch (error) {
-        if (!isWeather(error)) {
+        if (!isFaultError(error)) {
           return this.#failed("workload", `${caller}: ${messageOf(error)}`, error);
         }
       }
@@ -171,12 +168,12 @@ export class UserClients<A extends App> implements Clients {
         if (verdict !== "confirmed") again();
       }, again);
     this.#door.send(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
-      if (isWeather(error)) again();
+      if (isFaultError(error)) again();
       else look();
     });
   }
 }
 
-function isWeather(error: unknown): boolean {
-  return isAtlasError(error) && WEATHER.includes(error.code);
+function isFaultError(error: unknown): boolean {
+  return isAtlasError(error) && FAULT_CODES.includes(error.code);
 }

@@ -1,14 +1,11 @@
-/**
- * The error of a simulation in which something broke: an accident report, with all that
- * is needed to see it happen again.
- */
+/** The error of a failed simulation, with all that is needed to replay it. */
 import type { FaultEvent } from "../plan/plan.ts";
 import type { Violation } from "../run/run_world.ts";
 
 /** What is known of a simulation that failed. */
 export interface SimulationFailure {
   readonly seed: number;
-  /** The drawn roads, leases and clocks, as JSON. */
+  /** The drawn link conditions, leases and clocks, as JSON. */
   readonly stage: string;
   /** What was broken, the first first; rules of Atlas, or `check`, or `workload`. */
   readonly violations: readonly Violation[];
@@ -42,11 +39,11 @@ export class SimulationError extends Error {
 
   /** How to see it again. */
   get replay(): string {
-    return replayOf(this.#failure);
+    return replayText(this.#failure);
   }
 }
 
-function replayOf({ seed }: SimulationFailure): string {
+function replayText({ seed }: SimulationFailure): string {
   return `simulate(app, { …, seed: ${seed}, seeds: 1 })`;
 }
 
@@ -55,7 +52,7 @@ function textOf(failure: SimulationFailure): string {
   const [first] = violations;
   const lines = [
     `seed ${seed} breaks a rule: ${first?.rule}: ${first?.message}`,
-    `replay: ${replayOf(failure)}`,
+    `replay: ${replayText(failure)}`,
   ];
   if (!isRepeatable) {
     lines.push(

@@ -1,8 +1,6 @@
 /**
- * A clock that stands still until it is told to go on: a stopwatch in the hand of a test.
- *
- * Takes the port `Clock`'s calls; fires timers in their order when the test advances it,
- * with all that each of them sets off worked off before the next.
+ * A clock for tests that stands still until it is advanced. Timers fire in order; everything that
+ * one causes is finished before the next fires.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { Clock, Timer } from "../../src/ports/clock.ts";

@@ -1,6 +1,6 @@
 /**
- * What an app's clients saw: each call as its caller knows it. The witness statements
- * that a user's check compares with what the app says in the end.
+ * The calls of an app's clients as their callers saw them; a user's check compares them with the
+ * app's final state.
  */
 import type { AtlasError } from "../../src/errors.ts";
 import type { Outcome } from "../engine/history.ts";

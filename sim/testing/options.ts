@@ -1,16 +1,13 @@
 /**
- * What users ask of a simulation: the order form, with every box checked before work
- * begins.
- *
- * Takes what was written; gives it with all defaults filled in, or one error that names
- * the field, the value and what is allowed.
+ * Validates the options of `simulate` and fills in defaults. Errors name the field, the value and
+ * what is allowed.
  */
 import type { Atlas } from "../../src/api/node.ts";
 import { type App, resolveTypes } from "../../src/api/app.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { FAULTS } from "../faults/catalogue.ts";
-import type { Place } from "../plan/plan.ts";
+import type { NodePlace } from "../plan/plan.ts";
 import type { SimulatedCall } from "./history.ts";
 
 /** Chance of a simulation: all that a workload draws, it draws here. */
@@ -66,7 +63,7 @@ export interface FaultRate {
 }
 
 /**
- * - `none`: fair weather.
+ * - `none`: no faults.
  * - `calm`: what happens in any week: links break, nodes are drained, one crashes.
  * - `wild`: all that the simulator has, other kinds at other rates with each seed.
  * - a list: these kinds, and nothing else.
@@ -102,7 +99,7 @@ export interface SimulateOptions<A extends App> {
 export interface Settings<A extends App> extends Required<Omit<SimulateOptions<A>, "nodes">> {
   readonly app: A;
   /** Null: as the shape has it. */
-  readonly places: readonly Place[];
+  readonly places: readonly NodePlace[];
 }
 
 const MOST_NODES = 16;
@@ -138,7 +135,7 @@ export function settingsOf<A extends App>(app: A, options: SimulateOptions<A>): 
   return { app, seed, seeds, places, durationMs, faults, clients, pauseMs, workload, check };
 }
 
-function placesOf(nodes: number | readonly string[]): Place[] {
+function placesOf(nodes: number | readonly string[]): NodePlace[] {
   if (typeof nodes === "number") {
     whole("nodes", nodes, 1, MOST_NODES);
     return Array.from(

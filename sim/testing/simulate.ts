@@ -1,9 +1,6 @@
 /**
- * A user's app under simulation: the rehearsal room where everything goes wrong on
- * purpose, as often as wanted, in no time.
- *
- * Takes an app, what its clients do and what must hold; gives a report of the seeds that
- * were played, or throws what broke, with all that is needed to see it again.
+ * Simulates a user's app with faults: takes the app, its clients' workload and a check; gives a
+ * report of the seeds that ran, or throws the first failure with all that is needed to replay it.
  */
 import type { App } from "../../src/api/app.ts";
 import { APP_CHECKERS } from "../checkers/all.ts";

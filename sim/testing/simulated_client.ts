@@ -1,10 +1,8 @@
 /**
- * The door through which a simulated client reaches the cluster: a revolving one, which
- * lets each call in at another node.
+ * The client that a simulated workload uses: each call enters the cluster at another node.
  *
- * Takes calls and lookups of the app's clients; carries them to a node's process and the
- * answers back, in virtual time, and writes all of it down. A client is no part of any
- * process: it outlives the node it asked, and hears of the node's end.
+ * Carries calls and lookups to a node's process and the answers back, in virtual time, and records
+ * them. A client belongs to no process: it survives the node it asked, and is told of its end.
  */
 import type { Atlas, AtlasNode } from "../../src/api/node.ts";
 import { AtlasError, toAtlasError } from "../../src/errors.ts";
@@ -18,7 +16,7 @@ import type { SimNode, World } from "../engine/world.ts";
 import type { SimulatedCall } from "./history.ts";
 import { simulatedModules } from "./simulated_modules.ts";
 
-/** How long a client's road to a node is, one way, ms: from, to. Never 0, so that no loop of
+/** One-way latency between a client and a node, ms: least, most. Never 0, so that no loop of
  * calls holds the clock. */
 const NETWORK_MS = [0.1, 2] as const;
 /** How much later than its deadline a call may come back: timers and clocks are not exact. */

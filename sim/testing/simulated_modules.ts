@@ -1,6 +1,6 @@
 /**
- * Modules, through the revolving door: what a simulated client discovers is bought by the
- * node that it got hold of, and every call of it goes there.
+ * Modules for simulated clients: a node discovers the module for the client, and all its calls go
+ * through that node.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";

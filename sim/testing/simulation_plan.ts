@@ -1,8 +1,6 @@
 /**
- * What goes wrong in a user's simulation, and on which roads: the weather forecast, drawn
- * from the seed.
- *
- * Takes settings and a seed; gives the course that the simulator plays.
+ * Draws the faults and link conditions of a user's simulation from a seed; gives the plan that the
+ * simulator runs.
  */
 import type { App } from "../../src/api/app.ts";
 import { timing } from "../../src/registry/lease.ts";

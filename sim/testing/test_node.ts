@@ -1,7 +1,6 @@
 /**
- * One node on a bench: for unit tests of resources that would otherwise have to wait.
- *
- * Takes an app; gives a node of it on a memory store, in-process links and a fake clock.
+ * A single node for unit tests: takes an app; gives a node on a memory store, in-process links and
+ * a fake clock.
  */
 import { memoryStore } from "../../adapters/store/memory.ts";
 import {

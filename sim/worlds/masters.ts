@@ -1,8 +1,6 @@
 /**
- * One simulation with several masters, from beginning to end.
- *
- * Takes a plan of `draw.ts`; gives its result, the same each time. Journals are played on
- * the cluster that `world.ts` makes, each node's store at a master of its own.
+ * Runs one simulation with several masters: takes a plan, gives its result, the same each time.
+ * Journals run on the cluster of `world.ts`, with each node's store at its own master.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { bounded } from "../checkers/bounded.ts";
@@ -47,33 +45,33 @@ export async function runMasters(
   options: RunOptions = {},
 ): Promise<MastersResult> {
   let clients: MastersClients | null = null;
-  const referees = new MastersCheckers(plan);
+  const rules = new MastersCheckers(plan);
   const cast: WorldSetup = {
     world: "masters",
     app: journalApp(plan.shape),
-    checkers: [...CHECKERS, referees.checker],
-    enter: (world, report) => clients = new MastersClients(plan, world, report, referees),
+    checkers: [...CHECKERS, rules.checker],
+    enter: (world, report) => clients = new MastersClients(plan, world, report, rules),
   };
   const result = await runWorld(plan, cast, options);
   const { conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
-  const { contests, lookups } = referees;
+  const { contests, lookups } = rules;
   return { ...result, contests, lookups, conflictsLost };
 }
 
 class MastersClients extends JournalClients {
   readonly #report: Reporter;
   readonly #masters: SimMasters;
-  readonly #referees: MastersCheckers;
+  readonly #rules: MastersCheckers;
   readonly #stage: MastersShape;
   conflictsLost = 0;
 
-  constructor(plan: MastersPlan, world: World, report: Reporter, referees: MastersCheckers) {
+  constructor(plan: MastersPlan, world: World, report: Reporter, rules: MastersCheckers) {
     super(plan, world);
     this.#stage = plan.masters;
     this.#report = report;
-    this.#referees = referees;
-    this.#masters = new SimMasters(plan.masters, world, referees);
-    referees.enter(this.#masters, report);
+    this.#rules = rules;
+    this.#masters = new SimMasters(plan.masters, world, rules);
+    rules.enter(this.#masters, report);
     world.masters = this.#masters;
   }
 
@@ -99,7 +97,7 @@ class MastersClients extends JournalClients {
 
   #judge(mayStray: boolean): void {
     const inMemory = this.#sum((node) => node.stats().resources);
-    this.#referees.rested(this.#masters, this.keys(), inMemory, mayStray);
+    this.#rules.rested(this.#masters, this.keys(), inMemory, mayStray);
   }
 
   /** A figure of all nodes together. */

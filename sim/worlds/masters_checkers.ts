@@ -1,15 +1,13 @@
 /**
- * What must hold where several masters copy each other: referees who know what came where,
- * and when, by the true time that no node can read.
+ * The rules for several masters that replicate to each other, checked in true time.
  *
- * - *epochs*: no two stakes of one key have the same epoch.
- * - *shown*: whoever reads a key where two stakes stand that were made blindly is told of
- *   both; so is a client whose lookup began and ended while they stood at its node's master.
- * - *one owner*: where copying keeps within the bound, commits never go back to an
- *   ownership of a lower epoch.
- * - *withdrawn*: a claim that lost leaves no stake, unless the network repeats it later.
- * - *one in the end*: once all is mended, all masters name one owner, alive, and nobody else
- *   claims the key or holds it in memory.
+ * - *epochs*: no two claims of one key have the same epoch.
+ * - *shown*: a read of a key with two conflicting claims shows both; so does a client's lookup that
+ *   began and ended while both stood at its node's master.
+ * - *one owner*: while replication stays within its bound, no commit follows one of a higher epoch.
+ * - *withdrawn*: a claim that lost leaves no entry, unless the network repeats it later.
+ * - *one in the end*: after healing, all masters name one live owner, and no other node claims the key
+ *   or holds it in memory.
  */
 import {
   greatest,
@@ -70,7 +68,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     this.#arrivals.set(name, arrivals);
   }
 
-  looked(key: string, stakes: readonly MasterClaim[], at: number): void {
+  claimsRead(key: string, stakes: readonly MasterClaim[], at: number): void {
     const { best, rivals } = this.#contest(key, stakes);
     if (!best) return;
     const told = new Set(ownerOf(stakes)?.contested?.map(({ epoch }) => epoch));

@@ -1,7 +1,6 @@
 /**
- * One simulation of journals that go on without the store, from beginning to end.
- *
- * Takes a plan of `draw.ts`; gives its result, the same each time.
+ * Runs one simulation of journals that operate without the store: takes a plan, gives its result,
+ * the same each time.
  */
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -37,30 +36,30 @@ export async function runPartitioned(
   plan: Plan,
   options: RunOptions = {},
 ): Promise<PartitionedResult> {
-  const referees = new PartitionedCheckers(plan.faults);
+  const rules = new PartitionedCheckers(plan.faults);
   let clients: PartitionedClients | null = null;
   const cast: WorldSetup = {
     world: "adrift",
-    app: partitionedApp(plan.shape.idleAfterMs, referees),
-    checkers: [...CHECKERS, referees.checker],
+    app: partitionedApp(plan.shape.idleAfterMs, rules),
+    checkers: [...CHECKERS, rules.checker],
     enter: (world, report) => {
-      referees.enter(world, report);
+      rules.enter(world, report);
       return clients = new PartitionedClients(plan, world);
     },
   };
   const result = await runWorld(plan, cast, options);
   const { landed = 0 } = clients ?? {} as Partial<PartitionedClients>;
-  const { marked, conflicts, reached } = referees;
+  const { marked, conflicts, reached } = rules;
   return { ...result, marked, conflicts, reached, landed };
 }
 
 /**
- * Journals that go on without the store, and show referees what they hold when they lose.
+ * Journals that go on without the store, and show rules what they hold when they lose.
  * Every other one writes without reading: it can be taken without the store, too.
  */
 function partitionedApp(
   idleAfterMs: number,
-  referees: PartitionedCheckers,
+  rules: PartitionedCheckers,
 ): App<{ journals: ResourceType<Journal> }> {
   class Keeper extends Journal {
     /** Storage keys that this instance wrote. */
@@ -79,7 +78,7 @@ function partitionedApp(
 
     override async onConflict(_winner: Ownership): Promise<void> {
       const { key, rrp, epoch } = this;
-      referees.conflicted({ key, rrp, epoch, values: await this.#values() });
+      rules.conflicted({ key, rrp, epoch, values: await this.#values() });
     }
 
     /** What it wrote and can still read. */

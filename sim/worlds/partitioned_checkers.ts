@@ -1,16 +1,16 @@
 /**
- * What must hold of types that go on without the store: referees who compare what callers
- * were told with what came into the store, and with what losers were shown.
+ * The rules for types that operate without the store: compare what callers were told with what
+ * reached the store, and with what losers of a conflict were shown.
  *
- * - *marked*: what was answered without a mark is in the store by then.
+ * - *marked*: an answer without the offline mark is in the store by then.
  * - *kept*: it stays there, and nothing is there twice.
- * - *handed over*: what was answered with a mark is in the end in the store, or was shown to
- *   `onConflict`, unless the process that kept it ended.
- * - *told once*: `onConflict` runs once for each conflict that a node tells of, and else never.
- * - *one in the end*: once all is mended nobody goes on without the store, and nothing is in
- *   memory that isn't owned.
+ * - *handed over*: an answer with the mark is in the store at the end, or was passed to `onConflict`,
+ *   unless the process that held it ended.
+ * - *told once*: `onConflict` runs once for each conflict that a node reports, and never otherwise.
+ * - *one in the end*: after healing no node operates without the store, and nothing is in memory that
+ *   is not owned.
  *
- * `reach.ts` has those of nodes that lose the store alone.
+ * `partitioned_reach.ts` holds the rules for nodes that lose only the store.
  */
 import type { LiveChecker } from "../checkers/checker.ts";
 import type { CallRecord } from "../engine/history.ts";
@@ -84,7 +84,7 @@ export class PartitionedCheckers implements Observer {
     this.#count(`${key} of ${nodeOf(rrp)} under ${epoch}`, -1);
   }
 
-  told(process: string, { event, fields }: { event: string; fields: object }): void {
+  eventLogged(process: string, { event, fields }: { event: string; fields: object }): void {
     if (event !== "lost to another owner while offline") return;
     const { key, epoch } = fields as { key: string; epoch: number };
     this.#count(`${key} of ${process.split("#")[0]} under ${epoch}`, 1);

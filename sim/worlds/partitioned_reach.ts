@@ -1,10 +1,10 @@
 /**
- * What must hold of nodes that lose the store alone, while all else is well: what a live owner has
- * is called there. Judged only where nothing but `store_away` goes wrong.
+ * The rules for nodes that lose only the store: what a live owner holds is called there. Judged
+ * only where `store_away` is the only fault.
  *
- * - *reached*: a node answers no call itself whose key's owner it has heard from, where that
- *   owner lives and still has it.
- * - *cut off*: no call to such an owner breaks off while the node that made it stays as it is.
+ * - *reached*: a node answers no call itself if it has heard from the key's owner, and the owner lives
+ *   and still holds the key.
+ * - *cut off*: no call to such an owner is broken off while the calling node is unaffected.
  */
 import { breaksLinks, STORE_AWAY } from "../faults/reach_faults.ts";
 import type { CallRecord } from "../engine/history.ts";
@@ -14,7 +14,7 @@ import type { FaultEvent } from "../plan/plan.ts";
 import type { SimNode, World } from "../engine/world.ts";
 
 /** Who answered a process last for a key. */
-interface Heard {
+interface SeenOwner {
   readonly rrp: string;
   readonly epoch: number;
 }
@@ -26,7 +26,7 @@ export class Reach implements Observer {
   readonly #report: Reporter;
   readonly #isJudged: boolean;
   readonly #mayBreak: boolean;
-  readonly #heard = new Map<string, Heard>();
+  readonly #heard = new Map<string, SeenOwner>();
   /** The life of the node that made each call that isn't answered yet. */
   readonly #lives = new Map<CallRecord, string>();
 
@@ -54,12 +54,12 @@ export class Reach implements Observer {
       this.#heard.set(name, { rrp: rrp ?? "", epoch });
       if (isElsewhere && this.#nodeOf(process)?.node?.state === "fenced") this.reached++;
     } else if (!isElsewhere && this.#stands(record, this.#heard.get(name))) {
-      const { rrp: owner } = this.#heard.get(name) as Heard;
+      const { rrp: owner } = this.#heard.get(name) as SeenOwner;
       this.#report("reached")(`${process} answered for ${key} itself, which ${owner} has`);
     }
   }
 
-  #failed(record: CallRecord, life: string | undefined, heard: Heard | undefined): void {
+  #failed(record: CallRecord, life: string | undefined, heard: SeenOwner | undefined): void {
     const { key, process, outcome, code } = record;
     if (outcome !== "info" || code !== "unavailable" || !this.#stands(record, heard)) return;
     // A node that begins a new life closes the links of the one before; some faults break them.
@@ -69,7 +69,7 @@ export class Reach implements Observer {
   }
 
   /** Whether who answered last lives elsewhere, and still has the key. */
-  #stands({ key, process }: CallRecord, heard: Heard | undefined): boolean {
+  #stands({ key, process }: CallRecord, heard: SeenOwner | undefined): boolean {
     if (!heard || nodeIn(heard.rrp) === slotOf(process)) return false;
     const owner = this.#world.store.state.lookup(key);
     if (owner?.rrp !== heard.rrp || owner.epoch !== heard.epoch) return false;

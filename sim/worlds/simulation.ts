@@ -1,7 +1,6 @@
 /**
- * The plays that there are: journals, whose calls must be in their state once; journals
- * under several masters, who may differ for a while, or going on without any store; and the
- * market of modules, whose capacity must not be sold twice.
+ * The simulated worlds: journals whose calls must be in their state once; journals under several
+ * masters, or without any store; and the market of modules, whose capacity must not be oversold.
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */

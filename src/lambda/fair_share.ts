@@ -1,17 +1,16 @@
 /**
- * Sharing out: how a need is split over those who have something, so that it leans on
- * none of them more than it must.
+ * Max-min fair shares of a need among those with limited room, and shares in proportion to weights.
  *
- * Source: water-filling (max-min fairness; Bertsekas and Gallager, "Data Networks", §6.5.2).
+ * Source: water-filling (Bertsekas and Gallager, "Data Networks", §6.5.2).
  */
 
 /**
- * How much each takes of `need`, as evenly as `room` lets: whole numbers, of which the
- * earlier entries get what is left over.
+ * How much each takes of `need`, as evenly as `room` allows. Whole numbers; earlier entries get
+ * the remainder.
  */
 export function fairShare(need: number, room: readonly number[]): number[] {
   const taken = room.map(() => 0);
-  // From the one with the least room: what it can't take, the others share.
+  // In order of room: what one can't take, those with more room share.
   const order = room.map((_, at) => at)
     .sort((a, b) => (room[a] as number) - (room[b] as number) || b - a);
   let left = need;
@@ -30,7 +29,7 @@ export function fairShare(need: number, room: readonly number[]): number[] {
   return taken;
 }
 
-/** Splits a whole number in proportion to weights; the first get what is left over. */
+/** Splits a whole number in proportion to weights; earlier entries get the remainder. */
 export function inProportion(total: number, weights: readonly number[]): number[] {
   const sum = weights.reduce((all, weight) => all + weight, 0);
   const parts = weights.map((weight) => Math.floor(total * weight / Math.max(1, sum)));

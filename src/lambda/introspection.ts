@@ -1,9 +1,8 @@
 /**
- * The observatory: how those who don't trade see the market.
+ * Answers users' questions about the market: modules, order books, authorities.
  *
- * Takes questions of users; sends inquiries to the broker here, the authorities, the
- * exchanges and the listeners, and gives one picture of their answers. What doesn't answer
- * within a while is not in it.
+ * Sends an `ask` to the broker here, the authorities, the exchanges and the listeners, and merges
+ * their answers. Processes that do not answer within 2 s are left out.
  */
 import { compareVersions } from "../api/module.ts";
 import type { AuthorityView, ExchangeView, ModuleView, SellerView } from "../api/modules.ts";
@@ -16,34 +15,34 @@ import type { MessageBus } from "./bus/message_bus.ts";
 import type { BusMessage, BusMessageOf } from "./bus/messages.ts";
 import { Process } from "./bus/process.ts";
 
-/** How often, and how many times, a node that knows no authority yet looks again. */
-const LOOK_MS = 50;
-const LOOKS = 40;
+/** Interval in ms, and number, of polls while no authority is known. */
+const POLL_MS = 50;
+const MAX_POLLS = 40;
 
 export class Introspection {
-  readonly #post: MessageBus;
+  readonly #bus: MessageBus;
   readonly #clock: Clock;
-  #questions = 0;
+  #queries = 0;
 
-  constructor(post: MessageBus, clock: Clock) {
-    this.#post = post;
+  constructor(bus: MessageBus, clock: Clock) {
+    this.#bus = bus;
     this.#clock = clock;
   }
 
   async authorities(): Promise<AuthorityView[]> {
     const views = (await this.#meshes()).map(({ contact, authorities, brokers, modules }) => ({
-      ...placeOf(contact),
+      ...identityOf(contact),
       authorities: authorities.length,
       brokers,
       modules,
     }));
-    return views.sort(byPlace);
+    return views.sort(byNode);
   }
 
   async exchange(name: string): Promise<ExchangeView[]> {
     const authorities = await this.#authorities();
     const books = await this.#books(authorities, name);
-    return books.map(({ contact, orders }) => ({ ...placeOf(contact), orders })).sort(byPlace);
+    return books.map(({ contact, orders }) => ({ ...identityOf(contact), orders })).sort(byNode);
   }
 
   async modules(): Promise<ModuleView[]> {
@@ -58,16 +57,16 @@ export class Introspection {
     const books = await this.#books(authorities, name);
     const found = books.flatMap(({ sellers }) => sellers.map(({ seller }) => seller));
     const sellers = [...new Set(found)];
-    const shops = await this.#ask(sellers, "shop", name) as BusMessageOf<"shop">[];
-    const views: SellerView[] = shops.map(({ contact, label, capacity, granted, running }) => ({
-      ...placeOf(contact),
+    const offers = await this.#ask(sellers, "shop", name) as BusMessageOf<"shop">[];
+    const views: SellerView[] = offers.map(({ contact, label, capacity, granted, running }) => ({
+      ...identityOf(contact),
       version: label.version,
       hash: label.hash,
       capacity,
       granted,
       inFlight: running,
     }));
-    views.sort(byPlace);
+    views.sort(byNode);
     return {
       name,
       versions: [...new Set(views.map(({ version }) => version))].sort(compareVersions),
@@ -90,61 +89,63 @@ export class Introspection {
     return await this.#ask(await this.#authorities(), "mesh", "") as BusMessageOf<"mesh">[];
   }
 
-  /** The authorities that the broker here knows; it may have only just begun. */
+  /** The authorities that the broker here knows; waits up to 2 s for the first. */
   async #authorities(): Promise<Address[]> {
-    for (let look = 0;; look++) {
+    for (let polls = 0;; polls++) {
       const answers = await this.#ask([addressOf("", BROKER)], "mesh", "") as BusMessageOf<
         "mesh"
       >[];
       const peers = answers.flatMap(({ authorities }) => authorities);
-      if (peers.length > 0 || look === LOOKS) return peers.map((peer) => this.#at(peer, AUTHORITY));
-      await pause(this.#clock, LOOK_MS);
+      if (peers.length > 0 || polls === MAX_POLLS) {
+        return peers.map((peer) => this.#at(peer, AUTHORITY));
+      }
+      await pause(this.#clock, POLL_MS);
     }
   }
 
-  #at({ incarnation }: Peer, part: string): Address {
-    return addressOf(incarnation === this.#post.incarnation ? "" : incarnation, part);
+  #at({ incarnation }: Peer, process: string): Address {
+    return addressOf(incarnation === this.#bus.incarnation ? "" : incarnation, process);
   }
 
-  #ask(asked: readonly Address[], what: Question, module: string): Promise<BusMessage[]> {
+  #ask(asked: readonly Address[], what: Query, module: string): Promise<BusMessage[]> {
     return new Promise((resolve) => {
-      this.#post.spawn(
-        `inquiry.${++this.#questions}`,
+      this.#bus.spawn(
+        `inquiry.${++this.#queries}`,
         new ScatterGather(asked, what, module, resolve),
       );
     });
   }
 }
 
-type Place = Pick<Peer, "region" | "node" | "incarnation">;
+type NodeIdentity = Pick<Peer, "region" | "node" | "incarnation">;
 
-function placeOf({ region, node, incarnation }: Peer): Place {
+function identityOf({ region, node, incarnation }: Peer): NodeIdentity {
   return { region, node, incarnation };
 }
 
-function byPlace(a: Place, b: Place): number {
+function byNode(a: NodeIdentity, b: NodeIdentity): number {
   const [one, other] = [nodeName(a), nodeName(b)];
   return one < other ? -1 : one > other ? 1 : 0;
 }
 
-/** How long answers are waited for, ms. */
-const PATIENCE_MS = 2_000;
+/** How long answers are awaited, ms. */
+const ANSWER_TIMEOUT_MS = 2_000;
 
-export type Question = BusMessageOf<"ask">["what"];
-type Answer = BusMessageOf<Question>;
+export type Query = BusMessageOf<"ask">["what"];
+type Answer = BusMessageOf<Query>;
 
 export class ScatterGather extends Process {
   readonly #asked: Set<Address>;
-  readonly #what: Question;
+  readonly #what: Query;
   readonly #module: string;
   readonly #done: (answers: BusMessage[]) => void;
   readonly #answers: BusMessage[] = [];
   #nonce = 0;
 
-  /** @param done runs once, with what came. */
+  /** @param done runs once, with the answers that came. */
   constructor(
     asked: readonly Address[],
-    what: Question,
+    what: Query,
     module: string,
     done: (answers: BusMessage[]) => void,
   ) {
@@ -157,29 +158,29 @@ export class ScatterGather extends Process {
 
   protected override started(): void {
     const nonce = this.#nonce = this.context.nextId();
-    for (const part of this.#asked) {
-      this.context.watch(part);
-      this.context.send(part, { kind: "ask", nonce, what: this.#what, module: this.#module });
+    for (const process of this.#asked) {
+      this.context.watch(process);
+      this.context.send(process, { kind: "ask", nonce, what: this.#what, module: this.#module });
     }
-    this.context.after(PATIENCE_MS, () => this.#leave());
-    if (this.#asked.size === 0) this.context.defer(() => this.#leave());
+    this.context.after(ANSWER_TIMEOUT_MS, () => this.#finish());
+    if (this.#asked.size === 0) this.context.defer(() => this.#finish());
   }
 
   protected override stopped(): void {
     this.#done(this.#answers);
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    if (letter.kind === this.#what && (letter as Answer).nonce === this.#nonce) {
-      if (this.#asked.has(from)) this.#answers.push(letter);
+  receive(message: BusMessage, from: Address): void {
+    if (message.kind === this.#what && (message as Answer).nonce === this.#nonce) {
+      if (this.#asked.has(from)) this.#answers.push(message);
       this.#asked.delete(from);
-    } else if (letter.kind === "down") {
-      this.#asked.delete(letter.address);
+    } else if (message.kind === "down") {
+      this.#asked.delete(message.address);
     }
-    if (this.#asked.size === 0) this.#leave();
+    if (this.#asked.size === 0) this.#finish();
   }
 
-  #leave(): void {
-    this.context.stop(this.address, "the inquiry is over");
+  #finish(): void {
+    this.context.stop(this.address, "all answers were collected");
   }
 }

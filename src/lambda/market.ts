@@ -1,11 +1,8 @@
 /**
- * The market of one node: its parts, and how users of modules reach them.
+ * The market of one node: publishes modules, buys capacity, and reports figures.
  *
- * Takes what users publish, discover and want to see; opens the parts that it needs for
- * that, the first time it is needed (or a peer's letter comes): a node that trades in
- * nothing has nothing of this running.
- *
- * Source: design §5.
+ * Starts its processes when they are first needed, or when a message of a peer arrives: a node that
+ * trades no module runs none of them. Source: docs/design.md, Modules.
  */
 import { checkCapacity, isModule, type Module, type ModuleMap } from "../api/module.ts";
 import type {
@@ -38,14 +35,14 @@ import { Broker } from "./exchange/broker.ts";
 import { Introspection } from "./introspection.ts";
 import { checkRequest, demandOf, offerOf } from "./market_options.ts";
 import { CallCounters, ModuleMetrics } from "./metrics.ts";
-import { ListenerProcess, stockOf } from "./sell/listener.ts";
+import { ListenerProcess, listenerStateOf } from "./sell/listener.ts";
 
-/** What a market is made of. */
+/** The dependencies of a market. */
 export interface MarketParts extends MessageBusParts {
   readonly role: Role;
   readonly resolve: Resolve;
   readonly deadlines: TimerWheel;
-  /** The app's modules: names of those that have none of their own. */
+  /** The app's modules; their keys name modules that have no name of their own. */
   readonly modules: ModuleMap;
 }
 
@@ -67,7 +64,7 @@ export class Market implements ModuleNode {
     this.#bus = new MessageBus(parts);
     this.#introspection = new Introspection(this.#bus, parts.clock);
     this.#requests = new SharedRequests(parts.clock, (name, range) =>
-      this.#buyer({
+      this.#openBalancer({
         name,
         orders: [{ range, wanted: 1, asked: 1, prefer: "near" }],
         bias: "none",
@@ -82,7 +79,9 @@ export class Market implements ModuleNode {
     return this.#parts.role;
   }
 
-  /** Opens where a role or bootstrap is given, and offers the app's modules that name a capacity. */
+  /**
+   * Opens if a role or bootstrap is given, and publishes the app's modules that have a capacity.
+   */
   openFor({ role, bootstrap }: { readonly role?: unknown; readonly bootstrap?: unknown }): void {
     if (role !== undefined || bootstrap !== undefined) this.open();
     for (const [name, module] of Object.entries(this.#parts.modules)) {
@@ -90,7 +89,7 @@ export class Market implements ModuleNode {
     }
   }
 
-  /** Opens what every trader needs. */
+  /** Starts the processes that every trader needs: broker, bootstrap, and the authority if any. */
   open(): void {
     if (this.#isOpen || this.#isClosed) return;
     this.#isOpen = true;
@@ -107,15 +106,15 @@ export class Market implements ModuleNode {
     this.#bus.keep(BOOTSTRAP, () => new Bootstrap(this.#parts.resolve, meet));
   }
 
-  /** Tells the broker of the authority of this node. */
+  /** Tells the broker about the authority of this node. */
   #announce(): void {
     if (this.#parts.role !== "authority") return;
     const contact = this.#parts.self();
-    const news = { kind: "news", contact, authorities: [contact], exchanges: [] } as const;
-    this.#bus.send(addressOf("", BROKER), news);
+    const topology = { kind: "topology", contact, authorities: [contact], exchanges: [] } as const;
+    this.#bus.send(addressOf("", BROKER), topology);
   }
 
-  /** A peer's letter came. */
+  /** A message of a peer arrived. */
   arrived(message: PostMessage, line: BusLink): void {
     this.open();
     this.#bus.arrived(message, line);
@@ -126,22 +125,25 @@ export class Market implements ModuleNode {
     if (this.#isOpen) this.#bus.closed(incarnation);
   }
 
-  /** The registry's roll changed: authorities may have come. */
+  /** The membership view changed: there may be new authorities. */
   membersChanged(): void {
     if (this.#isOpen) this.#bus.send(addressOf("", BOOTSTRAP), { kind: "search", now: true });
   }
 
-  /** The node has another incarnation. */
+  /** The node has a new incarnation. */
   moved(): void {
     const traders = [...this.#listeners.keys(), ...this.#buyers.keys()];
-    for (const { part } of traders) {
-      this.#bus.send(part.address, { kind: "moved", reason: "its orders are to be placed again" });
+    for (const { current } of traders) {
+      this.#bus.send(current.address, {
+        kind: "moved",
+        reason: "its orders are to be placed again",
+      });
     }
     this.membersChanged();
   }
 
   publish(module: Module, options: PublishOptions = {}): Listener {
-    this.#checkOpen(this.#isDraining ? "the node drains" : null);
+    this.#checkOpen(this.#isDraining ? "the node is draining" : null);
     if (!isModule(module)) {
       throw new AtlasError("bad_request", "publish takes what defineModule makes");
     }
@@ -151,30 +153,30 @@ export class Market implements ModuleNode {
     this.open();
     const { deadlines } = this.#parts;
     const closed = Promise.withResolvers<void>();
-    const { meter, release } = this.#metrics.take(name);
+    const { counters, release } = this.#metrics.acquire(name);
     const { orders, lowWatermark } = offer;
-    const stock = stockOf(offer.module);
+    const state = listenerStateOf(offer.module);
     const onClosed = (): void => {
       release();
-      this.#listeners.delete(holder);
+      this.#listeners.delete(ref);
       closed.resolve();
     };
     const make = (): ListenerProcess =>
-      new ListenerProcess({ name, stock, orders, lowWatermark, deadlines, meter, onClosed });
-    const holder = { part: make() };
-    const handle = this.#handleOf(name, holder, closed.promise);
-    this.#listeners.set(holder, handle);
-    this.#keep("listener", holder, make);
+      new ListenerProcess({ name, state, orders, lowWatermark, deadlines, counters, onClosed });
+    const ref = { current: make() };
+    const handle = this.#handleOf(name, ref, closed.promise);
+    this.#listeners.set(ref, handle);
+    this.#keep("listener", ref, make);
     return handle;
   }
 
-  /** Opens a trader, and another one in its place where it fails. */
-  #keep<P extends Process>(kind: string, holder: ProcessRef<P>, make: () => P): void {
+  /** Starts a trader that is replaced when it fails. */
+  #keep<P extends Process>(kind: string, ref: ProcessRef<P>, make: () => P): void {
     let isFirst = true;
     this.#bus.keep(`${kind}.${++this.#names}`, () => {
-      if (!isFirst) holder.part = make();
+      if (!isFirst) ref.current = make();
       isFirst = false;
-      return holder.part;
+      return ref.current;
     });
   }
 
@@ -188,10 +190,10 @@ export class Market implements ModuleNode {
     const closed = Promise.withResolvers<void>();
     const bought: CapacityWaiter = new CapacityWaiter(
       this.#parts.clock,
-      () => holder.part,
+      () => ref.current,
       waitFor,
     );
-    const holder: ProcessRef<PlbProcess> = this.#buyer({
+    const ref: ProcessRef<PlbProcess> = this.#openBalancer({
       ...parts,
       name,
       onChange: () => bought.changed(),
@@ -203,20 +205,20 @@ export class Market implements ModuleNode {
     try {
       await bought.wait(timeoutMs, signal);
     } catch (error) {
-      holder.part.close();
+      ref.current.close();
       throw error;
     }
     const handle: Plb = {
-      capacity: () => holder.part.tokens,
-      stats: () => holder.part.stats(),
-      call: (name, args, options = {}) => holder.part.call(name, args, options),
-      resize: (capacity) => holder.part.resize(checkCapacity("capacity", capacity)),
+      capacity: () => ref.current.tokens,
+      stats: () => ref.current.stats(),
+      call: (name, args, options = {}) => ref.current.call(name, args, options),
+      resize: (capacity) => ref.current.resize(checkCapacity("capacity", capacity)),
       close: () => {
-        holder.part.close();
+        ref.current.close();
         return closed.promise;
       },
     };
-    return makeProxy(handle, () => holder.part.exports) as ModuleProxy<Module, Plb>;
+    return makeProxy(handle, () => ref.current.exports) as ModuleProxy<Module, Plb>;
   }
 
   readonly request: ModuleNode["request"] = async (module, name, args, options = {}) => {
@@ -268,14 +270,14 @@ export class Market implements ModuleNode {
 
   #figures(): ModuleFigures[] {
     const waiting = new Map<string, number>();
-    for (const { part } of this.#buyers.keys()) {
-      const name = this.#metrics.nameOf(part.name);
-      waiting.set(name, (waiting.get(name) ?? 0) + part.waiting);
+    for (const { current } of this.#buyers.keys()) {
+      const name = this.#metrics.nameOf(current.name);
+      waiting.set(name, (waiting.get(name) ?? 0) + current.waiting);
     }
-    return [...this.#metrics].map(([module, meter]) => ({
-      ...meter,
+    return [...this.#metrics].map(([module, counters]) => ({
+      ...counters,
       module,
-      outstanding: meter.issued - meter.used - meter.revoked,
+      outstanding: counters.issued - counters.used - counters.revoked,
       waiting: waiting.get(module) ?? 0,
     }));
   }
@@ -283,13 +285,13 @@ export class Market implements ModuleNode {
   /** Calls made here that are not settled. */
   get inFlight(): number {
     let calls = 0;
-    for (const { part } of this.#buyers.keys()) calls += part.inFlight;
+    for (const { current } of this.#buyers.keys()) calls += current.inFlight;
     return calls;
   }
 
   /**
-   * Offers nothing any more, and waits for what runs. Whoever waits for credit is refused,
-   * surely not executed, once `turns` have ended: a turn may need it for its end.
+   * Stops selling and waits for what runs. Calls that wait for credit are rejected as not executed
+   * once `turns` have ended, because a turn may need their result to finish.
    */
   async drain(turns: Promise<void>): Promise<void> {
     this.#isDraining = true;
@@ -300,7 +302,7 @@ export class Market implements ModuleNode {
     this.#refuseWaiting();
   }
 
-  /** Ends everything. */
+  /** Stops all processes. */
   stop(): void {
     this.#isClosed = true;
     this.#requests.stop();
@@ -308,51 +310,52 @@ export class Market implements ModuleNode {
   }
 
   #refuseWaiting(): void {
-    for (const { part } of this.#buyers.keys()) {
-      const why = `no credit for ${part.name} came before its caller's node was drained`;
-      part.refuseWaiting(new AtlasError("unavailable", why));
+    for (const { current } of this.#buyers.keys()) {
+      const why = `no credit for ${current.name} arrived before the caller's node was drained`;
+      current.refuseWaiting(new AtlasError("unavailable", why));
     }
   }
 
-  /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */
-  #buyer(parts: Omit<PlbParts, "deadlines" | "tally" | "state">): ProcessRef<PlbProcess> {
+  /** Starts a load balancer, which buys at once. @throws AtlasError `overloaded` */
+  #openBalancer(parts: Omit<PlbParts, "deadlines" | "counters" | "state">): ProcessRef<PlbProcess> {
     if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
-    const tally = new CallCounters(this.#metrics, parts.name);
+    const counters = new CallCounters(this.#metrics, parts.name);
     const { deadlines } = this.#parts;
     const state = { isClosing: false };
     const onClosed = (): void => {
-      tally.end();
-      this.#buyers.delete(holder);
+      counters.end();
+      this.#buyers.delete(ref);
       parts.onClosed();
     };
-    const make = (): PlbProcess => new PlbProcess({ ...parts, deadlines, tally, state, onClosed });
-    const holder = { part: make() };
+    const make = (): PlbProcess =>
+      new PlbProcess({ ...parts, deadlines, counters, state, onClosed });
+    const ref = { current: make() };
     this.open();
-    this.#buyers.set(holder, tally);
-    this.#keep("plb", holder, make);
-    return holder;
+    this.#buyers.set(ref, counters);
+    this.#keep("plb", ref, make);
+    return ref;
   }
 
-  #handleOf(name: string, holder: ProcessRef<ListenerProcess>, closed: Promise<void>): Listener {
+  #handleOf(name: string, ref: ProcessRef<ListenerProcess>, closed: Promise<void>): Listener {
     return {
       name,
       update(next) {
         if (!isModule(next)) {
           throw new AtlasError("bad_request", "update takes what defineModule makes");
         }
-        if (holder.part.isClosing) {
+        if (ref.current.isClosing) {
           throw new AtlasError("unavailable", `the listener of ${name} was closed`);
         }
-        holder.part.update(next);
+        ref.current.update(next);
       },
       close: async (options = {}) => {
         const drainMs = drainMsOf(options);
-        holder.part.close();
-        const late = this.#parts.clock.after(drainMs, () => holder.part.halt());
+        ref.current.close();
+        const late = this.#parts.clock.after(drainMs, () => ref.current.halt());
         await closed;
         late.cancel();
       },
-      stats: () => holder.part.stats(),
+      stats: () => ref.current.stats(),
     };
   }
 
@@ -366,21 +369,21 @@ export class Market implements ModuleNode {
     );
   }
 
-  #checkOpen(trouble: string | null): void {
-    const why = this.#isClosed ? "the node was closed" : trouble;
+  #checkOpen(refusal: string | null): void {
+    const why = this.#isClosed ? "the node was closed" : refusal;
     if (why !== null) throw new AtlasError("unavailable", why);
   }
 }
 
 function tooMany(what: string): AtlasError {
-  return new AtlasError("overloaded", `${MAX_TRADERS} ${what} of modules are on this node already`);
+  return new AtlasError("overloaded", `this node has ${MAX_TRADERS} ${what} of modules already`);
 }
 
-/** How long the rest of an order may take before the first of it is made do with, ms. */
+/** After the first grant, how long `discover` waits for the rest before it resolves, ms. */
 const SETTLE_MS = 100;
 
-/** A balancer, as far as it is waited for. */
-export interface Bought {
+/** What a waiter needs of a load balancer. */
+export interface AwaitedCapacity {
   readonly tokens: number;
   readonly isSatisfied: boolean;
   /** What was asked for, in words. */
@@ -389,16 +392,16 @@ export interface Bought {
 
 export class CapacityWaiter {
   readonly #clock: Clock;
-  readonly #bought: () => Bought;
+  readonly #bought: () => AwaitedCapacity;
   readonly #waitFor: "some" | "all";
   readonly #done = Promise.withResolvers<void>();
   #settle: Timer | null = null;
 
-  constructor(clock: Clock, bought: () => Bought, waitFor: "some" | "all") {
+  constructor(clock: Clock, bought: () => AwaitedCapacity, waitFor: "some" | "all") {
     this.#clock = clock;
     this.#bought = bought;
     this.#waitFor = waitFor;
-    // It may fail before anybody waits.
+    // It may be rejected before anyone waits.
     this.#done.promise.catch(() => {});
   }
 

@@ -1,8 +1,7 @@
 /**
- * Checks the options of buyers and sellers, and fills them in.
+ * Validates the options of buyers and sellers and fills in defaults.
  *
- * Takes options as users give them; gives all of them with their defaults, or an error that
- * names the field, its value and what is allowed.
+ * Errors name the field, its value and what is allowed.
  */
 import {
   checkCapacity,
@@ -34,7 +33,7 @@ import { MAX_REGIONS } from "./bus/order.ts";
 import type { BuyTerms } from "./buy/allocation.ts";
 import type { PlbParts } from "./buy/plb.ts";
 
-/** Orders that one listener or load balancer may have. */
+/** Most orders of one listener or load balancer. */
 export const MAX_ORDERS_EACH = 16;
 
 const PUBLISH: OptionNames<PublishOptions> = {
@@ -62,7 +61,7 @@ const REQUEST: OptionNames<ModuleRequestOptions> = { version: true, timeoutMs: t
 const SELL_ORDER: OptionNames<SellOrder> = { capacity: true, regions: true };
 const BUY_ORDER: OptionNames<BuyOrder> = { capacity: true, version: true, prefer: true };
 
-/** An offer, and the module under the version that it is offered as. */
+/** What `publish` offers; `module` has the version that it is offered as. */
 export interface Offer {
   readonly module: Module;
   readonly orders: readonly SellOrder[];
@@ -106,7 +105,7 @@ function sellOrdersOf(module: Module, { capacity, orders }: PublishOptions): Sel
   return checked;
 }
 
-/** What a balancer is to buy; and how long, for how much, its buyer waits. */
+/** What a load balancer buys, and how long and for how much `discover` waits. */
 export interface Demand {
   readonly parts: Pick<PlbParts, "orders" | "bias" | "noWait" | "callTimeoutMs">;
   readonly timeoutMs: number;
@@ -154,7 +153,7 @@ function termsOf({ capacity = 1, version, prefer = "near" }: BuyOrder, path: str
   };
 }
 
-/** How much a buyer asks for, over all its orders; these may be checked or not. */
+/** The capacity that a buyer asks for over all orders; accepts unchecked options. */
 export function wantedOf(
   { capacity = 1, orders }: Pick<DiscoverOptions, "capacity" | "orders">,
 ): number {
@@ -173,26 +172,26 @@ function checkOrders(orders: unknown): readonly unknown[] {
   throw wrong("orders", orders, `a list of 1 to ${MAX_ORDERS_EACH} orders`);
 }
 
-/** Where there are orders, these say what the other fields would. */
+/** `orders` excludes the fields that each order has itself. */
 function onlyOne({ orders: _orders, ...others }: Readonly<Record<string, unknown>>): void {
   const [both] = Object.keys(others).filter((name) => others[name] !== undefined);
   if (both === undefined) return;
   throw new AtlasError("bad_request", `${both} and orders are both given: each order has its own`);
 }
 
-/** Names and signal only. @throws AtlasError `bad_request` */
+/** Checks option names and the signal only. @throws AtlasError `bad_request` */
 export function checkDiscover(options: DiscoverOptions): DiscoverOptions {
   return checkOptions(options, DISCOVER);
 }
 
-/** Names, signal and `noWait`. @throws AtlasError `bad_request` */
+/** Checks option names, the signal and `noWait`. @throws AtlasError `bad_request` */
 export function checkCall(options: ModuleCallOptions): ModuleCallOptions {
   const { noWait } = checkOptions(options, CALL);
   if (noWait !== undefined) checkWord("noWait", noWait, [true, false]);
   return options;
 }
 
-/** Names and signal only. @throws AtlasError `bad_request` */
+/** Checks option names and the signal only. @throws AtlasError `bad_request` */
 export function checkRequest(options: ModuleRequestOptions): ModuleRequestOptions {
   return checkOptions(options, REQUEST);
 }

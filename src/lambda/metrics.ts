@@ -1,25 +1,24 @@
 /**
- * The meters of a node's market: dials that parts turn and nobody decides by, one set for
- * each module.
+ * Counters of a node's market, one set per module. Processes write them; no decision reads them.
  */
 import { MAX_METERS } from "../limits.ts";
 
 export interface ModuleCounters {
-  /** Credits, counted by sellers. issued = used + revoked + what is outstanding. */
+  /** Credits, counted by sellers. issued = used + revoked + outstanding. */
   issued: number;
   used: number;
   revoked: number;
-  /** Capacity in buyers' hands now. */
+  /** Capacity granted to buyers now. */
   granted: number;
   /** Requests that run here now. */
   running: number;
-  /** Calls made here; those that waited for credit, and for how long together, ms. */
+  /** Calls made here; those that waited for credit; their total wait in ms. */
   calls: number;
   waits: number;
   waitedMs: number;
 }
 
-export function newMeter(): ModuleCounters {
+export function newCounters(): ModuleCounters {
   return {
     issued: 0,
     used: 0,
@@ -32,77 +31,77 @@ export function newMeter(): ModuleCounters {
   };
 }
 
-/** What a buyer counts. */
+/** The counters of buyers. */
 type Count = "calls" | "waits" | "waitedMs";
 const COUNTS: readonly Count[] = ["calls", "waits", "waitedMs"];
 
-/** A module's meter in a trader's hands, who lets go of it at its end. */
+/** A trader's reference to its module's counters, released when it stops. */
 export interface CountersRef {
-  readonly meter: ModuleCounters;
+  readonly counters: ModuleCounters;
   release(): void;
 }
 
 /**
- * What one balancer counts of its calls, for itself and on its module's meter: kept back until
- * somebody sells to it, as anybody may ask for any name.
+ * The counters of one load balancer. They are added to its module's counters only after a seller
+ * was found, because callers may ask for any name.
  */
 export class CallCounters {
   readonly own: Pick<ModuleCounters, Count> = { calls: 0, waits: 0, waitedMs: 0 };
-  readonly #meters: ModuleMetrics;
+  readonly #metrics: ModuleMetrics;
   readonly #module: string;
-  #hold: CountersRef | null = null;
+  #shared: CountersRef | null = null;
 
-  constructor(meters: ModuleMetrics, module: string) {
-    this.#meters = meters;
+  constructor(metrics: ModuleMetrics, module: string) {
+    this.#metrics = metrics;
     this.#module = module;
-    if (meters.has(module)) this.sold();
+    if (metrics.has(module)) this.attach();
   }
 
-  /** Whether what it counts is on no meter yet. */
-  get isKeptBack(): boolean {
-    return this.#hold === null;
+  /** Whether its counts are in no module's counters yet. */
+  get isDetached(): boolean {
+    return this.#shared === null;
   }
 
-  add(what: Count, more: number): void {
-    this.own[what] += more;
-    if (this.#hold) this.#hold.meter[what] += more;
+  add(count: Count, amount: number): void {
+    this.own[count] += amount;
+    if (this.#shared) this.#shared.counters[count] += amount;
   }
 
-  /** Somebody sells the module. */
-  sold(): void {
-    if (this.#hold) return;
-    this.#hold = this.#meters.take(this.#module);
-    this.addTo(this.#hold.meter);
+  /** A seller of the module was found. */
+  attach(): void {
+    if (this.#shared) return;
+    this.#shared = this.#metrics.acquire(this.#module);
+    this.addTo(this.#shared.counters);
   }
 
-  /** Its balancer is gone. */
+  /** Its load balancer stopped. */
   end(): void {
-    if (this.#hold) this.#hold.release();
-    else this.addTo(this.#meters.other);
+    if (this.#shared) this.#shared.release();
+    else this.addTo(this.#metrics.other);
   }
 
-  addTo(meter: ModuleCounters): void {
-    for (const what of COUNTS) meter[what] += this.own[what];
+  addTo(counters: ModuleCounters): void {
+    for (const count of COUNTS) counters[count] += this.own[count];
   }
 }
 
-/** Stands for all modules that have no meter of their own. */
+/** The name for all modules without counters of their own. */
 const OTHER = "other";
 
 interface Entry {
-  readonly meter: ModuleCounters;
-  /** Who holds it. */
-  holds: number;
+  readonly counters: ModuleCounters;
+  /** References that are not released. */
+  references: number;
 }
 
 export class ModuleMetrics {
-  /** By module; of those that nobody holds the longest unused ones first. */
+  /** By module; unreferenced ones in order of last use, the oldest first. */
   readonly #entries = new Map<string, Entry>();
   #other: ModuleCounters | null = null;
 
-  /** The meter that counts what no other does. */
+  /** The counters of all modules without their own. */
   get other(): ModuleCounters {
-    return this.#other ??= newMeter();
+    return this.#other ??= newCounters();
   }
 
   has(module: string): boolean {
@@ -112,61 +111,63 @@ export class ModuleMetrics {
   /** The name under which a module is counted. */
   nameOf(module: string): string {
     if (this.has(module)) return module;
-    this.#other ??= newMeter();
+    this.#other ??= newCounters();
     return OTHER;
   }
 
-  /** The meter of a module that is traded here; there is always one, unless too many are held. */
-  take(module: string): CountersRef {
-    const entry = module === OTHER ? undefined : this.#entries.get(module) ?? this.#enter(module);
-    if (!entry) return { meter: this.other, release: () => {} };
-    entry.holds++;
-    return { meter: entry.meter, release: () => this.#release(module, entry) };
+  /** Counters for a module that is traded here; those of `other` if too many are referenced. */
+  acquire(module: string): CountersRef {
+    const entry = module === OTHER
+      ? undefined
+      : this.#entries.get(module) ?? this.#addEntry(module);
+    if (!entry) return { counters: this.other, release: () => {} };
+    entry.references++;
+    return { counters: entry.counters, release: () => this.#release(module, entry) };
   }
 
   *[Symbol.iterator](): Iterator<[string, ModuleCounters]> {
-    for (const [module, { meter }] of this.#entries) yield [module, meter];
+    for (const [module, { counters }] of this.#entries) yield [module, counters];
     if (this.#other) yield [OTHER, this.#other];
   }
 
-  /** All modules together, with what tallies keep back. */
-  total(tallies: Iterable<CallCounters>): ModuleCounters {
-    const total = newMeter();
-    for (const [, meter] of this) addAll(total, meter);
-    for (const tally of tallies) if (tally.isKeptBack) tally.addTo(total);
+  /** The sum over all modules and detached load balancers. */
+  total(buyers: Iterable<CallCounters>): ModuleCounters {
+    const total = newCounters();
+    for (const [, counters] of this) addAll(total, counters);
+    for (const buyer of buyers) if (buyer.isDetached) buyer.addTo(total);
     return total;
   }
 
-  #enter(module: string): Entry | undefined {
-    if (this.#entries.size >= MAX_METERS && !this.#forgetOne()) return undefined;
-    const entry: Entry = { meter: newMeter(), holds: 0 };
+  #addEntry(module: string): Entry | undefined {
+    if (this.#entries.size >= MAX_METERS && !this.#evictOne()) return undefined;
+    const entry: Entry = { counters: newCounters(), references: 0 };
     this.#entries.set(module, entry);
     return entry;
   }
 
   #release(module: string, entry: Entry): void {
-    if (--entry.holds > 0) return;
+    if (--entry.references > 0) return;
     this.#entries.delete(module);
     this.#entries.set(module, entry);
   }
 
-  /** Adds what was counted of a module that nobody trades in to the others'. */
-  #forgetOne(): boolean {
-    for (const [module, { meter, holds }] of this.#entries) {
-      if (holds > 0 || !isSettled(meter)) continue;
+  /** Evicts the counters of an unreferenced module, adding them to `other`. */
+  #evictOne(): boolean {
+    for (const [module, { counters, references: holds }] of this.#entries) {
+      if (holds > 0 || !isSettled(counters)) continue;
       this.#entries.delete(module);
-      addAll(this.other, meter);
+      addAll(this.other, counters);
       return true;
     }
     return false;
   }
 }
 
-/** Whether nothing can be counted on it any more: no channel is left. */
+/** Whether no channel can still change them. */
 function isSettled({ issued, used, revoked, granted, running }: ModuleCounters): boolean {
   return running === 0 && granted === 0 && issued === used + revoked;
 }
 
-function addAll(sum: ModuleCounters, meter: ModuleCounters): void {
-  for (const name of Object.keys(sum) as (keyof ModuleCounters)[]) sum[name] += meter[name];
+function addAll(sum: ModuleCounters, counters: ModuleCounters): void {
+  for (const name of Object.keys(sum) as (keyof ModuleCounters)[]) sum[name] += counters[name];
 }

@@ -1,28 +1,30 @@
-/** What users can see of the market: figures of buyers and sellers, order books, authorities. */
+/**
+ * What users can read of the market: statistics of buyers and sellers, order books, authorities.
+ */
 import type { Preference } from "../api/modules.ts";
 
 /** One channel, as its buyer sees it. */
 export interface PlbChannelStats {
-  /** Its name on the seller's node. */
+  /** Its process name on the seller's node. */
   readonly channel: string;
   readonly region: string;
   readonly node: string;
   readonly incarnation: string;
   readonly version: string;
   readonly grant: number;
-  /** Credit received, less what was given back, and requests sent, since it was opened. */
+  /** Since it was opened: credit received minus credit returned, and requests sent. */
   readonly allowed: number;
   readonly used: number;
   readonly running: number;
-  /** How long its opening took, in ms. */
+  /** How long opening it took, ms. */
   readonly rttMs: number;
-  /** It takes no more requests. */
+  /** It accepts no more requests. */
   readonly draining: boolean;
 }
 
 /** One buy order of a load balancer. */
 export interface PlbOrderStats {
-  /** Its id at the node's broker; 0: it was not placed yet. */
+  /** Its id at the node's broker; 0: not placed yet. */
   readonly id: number;
   /** The range wanted; null: any stable version, the newest first. */
   readonly version: string | null;
@@ -33,16 +35,16 @@ export interface PlbOrderStats {
 
 export interface PlbStats {
   readonly module: string;
-  /** The newest version in use; null where nothing is bought. */
+  /** The newest version in use; null: no channel is open. */
   readonly version: string | null;
   readonly wanted: number;
   /** Capacity bought, over all channels. */
   readonly granted: number;
-  /** Credit in hand. */
+  /** Unused credit. */
   readonly tokens: number;
   readonly waiting: number;
   readonly running: number;
-  /** Calls since it was made, those that had to wait, and how long these waited together, ms. */
+  /** Calls since it was created; those that waited for credit; their total wait in ms. */
   readonly calls: number;
   readonly waits: number;
   readonly waitedMs: number;
@@ -52,7 +54,7 @@ export interface PlbStats {
 
 /** One channel, as its seller sees it; issued = used + outstanding + revoked. */
 export interface ListenerChannelStats {
-  /** Its name on this node, by which its buyer knows it, too. */
+  /** Its process name on this node, which its buyer knows too. */
   readonly channel: string;
   /** The incarnation of the buyer's node; empty: this one. */
   readonly buyer: string;
@@ -68,7 +70,7 @@ export interface ListenerChannelStats {
 
 /** One sell order of a listener. */
 export interface ListenerOrderStats {
-  /** Its id at the node's broker; 0: it was not placed yet. */
+  /** Its id at the node's broker; 0: not placed yet. */
   readonly id: number;
   readonly capacity: number;
   readonly granted: number;
@@ -90,29 +92,28 @@ export interface ListenerStats {
   readonly channels: readonly ListenerChannelStats[];
 }
 
-/** Figures of one module on one node, since the node was made; times in ms. */
+/** Statistics of one module on one node since the node was created; times in ms. */
 export interface ModuleFigures {
   /**
-   * `other` stands for all together that have no figures of their own: names that nobody was
-   * found to sell, what was longest unused here once there were more than 256, and what more than
-   * 256 in use leave no room for.
+   * `other` is the sum of all modules without statistics of their own: names without a seller, and
+   * modules beyond 256, the least recently used first.
    */
   readonly module: string;
-  /** As a seller: requests that run now, capacity in buyers' hands now, credits. */
+  /** As a seller: requests that run now, capacity granted to buyers now, credits. */
   readonly running: number;
   readonly granted: number;
   readonly issued: number;
   readonly used: number;
   readonly outstanding: number;
   readonly revoked: number;
-  /** As a buyer: calls that wait for credit now, calls, those that had to wait, and how long. */
+  /** As a buyer: calls that wait for credit now; all calls; those that waited; their total wait. */
   readonly waiting: number;
   readonly calls: number;
   readonly waits: number;
   readonly waitedMs: number;
 }
 
-/** Figures of a node's market. Credits are counted by the seller, since the node was made. */
+/** Statistics of a node's market. The seller counts credits, since the node was created. */
 export interface MarketStats {
   /** Requests that this node runs for others and itself. */
   moduleRunning: number;
@@ -124,15 +125,15 @@ export interface MarketStats {
   creditsIssued: number;
   creditsUsed: number;
   creditsRevoked: number;
-  /** Module calls made here, those that waited for credit, and for how long together, ms. */
+  /** Module calls made here; those that waited for credit; their total wait in ms. */
   moduleCalls: number;
   moduleWaits: number;
   moduleWaitedMs: number;
-  /** The same for each module that was traded here, at most 257. */
+  /** The same per module that was traded here, at most 257. */
   modules: readonly ModuleFigures[];
 }
 
-/** Who offers a module. */
+/** A seller of a module. */
 export interface SellerView {
   readonly region: string;
   readonly node: string;
@@ -141,14 +142,14 @@ export interface SellerView {
   readonly hash: string;
   readonly capacity: number;
   readonly granted: number;
-  /** Requests that run there. */
+  /** Requests that run there now. */
   readonly inFlight: number;
 }
 
 export interface ModuleView {
   readonly name: string;
   readonly versions: readonly string[];
-  /** Who offers it, as `<region>/<node>`. */
+  /** The sellers' nodes, as `<region>/<node>`. */
   readonly nodes: readonly string[];
   readonly capacity: number;
   readonly inFlight: number;
@@ -163,10 +164,10 @@ export interface OrderView {
   readonly incarnation: string;
   readonly id: number;
   readonly revision: number;
-  /** What is wanted or offered still, and how much of that is promised to somebody. */
+  /** What is still wanted or offered, and how much of it is held for a match. */
   readonly quantity: number;
   readonly held: number;
-  /** The version sold, or the range wanted; null: any stable one, the newest first. */
+  /** The version sold, or the range wanted; null: any stable version, the newest first. */
   readonly version: string | null;
 }
 
@@ -182,7 +183,7 @@ export interface AuthorityView {
   readonly region: string;
   readonly node: string;
   readonly incarnation: string;
-  /** Other authorities, brokers, and modules with an exchange that it knows. */
+  /** What it knows: other authorities, brokers, and modules that have an exchange. */
   readonly authorities: number;
   readonly brokers: number;
   readonly modules: readonly string[];

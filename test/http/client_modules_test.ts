@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import type { AtlasNode } from "../../mod.ts";
-import { calc, type CalcApp, LASTING, market, Shop, until } from "../lambda/market.ts";
+import { calc, type CalcApp, CallGate, LASTING, market, until } from "../lambda/market.ts";
 import { clientOf, counter } from "./counter.ts";
 
 const front = (node: AtlasNode<CalcApp>): HttpApp =>
@@ -10,7 +10,7 @@ const front = (node: AtlasNode<CalcApp>): HttpApp =>
 
 test("a proxy is typed, and has exactly the module's functions", async () => {
   const { client, seller } = await counter();
-  const listener = seller.publish(calc(new Shop()), { capacity: 2 });
+  const listener = seller.publish(calc(new CallGate()), { capacity: 2 });
   const proxy = await client().discover("calc", { capacity: 2, version: "^1" });
   const pi: string = await proxy.pi(4);
   expect(pi).toBe("3.1415");
@@ -45,7 +45,7 @@ test("a proxy is typed, and has exactly the module's functions", async () => {
 
 test("a hundred calls run two at a time; new capacity is used, and shown", async () => {
   const { client, seller, market } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 2 });
   const proxy = await client().discover("calc", { capacity: 4 });
   const calls = Array.from({ length: 100 }, (_, n) => proxy.hold(n));
@@ -84,7 +84,7 @@ test("errors are those of the market", async () => {
   await expect(atlas.discover("calc", { timeoutMs: 0 })).rejects.toMatchObject({
     code: "bad_request",
   });
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 1 });
   const proxy = await atlas.discover("calc");
   await expect((proxy as unknown as Record<string, () => unknown>)["nothing"]?.()).rejects
@@ -120,7 +120,7 @@ test("errors are those of the market", async () => {
 
 test("functions of new code are found", async () => {
   const { client, seller } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   const listener = seller.publish(calc(shop), { capacity: 1 });
   const proxy = await client().discover("calc");
   const next = { ...calc(shop, "1.1.0") };
@@ -132,7 +132,7 @@ test("functions of new code are found", async () => {
 test("a purchase that its node lost is made again, and its call repeated, once for all", async () => {
   const made = market();
   const seller = await made.node("seller", LASTING);
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 2 });
   const first = await made.node("first", LASTING);
   let http = front(first);
@@ -160,7 +160,7 @@ test("a purchase that its node lost is made again, and its call repeated, once f
 test("nodes that don't know each other's purchases give a clear error", async () => {
   const made = market();
   const seller = await made.node("seller", LASTING);
-  seller.publish(calc(new Shop()), { capacity: 8 });
+  seller.publish(calc(new CallGate()), { capacity: 8 });
   const [a, b] = [front(await made.node("a", LASTING)), front(await made.node("b", LASTING))];
   // Whatever stands before them sends purchases to one, and all else to the other.
   const atlas = clientOf(() => ({
@@ -178,7 +178,7 @@ test("nodes that don't know each other's purchases give a clear error", async ()
 test("requests and listings need no purchase", async () => {
   const { client, seller } = await counter();
   const atlas = client();
-  seller.publish(calc(new Shop(), "1.2.0"), { capacity: 1 });
+  seller.publish(calc(new CallGate(), "1.2.0"), { capacity: 1 });
   expect(await atlas.request("calc", "pi", [2], { version: "^1" })).toEqual({
     result: "3.14",
     node: "seller",

@@ -5,7 +5,7 @@
 import { expect, test } from "vitest";
 import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
 import type { Atlas, Balancer } from "../../mod.ts";
-import { calc, Shop } from "../lambda/market.ts";
+import { calc, CallGate } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
 /** What `ask` fails with, thrown or rejected. */
@@ -103,7 +103,7 @@ type MovingAtlas = Atlas & {
 
 test.each(WAYS)("%s: as a node does", async (name, ask, wrong) => {
   const { client, node, seller } = await counter();
-  seller.publish(calc(new Shop()), { capacity: 8 });
+  seller.publish(calc(new CallGate()), { capacity: 8 });
   const atlas = client() as unknown as Atlas;
   for (const options of name.startsWith("arguments") ? wrong : [...NO_OPTIONS, ...wrong]) {
     const refused = await failure(() => ask(node as unknown as Atlas, options as never));

@@ -35,7 +35,7 @@ import { AtlasError } from "../../src/errors.ts";
 import { MAX_ANSWER_BYTES, MAX_ARGUMENTS } from "../../src/limits.ts";
 import { encodeValue, pack } from "../../src/model/value.ts";
 import { Resource } from "../../src/api/resource.ts";
-import { calc, Shop } from "../lambda/market.ts";
+import { calc, CallGate } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 import { type Serving, serving } from "./serving.ts";
 
@@ -189,7 +189,7 @@ describe("more arguments than a call may have are bad_request, and nothing runs"
 
   test("of a module", async () => {
     const { ask, node, seller } = await counter();
-    seller.publish(calc(new Shop()), { capacity: 1 });
+    seller.publish(calc(new CallGate()), { capacity: 1 });
     const body = JSON.stringify(many);
     expect(await ask("POST", "/v1/modules/calc/pi", { body })).toMatchObject(tooMany);
     const bought = await node.discover("calc", { capacity: 1 });

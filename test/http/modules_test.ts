@@ -5,14 +5,14 @@ import { Purchases } from "../../adapters/http/purchases.ts";
 import { MAX_BODY_BYTES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 import { fakeClock } from "../../testing.ts";
-import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
+import { calc, CallGate, LASTING, market, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
 const json = (value: unknown) => ({ body: JSON.stringify(value) });
 
 test("a call over HTTP: result, node and version; a range picks the version", async () => {
   const { ask, seller } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop, "1.0.0"), { capacity: 1 });
   seller.publish(calc(shop, "2.0.0"), { capacity: 1 });
   expect(await ask("POST", "/v1/modules/calc/pi", json([3]))).toMatchObject({
@@ -25,7 +25,7 @@ test("a call over HTTP: result, node and version; a range picks the version", as
 
 test("a purchase by several orders, over HTTP and by a client", async () => {
   const { ask, client, seller } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop, "1.0.0"), { capacity: 8 });
   seller.publish(calc(shop, "2.0.0"), { capacity: 8 });
   const orders = [{ version: "^1", capacity: 2 }, { version: "^2" }];
@@ -57,7 +57,7 @@ test("a function without a result answers null, in MessagePack what it is", asyn
 
 test("MessagePack both ways", async () => {
   const { http, seller } = await counter();
-  seller.publish(calc(new Shop()), { capacity: 1 });
+  seller.publish(calc(new CallGate()), { capacity: 1 });
   const type = "application/msgpack";
   const response = await http.fetch(
     new Request("http://atlas.test/v1/modules/calc/pi", {
@@ -76,7 +76,7 @@ test("MessagePack both ways", async () => {
 
 test("a hundred calls run two at a time, and all finish; two more make it four", async () => {
   const { ask, seller, market } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 2 });
   const calls = Array.from(
     { length: 100 },
@@ -94,7 +94,7 @@ test("a hundred calls run two at a time, and all finish; two more make it four",
 
 test("each failure has its code, and says whether the call ran", async () => {
   const { ask, seller } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   const fails = async (path: string, options: object, status: number, error: object) =>
     expect(await ask("POST", path, options)).toMatchObject({ status, body: { error } });
   const soon = { headers: { "atlas-timeout-ms": "100" } };
@@ -144,7 +144,7 @@ test("each failure has its code, and says whether the call ran", async () => {
 test("past its deadline, a call that ran is distinguished from one that waited", async () => {
   const clock = fakeClock();
   const { ask, seller, node } = await counter(clock);
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 1 });
   const call = (name: string, ms: number) =>
     ask("POST", `/v1/modules/calc/${name}`, {
@@ -168,7 +168,7 @@ test("past its deadline, a call that ran is distinguished from one that waited",
 
 test("a purchase is bought, used, read and ended", async () => {
   const { ask, seller } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   const listener = seller.publish(calc(shop), { capacity: 3 });
   const bought = await ask("POST", "/v1/modules/calc", json({ capacity: 2, version: "^1" }));
   expect(bought).toMatchObject({
@@ -215,7 +215,7 @@ test("a purchase is bought, used, read and ended", async () => {
 test("purchases are limited, and end when they are idle", async () => {
   const made = market();
   const node = await made.node("a", LASTING) as unknown as AtlasNode;
-  const listener = node.publish(calc(new Shop()), { capacity: 4 });
+  const listener = node.publish(calc(new CallGate()), { capacity: 4 });
   const few = new Purchases({ most: 1 });
   await few.open(node, "calc", {});
   await expect(few.open(node, "calc", {})).rejects.toMatchObject({ code: "overloaded" });
@@ -252,7 +252,7 @@ test("a purchase stays as long as it is read", async () => {
 test("a call that waits as its purchase ends fails as not executed", async () => {
   const made = market();
   const node = await made.node("a", LASTING) as unknown as AtlasNode;
-  const shop = new Shop();
+  const shop = new CallGate();
   node.publish(calc(shop), { capacity: 1 });
   const room = new Purchases();
   const { id } = await room.open(node, "calc", {});
@@ -282,7 +282,7 @@ test("a client that disconnects while it waits for capacity leaves no order", as
 
 test("modules, exchanges, authorities", async () => {
   const { ask, seller } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 2 });
   const call = ask("POST", "/v1/modules/calc/hold", json([1]));
   await until(() => shop.running === 1, "it runs");
@@ -318,7 +318,7 @@ test("modules, exchanges, authorities", async () => {
 
 test("metrics of credits and waits, by module", async () => {
   const { ask, node } = await counter();
-  const shop = new Shop();
+  const shop = new CallGate();
   node.publish(calc(shop), { capacity: 1 });
   const calls = [1, 2, 3].map((n) => ask("POST", "/v1/modules/calc/hold", json([n])));
   await until(() => shop.running === 1, "one runs");

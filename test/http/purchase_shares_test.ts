@@ -10,7 +10,7 @@ import {
   type PurchaseView,
 } from "../../adapters/http/purchases.ts";
 import { type AtlasNode, defineModule, type Listener } from "../../mod.ts";
-import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
+import { calc, CallGate, LASTING, market, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
 /** Short enough for a test, and in the same order as the defaults. */
@@ -20,14 +20,14 @@ const LONG_MS = 60_000;
 interface Scene {
   readonly node: AtlasNode;
   readonly listener: Listener;
-  readonly shop: Shop;
+  readonly shop: CallGate;
   readonly room: Purchases;
   buy(caller: string, options?: object): Promise<PurchaseView>;
 }
 
 async function scene(capacity: number, options: PurchasesOptions = {}): Promise<Scene> {
   const node = await market().node("a", LASTING) as unknown as AtlasNode;
-  const shop = new Shop();
+  const shop = new CallGate();
   const listener = node.publish(calc(shop), { capacity });
   const room = new Purchases({ ...SOON, ...options });
   onTestFinished(() => room.stop());
@@ -161,7 +161,7 @@ test("long unused capacity goes to buyers of other nodes that find none", async 
   const seller = await made.node("seller", LASTING);
   const near = await made.node("near", LASTING) as unknown as AtlasNode;
   const far = await made.node("far", LASTING) as unknown as AtlasNode;
-  seller.publish(calc(new Shop()), { capacity: 2 });
+  seller.publish(calc(new CallGate()), { capacity: 2 });
   const room = new Purchases({ ...SOON, askMs: 30, unusedMs: 100 });
   onTestFinished(() => room.stop());
   const hog = await room.open(near, "calc", { capacity: 2 }, "hog");

@@ -1,11 +1,11 @@
-/** How nodes that share no registry find each other's authorities. */
+/** How nodes find authorities, with and without a registry. */
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
-import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/exchange/bootstrap.ts";
+import { Bootstrap as BootstrapProcess, resolverOf } from "../../src/lambda/exchange/bootstrap.ts";
 import { KnownAuthorities } from "../../src/lambda/exchange/known_authorities.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, CallGate, market, until } from "./market.ts";
 
 const address = (host: string, port: number): string => `${host}:${port}`;
 
@@ -29,8 +29,8 @@ for (const [way, bootstrap] of WAYS) {
     const b = await made.node("b", { ...apart, role: "authority" });
     const c = await made.node("c", { ...apart, role: "worker" });
     expect(await b.members()).toHaveLength(2);
-    const shop = new Shop();
-    a.publish(calc(shop), { capacity: 1 });
+    const gate = new CallGate();
+    a.publish(calc(gate), { capacity: 1 });
     const proxy = await c.discover("calc");
     expect(await proxy.pi(1)).toBe("3.1");
     await until(async () => (await c.authorities()).length === 2, "all are found from one");
@@ -38,20 +38,20 @@ for (const [way, bootstrap] of WAYS) {
   });
 }
 
-test("a worker sees sellers on other workers, whom no registry told it of", async () => {
+test("a worker finds sellers on other workers without a registry", async () => {
   const made = market();
   await made.node("a", { role: "authority" });
   const apart = (): object => ({ bootstrap: { static: ["in-process:1"] }, store: memoryStore() });
   const [b, c] = [await made.node("b", apart()), await made.node("c", apart())];
-  b.publish(calc(new Shop()), { capacity: 1 });
-  c.publish(calc(new Shop()), { capacity: 2 });
+  b.publish(calc(new CallGate()), { capacity: 1 });
+  c.publish(calc(new CallGate()), { capacity: 2 });
   await until(async () => {
     const [seen] = await c.modules();
     return seen?.sellers.map(({ node }) => node).join() === "b,c";
   }, "both sellers are seen");
 });
 
-test("a function that fails, or names who isn't there, is asked again", async () => {
+test("a bootstrap function that fails or names an absent node is called again", async () => {
   const made = market();
   let asked = 0;
   const bootstrap = async () => {
@@ -64,7 +64,7 @@ test("a function that fails, or names who isn't there, is asked again", async ()
   expect(made.events.some(({ event }) => event === "bootstrap failed")).toBe(true);
 });
 
-test("what a function or a resolver answers instead of a list is told in one clear line", async () => {
+test("an invalid result of a bootstrap function or DNS resolver is logged in one line", async () => {
   const { signal } = new AbortController();
   const list = "it must be a list of addresses, or of { region, node, incarnation, address }";
   const peer = { region: "r", node: "n", incarnation: "i", address: "" };
@@ -78,29 +78,32 @@ test("what a function or a resolver answers instead of a list is told in one cle
     ] as const
   ) {
     const resolve = async () => answer as never;
-    const told = expect.objectContaining({
+    const logged = expect.objectContaining({
       code: "bad_request",
       message: expect.stringContaining(message),
     });
-    await expect(resolverOf(resolve, () => [])(signal)).rejects.toEqual(told);
+    await expect(resolverOf(resolve, () => [])(signal)).rejects.toEqual(logged);
     const named = resolverOf({ dns: "x.test", port: 1, resolve, address }, () => []);
     // Hosts are only texts.
     await expect(named(signal)).rejects.toMatchObject({ code: "bad_request" });
     const made = market();
     await made.node("a", { bootstrap: resolve, role: "authority" });
-    await until(() => made.events.some(({ event }) => event === "bootstrap failed"), "it is told");
+    await until(
+      () => made.events.some(({ event }) => event === "bootstrap failed"),
+      "it is logged",
+    );
     const { fields } = made.events.find(({ event }) => event === "bootstrap failed") as NodeEvent;
     expect(fields["why"]).toContain(message);
   }
   expect(await resolverOf(async () => ["x", peer], () => [])(signal)).toEqual(["x", peer]);
 });
 
-test("who knew no authority is asked again soon, not only after the usual time", async () => {
+test("a node that knew no authority is asked again soon, not only after BOOTSTRAP_MS", async () => {
   const clock = fakeClock();
   const contact = { region: "r", node: "here", incarnation: "here-1", address: "x://here" };
   const peer = { ...contact, node: "peer", incarnation: "peer-1", address: "x://peer" };
   const sent: string[] = [];
-  const desk = {
+  const context = {
     address: "/bootstrap",
     self: () => contact,
     now: () => clock.now(),
@@ -108,62 +111,62 @@ test("who knew no authority is asked again soon, not only after the usual time",
     send: (to: string, { kind }: { kind: string }) => void sent.push(`${kind} ${to}`),
     after: (ms: number, run: () => void) => clock.after(ms, run),
   };
-  const seeks = (): number => sent.filter((line) => line.startsWith("seek")).length;
-  const part = new BootstrapPart(async () => [peer.address], async () => peer.incarnation);
-  part.begin(desk as never);
+  const seeks = (): number => sent.filter((line) => line.startsWith("find_authorities")).length;
+  const process = new BootstrapProcess(async () => [peer.address], async () => peer.incarnation);
+  process.begin(context as never);
   await clock.advance(1);
   expect(seeks()).toBe(1);
-  part.receive({ kind: "news", contact: peer, authorities: [], exchanges: [] });
+  process.receive({ kind: "topology", contact: peer, authorities: [], exchanges: [] });
   await clock.advance(3_000);
   expect(seeks()).toBeGreaterThan(2);
-  part.receive({ kind: "news", contact: peer, authorities: [peer], exchanges: [] });
+  process.receive({ kind: "topology", contact: peer, authorities: [peer], exchanges: [] });
   await clock.advance(BOOTSTRAP_MS);
   const before = seeks();
   await clock.advance(BOOTSTRAP_MS);
   expect(seeks() - before).toBe(1);
 });
 
-/** A bootstrap at a desk of its own, whose list never changes. */
+/** A bootstrap process with a fake context, whose list never changes. */
 function bootstrapAlone(resolve: (signal: AbortSignal) => Promise<readonly string[]>) {
   const clock = fakeClock();
   const self = { region: "r", node: "here", incarnation: "here-1", address: "x://here" };
-  const told: string[] = [];
+  const logged: string[] = [];
   const met: string[] = [];
-  const desk = {
+  const context = {
     address: "/bootstrap",
     self: () => self,
     now: () => clock.now(),
     random: () => 0.5,
     send: () => {},
     after: (ms: number, run: () => void) => clock.after(ms, run),
-    tell: (_level: string, event: string) => void told.push(event),
+    log: (_level: string, event: string) => void logged.push(event),
   };
-  const part = new BootstrapPart(resolve, (address) => {
+  const process = new BootstrapProcess(resolve, (address) => {
     met.push(address);
     return Promise.reject(new Error("nobody answers"));
   });
-  part.begin(desk as never);
+  process.begin(context as never);
   const authority = (n: number) => ({
     ...self,
     node: `a${n}`,
     incarnation: `a${n}-1`,
     address: `x://a${n}`,
   });
-  return { clock, part, told, met, authority };
+  return { clock, process, logged, met, authority };
 }
 
-test("a list that never comes is asked for again, with its signal aborted, and told", async () => {
+test("a list that never resolves is aborted, logged and resolved again", async () => {
   const asked: AbortSignal[] = [];
   const late: ((list: readonly string[]) => void)[] = [];
-  const { clock, told, met } = bootstrapAlone((signal) => {
+  const { clock, logged, met } = bootstrapAlone((signal) => {
     asked.push(signal);
     return new Promise((resolve) => late.push(resolve));
   });
   await clock.advance(BOOTSTRAP_MS - 1);
-  expect([asked.length, told]).toEqual([1, []]);
+  expect([asked.length, logged]).toEqual([1, []]);
   await clock.advance(2 * BOOTSTRAP_SOON_MS);
   expect(asked.map(({ aborted }) => aborted)).toEqual([true, false]);
-  expect(told).toEqual(["bootstrap failed"]);
+  expect(logged).toEqual(["bootstrap failed"]);
   // What comes late still counts.
   late[0]?.(["x://late"]);
   await clock.advance(1);
@@ -172,30 +175,30 @@ test("a list that never comes is asked for again, with its signal aborted, and t
   expect(asked.length).toBeGreaterThan(4);
 });
 
-test("authorities once met are sought again when they are lost, with growing pauses, and bounded", async () => {
-  const { clock, part, met, authority } = bootstrapAlone(() => Promise.resolve([]));
+test("lost authorities are asked again with growing, bounded backoff", async () => {
+  const { clock, process, met, authority } = bootstrapAlone(() => Promise.resolve([]));
   const news = (peer: Peer): void =>
-    part.receive({ kind: "news", contact: peer, authorities: [peer], exchanges: [] });
+    process.receive({ kind: "topology", contact: peer, authorities: [peer], exchanges: [] });
   news(authority(1));
-  for (const n of [1, 2]) part.receive({ kind: "met", peer: authority(n) });
+  for (const n of [1, 2]) process.receive({ kind: "met", peer: authority(n) });
   await clock.advance(5 * BOOTSTRAP_MS);
   expect(met).toEqual([]);
-  part.receive({ kind: "lost", peer: { ...authority(2), incarnation: "a2-0" } });
-  part.receive({ kind: "lost", peer: authority(1) });
-  part.receive({ kind: "search", now: false });
+  process.receive({ kind: "lost", peer: { ...authority(2), incarnation: "a2-0" } });
+  process.receive({ kind: "lost", peer: authority(1) });
+  process.receive({ kind: "search", now: false });
   await clock.advance(BOOTSTRAP_SOON_MS);
   expect(met).toEqual(["x://a1"]);
   await clock.advance(600_000);
   expect(met.length).toBeGreaterThan(8);
   expect(met.length).toBeLessThan(600_000 / SEEK_MS[1] + 10);
   expect(new Set(met)).toEqual(new Set(["x://a1"]));
-  part.receive({ kind: "met", peer: { ...authority(1), incarnation: "a1-2" } });
+  process.receive({ kind: "met", peer: { ...authority(1), incarnation: "a1-2" } });
   met.length = 0;
   await clock.advance(600_000);
   expect(met).toEqual([]);
 });
 
-test("of authorities once met as many are remembered as there is room for", () => {
+test("at most MAX_REMEMBERED authorities are remembered", () => {
   const remembered = new KnownAuthorities();
   const peer = (n: number) => ({
     region: "r",
@@ -212,7 +215,7 @@ test("of authorities once met as many are remembered as there is room for", () =
   expect(remembered.due(100)).toEqual(["x://5"]);
 });
 
-test("a node whose seed died comes back by any authority that it had met", async () => {
+test("a node whose bootstrap address died rejoins through any authority it has met", async () => {
   const made = market();
   const apart = () => ({ bootstrap: { static: ["in-process:1"] }, store: memoryStore() });
   await made.node("seed", { role: "authority" });
@@ -227,9 +230,9 @@ test("a node whose seed died comes back by any authority that it had met", async
       "all know both",
     );
   }
-  const shop = new Shop();
-  shop.open();
-  seller.publish(calc(shop), { capacity: 2 });
+  const gate = new CallGate();
+  gate.open();
+  seller.publish(calc(gate), { capacity: 2 });
   await (await buyer.discover("calc")).$plb.close();
   await made.kill("seed");
   await until(async () => await names(seller) === "second", "the seed is gone");
@@ -240,7 +243,7 @@ test("a node whose seed died comes back by any authority that it had met", async
   expect(await proxy.pi(1)).toBe("3.1");
 });
 
-test("roles and bootstraps that aren't allowed are refused", async () => {
+test("invalid roles and bootstraps are rejected", async () => {
   const made = market();
   await expect(made.node("a", { role: "king" as never })).rejects.toMatchObject({
     code: "bad_request",

@@ -1,4 +1,4 @@
-/** A broker by itself: orders that there is no room for, and sellers that have several. */
+/** A broker alone: orders without room, and sellers with several orders. */
 import { expect, test } from "vitest";
 import { Broker } from "../../src/lambda/exchange/broker.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
@@ -23,38 +23,38 @@ const ORDER: Order = {
   contact,
 };
 
-function agency(most?: number) {
+function makeBroker(most?: number) {
   const clock = fakeClock();
   const sent: [string, BusMessage][] = [];
-  const told: string[] = [];
-  const desk = {
+  const logged: string[] = [];
+  const context = {
     address: "/broker",
     self: () => contact,
     now: () => clock.now(),
     random: () => 0.5,
-    send: (to: string, letter: BusMessage) => void sent.push([to, letter]),
+    send: (to: string, message: BusMessage) => void sent.push([to, message]),
     watch: () => {},
     unwatch: () => {},
     after: (ms: number, run: () => void) => clock.after(ms, run),
-    tell: (_level: string, event: string) => void told.push(event),
+    log: (_level: string, event: string) => void logged.push(event),
   };
   const broker = new Broker("/bootstrap", most);
-  broker.begin(desk as never);
+  broker.begin(context as never);
   const order = (more: Partial<Order>) =>
     broker.receive({ kind: "order", order: { ...ORDER, ...more } }, more.trader ?? ORDER.trader);
   order({});
   broker.receive({
-    kind: "news",
+    kind: "topology",
     contact,
     authorities: [],
     exchanges: [{ module: "calc", exchange: "e-1/exchange.1", contact }],
   }, "e-1/authority");
   sent.length = 0;
-  return { broker, clock, order, sent, told };
+  return { broker, clock, order, sent, logged };
 }
 
-test("an order that an exchange has no room for is sent there again, as it is by then", async () => {
-  const { broker, clock, order, sent, told } = agency();
+test("an order for which an exchange has no room is sent there again at its latest revision", async () => {
+  const { broker, clock, order, sent, logged } = makeBroker();
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");
   // Not one of its exchanges, and not the present revision.
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-2/exchange.9");
@@ -66,26 +66,26 @@ test("an order that an exchange has no room for is sent there again, as it is by
     kind: "order",
     order: { ...ORDER, revision: 2, quantity: 3 },
   }]]);
-  expect(told).toEqual(["order waits"]);
+  expect(logged).toEqual(["order waits"]);
   await clock.advance(60_000);
   expect(sent).toHaveLength(1);
 });
 
-test("a trader whose order the broker has no room for is told, and others are served", () => {
-  const { broker, order, sent, told } = agency(1);
+test("a trader is logged that the broker has no room for its order, and others are served", () => {
+  const { broker, order, sent, logged } = makeBroker(1);
   order({ id: 2, revision: 7, trader: "/plb.2" });
   expect(sent).toEqual([["/plb.2", { kind: "full", id: 2, revision: 7 }]]);
-  expect(told).toEqual(["order refused"]);
+  expect(logged).toEqual(["order refused"]);
   broker.receive({ kind: "cancel", id: 1 }, "/plb.1");
   sent.length = 0;
   order({ id: 2, revision: 8, trader: "/plb.2" });
   expect(sent.map(([, { kind }]) => kind)).not.toContain("full");
 });
 
-test("matches with two orders of one seller count both; of two exchanges the greater counts", () => {
-  const { broker, sent } = agency();
+test("matches with two orders of one seller add up; of two exchanges the larger match counts", () => {
+  const { broker, sent } = makeBroker();
   broker.receive({
-    kind: "news",
+    kind: "topology",
     contact,
     authorities: [],
     exchanges: [{ module: "calc", exchange: "f-1/exchange.1", contact }],
@@ -106,6 +106,6 @@ test("matches with two orders of one seller count both; of two exchanges the gre
   match("e-1/exchange.1", 2, 1);
   match("f-1/exchange.1", 1, 2);
   match("f-1/exchange.1", 2, 1);
-  const passed = sent.map(([, letter]) => "quantity" in letter ? letter.quantity : 0);
+  const passed = sent.map(([, message]) => "quantity" in message ? message.quantity : 0);
   expect(passed).toEqual([1, 1, 1]);
 });

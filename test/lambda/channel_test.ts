@@ -1,9 +1,9 @@
-/** A channel alone, with letters that are lost, come twice or in another order. */
+/** A channel alone, with messages that are lost, repeated or reordered. */
 import { expect, test } from "vitest";
-import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
+import { ChannelRecord } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
-import { newMeter } from "../../src/lambda/metrics.ts";
+import { newCounters } from "../../src/lambda/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { ChannelPool } from "../../src/lambda/buy/channel_pool.ts";
@@ -16,14 +16,14 @@ import { fakeClock } from "../../testing.ts";
 /** Hears what it is sent. */
 class Ear extends Process {
   readonly heard: BusMessage[] = [];
-  receive(letter: BusMessage): void {
-    this.heard.push(letter);
+  receive(message: BusMessage): void {
+    this.heard.push(message);
   }
 }
 
-function stage(grant: number, lowWatermark: number = 1) {
+function makeChannel(grant: number, lowWatermark: number = 1) {
   const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-  // It stands: so the post is never out of breath, and letters are read at once.
+  // It stands still, so the bus never yields and delivers messages at once.
   const clock = fakeClock();
   const post = new MessageBus({
     clock,
@@ -37,49 +37,49 @@ function stage(grant: number, lowWatermark: number = 1) {
   });
   const [buyer, listener] = [new Ear(), new Ear()];
   const held: ((value: number) => void)[] = [];
-  const meter = newMeter();
+  const counters = newCounters();
   const functions = { hold: () => new Promise<number>((resolve) => held.push(resolve)) };
-  const books = new ChannelBooks(post.spawn("buyer", buyer), defineModule({ functions }));
+  const record = new ChannelRecord(post.spawn("buyer", buyer), defineModule({ functions }));
   const channel = new Channel({
     name: "m",
     range: "^1",
-    books,
+    record,
     listener: post.spawn("listener", listener),
     lowWatermark,
     deadlines: new TimerWheel(clock),
-    meter,
+    counters,
   });
   post.spawn("channel", channel);
-  const tell = async (part: Process, letter: BusMessage): Promise<void> => {
-    channel.receive(letter, part.address);
+  const send = async (process: Process, message: BusMessage): Promise<void> => {
+    channel.receive(message, process.address);
     await quiet();
   };
   const request = (id: number): Promise<void> =>
-    tell(buyer, { kind: "request", id, name: "hold", timeoutMs: 60_000, body: pack([]) });
+    send(buyer, { kind: "request", id, name: "hold", timeoutMs: 60_000, body: pack([]) });
   const quiet = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   const allowed = (): number =>
-    buyer.heard.reduce((most, letter) => "allowed" in letter ? letter.allowed : most, 0);
-  const begin = tell(listener, { kind: "resize", grant });
-  const stats = () => books.stats(channel.address);
+    buyer.heard.reduce((most, message) => "allowed" in message ? message.allowed : most, 0);
+  const begin = send(listener, { kind: "resize", grant });
+  const stats = () => record.stats(channel.address);
   return {
     begin,
     clock,
     channel,
-    books,
+    record,
     stats,
     buyer,
     listener,
     held,
-    meter,
-    tell,
+    counters,
+    send,
     request,
     quiet,
     allowed,
   };
 }
 
-test("credit is a total: what is granted, and one for each that ended", async () => {
-  const { begin, stats, held, request, quiet, allowed } = stage(2);
+test("credit is a total: the grant plus one for each ended request", async () => {
+  const { begin, stats, held, request, quiet, allowed } = makeChannel(2);
   await begin;
   expect(allowed()).toBe(2);
   await request(1);
@@ -91,8 +91,8 @@ test("credit is a total: what is granted, and one for each that ended", async ()
   expect(stats()).toMatchObject({ issued: 3, used: 2, outstanding: 1, running: 1 });
 });
 
-test("a request beyond its credit is refused, and one that comes twice runs once", async () => {
-  const { begin, stats, buyer, request } = stage(1);
+test("a request beyond its credit is refused, and a repeated one runs once", async () => {
+  const { begin, stats, buyer, request } = makeChannel(1);
   await begin;
   await request(1);
   await request(1);
@@ -105,23 +105,23 @@ test("a request beyond its credit is refused, and one that comes twice runs once
   });
 });
 
-test("requests that were lost cost nothing once the buyer probes", async () => {
-  const { begin, stats, buyer, tell, request, allowed } = stage(3);
+test("lost requests cost no credit once the buyer probes", async () => {
+  const { begin, stats, buyer, send, request, allowed } = makeChannel(3);
   await begin;
   await request(2);
   expect(stats()).toMatchObject({ used: 2, running: 1, outstanding: 1 });
-  await tell(buyer, { kind: "probe", used: 3 });
+  await send(buyer, { kind: "probe", used: 3 });
   expect(stats()).toMatchObject({ used: 3, running: 1, outstanding: 2 });
   expect(allowed()).toBe(5);
   await request(1);
   await request(3);
   expect(stats()).toMatchObject({ used: 3, running: 1 });
   // A probe that says more than was allowed is not believed.
-  await tell(buyer, { kind: "probe", used: 99 });
+  await send(buyer, { kind: "probe", used: 99 });
   expect(stats()).toMatchObject({ used: 3, issued: 5 });
 });
 
-test("demand that is lost, repeated or late changes nothing for the buyer", () => {
+test("lost, repeated or late credit messages change nothing for the buyer", () => {
   const pool = new ChannelPool("none", () => "r", () => 0);
   const contact = { region: "r", node: "n", incarnation: "i", address: "a" };
   const label = { version: "1.0.0", exports: ["f"], hash: "0" };
@@ -131,12 +131,13 @@ test("demand that is lost, repeated or late changes nothing for the buyer", () =
   expect(pool.tokens).toBe(9);
 });
 
-test("a channel that drains gives credit back at once, and its grant as its runs end", async () => {
-  const { begin, channel, stats, buyer, listener, held, meter, tell, request, quiet } = stage(3);
+test("a draining channel revokes credit at once, and returns its grant as runs end", async () => {
+  const { begin, channel, stats, buyer, listener, held, counters, send, request, quiet } =
+    makeChannel(3);
   await begin;
   await request(1);
   await request(2);
-  await tell(buyer, { kind: "drain", used: 2 });
+  await send(buyer, { kind: "drain", used: 2 });
   expect(stats()).toMatchObject({ issued: 3, used: 2, outstanding: 0, revoked: 1 });
   expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 2 });
   await request(3);
@@ -147,12 +148,12 @@ test("a channel that drains gives credit back at once, and its grant as its runs
   held.shift()?.(2);
   await quiet();
   expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 0 });
-  expect(channel.hasEnded).toBe(true);
-  expect(meter).toMatchObject({ issued: 3, used: 2, revoked: 1, running: 0 });
+  expect(channel.hasStopped).toBe(true);
+  expect(counters).toMatchObject({ issued: 3, used: 2, revoked: 1, running: 0 });
 });
 
-test("above the watermark credit is sent together, and a moment later at most", async () => {
-  const { begin, clock, held, request, quiet, allowed } = stage(4, 0.5);
+test("above the low watermark credit is batched, and sent after 10 ms at most", async () => {
+  const { begin, clock, held, request, quiet, allowed } = makeChannel(4, 0.5);
   await begin;
   await request(1);
   held.shift()?.(1);
@@ -171,13 +172,13 @@ test("above the watermark credit is sent together, and a moment later at most", 
   expect(allowed()).toBe(7);
 });
 
-test("a probe is told what was sent before; what the watermark keeps back comes in its time", async () => {
-  const { begin, clock, buyer, tell, held, request, quiet, allowed } = stage(4, 0.5);
+test("a probe is answered with the credit issued so far; withheld credit comes later", async () => {
+  const { begin, clock, buyer, send, held, request, quiet, allowed } = makeChannel(4, 0.5);
   await begin;
   await request(1);
   held.shift()?.(1);
   await quiet();
-  await tell(buyer, { kind: "probe", used: 1 });
+  await send(buyer, { kind: "probe", used: 1 });
   expect(buyer.heard.at(-1)).toEqual({ kind: "credit", allowed: 4 });
   await clock.advance(10);
   await quiet();
@@ -185,8 +186,8 @@ test("a probe is told what was sent before; what the watermark keeps back comes 
 });
 
 for (const lowWatermark of [0, 0.25, 0.9, 1]) {
-  test(`with a watermark of ${lowWatermark} an idle channel has given all its credit`, async () => {
-    const { begin, clock, stats, held, request, quiet } = stage(10, lowWatermark);
+  test(`with low watermark ${lowWatermark} an idle channel has issued all its credit`, async () => {
+    const { begin, clock, stats, held, request, quiet } = makeChannel(10, lowWatermark);
     await begin;
     for (let id = 1; id <= 10; id++) await request(id);
     for (const end of held.splice(0)) end(1);
@@ -197,14 +198,14 @@ for (const lowWatermark of [0, 0.25, 0.9, 1]) {
   });
 }
 
-test("a buyer that wants less gives unused credit back, and the rest as what runs ends", async () => {
-  const { begin, stats, buyer, listener, held, tell, request, quiet } = stage(4);
+test("a buyer that wants less returns unused credit at once, and the rest as runs end", async () => {
+  const { begin, stats, buyer, listener, held, send, request, quiet } = makeChannel(4);
   await begin;
   await request(1);
   await request(2);
   await request(3);
   // It has one credit left, and wants to keep two.
-  await tell(buyer, { kind: "lower", used: 3, grant: 2, returned: 1 });
+  await send(buyer, { kind: "lower", used: 3, grant: 2, returned: 1 });
   expect(stats()).toMatchObject({ grant: 3, issued: 4, used: 3, revoked: 1, outstanding: 0 });
   expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 3 });
   held.shift()?.(1);
@@ -216,32 +217,33 @@ test("a buyer that wants less gives unused credit back, and the rest as what run
   expect(stats()).toMatchObject({ grant: 2, issued: 5, outstanding: 1, running: 1 });
   // Once more, and a repetition changes nothing.
   for (const returned of [2, 2]) {
-    await tell(buyer, { kind: "lower", used: 3, grant: 1, returned });
+    await send(buyer, { kind: "lower", used: 3, grant: 1, returned });
     expect(stats()).toMatchObject({ grant: 1, issued: 5, used: 3, revoked: 2, outstanding: 0 });
   }
   await request(4);
   expect(buyer.heard.at(-1)).toMatchObject({ kind: "failure", id: 4 });
 });
 
-test("new code that the buyer takes runs the next request, and no credit moves", async () => {
-  const { begin, stats, buyer, listener, held, tell, request, quiet, allowed, books } = stage(2);
+test("new code that the buyer accepts runs the next request, without a change of credit", async () => {
+  const { begin, stats, buyer, listener, held, send, request, quiet, allowed, record } =
+    makeChannel(2);
   await begin;
   await request(1);
-  const old = books.module;
+  const old = record.module;
   const functions = { hold: () => 7 };
   const module = defineModule({ version: "1.1.0", functions });
-  await tell(listener, { kind: "upgrade", module });
+  await send(listener, { kind: "upgrade", module });
   expect(buyer.heard.at(-1)).toMatchObject({ kind: "upgraded", after: 1 });
   expect(stats()).toMatchObject({ version: "1.1.0", issued: 2, outstanding: 1, running: 1 });
-  expect([...books.codes.keys()]).toEqual([old]);
+  expect([...record.codes.keys()]).toEqual([old]);
   await request(2);
   expect(buyer.heard.at(-1)).toMatchObject({ kind: "reply", id: 2 });
-  expect(listener.heard.filter(({ kind }) => kind === "shed")).toEqual([]);
+  expect(listener.heard.filter(({ kind }) => kind === "code_unused")).toEqual([]);
   held.shift()?.(1);
   await quiet();
-  expect(listener.heard.at(-1)).toEqual({ kind: "shed", module: old });
+  expect(listener.heard.at(-1)).toEqual({ kind: "code_unused", module: old });
   expect(allowed()).toBe(4);
-  await tell(listener, {
+  await send(listener, {
     kind: "upgrade",
     module: defineModule({ version: "2.0.0", functions }),
   });

@@ -1,9 +1,9 @@
-/** Credit: conserved, not drained by failures, not wasted on those who left. */
+/** Credit is conserved: failures and abandoned calls cost none. */
 import { expect, test } from "vitest";
 import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
 import { readMessage } from "../../src/lambda/bus/messages.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
 function expectConserved(listener: Listener): void {
   const { capacity, granted, channels } = listener.stats();
@@ -17,13 +17,13 @@ function expectConserved(listener: Listener): void {
 async function shopOf2(options: { lowWatermark?: number } = {}) {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  const listener = a.publish(calc(shop), { capacity: 2, ...options });
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate), { capacity: 2, ...options });
   const proxy = await b.discover("calc", { capacity: 2 });
-  return { made, a, b, shop, listener, proxy };
+  return { made, a, b, gate, listener, proxy };
 }
 
-test("failing calls don't drain the pool", async () => {
+test("failing calls don't use up credit", async () => {
   const { a, listener, proxy } = await shopOf2();
   for (let n = 0; n < 20; n++) {
     await expect(proxy.fail()).rejects.toMatchObject({
@@ -40,10 +40,10 @@ test("failing calls don't drain the pool", async () => {
   expect(stats.creditsOutstanding).toBe(2);
 });
 
-test("callers that gave up while they waited spend nothing", async () => {
-  const { shop, listener, proxy } = await shopOf2();
+test("calls that are abandoned while they wait spend no credit", async () => {
+  const { gate, listener, proxy } = await shopOf2();
   const running = [proxy.hold(1), proxy.hold(2)];
-  await until(() => shop.running === 2, "both run");
+  await until(() => gate.running === 2, "both run");
   const controller = new AbortController();
   const given = [
     ...Array.from({ length: 5 }, () => proxy.$plb.call("hold", [0], { timeoutMs: 20 })),
@@ -57,40 +57,40 @@ test("callers that gave up while they waited spend nothing", async () => {
     code: "overloaded",
     maybeExecuted: false,
   });
-  shop.open();
+  gate.open();
   await Promise.all(running);
-  expect(shop.served).toBe(2);
+  expect(gate.served).toBe(2);
   expect(proxy.$plb.stats()).toMatchObject({ tokens: 2, waiting: 0, running: 0 });
   expectConserved(listener);
 });
 
-test("a running call that is given up is told so, and its credit comes back", async () => {
-  const { shop, proxy } = await shopOf2();
+test("a running call that is abandoned is aborted, and its credit is issued again", async () => {
+  const { gate, proxy } = await shopOf2();
   await expect(proxy.$plb.call("hold", [1], { timeoutMs: 30 })).rejects.toMatchObject({
     code: "timeout",
     maybeExecuted: true,
   });
-  await until(() => shop.aborted === 1, "the function saw the signal");
+  await until(() => gate.aborted === 1, "the function saw the signal");
   await until(() => proxy.$plb.capacity() === 2, "the credit is back");
 });
 
-test("a slow call does not hold up fast ones, whatever the watermark", async () => {
+test("a slow call does not delay fast ones, at any low watermark", async () => {
   for (const lowWatermark of [0, 0.5, 1]) {
-    const { shop, proxy, listener } = await shopOf2({ lowWatermark });
+    const { gate, proxy, listener } = await shopOf2({ lowWatermark });
     const slow = proxy.hold(1);
     for (let n = 0; n < 50; n++) await proxy.pi(1);
-    expect(shop.served).toBe(50);
+    expect(gate.served).toBe(50);
     expectConserved(listener);
-    shop.open();
+    gate.open();
     await slow;
   }
 });
 
-test("capacity is never exceeded, and conserved, while buyers come and go", async () => {
+test("capacity is conserved and never exceeded while buyers come and go", async () => {
   const made = market();
   const a = await made.node("a");
-  const shop = new Shop();
-  const listener = a.publish(calc(shop), { capacity: 3 });
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate), { capacity: 3 });
   const buyers = [await made.node("b"), await made.node("c"), a];
   await Promise.all(buyers.map(async (buyer) => {
     for (let n = 0; n < 4; n++) {
@@ -100,8 +100,8 @@ test("capacity is never exceeded, and conserved, while buyers come and go", asyn
       await proxy.$plb.close();
     }
   }));
-  expect(shop.most).toBeLessThanOrEqual(3);
-  expect(shop.served).toBe(120);
+  expect(gate.most).toBeLessThanOrEqual(3);
+  expect(gate.served).toBe(120);
   await until(() => listener.stats().granted === 0, "all capacity is back");
   const { creditsIssued, creditsUsed, creditsRevoked, creditsOutstanding } = a.stats();
   expect([creditsUsed, creditsOutstanding]).toEqual([120, 0]);
@@ -136,13 +136,13 @@ function lossy(inner: Transport, loses: { count: number }): Transport {
   };
 }
 
-test("credit that was lost is asked for, also where some is left and nobody waits", async () => {
+test("lost credit is probed for, even if some is left and no call waits", async () => {
   const made = market();
   const loses = { count: 0 };
   const transport = lossy(inProcessTransport(made.network), loses);
   const a = await made.node("a", { ...LASTING, transport });
   const b = await made.node("b", LASTING);
-  const listener = a.publish(calc(new Shop()), { capacity: 2, lowWatermark: 0 });
+  const listener = a.publish(calc(new CallGate()), { capacity: 2, lowWatermark: 0 });
   const proxy = await b.discover("calc", { capacity: 2 });
   await until(() => proxy.$plb.capacity() === 2, "all credit is here");
   // What its call leaves is above the watermark: it comes later, by a message of its own.

@@ -1,4 +1,4 @@
-/** Dials of a node: one serves all who want somebody at one address at the same time. */
+/** Concurrent dials of a node to one address share one link. */
 import { expect, test } from "vitest";
 import { AtlasError, type Link, type Peer, type Transport } from "../../mod.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
@@ -40,7 +40,7 @@ const settled = async (): Promise<void> => {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 };
 
-test("who is met at an address while a member there is dialled is met over that link", async () => {
+test("dialling an address while a member there is being dialled shares the link", async () => {
   const { links, dials } = dialler();
   const [dialled, met] = [links.to(PEER, LIFE), links.dialAddress(PEER.address, LIFE)];
   await settled();
@@ -50,7 +50,7 @@ test("who is met at an address while a member there is dialled is met over that 
   expect(links.size).toBe(1);
 });
 
-test("a member is reached over the link by which it is being met", async () => {
+test("dialling a member while its address is being dialled shares the link", async () => {
   const { links, dials } = dialler();
   const [met, dialled] = [links.dialAddress(PEER.address, LIFE), links.to(PEER, LIFE)];
   await settled();
@@ -60,7 +60,7 @@ test("a member is reached over the link by which it is being met", async () => {
   expect(links.size).toBe(1);
 });
 
-test("where another answered, or the dial failed, it is dialled again for who is wanted", async () => {
+test("if another node answered, or the dial failed, the member is dialled again", async () => {
   const { links, dials } = dialler();
   const [met, dialled] = [links.dialAddress(PEER.address, LIFE), links.to(PEER, LIFE)];
   dials[0]?.answer(FORMER);
@@ -81,7 +81,7 @@ test("where another answered, or the dial failed, it is dialled again for who is
   expect((await present)?.peer.incarnation).toBe(PEER.incarnation);
 });
 
-test("a meeting that fails fails the dial to a member at the same address", async () => {
+test("a failed dial of an address fails the dial of a member there", async () => {
   const { links, dials } = dialler();
   const [met, dialled] = [links.dialAddress(PEER.address, LIFE), links.to(PEER, LIFE)];
   dials[0]?.fail();

@@ -1,13 +1,13 @@
-/** What goes wrong, and how it is told. */
+/** Errors of the market and their messages. */
 import { expect, test } from "vitest";
 import { defineApp, defineModule, type PublishOptions } from "../../mod.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
 const refused = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted: false });
 
-test("what isn't allowed is named, with what is", async () => {
+test("errors of invalid options name the value and what is allowed", async () => {
   const functions = { one: () => 1 };
   const bad: [object, RegExp][] = [
     [{ functions, version: "one" }, /version is "one", it must be a semantic version/],
@@ -49,9 +49,9 @@ test("what isn't allowed is named, with what is", async () => {
   ) await expect(a.discover("calc", options)).rejects.toEqual(refused("bad_request", message));
 });
 
-test("options that are none, misspelt or of the wrong kind are refused before anything is done", async () => {
+test("unknown options and options of the wrong type are rejected before anything is done", async () => {
   const a = await market().node("a", LASTING);
-  const module = calc(new Shop());
+  const module = calc(new CallGate());
   // deno-lint-ignore no-explicit-any
   const any = (value: unknown): any => value;
   const none: [unknown, RegExp][] = [
@@ -118,9 +118,9 @@ test("options that are none, misspelt or of the wrong kind are refused before an
   expect(await proxy.pi(1)).toBe("3.1");
 });
 
-test("nobody sells what was asked for", async () => {
+test("discover fails when nobody sells what was asked for", async () => {
   const a = await market().node("a", LASTING);
-  a.publish(calc(new Shop(), "2.0.0"), { capacity: 1 });
+  a.publish(calc(new CallGate(), "2.0.0"), { capacity: 1 });
   await expect(a.discover("calc", { capacity: 3, version: "^1.2", timeoutMs: 60 })).rejects.toEqual(
     refused("unavailable", /within 60 ms: capacity 3 of calc, \^1\.2$/),
   );
@@ -130,7 +130,7 @@ test("nobody sells what was asked for", async () => {
   }, "the order was cancelled");
 });
 
-test("arguments and results that can't be encoded", async () => {
+test("arguments and results that can't be encoded are rejected", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const module = defineModule({
@@ -174,10 +174,10 @@ test("arguments and results that can't be encoded", async () => {
   expect(await proxy).toBe(proxy);
 });
 
-test("a listener closed in mid-call lets it finish; what waits goes elsewhere", async () => {
+test("a listener closed during a call lets it finish; waiting calls go to other sellers", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const [one, two] = [new Shop(), new Shop()];
+  const [one, two] = [new CallGate(), new CallGate()];
   const listener = a.publish(calc(one), { capacity: 1 });
   const proxy = await b.discover("calc", { capacity: 1 });
   const running = proxy.hold(1);
@@ -193,26 +193,26 @@ test("a listener closed in mid-call lets it finish; what waits goes elsewhere", 
   expect(() => listener.update(calc(one, "3.0.0"))).toThrow(refused("unavailable", /was closed/));
 });
 
-test("what doesn't end before its listener's patience fails as maybe executed", async () => {
+test("calls that outlast their listener's drainMs fail as maybe executed", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  const listener = a.publish(calc(shop), { capacity: 1 });
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate), { capacity: 1 });
   const proxy = await b.discover("calc");
   const running = proxy.hold(1).catch((error) => error);
-  await until(() => shop.running === 1, "it runs");
+  await until(() => gate.running === 1, "it runs");
   await listener.close({ drainMs: 20 });
   expect(await running).toMatchObject({ code: "unavailable", maybeExecuted: true });
 });
 
-test("a closed proxy and a closed node refuse calls", async () => {
+test("a closed proxy and a closed node reject calls", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 1 });
+  const gate = new CallGate();
+  a.publish(calc(gate), { capacity: 1 });
   const proxy = await b.discover("calc");
   const [running, waiting] = [proxy.hold(1), proxy.hold(2).catch((error) => error)];
-  await until(() => shop.running === 1, "it runs");
+  await until(() => gate.running === 1, "it runs");
   const closed = proxy.$plb.close();
   expect(await waiting).toMatchObject({
     code: "unavailable",
@@ -220,7 +220,7 @@ test("a closed proxy and a closed node refuse calls", async () => {
     retryable: false,
     maybeExecuted: false,
   });
-  shop.open();
+  gate.open();
   expect(await running).toBe(1);
   await closed;
   await expect(proxy.pi(1)).rejects.toMatchObject({ code: "unavailable", retryable: false });
@@ -231,7 +231,7 @@ test("a closed proxy and a closed node refuse calls", async () => {
   await expect(b.discover("calc")).rejects.toEqual(refused("unavailable", /the node was closed/));
 });
 
-test("an app's modules are offered by its nodes, under their keys", async () => {
+test("an app's modules are published by its nodes under their keys", async () => {
   const app = defineApp({
     modules: {
       sums: defineModule({ capacity: 2, functions: { add: (a: number, b: number) => a + b } }),

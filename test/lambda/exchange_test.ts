@@ -1,31 +1,31 @@
-/** An exchange by itself: who is matched when, by the letters that it writes. */
+/** An exchange alone: which orders are matched when, as its messages show. */
 import { expect, test } from "vitest";
 import { Exchange } from "../../src/lambda/exchange/exchange.ts";
 import type { BusMessage, BusMessageOf } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 import type { ProcessContext } from "../../src/lambda/bus/process.ts";
 
-/** An exchange at a desk at which time stands still. */
-function floor(most?: number) {
-  const sent: { to: string; letter: BusMessage }[] = [];
+/** An exchange with a fake context whose time stands still. */
+function makeExchange(most?: number) {
+  const sent: { to: string; message: BusMessage }[] = [];
   const soon: (() => void)[] = [];
-  const told: string[] = [];
+  const logged: string[] = [];
   const ended: string[] = [];
-  const desk = {
+  const context = {
     address: "/exchange.1",
     now: () => 0,
-    send: (to: string, letter: BusMessage) => void sent.push({ to, letter }),
+    send: (to: string, message: BusMessage) => void sent.push({ to, message }),
     watch: () => {},
-    stop: (part: string) => void ended.push(part),
+    stop: (process: string) => void ended.push(process),
     unwatch: () => {},
     defer: (run: () => void) => void soon.push(run),
     after: () => ({ cancel: () => {} }),
-    tell: (_level: string, event: string) => void told.push(event),
+    log: (_level: string, event: string) => void logged.push(event),
   };
   const exchange = new Exchange("calc", most);
-  exchange.begin(desk as unknown as ProcessContext);
-  const read = (letter: BusMessage, from: string) => {
-    exchange.receive(letter, from);
+  exchange.begin(context as unknown as ProcessContext);
+  const read = (message: BusMessage, from: string) => {
+    exchange.receive(message, from);
     for (const run of soon.splice(0)) run();
   };
   return {
@@ -34,12 +34,12 @@ function floor(most?: number) {
     ended: () => ended,
     order: (broker: string, order: Partial<Order>) =>
       read({ kind: "order", order: { ...PLAIN, ...order } }, broker),
-    told,
+    logged,
     /** What was said since the last look. */
-    letters: () => sent.splice(0).map(({ letter }) => letter),
+    messages: () => sent.splice(0).map(({ message }) => message),
     /** The matches since the last look: buyer's order, version, quantity. */
     matches: () =>
-      sent.splice(0).map(({ letter }) => letter as BusMessageOf<"match">)
+      sent.splice(0).map(({ message }) => message as BusMessageOf<"match">)
         .map(({ id, version, quantity }) => [id, version, quantity]),
   };
 }
@@ -68,16 +68,16 @@ const sell = (id: number, version: string, quantity: number): Partial<Order> => 
   trader: `s/listener.${id}`,
 });
 
-test("where the newest stable version is sold out, the next older one serves at once", () => {
-  const { order, matches } = floor();
+test("if the newest stable version is sold out, the next older one is matched at once", () => {
+  const { order, matches } = makeExchange();
   order("new/broker", sell(1, "2.0.0", 0));
   order("old/broker", sell(2, "1.0.0", 3));
   order("a/broker", { id: 7, quantity: 2 });
   expect(matches()).toEqual([[7, "1.0.0", 2]]);
 });
 
-test("who names no version gets the newest there is room for, and older ones for the rest", () => {
-  const { order, matches } = floor();
+test("an order without a version gets the newest with free capacity, and older ones for the rest", () => {
+  const { order, matches } = makeExchange();
   order("s/broker", sell(1, "1.0.0", 9));
   order("s/broker", sell(2, "1.2.0", 2));
   order("s/broker", sell(3, "2.0.0", 1));
@@ -88,8 +88,8 @@ test("who names no version gets the newest there is room for, and older ones for
   expect(matches()).toEqual([[8, "1.0.0", 5]]);
 });
 
-test("who holds older code is told of newer, after those who lack capacity", () => {
-  const { order, matches } = floor();
+test("buyers of older code are matched with newer after buyers that lack capacity", () => {
+  const { order, matches } = makeExchange();
   order("a/broker", { id: 7, quantity: 0, newer: 3, than: "1.0.0" });
   order("b/broker", { id: 8, quantity: 1, range: "^2" });
   order("s/broker", sell(1, "1.0.0", 9));
@@ -98,8 +98,8 @@ test("who holds older code is told of newer, after those who lack capacity", () 
   expect(matches()).toEqual([[8, "2.0.0", 1], [7, "2.0.0", 2]]);
 });
 
-test("who holds far code of a version is told of the same nearby, and not of older", () => {
-  const { order, matches } = floor();
+test("buyers of remote capacity are matched with the same version nearby, not with older", () => {
+  const { order, matches } = makeExchange();
   order("a/broker", { id: 7, quantity: 0, nearby: 2, newer: 2, than: "1.1.0" });
   order("s/broker", sell(1, "1.0.0", 9));
   expect(matches()).toEqual([]);
@@ -107,8 +107,8 @@ test("who holds far code of a version is told of the same nearby, and not of old
   expect(matches()).toEqual([[7, "1.1.0", 2]]);
 });
 
-test("a sell order that names regions serves buyers of these only", () => {
-  const { order, matches } = floor();
+test("a sell order with regions serves only buyers in them", () => {
+  const { order, matches } = makeExchange();
   order("s/broker", { ...sell(1, "1.0.0", 4), regions: ["elsewhere"] });
   order("s/broker", sell(2, "1.0.0", 1));
   order("a/broker", { id: 7, quantity: 3 });
@@ -118,27 +118,27 @@ test("a sell order that names regions serves buyers of these only", () => {
   expect(matches()).toEqual([[8, "1.0.0", 3]]);
 });
 
-test("an order for which there is no room is answered, and satisfied ones make room", () => {
-  const { order, cancel, letters, told } = floor(3);
+test("an order without room is answered `full`, and satisfied orders are evicted for it", () => {
+  const { order, cancel, messages, logged } = makeExchange(3);
   order("s/broker", sell(1, "1.0.0", 0));
   order("a/broker", { id: 7, quantity: 0 });
   order("a/broker", { id: 8, range: "^2" });
-  expect(letters()).toEqual([]);
+  expect(messages()).toEqual([]);
   // In place of the satisfied buyer's, then of the seller's who has nothing free.
   order("b/broker", { id: 9, range: "^3" });
   order("b/broker", { id: 10, range: "^4" });
-  expect(letters()).toEqual([]);
+  expect(messages()).toEqual([]);
   order("c/broker", { id: 11, revision: 5, range: "^5" });
   order("c/broker", { id: 12, quantity: 0 });
-  expect(letters()).toEqual([{ kind: "full", id: 11, revision: 5 }]);
-  expect(told).toEqual(["exchange full"]);
+  expect(messages()).toEqual([{ kind: "full", id: 11, revision: 5 }]);
+  expect(logged).toEqual(["exchange full"]);
   cancel(9, "b/broker");
   order("c/broker", { id: 11, revision: 5, range: "^5" });
-  expect(letters()).toEqual([]);
+  expect(messages()).toEqual([]);
 });
 
-test("an order that was dropped as satisfied is back with its next revision", () => {
-  const { order, matches } = floor(2);
+test("an evicted satisfied order returns with its next revision", () => {
+  const { order, matches } = makeExchange(2);
   order("s/broker", sell(1, "1.0.0", 0));
   order("a/broker", { id: 7, range: "^2" });
   order("b/broker", { id: 8, range: "^3" });
@@ -147,8 +147,8 @@ test("an order that was dropped as satisfied is back with its next revision", ()
   expect(matches()).toEqual([[8, "3.1.0", 1]]);
 });
 
-test("what a buyer's order held is free for others once that is gone", () => {
-  const { order, cancel, matches } = floor();
+test("capacity held for a cancelled buy order is free for others", () => {
+  const { order, cancel, matches } = makeExchange();
   order("s/broker", sell(1, "1.0.0", 1));
   order("a/broker", { id: 7 });
   order("b/broker", { id: 8 });
@@ -157,8 +157,8 @@ test("what a buyer's order held is free for others once that is gone", () => {
   expect(matches()).toEqual([[8, "1.0.0", 1]]);
 });
 
-test("orders of a lost broker are gone, and an exchange ends with its authority", () => {
-  const { order, down, ended, matches } = floor();
+test("orders of a lost broker are dropped, and an exchange stops with its authority", () => {
+  const { order, down, ended, matches } = makeExchange();
   order("s/broker", sell(1, "1.0.0", 1));
   down("s/broker");
   order("a/broker", { id: 7 });

@@ -1,11 +1,11 @@
-/** What is lost: nodes, traders, authorities; and what comes of their capacity and orders. */
+/** Loss of nodes, traders and authorities, and what becomes of their capacity and orders. */
 import { expect, test } from "vitest";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, CallGate, market, until } from "./market.ts";
 
-test("a dead node's running calls fail as maybe executed, and capacity is bought elsewhere", async () => {
+test("running calls of a dead node fail as maybe executed, and capacity is bought elsewhere", async () => {
   const made = market();
   const [a, b, c] = [await made.node("a"), await made.node("b"), await made.node("c")];
-  const [one, two] = [new Shop(), new Shop()];
+  const [one, two] = [new CallGate(), new CallGate()];
   a.publish(calc(one), { capacity: 2 });
   const proxy = await c.discover("calc", { capacity: 2 });
   const running = [proxy.hold(1), proxy.hold(2)].map((call) => call.catch((error) => error));
@@ -25,7 +25,7 @@ test("two authorities keep two exchanges, a third adds none, and a lost one is r
   const made = market();
   const a = await made.node("a", { role: "authority" });
   const w = await made.node("w", { role: "worker" });
-  w.publish(calc(new Shop()), { capacity: 1 });
+  w.publish(calc(new CallGate()), { capacity: 1 });
   const books = async () => (await w.exchange("calc")).map(({ node }) => node);
   await until(async () => (await books()).length === 1, "the one authority has one exchange");
   await made.node("b", { role: "authority" });
@@ -51,24 +51,24 @@ test("two authorities keep two exchanges, a third adds none, and a lost one is r
   }, "another authority has taken its place");
 });
 
-test("who comes before any authority catches up", async () => {
+test("a node that starts before any authority finds one later", async () => {
   const made = market();
   const a = await made.node("a", { role: "worker" });
   const b = await made.node("b", { role: "worker" });
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 1 });
+  const gate = new CallGate();
+  a.publish(calc(gate), { capacity: 1 });
   const soon = b.discover("calc");
   await made.node("late", { role: "authority" });
   expect(await (await soon).pi(1)).toBe("3.1");
 });
 
-test("workers link to authorities and to whom they trade with, not to each other", async () => {
+test("workers link only to authorities and to their trading partners", async () => {
   const made = market();
   await made.node("a", { role: "authority" });
   const workers = await Promise.all(
     [1, 2, 3, 4].map((n) => made.node(`w${n}`, { role: "worker" })),
   );
-  workers.forEach((worker) => worker.publish(calc(new Shop()), { capacity: 1 }));
+  workers.forEach((worker) => worker.publish(calc(new CallGate()), { capacity: 1 }));
   await until(async () => (await workers[0]?.modules())?.[0]?.capacity === 4, "all is offered");
   await workers[3]?.discover("calc", { capacity: 1 });
   const links = workers.map((worker) => worker.stats().links);
@@ -76,15 +76,15 @@ test("workers link to authorities and to whom they trade with, not to each other
   expect(Math.max(...links.slice(1, 3))).toBeLessThanOrEqual(3);
 });
 
-test("orders of a lost trader and of a lost broker vanish everywhere", async () => {
+test("orders of a lost trader and of a lost broker are removed everywhere", async () => {
   const made = market();
   await made.node("a", { role: "authority" });
   const [b, c] = [
     await made.node("b", { role: "worker" }),
     await made.node("c", { role: "worker" }),
   ];
-  const listener = b.publish(calc(new Shop()), { capacity: 1 });
-  c.publish(calc(new Shop()), { capacity: 1 });
+  const listener = b.publish(calc(new CallGate()), { capacity: 1 });
+  c.publish(calc(new CallGate()), { capacity: 1 });
   const d = await made.node("d", { role: "worker" });
   d.discover("calc", { capacity: 9 }).catch(() => {});
   const orders = async () => (await d.exchange("calc")).flatMap(({ orders }) => orders);
@@ -95,11 +95,11 @@ test("orders of a lost trader and of a lost broker vanish everywhere", async () 
   await until(async () => (await orders()).length === 1, "the dead node's order is gone");
 });
 
-test("a node that lapsed and came back sells and buys again", async () => {
+test("a node whose lease lapsed sells and buys again under its new incarnation", async () => {
   const made = market();
   const [a, b] = [await made.node("a"), await made.node("b")];
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 3 });
+  const gate = new CallGate();
+  a.publish(calc(gate), { capacity: 3 });
   const proxy = await b.discover("calc", { capacity: 2 });
   const here = await a.discover("calc", { capacity: 1 });
   const held = here.hold(5);
@@ -111,7 +111,7 @@ test("a node that lapsed and came back sells and buys again", async () => {
   await until(() => isNew() && proxy.$plb.capacity() === 2, "its capacity is bought again");
   expect(await proxy.pi(2)).toBe("3.14");
   // What the node does for itself is none of its links' business.
-  shop.open();
+  gate.open();
   expect(await held).toBe(5);
 });
 

@@ -1,6 +1,6 @@
 /**
- * A market of real nodes in this process: one memory store, one in-process network, and
- * functions whose calls tests hold open and count.
+ * A market of real nodes in this process, with one memory store, one in-process network, and
+ * functions whose calls tests can hold and count.
  */
 import { afterEach } from "vitest";
 import {
@@ -27,16 +27,16 @@ import type { FakeClock } from "../../testing.ts";
 export { until, untilBy } from "../support/until.ts";
 
 /**
- * For tests in which nodes come and go: what the store knows is heard of soon. Deaths are told
- * by links that break, so that leases needn't end, and a busy machine keeps them.
+ * For tests in which nodes join and die: frequent heartbeats, so that membership is read soon. Deaths
+ * show by broken links, so leases are long enough for a busy machine.
  */
 const BRISK: LeaseTimes = { heartbeatMs: 40, leaseMs: 60_000 };
 
-/** A lease that a busy machine keeps, for tests in which nobody dies. */
+/** A lease that a busy machine keeps, for tests without node deaths. */
 export const LASTING = { lease: "standard" } as const;
 
-/** Counts calls that run at once, and holds them until they are let go. */
-export class Shop {
+/** Counts concurrent calls, and holds them until they are released. */
+export class CallGate {
   running = 0;
   most = 0;
   served = 0;
@@ -44,7 +44,7 @@ export class Shop {
   #held: (() => void)[] = [];
   #isOpen = false;
 
-  /** Runs until it is let go, or its caller gives up. */
+  /** Runs until it is released, or its caller aborts. */
   readonly hold = async (signal?: AbortSignal): Promise<void> => {
     this.#enter();
     if (!this.#isOpen) {
@@ -66,12 +66,12 @@ export class Shop {
     this.#leave();
   };
 
-  /** Lets `count` of those go that are held. */
+  /** Releases `count` held calls. */
   release(count: number = Infinity): void {
     for (const go of this.#held.splice(0, count)) go();
   }
 
-  /** Holds nobody any more. */
+  /** Holds no calls any more. */
   open(): void {
     this.#isOpen = true;
     this.release();
@@ -93,9 +93,9 @@ export type Calc = {
   fail: () => Promise<never>;
 };
 
-/** A `calc` module whose calls go through `shop`. */
+/** A `calc` module whose calls go through `gate`. */
 export function calc(
-  shop: Shop,
+  gate: CallGate,
   version: string = "1.0.0",
   capacity: number | undefined = undefined,
 ): Module<Calc> {
@@ -106,15 +106,15 @@ export function calc(
     attributes: { made: version },
     functions: {
       async pi(digits: number): Promise<string> {
-        await shop.turn();
+        await gate.turn();
         return `${"3.14159265".slice(0, digits + 2)}`;
       },
       async hold(this: { signal: AbortSignal }, n: number): Promise<number> {
-        await shop.hold(this.signal);
+        await gate.hold(this.signal);
         return n;
       },
       async fail(): Promise<never> {
-        await shop.turn();
+        await gate.turn();
         throw new Error("failed on purpose");
       },
     },
@@ -183,7 +183,7 @@ export class Market {
     links.clear();
   }
 
-  /** Cuts a node off, as its process's death does. */
+  /** Closes the transport of a node, as the death of its process does. */
   async kill(name: string): Promise<void> {
     await this.transports.get(name)?.close();
   }
@@ -197,7 +197,7 @@ export class Market {
 
 const markets: Market[] = [];
 
-/** A market that is taken down after the test. */
+/** A market that is closed after the test. */
 export function market(clock?: FakeClock): Market {
   const made = new Market(clock);
   markets.push(made);

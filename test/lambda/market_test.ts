@@ -1,27 +1,27 @@
 /** How orders are matched and calls are spread. */
 import { expect, test } from "vitest";
 import type { ExchangeView } from "../../mod.ts";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
-test("an order is filled in parts, by several sellers, as they come", async () => {
+test("an order is filled by several sellers as they appear", async () => {
   const made = market();
   const nodes = [await made.node("a"), await made.node("b"), await made.node("c")];
   const buyer = await made.node("d");
-  nodes[0]?.publish(calc(new Shop()), { capacity: 2 });
+  nodes[0]?.publish(calc(new CallGate()), { capacity: 2 });
   const proxy = await buyer.discover("calc", { capacity: 5 });
   expect(proxy.$plb.stats()).toMatchObject({ wanted: 5, granted: 2, tokens: 2 });
-  nodes[1]?.publish(calc(new Shop()), { capacity: 1 });
+  nodes[1]?.publish(calc(new CallGate()), { capacity: 1 });
   await until(() => proxy.$plb.stats().granted === 3, "the second part is bought");
-  nodes[2]?.publish(calc(new Shop()), { capacity: 8 });
+  nodes[2]?.publish(calc(new CallGate()), { capacity: 8 });
   await until(() => proxy.$plb.capacity() === 5, "all is bought");
   expect(nodes[2]?.listeners()[0]?.stats()).toMatchObject({ granted: 2, free: 6 });
 });
 
-test("one trader's orders stand beside each other", async () => {
+test("several orders of one trader coexist", async () => {
   const made = market();
   const [a, b] = [await made.node("a"), await made.node("b")];
-  a.publish(calc(new Shop(), "1.0.0"), { capacity: 2 });
-  a.publish(calc(new Shop(), "2.0.0"), { capacity: 3 });
+  a.publish(calc(new CallGate(), "1.0.0"), { capacity: 2 });
+  a.publish(calc(new CallGate(), "2.0.0"), { capacity: 3 });
   const [one, two, newest] = await Promise.all([
     b.discover("calc", { version: "^1", capacity: 2 }),
     b.discover("calc", { version: "2.0.0", capacity: 2 }),
@@ -35,11 +35,11 @@ test("one trader's orders stand beside each other", async () => {
   expect([one, two, newest].map((proxy) => proxy.$plb.capacity())).toEqual([2, 2, 1]);
 });
 
-test("a thousand calls split over capacities 1 to 4 by their shares", async () => {
+test("1,000 calls split over capacities 1 to 4 in proportion", async () => {
   const made = market();
-  const shops = [1, 2, 3, 4].map(() => new Shop());
-  for (const [at, shop] of shops.entries()) {
-    (await made.node(`n${at}`, LASTING)).publish(calc(shop), { capacity: at + 1 });
+  const shops = [1, 2, 3, 4].map(() => new CallGate());
+  for (const [at, gate] of shops.entries()) {
+    (await made.node(`n${at}`, LASTING)).publish(calc(gate), { capacity: at + 1 });
   }
   const buyer = await made.node("buyer", LASTING);
   const proxy = await buyer.discover("calc", { capacity: 10, waitFor: "all" });
@@ -48,16 +48,16 @@ test("a thousand calls split over capacities 1 to 4 by their shares", async () =
     for (let n = 0; n < 100; n++) await proxy.pi(1);
   });
   await Promise.all(workers);
-  shops.forEach((shop, at) => {
-    expect(shop.most).toBeLessThanOrEqual(at + 1);
-    expect(shop.served).toBeGreaterThan(100 * (at + 1) * 0.75);
-    expect(shop.served).toBeLessThan(100 * (at + 1) * 1.25);
+  shops.forEach((gate, at) => {
+    expect(gate.most).toBeLessThanOrEqual(at + 1);
+    expect(gate.served).toBeGreaterThan(100 * (at + 1) * 0.75);
+    expect(gate.served).toBeLessThan(100 * (at + 1) * 1.25);
   });
 });
 
-test("near capacity is bought first, and takes the place of what is far", async () => {
+test("near capacity is bought first, and replaces remote capacity", async () => {
   const made = market();
-  const [far, near] = [new Shop(), new Shop()];
+  const [far, near] = [new CallGate(), new CallGate()];
   const away = (await made.node("far", { region: "away" })).publish(calc(far), { capacity: 4 });
   const buyer = await made.node("buyer", { region: "home" });
   const proxy = await buyer.discover("calc", { capacity: 4 });
@@ -74,11 +74,11 @@ test("near capacity is bought first, and takes the place of what is far", async 
   expect(await proxy.pi(1)).toBe("3.1");
 });
 
-test("capacity is spread over regions and nodes where that is preferred", async () => {
+test('`prefer: "spread"` spreads capacity over regions and nodes', async () => {
   const made = market();
   for (const place of ["home/a", "home/b", "away/c", "away/d"]) {
     const [region, name] = place.split("/") as [string, string];
-    (await made.node(name, { region })).publish(calc(new Shop()), { capacity: 8 });
+    (await made.node(name, { region })).publish(calc(new CallGate()), { capacity: 8 });
   }
   const buyer = await made.node("buyer", { region: "home" });
   const seen = await made.node("seen", { region: "home" });
@@ -90,15 +90,15 @@ test("capacity is spread over regions and nodes where that is preferred", async 
   expect(near.$plb.stats().channels.map(({ region }) => region)).toEqual(["home", "home"]);
 });
 
-test("what is on the market can be seen", async () => {
+test("modules, order books and authorities can be listed", async () => {
   const made = market();
   const [a, b] = [await made.node("a"), await made.node("b")];
-  const shop = new Shop();
-  a.publish(calc(shop, "1.0.0"), { capacity: 2 });
-  b.publish(calc(shop, "1.1.0"), { capacity: 3 });
+  const gate = new CallGate();
+  a.publish(calc(gate, "1.0.0"), { capacity: 2 });
+  b.publish(calc(gate, "1.1.0"), { capacity: 3 });
   const proxy = await b.discover("calc", { version: "^1", capacity: 5, waitFor: "all" });
   const call = proxy.hold(1);
-  await until(() => shop.running === 1, "the call runs");
+  await until(() => gate.running === 1, "the call runs");
   const [module] = await a.modules();
   expect(module).toMatchObject({
     name: "calc",
@@ -120,6 +120,6 @@ test("what is on the market can be seen", async () => {
     { node: "b", authorities: 1, brokers: 2, modules: ["calc"] },
   ]);
   expect(await a.exchange("nothing")).toEqual([]);
-  shop.open();
+  gate.open();
   await call;
 });

@@ -1,15 +1,15 @@
 /** Several orders at once, of one listener and of one load balancer. */
 import { expect, test } from "vitest";
 import type { DiscoverOptions, PublishOptions } from "../../mod.ts";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
-test("a proxy buys by several orders at once, and calls are drawn from all of them", async () => {
+test("a proxy buys with several orders, and calls use the channels of all of them", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  shop.open();
-  a.publish(calc(shop, "1.0.0"), { capacity: 8 });
-  a.publish(calc(shop, "2.0.0"), { capacity: 8 });
+  const gate = new CallGate();
+  gate.open();
+  a.publish(calc(gate, "1.0.0"), { capacity: 8 });
+  a.publish(calc(gate, "2.0.0"), { capacity: 8 });
   const proxy = await b.discover("calc", {
     orders: [{ version: "^1", capacity: 3 }, { version: "^2" }],
     waitFor: "all",
@@ -45,11 +45,11 @@ test("a proxy buys by several orders at once, and calls are drawn from all of th
   }, "its orders are gone");
 });
 
-test("one order that nobody serves keeps no other from being served", async () => {
+test("an order without a seller does not block other orders", async () => {
   const made = market();
   const a = await made.node("a", LASTING);
-  const shop = new Shop();
-  a.publish(calc(shop, "1.0.0"), { capacity: 2 });
+  const gate = new CallGate();
+  a.publish(calc(gate, "1.0.0"), { capacity: 2 });
   const options: DiscoverOptions = { orders: [{ version: "^1" }, { version: "^9" }] };
   const proxy = await a.discover("calc", options);
   expect(await proxy.pi(1)).toBe("3.1");
@@ -58,16 +58,16 @@ test("one order that nobody serves keeps no other from being served", async () =
       code: "unavailable",
       message: "nobody sold all of it within 200 ms: capacity 2 of calc, ^1 and ^9",
     });
-  a.publish(calc(shop, "9.0.0"), { capacity: 1 });
+  a.publish(calc(gate, "9.0.0"), { capacity: 1 });
   await until(() => proxy.$plb.stats().granted === 2, "the other is served, too");
 });
 
-test("a part of a listener's capacity is kept for buyers of some regions", async () => {
+test("a listener can reserve capacity for buyers of some regions", async () => {
   const made = market();
   const a = await made.node("a", { region: "home", ...LASTING });
   const b = await made.node("b", { region: "away", ...LASTING });
-  const shop = new Shop();
-  const listener = a.publish(calc(shop), {
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate), {
     orders: [{ capacity: 2, regions: ["home"] }, { capacity: 3 }],
   });
   const far = await b.discover("calc", { capacity: 9 });
@@ -82,18 +82,18 @@ test("a part of a listener's capacity is kept for buyers of some regions", async
   const [book] = await a.exchange("calc");
   expect(book?.orders.filter(({ side }) => side === "sell")).toHaveLength(2);
   const calls = Array.from({ length: 20 }, () => [near.hold(1), far.hold(1)]).flat();
-  await until(() => shop.running === 5, "all capacity is in use");
-  shop.open();
+  await until(() => gate.running === 5, "all capacity is in use");
+  gate.open();
   await Promise.all(calls);
-  expect(shop.most).toBe(5);
+  expect(gate.most).toBe(5);
   await near.$plb.close();
   await until(() => listener.stats().granted === 3, "what was kept is free again");
   expect(far.$plb.stats().granted).toBe(3);
 });
 
-test("what isn't allowed", async () => {
+test("invalid orders are rejected", async () => {
   const a = await market().node("a", LASTING);
-  const module = calc(new Shop());
+  const module = calc(new CallGate());
   const list = "it must be a list of 1 to 16 orders";
   for (
     const [options, message] of [

@@ -1,4 +1,4 @@
-/** A buyer that is sent to sellers who have nothing, on a clock that a test winds. */
+/** A buyer that is matched with sellers without capacity, on a fake clock. */
 import { expect, test } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { BROKER } from "../../src/lambda/bus/address.ts";
@@ -47,10 +47,10 @@ class Finder extends Process {
     this.#seller = seller;
   }
 
-  receive(letter: BusMessage): void {
+  receive(message: BusMessage): void {
     // A buyer that never stops would never let the test go on.
-    if (letter.kind !== "order" || this.orders.length >= MOST_ORDERS) return;
-    const { order } = letter;
+    if (message.kind !== "order" || this.orders.length >= MOST_ORDERS) return;
+    const { order } = message;
     this.orders.push(order);
     const { id, revision, trader } = order;
     const quantity = Math.min(order.quantity, FOUND);
@@ -63,18 +63,18 @@ class Finder extends Process {
 
 /** Has nothing free. */
 class Pauper extends Process {
-  receive(letter: BusMessage, from: string): void {
-    if (letter.kind !== "open") return;
+  receive(message: BusMessage, from: string): void {
+    if (message.kind !== "open") return;
     this.context.send(from, {
       kind: "refuse",
-      nonce: letter.nonce,
+      nonce: message.nonce,
       free: 0,
       why: "nothing is free",
     });
   }
 }
 
-test("what was refused is not ordered again before a pause", async () => {
+test("refused capacity is not ordered again before the backoff", async () => {
   const { clock, wind } = wound();
   const post = new MessageBus({
     clock,
@@ -98,7 +98,7 @@ test("what was refused is not ordered again before a pause", async () => {
     noWait: false,
     callTimeoutMs: 1_000,
     deadlines: new TimerWheel(clock),
-    tally: new CallCounters(new ModuleMetrics(), "m"),
+    counters: new CallCounters(new ModuleMetrics(), "m"),
     onChange: () => {},
     onClosed: () => {},
   });

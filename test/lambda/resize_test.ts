@@ -1,35 +1,35 @@
-/** A balancer that wants more, or less, than it did. */
+/** Resizing a load balancer. */
 import { expect, test } from "vitest";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
-test("more is bought as it is sold, less is given back, and what runs finishes", async () => {
+test("resize buys more as it is sold, returns what is not wanted, and running calls finish", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  const listener = a.publish(calc(shop), { capacity: 8 });
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate), { capacity: 8 });
   const proxy = await b.discover("calc", { capacity: 2 });
   expect(proxy.$plb.capacity()).toBe(2);
   proxy.$plb.resize(6);
   await until(() => proxy.$plb.capacity() === 6, "four more are bought");
   const calls = [1, 2, 3, 4, 5, 6].map((n) => proxy.hold(n));
-  await until(() => shop.running === 6, "six run");
+  await until(() => gate.running === 6, "six run");
   proxy.$plb.resize(3);
   expect(proxy.$plb.stats().wanted).toBe(3);
   await until(() => proxy.$plb.stats().granted === 3, "three are kept");
-  shop.open();
+  gate.open();
   expect(await Promise.all(calls)).toEqual([1, 2, 3, 4, 5, 6]);
   await until(() => listener.stats().granted === 3, "three are given back");
   await until(() => proxy.$plb.capacity() === 3, "all that is kept can be used");
-  shop.most = 0;
+  gate.most = 0;
   await Promise.all(Array.from({ length: 20 }, () => proxy.pi(1)));
-  expect(shop.most).toBe(3);
+  expect(gate.most).toBe(3);
 });
 
-test("calls that don't wait find credit while capacity is given back and bought", async () => {
+test("noWait calls find credit while capacity is returned and bought", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 4 });
+  const gate = new CallGate();
+  a.publish(calc(gate), { capacity: 4 });
   const proxy = await b.discover("calc", { capacity: 4, waitFor: "all" });
   let isOver = false;
   const caller = (async () => {
@@ -45,23 +45,23 @@ test("calls that don't wait find credit while capacity is given back and bought"
   expect(await caller).toBeGreaterThan(0);
 });
 
-test("calls that wait are not lost when capacity is given back", async () => {
+test("waiting calls are not lost when capacity is returned", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 4 });
+  const gate = new CallGate();
+  a.publish(calc(gate), { capacity: 4 });
   const proxy = await b.discover("calc", { capacity: 4 });
   const calls = Array.from({ length: 50 }, (_, n) => proxy.hold(n));
   proxy.$plb.resize(1);
-  shop.open();
+  gate.open();
   expect(await Promise.all(calls)).toEqual(Array.from({ length: 50 }, (_, n) => n));
-  expect(shop.most).toBeLessThanOrEqual(4);
+  expect(gate.most).toBeLessThanOrEqual(4);
 });
 
-test("what is far is given back first; what was spread stays so", async () => {
+test("remote capacity is returned first; spread capacity stays spread", async () => {
   const made = market();
   for (const [name, region] of [["a", "home"], ["b", "away"], ["c", "away"]] as const) {
-    (await made.node(name, { region, ...LASTING })).publish(calc(new Shop()), { capacity: 3 });
+    (await made.node(name, { region, ...LASTING })).publish(calc(new CallGate()), { capacity: 3 });
   }
   const buyer = await made.node("buyer", { region: "home", ...LASTING });
   const held = (plb: { stats(): ReturnType<typeof proxy["$plb"]["stats"]> }) =>
@@ -76,9 +76,9 @@ test("what is far is given back first; what was spread stays so", async () => {
   await until(() => held(spread.$plb) === "a 1,b 1,c 1", "one of each is kept");
 });
 
-test("what isn't allowed", async () => {
+test("invalid capacities are rejected", async () => {
   const a = await market().node("a", LASTING);
-  a.publish(calc(new Shop()), { capacity: 1 });
+  a.publish(calc(new CallGate()), { capacity: 1 });
   const { $plb } = await a.discover("calc");
   expect(() => $plb.resize(0)).toThrow(expect.objectContaining({
     code: "bad_request",

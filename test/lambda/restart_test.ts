@@ -1,4 +1,4 @@
-/** Parts that throw: another one takes the place of each that has to be there. */
+/** Processes that throw are restarted if they must exist. */
 import { expect, test } from "vitest";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import { Authority } from "../../src/lambda/exchange/authority.ts";
@@ -12,20 +12,20 @@ import { PlbProcess } from "../../src/lambda/buy/plb.ts";
 import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { fakeClock } from "../../testing.ts";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
 type Made = new (...args: never[]) => Process;
 
-/** Has the next message of a kind that a part of this class receives throw, once. */
+/** Makes a process of this class throw once, at the next message of a kind. */
 function trip(kind: Made): { readonly done: () => boolean } {
   const prototype = kind.prototype as Process;
   const receive = prototype.receive;
   let isDone = false;
-  prototype.receive = function (letter: BusMessage, from: string): void {
+  prototype.receive = function (message: BusMessage, from: string): void {
     prototype.receive = receive;
     isDone = true;
     // What it did is half done.
-    receive.call(this, letter, from);
+    receive.call(this, message, from);
     throw new Error("tripped");
   };
   return { done: () => isDone };
@@ -45,14 +45,14 @@ for (const [name, kind] of PARTS) {
   test(`the market goes on after its ${name} failed`, async () => {
     const made = market();
     const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-    const shop = new Shop();
-    shop.open();
-    const listener = a.publish(calc(shop), { capacity: 3 });
+    const gate = new CallGate();
+    gate.open();
+    const listener = a.publish(calc(gate), { capacity: 3 });
     const proxy = await b.discover("calc", { capacity: 2, waitFor: "all" });
     await until(async () => (await b.exchange("calc")).length === 2, "the market is whole");
     const trap = trip(kind);
     await until(async () => {
-      // Something is to be written to every part.
+      // Every process must receive a message.
       await proxy.pi(1).catch(() => {});
       const other = await a.discover("calc").catch(() => null);
       await other?.$plb.close();
@@ -69,23 +69,23 @@ for (const [name, kind] of PARTS) {
       return mesh.length === 2 && mesh.every((it) => it.authorities === 1 && it.brokers === 2);
     }, "everybody knows everybody again");
     expect(listener.stats()).toMatchObject({ granted: 3, free: 0 });
-    const told = made.events.map(({ event }) => event);
-    expect(told.filter((event) => event === "part failed")).toHaveLength(1);
+    const logged = made.events.map(({ event }) => event);
+    expect(logged.filter((event) => event === "process failed")).toHaveLength(1);
     // Exchanges and channels are opened anew by those who need them.
     const isKept = !["exchange", "channel"].includes(name);
-    expect(told.filter((event) => event === "part restarted")).toHaveLength(isKept ? 1 : 0);
+    expect(logged.filter((event) => event === "process restarted")).toHaveLength(isKept ? 1 : 0);
   });
 }
 
 for (const [name, kind] of [["listener", ListenerProcess], ["channel", Channel]] as const) {
-  test(`no more run than are offered while the calls of a failed ${name} go on`, async () => {
+  test(`capacity is not exceeded while calls of a failed ${name} go on`, async () => {
     const made = market();
     const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-    const shop = new Shop();
-    const listener = a.publish(calc(shop), { capacity: 2 });
+    const gate = new CallGate();
+    const listener = a.publish(calc(gate), { capacity: 2 });
     const proxy = await b.discover("calc", { capacity: 2, waitFor: "all" });
     const running = [proxy.hold(1), proxy.hold(2)].map((call) => call.catch(() => 0));
-    await until(() => shop.running === 2, "two run");
+    await until(() => gate.running === 2, "two run");
     const trap = trip(kind as unknown as Made);
     const more = Array.from({ length: 6 }, (_, n) => proxy.hold(n).catch(() => 0));
     const other = a.discover("calc", { timeoutMs: 500 }).catch(() => null);
@@ -93,13 +93,13 @@ for (const [name, kind] of [["listener", ListenerProcess], ["channel", Channel]]
       await a.modules();
       return trap.done();
     }, "it failed");
-    expect(shop.running).toBe(2);
-    shop.release(1);
-    await until(() => shop.served >= 1, "one ends");
-    shop.open();
+    expect(gate.running).toBe(2);
+    gate.release(1);
+    await until(() => gate.served >= 1, "one ends");
+    gate.open();
     await (await other)?.$plb.close();
     await Promise.all([...running, ...more]);
-    expect(shop.most).toBeLessThanOrEqual(2);
+    expect(gate.most).toBeLessThanOrEqual(2);
     await until(() => proxy.$plb.capacity() === 2, "all capacity is there again");
     expect(listener.stats()).toMatchObject({ granted: 2, running: 0 });
     const { creditsGranted, creditsIssued, creditsUsed, creditsOutstanding, creditsRevoked } = a
@@ -109,12 +109,12 @@ for (const [name, kind] of [["listener", ListenerProcess], ["channel", Channel]]
   });
 }
 
-test("a proxy and a listener whose part failed can be closed", async () => {
+test("a proxy and a listener whose process failed can be closed", async () => {
   const made = market();
   const a = await made.node("a", LASTING);
-  const shop = new Shop();
-  shop.open();
-  const listener = a.publish(calc(shop), { capacity: 1 });
+  const gate = new CallGate();
+  gate.open();
+  const listener = a.publish(calc(gate), { capacity: 1 });
   const proxy = await a.discover("calc");
   const traps = [trip(PlbProcess as unknown as Made), trip(ListenerProcess as unknown as Made)];
   await proxy.pi(1).catch(() => {});
@@ -128,7 +128,7 @@ test("a proxy and a listener whose part failed can be closed", async () => {
   expect(a.listeners()).toEqual([]);
 });
 
-test("one that fails again and again is started again after growing pauses, and each time told", async () => {
+test("a process that keeps failing is restarted with growing backoff, and each restart is logged", async () => {
   const clock = fakeClock();
   const events: string[] = [];
   const self = { region: "r", node: "n", incarnation: "i", address: "a" };
@@ -158,7 +158,7 @@ test("one that fails again and again is started again after growing pauses, and 
   const [first = 0] = starts;
   expect(starts.map((at) => at - first)).toEqual([0, 0, 100, 300, 700]);
   expect(restarts.length).toBe(4);
-  expect(events.filter((event) => event === "part restarted")).toHaveLength(4);
+  expect(events.filter((event) => event === "process restarted")).toHaveLength(4);
   await clock.advance(100_000);
   expect((starts.at(-1) as number) - (starts.at(-2) as number)).toBe(10_000);
   post.stop();

@@ -1,7 +1,7 @@
 /** A market in which nodes, listeners and buyers come and go at random, and code changes. */
 import { expect, test } from "vitest";
 import type { AtlasNode, Listener, Module, ModuleProxy } from "../../mod.ts";
-import { type Calc, calc, type CalcApp, market, Shop, until } from "./market.ts";
+import { type Calc, calc, type CalcApp, CallGate, market, until } from "./market.ts";
 
 const STEPS = 120;
 
@@ -15,11 +15,11 @@ function dice(seed: number): (sides: number) => number {
 }
 
 for (const seed of [1, 2, 3]) {
-  test(`nothing is oversold or lost, seed ${seed}`, async () => {
+  test(`with random faults nothing is oversold or lost, seed ${seed}`, async () => {
     const made = market();
     const roll = dice(seed);
     const nodes: AtlasNode<CalcApp>[] = [];
-    const shops: { shop: Shop; listener: Listener; capacity: number; patch: number }[] = [];
+    const shops: { gate: CallGate; listener: Listener; capacity: number; patch: number }[] = [];
     let proxies: { node: AtlasNode<CalcApp>; proxy: ModuleProxy<Module<Calc>> }[] = [];
     const discoveries: Promise<void>[] = [];
     let names = 0;
@@ -29,10 +29,10 @@ for (const seed of [1, 2, 3]) {
       nodes.push(await made.node(`n${++names}`, { region: roll(2) ? "home" : "away" }));
     };
     const publish = () => {
-      const [shop, capacity] = [new Shop(), 1 + roll(4)];
+      const [gate, capacity] = [new CallGate(), 1 + roll(4)];
       const node = nodes[roll(nodes.length)] as AtlasNode<CalcApp>;
-      const listener = node.publish(calc(shop, "1.0.0"), { capacity });
-      shops.push({ shop, listener, capacity, patch: 0 });
+      const listener = node.publish(calc(gate, "1.0.0"), { capacity });
+      shops.push({ gate, listener, capacity, patch: 0 });
     };
     const discover = async () => {
       const node = nodes[roll(nodes.length)] as AtlasNode<CalcApp>;
@@ -74,7 +74,7 @@ for (const seed of [1, 2, 3]) {
         void proxies.splice(roll(proxies.length), 1)[0]?.proxy.$plb.close();
       } else if (what === 6) {
         const one = shops[roll(shops.length)];
-        const next = one && calc(one.shop, `1.0.${++one.patch}`);
+        const next = one && calc(one.gate, `1.0.${++one.patch}`);
         try {
           if (next) one.listener.update(next);
         } catch (error) {
@@ -82,10 +82,10 @@ for (const seed of [1, 2, 3]) {
         }
       } else call();
       if (roll(3) === 0) await new Promise((resolve) => setTimeout(resolve, roll(4)));
-      for (const { listener, shop, capacity } of shops) {
+      for (const { listener, gate, capacity } of shops) {
         const { granted, channels } = listener.stats();
         expect(granted).toBeLessThanOrEqual(capacity);
-        expect(shop.most).toBeLessThanOrEqual(capacity);
+        expect(gate.most).toBeLessThanOrEqual(capacity);
         for (const { issued, used, outstanding, revoked, running, grant } of channels) {
           expect(issued).toBe(used + outstanding + revoked);
           expect(outstanding + running).toBeLessThanOrEqual(grant);
@@ -94,7 +94,7 @@ for (const seed of [1, 2, 3]) {
     }
     // Calm: whoever is left gets what there is, and all calls come back.
     const node = nodes[0] as AtlasNode<CalcApp>;
-    const last = node.publish(calc(new Shop(), "1.5.0"), { capacity: 64 });
+    const last = node.publish(calc(new CallGate(), "1.5.0"), { capacity: 64 });
     await Promise.all([...calls, ...discoveries]);
     expect(done).toBeGreaterThan(0);
     for (const { node, proxy } of proxies) {
@@ -104,7 +104,7 @@ for (const seed of [1, 2, 3]) {
       await proxy.$plb.close();
     }
     await until(() => last.stats().granted === 0, "all capacity is back");
-    expect(made.events.filter(({ event }) => event === "part failed")).toEqual([]);
-    expect(made.events.filter(({ event }) => event === "letter refused")).toEqual([]);
+    expect(made.events.filter(({ event }) => event === "process failed")).toEqual([]);
+    expect(made.events.filter(({ event }) => event === "message refused")).toEqual([]);
   });
 }

@@ -1,7 +1,7 @@
 /** Versions, and new code under load. */
 import { expect, test } from "vitest";
 import { defineModule, type ModuleProxy, type Plb } from "../../mod.ts";
-import { calc, LASTING, market, Shop, until } from "./market.ts";
+import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
 /** The capacity that a proxy holds of each version. */
 function held({ $plb }: { readonly $plb: Plb }): Record<string, number> {
@@ -12,11 +12,11 @@ function held({ $plb }: { readonly $plb: Plb }): Record<string, number> {
   return sums;
 }
 
-test("under the load of 64 callers no call fails while the code is replaced", async () => {
+test("with 64 callers no call fails while the code is replaced", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  const listener = a.publish(calc(shop, "1.0.0"), { capacity: 4 });
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate, "1.0.0"), { capacity: 4 });
   const proxy = await b.discover("calc", { version: "^1", capacity: 4 });
   let isOver = false;
   const versions = new Set<string>();
@@ -28,26 +28,26 @@ test("under the load of 64 callers no call fails while the code is replaced", as
     }
     return calls;
   });
-  await until(() => shop.served > 200, "the load is on");
-  listener.update(calc(shop, "1.1.0"));
+  await until(() => gate.served > 200, "the load is on");
+  listener.update(calc(gate, "1.1.0"));
   // Between two requests none runs on either code: that the old is dropped says nothing of the new.
   await until(() => versions.has("1.1.0"), "the new code runs");
   await until(() => listener.stats().codes.length === 1, "the old code was dropped");
-  listener.update(calc(shop, "1.2.0"));
+  listener.update(calc(gate, "1.2.0"));
   await until(() => versions.has("1.2.0"), "the newest runs");
   await until(() => listener.stats().codes.length === 1, "the old code was dropped again");
   isOver = true;
   const calls = (await Promise.all(callers)).reduce((sum, it) => sum + it, 0);
-  expect(shop.most).toBeLessThanOrEqual(4);
-  expect(shop.served).toBe(calls);
+  expect(gate.most).toBeLessThanOrEqual(4);
+  expect(gate.served).toBe(calls);
   expect([...versions]).toEqual(["1.0.0", "1.1.0", "1.2.0"]);
   await until(() => proxy.$plb.capacity() === 4, "all capacity moved over");
 });
 
-test("running calls end on the old code, and count for capacity till then", async () => {
+test("running calls end on the old code, and count against capacity until then", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const [old, next] = [new Shop(), new Shop()];
+  const [old, next] = [new CallGate(), new CallGate()];
   const listener = a.publish(calc(old, "1.0.0"), { capacity: 2 });
   const proxy = await b.discover("calc", { version: "^1", capacity: 2 });
   const running = proxy.hold(7);
@@ -66,13 +66,13 @@ test("running calls end on the old code, and count for capacity till then", asyn
   expect(await Promise.all(calls)).toEqual([8, 9]);
 });
 
-test("who doesn't accept the new version stays on the old, as long as it is there", async () => {
+test("a buyer that doesn't accept the new version stays on the old while it is sold", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  const listener = a.publish(calc(shop, "1.0.0"), { capacity: 2 });
+  const gate = new CallGate();
+  const listener = a.publish(calc(gate, "1.0.0"), { capacity: 2 });
   const proxy = await b.discover("calc", { version: "~1.0", capacity: 1 });
-  listener.update(calc(shop, "2.0.0"));
+  listener.update(calc(gate, "2.0.0"));
   const newer = await b.discover("calc", { capacity: 1 });
   expect((await newer.$plb.call("pi", [1])).version).toBe("2.0.0");
   expect((await proxy.$plb.call("pi", [1])).version).toBe("1.0.0");
@@ -83,7 +83,7 @@ test("who doesn't accept the new version stays on the old, as long as it is ther
   await until(() => listener.stats().codes.length === 1, "the old code was dropped");
 });
 
-test("functions that come and go with versions", async () => {
+test("a proxy's functions follow the versions", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const one = defineModule({ name: "calc", version: "1.0.0", functions: { old: () => 1 } });
@@ -103,13 +103,13 @@ test("functions that come and go with versions", async () => {
   });
 });
 
-test("without a range it is the newest stable version there is room for, older ones for the rest", async () => {
+test("without a range the newest stable version with free capacity is bought, older ones for the rest", async () => {
   const made = market();
   const a = await made.node("a", LASTING);
-  const shop = new Shop();
-  a.publish(calc(shop, "1.9.0"), { capacity: 9 });
-  a.publish(calc(shop, "1.10.0"), { capacity: 1 });
-  a.publish(calc(shop, "2.0.0-beta.1"), { capacity: 9 });
+  const gate = new CallGate();
+  a.publish(calc(gate, "1.9.0"), { capacity: 9 });
+  a.publish(calc(gate, "1.10.0"), { capacity: 1 });
+  a.publish(calc(gate, "2.0.0-beta.1"), { capacity: 9 });
   const newest = await a.discover("calc", { capacity: 3, waitFor: "all" });
   expect(newest.$plb.stats()).toMatchObject({ version: "1.10.0", granted: 3 });
   expect(held(newest)).toEqual({ "1.10.0": 1, "1.9.0": 2 });
@@ -157,7 +157,7 @@ test("code that differs only in what its functions close over is new code", asyn
   expect(hashes.size).toBe(3);
 });
 
-test("an update to the code that is offered already changes nothing", async () => {
+test("an update to the same code changes nothing", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const functions = { f: () => 1 };
@@ -175,13 +175,13 @@ test("an update to the code that is offered already changes nothing", async () =
   expect(made.events.filter(({ event }) => event === "old code dropped")).toEqual([]);
 });
 
-test("one node with newer code shuts nobody out who names no version", async () => {
+test("a node with newer code excludes no buyer without a range", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  shop.open();
-  a.publish(calc(shop, "1.0.0"), { capacity: 9 });
-  b.publish(calc(shop, "2.0.0"), { capacity: 1 });
+  const gate = new CallGate();
+  gate.open();
+  a.publish(calc(gate, "1.0.0"), { capacity: 9 });
+  b.publish(calc(gate, "2.0.0"), { capacity: 1 });
   const first = await b.discover("calc", { capacity: 1 });
   expect(held(first)).toEqual({ "2.0.0": 1 });
   const second = await a.discover("calc", { capacity: 1 });
@@ -192,25 +192,25 @@ test("one node with newer code shuts nobody out who names no version", async () 
   expect([...versions]).toEqual(["1.0.0"]);
 });
 
-test("a proxy without a version moves up to newer code as that comes free, over majors", async () => {
+test("a proxy without a range moves to newer code as capacity becomes free, across major versions", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  const shop = new Shop();
-  shop.open();
-  a.publish(calc(shop, "1.0.0"), { capacity: 4 });
+  const gate = new CallGate();
+  gate.open();
+  a.publish(calc(gate, "1.0.0"), { capacity: 4 });
   const other = await b.discover("calc", { version: "^1", capacity: 1 });
   const proxy = await b.discover("calc", { capacity: 3, waitFor: "all" });
-  const newer = b.publish(calc(shop, "2.0.0"), { capacity: 2 });
+  const newer = b.publish(calc(gate, "2.0.0"), { capacity: 2 });
   await until(() => JSON.stringify(held(proxy)) === '{"1.0.0":1,"2.0.0":2}', "two moved up");
   expect(proxy.$plb.stats()).toMatchObject({ granted: 3, version: "2.0.0" });
   await newer.close();
   await until(() => JSON.stringify(held(proxy)) === '{"1.0.0":3}', "older code serves again");
-  b.publish(calc(shop, "1.4.0"), { capacity: 9 });
+  b.publish(calc(gate, "1.4.0"), { capacity: 9 });
   await until(() => JSON.stringify(held(proxy)) === '{"1.4.0":3}', "all moved up");
   expect(held(other)).toEqual({ "1.0.0": 1 });
 });
 
-test("a proxy has the functions of all the code that it holds", async () => {
+test("a proxy has the functions of all code in use", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const one = defineModule({ version: "1.0.0", functions: { both: () => 1, old: () => 1 } });
@@ -229,12 +229,12 @@ test("a proxy has the functions of all the code that it holds", async () => {
 });
 
 for (const capacity of [1, 4]) {
-  test(`calls that don't wait find credit through 30 updates, capacity ${capacity}`, async () => {
+  test(`noWait calls find credit through 30 updates, capacity ${capacity}`, async () => {
     const made = market();
     const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-    const shop = new Shop();
-    shop.open();
-    const listener = a.publish(calc(shop, "1.0.0"), { capacity });
+    const gate = new CallGate();
+    gate.open();
+    const listener = a.publish(calc(gate, "1.0.0"), { capacity });
     const proxy = await b.discover("calc", { version: "^1", capacity, waitFor: "all" });
     let isOver = false;
     const caller = (async () => {
@@ -244,10 +244,10 @@ for (const capacity of [1, 4]) {
       }
       return versions;
     })();
-    const served = (count: number) => until(() => shop.served > count, "calls go on");
+    const served = (count: number) => until(() => gate.served > count, "calls go on");
     for (let n = 1; n <= 30; n++) {
-      const before = shop.served;
-      listener.update(calc(shop, `1.${n}.0`));
+      const before = gate.served;
+      listener.update(calc(gate, `1.${n}.0`));
       await served(before + 2);
     }
     isOver = true;

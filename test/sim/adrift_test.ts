@@ -8,7 +8,7 @@ import { runPlan } from "../../sim/worlds/simulation.ts";
 /** On whatever else the machine does. */
 const LONG_MS = 300_000;
 
-test("no seed breaks a rule; marks, landings and conflicts are met", async () => {
+test("no seed breaks a rule; offline marks, reconciliations and conflicts occur", async () => {
   const results: PartitionedResult[] = [];
   for (let seed = 1; seed <= 100; seed++) {
     results.push(await runPartitioned(makePartitionedPlan(seed)));

@@ -73,7 +73,7 @@ function judge(checker: LiveChecker, steps: readonly Asked[]): string[] {
     const step = { name, args: Array.isArray(args) ? args : [args], process, at: from } as Step;
     const asked = { at: from, tell: () => observer.asked?.(step) };
     if (to === null) return [asked];
-    return [asked, { at: to, tell: () => observer.heard?.(step, reply as StepReply, to) }];
+    return [asked, { at: to, tell: () => observer.replyReceived?.(step, reply as StepReply, to) }];
   });
   for (const { tell } of told.sort((a, b) => a.at - b.at)) tell();
   observer.finished?.();
@@ -107,7 +107,7 @@ test("an attempt whose answer is lost may have been done, late or not at all", (
   ])).toEqual([]);
 });
 
-test("a vacancy that was seen puts the next beginning off", () => {
+test("an observed vacancy delays the next ownership", () => {
   const reigns = [
     claim("a", 0, 100, null, [true, "a", 1]),
     release("a", 110, 120, 1),

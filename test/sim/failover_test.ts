@@ -38,7 +38,7 @@ test("failovers of a store whose replicas confirm lose nothing that was acknowle
   expect(await violations(60, (seed) => replicated(seed, true))).toEqual([]);
 });
 
-test("failovers that lose writes leave one owner at most, and what is lost is said", async () => {
+test("failovers that lose writes leave one owner at most, and losses are reported", async () => {
   expect(await violations(100, (seed) => replicated(seed, false))).toEqual([]);
 });
 

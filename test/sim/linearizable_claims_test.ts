@@ -167,7 +167,7 @@ function isRefused(ops: readonly Op[]): boolean {
     const step = { name: what, args, process: who, at: from } as unknown as Step;
     return [
       { at: from, tell: () => observer.asked?.(step) },
-      { at: to, tell: () => observer.heard?.(step, reply as StepReply, to) },
+      { at: to, tell: () => observer.replyReceived?.(step, reply as StepReply, to) },
     ];
   });
   for (const { tell } of told.sort((a, b) => a.at - b.at)) tell();

@@ -2,17 +2,17 @@
 import { expect, test } from "vitest";
 import type { ListenerStats, PlbStats } from "../../mod.ts";
 import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
-import type { MarketScene } from "../../sim/market/checkers/checker.ts";
+import type { MarketCheckContext } from "../../sim/market/checkers/checker.ts";
 import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
 import {
-  type Audit,
   MarketHistory,
   type MarketObserver,
   type ModuleCallRecord,
+  type ProcessSample,
   type Publication,
   type Run,
 } from "../../sim/market/history.ts";
-import type { Heard } from "../../sim/market/message_faults.ts";
+import type { SentMessage } from "../../sim/market/message_faults.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 
 /** What is reported while `deed` happens before the eyes of one rule. */
@@ -30,7 +30,10 @@ function judge(
     network: { lives: new Map([["inc-2", "node-1#2"]]) },
   };
   const scene = { plan: { market }, ledger: new MarketHistory(), world: () => world };
-  const observer = checker?.watch(scene as unknown as MarketScene, (what) => reports.push(what));
+  const observer = checker?.watch(
+    scene as unknown as MarketCheckContext,
+    (what) => reports.push(what),
+  );
   deed(observer as Required<MarketObserver>);
   return reports;
 }
@@ -40,7 +43,7 @@ const publication = (more: Partial<Publication> = {}): Publication => ({
   process: "node-1#2",
   module: "goods-0",
   capacity: 2,
-  listener: () => ({ stats: () => shop() }) as never,
+  listener: () => ({ stats: () => listenerStats() }) as never,
   running: 1,
   isClosed: false,
   ...more,
@@ -79,7 +82,7 @@ const call = (more: Partial<ModuleCallRecord> = {}): ModuleCallRecord => ({
   ...more,
 });
 
-const seat = {
+const channel = {
   channel: "channel.1",
   buyer: "inc-1",
   version: "1.0.0",
@@ -92,7 +95,7 @@ const seat = {
   running: 1,
 };
 
-const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
+const listenerStats = (more: Partial<ListenerStats> = {}): ListenerStats => ({
   module: "goods-0",
   version: "1.0.0",
   hash: "aa",
@@ -102,7 +105,7 @@ const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
   running: 1,
   codes: [{ version: "1.0.0", hash: "aa" }],
   orders: [],
-  channels: [seat],
+  channels: [channel],
   ...more,
 });
 
@@ -130,16 +133,20 @@ const view = {
   draining: false,
 };
 
-function audit(shops: ListenerStats[], channels: object[] = [], more: object = {}): Audit {
+function sample(
+  listeners: ListenerStats[],
+  channels: object[] = [],
+  more: object = {},
+): ProcessSample {
   return {
     sim: { process: { id: "node-1#2" } },
-    shops: shops.map((books) => ({ books, publication: undefined })),
+    listeners: listeners.map((stats) => ({ stats, publication: undefined })),
     buyers: [{ channels }] as unknown as PlbStats[],
-    figures: () => ({ ...stats, ...more }),
-  } as unknown as Audit;
+    marketStats: () => ({ ...stats, ...more }),
+  } as unknown as ProcessSample;
 }
 
-test("capacity: no more run than are offered", () => {
+test("capacity: no more functions run than the capacity", () => {
   const began = (running: number) =>
     judge("capacity", (it) => it.began(run({ publication: publication({ running }) }), call()));
   expect(began(2)).toEqual([]);
@@ -148,18 +155,18 @@ test("capacity: no more run than are offered", () => {
   ]);
 });
 
-test("grants: books balance", () => {
-  const of = (more: Partial<ListenerStats>, figures: object = {}) =>
+test("grants: a listener's counts balance", () => {
+  const of = (more: Partial<ListenerStats>, marketStats: object = {}) =>
     judge("grants", (it) => {
-      for (let n = 0; n < 8; n++) it.audited(audit([shop(more)], [], figures));
+      for (let n = 0; n < 8; n++) it.sampled(sample([listenerStats(more)], [], marketStats));
     })[0] ?? "";
   expect(of({})).toBe("");
   expect(of({ granted: 3, free: -1 })).toContain("3 of 2 are granted");
   expect(of({ free: 1 })).toContain("2 granted and 1 free are not 2");
-  expect(of({ channels: [{ ...seat, issued: 6 }] })).toContain("issued 6, which is not 3 used");
-  expect(of({ channels: [{ ...seat, running: 2 }] })).toContain("1 credits out and 2 running");
-  expect(of({ channels: [seat, { ...seat, channel: "b" }] })).toContain("channels hold 4");
-  expect(of({ channels: [{ ...seat, revoked: -1 }] })).toContain("is below 0");
+  expect(of({ channels: [{ ...channel, issued: 6 }] })).toContain("issued 6, which is not 3 used");
+  expect(of({ channels: [{ ...channel, running: 2 }] })).toContain("1 credits out and 2 running");
+  expect(of({ channels: [channel, { ...channel, channel: "b" }] })).toContain("channels hold 4");
+  expect(of({ channels: [{ ...channel, revoked: -1 }] })).toContain("is below 0");
   expect(of({}, { creditsIssued: 6 })).toContain("6 credits are not 3 + 1 + 1");
   expect(of({}, { creditsGranted: 1 })).toContain("1 are said to be granted, and 2 are");
   expect(of({}, { moduleRunning: 0 })).toContain("0 requests are said to run, and 1 do");
@@ -170,7 +177,12 @@ test("credit: both ends of a channel agree", () => {
     judge(
       "credit",
       (it) =>
-        it.audited(audit([shop({ channels: [{ ...seat, ...seller }] })], [{ ...view, ...buyer }])),
+        it.sampled(
+          sample([listenerStats({ channels: [{ ...channel, ...seller }] })], [{
+            ...view,
+            ...buyer,
+          }]),
+        ),
     );
   expect(of({})).toEqual([]);
   expect(of({ used: 5 })).toEqual(["channel.1 of node-1#2: 5 sent, of 4 allowed"]);
@@ -178,7 +190,7 @@ test("credit: both ends of a channel agree", () => {
   expect(of({}, { used: 4 })).toEqual(["channel.1 of node-1#2: 4 taken, of 3 sent"]);
 });
 
-test("calls: once, in time, and as they were told", () => {
+test("calls: each returns once, in time, with a true answer", () => {
   const of = (more: Partial<ModuleCallRecord>) => {
     const it = call(more);
     const rule = (observer: Required<MarketObserver>) => {
@@ -217,7 +229,7 @@ test("calls: once, in time, and as they were told", () => {
 
 test("hot code: old code is dropped after its last call, and once", () => {
   const drop = (it: Required<MarketObserver>) =>
-    it.told("node-1#2", {
+    it.eventLogged("node-1#2", {
       level: "info",
       event: "old code dropped",
       fields: { version: "1.0.0", hash: "aa" },
@@ -255,7 +267,7 @@ test("books: no exchange holds more than an order is about", () => {
   const of = (held: number) =>
     judge("books", (it) => {
       const order = { side: "sell", id: 1, quantity: 2, held, incarnation: "inc-1" };
-      it.looked(
+      it.orderBooksRead(
         { process: { id: "node-1#2" } } as never,
         [{ node: "n", orders: [order] }] as never,
       );
@@ -264,7 +276,7 @@ test("books: no exchange holds more than an order is about", () => {
   expect(of(3)[0]).toContain("3 held of sell order 1 of inc-1, which is about 2");
 });
 
-test("calm: nothing fails where nothing goes wrong", () => {
+test("calm: without faults no call fails", () => {
   const failed = call({ outcome: "fail", code: "timeout" });
   const market = makeMarketPlan(1).market;
   const of = (isCalm: boolean) =>
@@ -273,7 +285,7 @@ test("calm: nothing fails where nothing goes wrong", () => {
   expect(of(true)).toEqual(["call 0 failed with timeout: "]);
 });
 
-test("rest: time goes on", () => {
+test("rest: too many messages or events in 1 ms are reported", () => {
   expect(judge("rest", (it) => {
     for (let at = 0; at < 6_000; at++) it.stepped(at);
   })).toEqual([]);
@@ -283,8 +295,8 @@ test("rest: time goes on", () => {
 });
 
 /** A letter from one part to another. */
-function heard(from: string, to: string, letter: object): Heard {
-  return { process: "node-1#2", from, to, link: 1, letter: letter as BusMessage };
+function heard(from: string, to: string, letter: object): SentMessage {
+  return { process: "node-1#2", from, to, link: 1, message: letter as BusMessage };
 }
 
 const order = {
@@ -301,13 +313,13 @@ const order = {
 const match = { kind: "match", id: 1, revision: 1, seller: "c/listener.1", quantity: 2 };
 const open = { kind: "open", nonce: 9, want: 2, replaces: null };
 
-/** What is reported of some letters, in their order. */
-function read(...letters: readonly Heard[]): string {
+/** What is reported of some messages, in their order. */
+function read(...messages: readonly SentMessage[]): string {
   const market = makeMarketPlan(1).market;
   const roles = ["authority", "worker"] as const;
   return judge(
-    "letters",
-    (it) => letters.forEach((letter) => it.wrote(letter)),
+    "messages",
+    (it) => messages.forEach((letter) => it.messageSent(letter)),
     market && {
       ...market,
       roles,
@@ -315,7 +327,7 @@ function read(...letters: readonly Heard[]): string {
   ).join("; ");
 }
 
-test("letters: what is promised is there", () => {
+test("messages: matches and grants exceed no order", () => {
   const ordered = heard("a/broker", "b/exchange.1", { kind: "order", order });
   const again = heard("a/broker", "d/exchange.2", { kind: "order", order });
   const matched = heard("b/exchange.1", "a/broker", { ...match, version: "1.0.0" });
@@ -337,7 +349,7 @@ test("letters: what is promised is there", () => {
   expect(read(ordered, matched, opened, accept(3))).toContain("asked for 2, and is granted 3");
 });
 
-test("letters: no request beyond its credit, no answer twice", () => {
+test("messages: no request exceeds its credit, and none is answered twice", () => {
   const credit = heard("c/channel.1", "a/plb.1", { kind: "credit", allowed: 1 });
   const request = (id: number) => heard("a/plb.1", "c/channel.1", { kind: "request", id });
   const reply = heard("c/channel.1", "a/plb.1", { kind: "reply", id: 1, allowed: 2 });
@@ -351,34 +363,34 @@ test("letters: no request beyond its credit, no answer twice", () => {
   expect(read(credit, request(1), lower)).toContain("are given back that aren't there");
 });
 
-test("mesh: workers don't order of each other, and ask each other the way", () => {
+test("mesh: workers send each other no orders, but may ask for authorities", () => {
   const market = makeMarketPlan(1).market;
   const of = (kind: string, roles: readonly ("authority" | "worker")[]) =>
     judge(
       "mesh",
-      (it) => it.wrote(heard("inc-1/broker", "inc-2/broker", { kind })),
+      (it) => it.messageSent(heard("inc-1/broker", "inc-2/broker", { kind })),
       market && { ...market, roles },
     );
   expect(of("join", ["authority", "authority"])).toEqual([]);
   expect(of("join", ["authority", "worker"])).toEqual([
     "worker node-1#2 sends join to worker node-1#2",
   ]);
-  expect(of("seek", ["authority", "worker"])).toEqual([]);
+  expect(of("find_authorities", ["authority", "worker"])).toEqual([]);
 });
 
-test("parts: none throws, unless a mutant has it do so", () => {
+test("processes: none throws, unless a mutant makes it throw", () => {
   const failed = (reason: string) =>
-    judge("parts", (it) =>
-      it.told("node-1#2", {
+    judge("processes", (it) =>
+      it.eventLogged("node-1#2", {
         level: "warning",
-        event: "part failed",
-        fields: { part: "broker", reason },
+        event: "process failed",
+        fields: { process: "broker", reason },
       }, 0));
   expect(failed("x is undefined")).toEqual(["broker at node-1#2 failed: x is undefined"]);
   expect(failed("thrown on purpose")).toEqual([]);
 });
 
-test("every rule is tried here", () => {
+test("every checker is tested here", () => {
   expect(MARKET_CHECKERS.map(({ name }) => name).sort()).toEqual(
     [
       "books",
@@ -388,9 +400,9 @@ test("every rule is tried here", () => {
       "credit",
       "grants",
       "hot code",
-      "letters",
       "mesh",
-      "parts",
+      "messages",
+      "processes",
       "rest",
     ],
   );

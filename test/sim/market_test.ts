@@ -25,7 +25,7 @@ test("forty markets break no rule, and calls are answered in all of them", async
   expect(answered).toBeGreaterThan(2_000);
 }, LONG_MS);
 
-test("a seed played twice, or with remarks, leaves the same trace; another leaves another", async () => {
+test("a seed gives the same trace each time, also with notes; another seed gives another", async () => {
   const first = await runPlan(makeMarketPlan(7));
   const again = await runPlan(makeMarketPlan(7), { remarks: 50 });
   const other = await runPlan(makeMarketPlan(8));
@@ -34,7 +34,7 @@ test("a seed played twice, or with remarks, leaves the same trace; another leave
   expect(other.hash).not.toBe(first.hash);
 });
 
-test("seeds differ in roles, signposts, trades, faults and weather", () => {
+test("seeds differ in roles, bootstraps, trades, faults and link conditions", () => {
   const plans = Array.from({ length: 200 }, (_, seed) => makeMarketPlan(seed));
   const kinds = <T>(of: (plan: Plan) => readonly T[]) => new Set(plans.flatMap(of));
   expect([...kinds((plan) => plan.market?.roles ?? [])].sort()).toEqual(["authority", "worker"]);
@@ -53,7 +53,7 @@ test("seeds differ in roles, signposts, trades, faults and weather", () => {
   }
 });
 
-test("a market's plan survives being written and read, and what it lacks is plain", () => {
+test("a market plan survives JSON, and missing fields get their defaults", () => {
   const plan = makeMarketPlan(3);
   const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan };
   expect(parseSchedule(printSchedule(schedule))).toEqual(schedule);
@@ -73,7 +73,7 @@ async function planted({ faults, trades = [] }: Plan) {
   return update ? [{ rule: "planted", message: "is broken", at: update.at }] : [];
 }
 
-test("a market that breaks a rule shrinks to its essence", async () => {
+test("a market plan that breaks a rule is shrunk", async () => {
   let seed = 1;
   while ((await planted(makeMarketPlan(seed))).length === 0) seed++;
   const shrunk = await shrink(makeMarketPlan(seed), "planted", { play: planted });

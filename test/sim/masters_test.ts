@@ -7,7 +7,7 @@ import { type MastersResult, runMasters } from "../../sim/worlds/masters.ts";
 import { PLAIN_MASTERS } from "../../sim/plan/masters_plan.ts";
 import { mutantOf } from "../../sim/mutants/mutants.ts";
 import { tryMutant } from "../../sim/mutants/trials.ts";
-import { replayOf } from "../../sim/cli/one.ts";
+import { replayCommand } from "../../sim/cli/one.ts";
 import { scheduleLines } from "../../sim/cli/report.ts";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
@@ -75,7 +75,7 @@ test("a plan is told with its masters, and shrinks to fewer that keep within the
 
 test("is asked for by its name, also to be played again", () => {
   expect(parseArguments(["--world", "masters", "--seed", "7"]).worlds).toEqual(["masters"]);
-  expect(replayOf(7, "masters")).toBe("npm run sim -- --world masters --seed 7");
+  expect(replayCommand(7, "masters")).toBe("npm run sim -- --world masters --seed 7");
   expect(planOf("masters", 7).masters?.count).toBeGreaterThan(1);
   expect(planOf("resources", 7).masters).toBeUndefined();
 });

@@ -7,7 +7,7 @@ import { ROOT } from "../../sim/mutants/copy.ts";
 import { applyEdit, CONTROLS, type Mutant, worldOf } from "../../sim/mutants/mutant.ts";
 import { mutantOf, MUTANTS } from "../../sim/mutants/mutants.ts";
 import { SCENARIOS } from "../../sim/mutants/scenarios.ts";
-import { document, isRight, told } from "../../sim/cli/mutant_table.ts";
+import { document, isRight, outcomeLine } from "../../sim/cli/mutant_table.ts";
 import { tryMutant } from "../../sim/mutants/trials.ts";
 import type { WorldName } from "../../sim/plan/plan.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
@@ -47,7 +47,7 @@ describe("the table", () => {
     const verdict = { rule: "answers", message: "…", seed: 7, scenario: null };
     const caught = { mutant, verdict, trouble: null };
     const free = { mutant, verdict: null, trouble: null };
-    expect(told(caught)).toMatch(/^early_takeover +answers +seed 7$/);
+    expect(outcomeLine(caught)).toMatch(/^early_takeover +answers +seed 7$/);
     expect(document([caught, free])).toContain("| **nobody** | - |");
     expect([caught, free].map(isRight)).toEqual([true, false]);
     const control = CONTROLS[0] as Mutant;

@@ -1,7 +1,7 @@
 /** Worlds with regions: each a store of its own, long roads between them, keys that move. */
 import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
-import { replayOf } from "../../sim/cli/one.ts";
+import { replayCommand } from "../../sim/cli/one.ts";
 import { makeRegionalPlan } from "../../sim/draw/draw_regions.ts";
 import { distanceMs } from "../../sim/engine/regional_stores.ts";
 import { atHome } from "../../sim/engine/regional_observer.ts";
@@ -39,7 +39,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
     expect((await runPlan(again)).hash).toBe(hash);
   });
 
-  test("has roads as long as its map says", () => {
+  test("has latencies between regions as planned", () => {
     const shape = { names: ["east", "west", "south"], nearMs: 40, farMs: 75 };
     expect(distanceMs(shape, "west", "west")).toBe(0);
     expect(distanceMs(shape, "west", "east")).toBe(40);
@@ -50,19 +50,19 @@ describe("a world with regions", { timeout: 300_000 }, () => {
   test("is asked for by its name, also to be played again", () => {
     const options = parseArguments(["--world", "regions", "--seed", "7"]);
     expect(options.worlds).toEqual(["regions"]);
-    expect(replayOf(7, "regions")).toBe("npm run sim -- --world regions --seed 7");
+    expect(replayCommand(7, "regions")).toBe("npm run sim -- --world regions --seed 7");
     expect(planOf("regions", 7).shape.regions?.names).toHaveLength(3);
     expect(planOf("resources", 7).shape.regions).toBeUndefined();
   });
 });
 
-describe("what referees are told", () => {
+describe("what checkers observe", () => {
   const key = "journals/k0";
   const told: string[] = [];
   const inRegion = atHome(fanOut([{
     asked: ({ name, args }) => told.push(`asked ${name} ${JSON.stringify(args)}`),
     applied: ({ name }, reply) => told.push(`applied ${name} ${JSON.stringify(reply)}`),
-    heard: ({ name }, reply) => told.push(`heard ${name} ${JSON.stringify(reply)}`),
+    replyReceived: ({ name }, reply) => told.push(`heard ${name} ${JSON.stringify(reply)}`),
     missed: ({ name }) => told.push(`missed ${name}`),
   }]));
   const observer = inRegion(() => true);
@@ -79,7 +79,7 @@ describe("what referees are told", () => {
     observer.asked(step);
     observer.applied(step, reply, 1);
     observer.applied(step, reply, 2);
-    observer.heard(step, reply, 3);
+    observer.replyReceived(step, reply, 3);
     expect(told).toEqual([
       `asked release ["${key}","a",5]`,
       "applied release true",
@@ -92,7 +92,7 @@ describe("what referees are told", () => {
     const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
     const lost = claim(`rrp:east/n/${key}`, "b", null);
     observer.asked(lost);
-    observer.heard(lost, { won: false, owner }, 1);
+    observer.replyReceived(lost, { won: false, owner }, 1);
     const shorter = claim(`rrp:south/|west|9|/${key}`, "departed", {
       incarnation: "departed",
       epoch: 6,
@@ -106,7 +106,7 @@ describe("what referees are told", () => {
   test("of a lookup that finds nobody: what it says where the key is at home", () => {
     for (const [region, heard] of [[observer, "heard lookup null"], [inRegion(() => false), ""]]) {
       told.length = 0;
-      const { asked, applied, heard: hear } = region as typeof observer;
+      const { asked, applied, replyReceived: hear } = region as typeof observer;
       const step = { name: "lookup", args: [key], process: "p", at: 0 } as unknown as Step;
       asked(step);
       applied(step, null, 1);
@@ -121,7 +121,7 @@ describe("what referees are told", () => {
     const step = claim(rrp, "arriving:b", { incarnation: "departed", epoch: 2 });
     const reply = { won: true, owner: { rrp, incarnation: "arriving:b", epoch: 7 } };
     observer.asked(step);
-    observer.heard(step, reply, 1);
+    observer.replyReceived(step, reply, 1);
     const owner = { rrp: `rrp:west/n/${key}`, incarnation: "b", epoch: 7 };
     expect(told[0]).toContain(`"incarnation":"b"`);
     expect(told[0]).toContain(`"expected":null`);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { ROOT, withCopy } from "./copy.ts";
-import { slowRoads } from "./slow_roads.ts";
+import { slowPaths } from "./slow_roads.ts";
 
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   bun: [`${ROOT}node_modules/.bin/bun`],
@@ -48,7 +48,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-test("one seed tells its trace, the score last, and ends with 0", async () => {
+test("one seed prints its trace, the total last, and exits with 0", async () => {
   const { code, out, last } = await sim(["--seed", "3"]);
   expect(out).toMatch(/^trace [0-9a-f]{16}$/m);
   expect(last).toMatch(SCORE);
@@ -63,7 +63,7 @@ test("many seeds are shared out among workers, from the first one asked for", as
   expect(code).toBe(0);
 });
 
-test("a time that is up ends the run with its score", async () => {
+test("a run ends with its total when its time is up", async () => {
   const { code, last } = await sim(["--minutes", "0.01"]);
   expect(last).toMatch(SCORE);
   expect(code).toBe(0);
@@ -99,7 +99,7 @@ test.for(
 test("a plan that breaks a rule is told in full, shrunk and kept, and plays again", async () => {
   const file = join(folder, "plan.json");
   const kept = join(folder, "kept.json");
-  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowRoads() };
+  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
   writeFileSync(file, printSchedule(schedule));
   const { code, out, last } = await sim(["--plan", file, "--keep", kept]);
   expect(out).toMatch(/^violation at [\d.]+ ms: healing: probe /m);

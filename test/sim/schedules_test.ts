@@ -10,7 +10,7 @@ import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../../sim/checkers/all.ts";
 import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
-import { slowRoads } from "./slow_roads.ts";
+import { slowPaths } from "./slow_roads.ts";
 
 const FOLDER = fileURLToPath(new URL("schedules", import.meta.url));
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json")).sort();
@@ -28,7 +28,7 @@ test.for(files)("%s breaks no rule any more", async (file) => {
 });
 
 test("a schedule survives being written and read", () => {
-  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowRoads() };
+  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
   expect(parseSchedule(printSchedule(schedule))).toEqual(schedule);
 });
 

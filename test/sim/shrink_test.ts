@@ -5,7 +5,7 @@ import { ddmin } from "../../sim/cli/ddmin.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
 import { shrink } from "../../sim/cli/shrink.ts";
-import { slowRoads } from "./slow_roads.ts";
+import { slowPaths } from "./slow_roads.ts";
 
 test("delta debugging finds exactly the lines that matter", async () => {
   await fc.assert(fc.asyncProperty(
@@ -41,7 +41,7 @@ async function seedWithPlant(): Promise<Plan> {
   }
 }
 
-test("a planted violation shrinks to its essence", async () => {
+test("a planted violation is shrunk to what it needs", async () => {
   const plan = await seedWithPlant();
   const shrunk = await shrink(plan, "planted", { play: planted });
   expect(shrunk).toMatchObject({ isDone: true, violation: { rule: "planted" } });
@@ -54,7 +54,7 @@ test("a planted violation shrinks to its essence", async () => {
 });
 
 test("a real violation shrinks to a plan that breaks the same rule when played again", async () => {
-  const shrunk = await shrink(slowRoads(), "healing", { withinMs: 300_000 });
+  const shrunk = await shrink(slowPaths(), "healing", { withinMs: 300_000 });
   expect(shrunk?.violation.rule).toBe("healing");
   expect(shrunk?.plan.faults).toEqual([]);
   expect(shrunk?.plan.work).toEqual([]);

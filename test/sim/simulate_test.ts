@@ -72,7 +72,7 @@ test("only the kinds of faults that were asked for happen, about as often", asyn
   expect(report.faults["partition"]).toBeLessThan(100);
 });
 
-test("state that a crash forgets is found, and the error tells how to see it again", async () => {
+test("state lost in a crash is found, and the error says how to replay it", async () => {
   const options: Options = {
     seeds: 20,
     faults: [{ kind: "crash", perMinute: 20 }],
@@ -109,14 +109,14 @@ test("what the workload or the check throws is the failure's cause", async () =>
   expect(inCheck.failure.violations[0]).toMatchObject({ rule: "check", message: bug.message });
 });
 
-test("a method that throws is no bad weather", async () => {
+test("an error thrown by a method is not excused by faults", async () => {
   const workload: Options["workload"] = ({ atlas }) => atlas.resource("counters", "c").sharp();
   const error = await failureOf({ ...SHORT, faults: "none", workload });
   expect(error.message).toContain("a bug");
   expect(error.cause).toMatchObject({ code: "app" });
 });
 
-test("an app with chance of its own is told of", async () => {
+test("an app that uses its own randomness is reported", async () => {
   let runs = 0;
   const error = await failureOf({
     ...SHORT,
@@ -130,7 +130,7 @@ test("an app with chance of its own is told of", async () => {
   expect(error.message).toContain("a second run of this seed went another way");
 });
 
-test("a client that never comes to an end is told of", async () => {
+test("a client that never ends is reported", async () => {
   const error = await failureOf({
     ...SHORT,
     clients: 2,

@@ -5,7 +5,7 @@
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
 
-export function slowRoads(): Plan {
+export function slowPaths(): Plan {
   const plan = makePlan(1);
   const { shape } = plan;
   const lease = { heartbeatMs: 300, leaseMs: 1_000 };

@@ -9,7 +9,7 @@ import { jsonCodec, msgpackCodec } from "../../adapters/http_wire/socket_codec.t
 import { accepts, checkRange, checkVersion, isRange, isVersion } from "../../src/api/module.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { readMessage } from "../../src/lambda/bus/messages.ts";
-import { open, payloadOf } from "../../src/lambda/bus/payload.ts";
+import { decodePayload, payloadOf } from "../../src/lambda/bus/payload.ts";
 import { MAX_ARGUMENTS, MAX_METHOD, MAX_VERSION } from "../../src/limits.ts";
 import { argumentsOf } from "../../src/model/call.ts";
 import { isTraceparent } from "../../src/model/call_path.ts";
@@ -72,7 +72,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   "a frame of MessagePack": (text) => clientFrame(msgpackCodec.decode(bytesOf(text))),
   "a value as MessagePack": (text) => unpack(bytesOf(text)),
   "a message of a link": (text) => decodeMessage(bytesOf(text)),
-  "a letter's body": (text) => open(payloadOf(bytesOf(text))),
+  "a letter's body": (text) => decodePayload(payloadOf(bytesOf(text))),
   "a quotation": quoted,
 };
 
@@ -120,7 +120,7 @@ describe("bytes from outside", () => {
     values: unpack,
     arguments: argumentsOf,
     messages: decodeMessage,
-    bodies: (it) => open(payloadOf(it)),
+    bodies: (it) => decodePayload(payloadOf(it)),
     frames: (it) => clientFrame(msgpackCodec.decode(it)),
     letters: (it) => {
       const letter = unpack(it);

@@ -1,4 +1,4 @@
-/** All rules that a market is held to, one referee each. A further one is a further line. */
+/** All checkers of the market world. */
 import { books } from "./books.ts";
 import { calls } from "./calls.ts";
 import { calm } from "./calm.ts";
@@ -7,9 +7,9 @@ import type { MarketChecker } from "./checker.ts";
 import { credit } from "./credit.ts";
 import { grants } from "./grants.ts";
 import { hotCode } from "./hot_code.ts";
-import { messages } from "./letters.ts";
+import { messages } from "./messages.ts";
 import { mesh } from "./mesh.ts";
-import { parts } from "./parts.ts";
+import { processes } from "./processes.ts";
 import { rest } from "./rest.ts";
 
 export const MARKET_CHECKERS: readonly MarketChecker[] = [
@@ -21,7 +21,7 @@ export const MARKET_CHECKERS: readonly MarketChecker[] = [
   books,
   messages,
   mesh,
-  parts,
+  processes,
   rest,
   calm,
 ];

@@ -1,11 +1,11 @@
-/** No exchange holds more of an order for somebody than the order is about. */
+/** Rule: no exchange holds more of an order than the order is about. */
 import type { MarketChecker } from "./checker.ts";
 
 export const books: MarketChecker = {
   name: "books",
   watch(_scene, report) {
     return {
-      looked(sim, books) {
+      orderBooksRead(sim, books) {
         for (const { node, orders } of books) {
           for (const { side, id, quantity, held, incarnation } of orders) {
             if (held <= quantity) continue;

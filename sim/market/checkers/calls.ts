@@ -1,7 +1,7 @@
 /**
- * Each call comes back exactly once, by its deadline, as long as its process lives; what
- * came back as answered ran exactly once, on the code and node that it names; what came
- * back as not executed never ran, and never will.
+ * Rule: each call returns exactly once, by its deadline, as long as its process lives. An answered
+ * call ran exactly once, on the code and node that it names; one that failed as not executed never
+ * ran and never will.
  */
 import type { Report } from "../../checkers/checker.ts";
 import type { Answer } from "../modules.ts";
@@ -22,18 +22,18 @@ export const calls: MarketChecker = {
     return {
       moduleCalled: (call) => void open.add(call),
       began({ publication }, call) {
-        if (call.runs.length > 1) report(`${told(call)} runs ${call.runs.length} times`);
+        if (call.runs.length > 1) report(`${describe(call)} runs ${call.runs.length} times`);
         if (publication.module !== call.module) {
-          report(`${told(call)} runs as ${publication.module}`);
+          report(`${describe(call)} runs as ${publication.module}`);
         }
-        if (call.outcome === "fail") report(`${told(call)} runs, though it was said not to`);
+        if (call.outcome === "fail") report(`${describe(call)} runs, though it was said not to`);
       },
       moduleReturned(call) {
-        if (!open.delete(call)) report(`${told(call)} came back twice`);
+        if (!open.delete(call)) report(`${describe(call)} came back twice`);
         const late = lateBy(call, call.returnedAt, processOf(call.process)?.process.heldMs ?? 0);
-        if (late > 0) report(`${told(call)} came back ${late} ms after its deadline`);
+        if (late > 0) report(`${describe(call)} came back ${late} ms after its deadline`);
         if (call.returnedAt > call.givenUpAt + SLACK_MS) {
-          report(`${told(call)} came back long after it was given up`);
+          report(`${describe(call)} came back long after it was given up`);
         }
         if (call.outcome === "ok") checkAnswer(call, report);
         else checkFailure(call, report);
@@ -43,7 +43,7 @@ export const calls: MarketChecker = {
         for (const call of open) {
           const sim = processOf(call.process);
           if (sim && lateBy(call, scheduler.now, sim.process.heldMs) > 0) {
-            report(`${told(call)} never came back`);
+            report(`${describe(call)} never came back`);
           }
         }
       },
@@ -53,37 +53,39 @@ export const calls: MarketChecker = {
 
 function checkAnswer(call: ModuleCallRecord, report: Report): void {
   const [run, ...more] = call.runs;
-  if (!run || more.length > 0) return report(`${told(call)} ran ${call.runs.length} times`);
-  if (run.endedAt === Infinity) report(`${told(call)} was answered while it ran`);
+  if (!run || more.length > 0) return report(`${describe(call)} ran ${call.runs.length} times`);
+  if (run.endedAt === Infinity) report(`${describe(call)} was answered while it ran`);
   const [number, version] = call.result as Answer;
-  if (number !== call.id) report(`${told(call)} got the answer of call ${number}`);
+  if (number !== call.id) report(`${describe(call)} got the answer of call ${number}`);
   if (version !== run.version || call.version !== version) {
-    report(`${told(call)} ran on ${run.version}, and was said to have on ${call.version}`);
+    report(`${describe(call)} ran on ${run.version}, and was said to have on ${call.version}`);
   }
   if (!run.publication.process.startsWith(`${call.node}#`)) {
-    report(`${told(call)} ran at ${run.publication.process}, and was said to have at ${call.node}`);
+    report(
+      `${describe(call)} ran at ${run.publication.process}, and was said to have at ${call.node}`,
+    );
   }
   if (["throw", "deny"].includes(call.manner)) {
-    report(`${told(call)} can't have been answered`);
+    report(`${describe(call)} can't have been answered`);
   }
 }
 
 function checkFailure(call: ModuleCallRecord, report: Report): void {
   const { code, outcome, message } = call;
   if (outcome === "fail" && call.runs.length > 0) {
-    report(`${told(call)} ran, and was said not to have (${code})`);
+    report(`${describe(call)} ran, and was said not to have (${code})`);
   }
   const isKnown = ["timeout", "unavailable", "overloaded", "not_found", "app"].includes(code ?? "");
-  if (!isKnown) report(`${told(call)} failed with ${code}: ${message}`);
-  if (code === "app" && call.manner !== "throw") report(`${told(call)} threw, by ${message}`);
-  if (code === "overloaded" && !call.noWait) report(`${told(call)} was refused: ${message}`);
-  if (code === "not_found" && call.name !== "extra") report(`${told(call)}: ${message}`);
+  if (!isKnown) report(`${describe(call)} failed with ${code}: ${message}`);
+  if (code === "app" && call.manner !== "throw") report(`${describe(call)} threw, by ${message}`);
+  if (code === "overloaded" && !call.noWait) report(`${describe(call)} was refused: ${message}`);
+  if (code === "not_found" && call.name !== "extra") report(`${describe(call)}: ${message}`);
   // Told by the channel: it can't have failed so without having run.
   if (message.endsWith("on purpose") && call.runs.length !== 1) {
-    report(`${told(call)} failed as code does that ran, and ran ${call.runs.length} times`);
+    report(`${describe(call)} failed as code does that ran, and ran ${call.runs.length} times`);
   }
 }
 
-function told({ id, module, name, manner, process }: ModuleCallRecord): string {
+function describe({ id, module, name, manner, process }: ModuleCallRecord): string {
   return `call ${id} of ${module}.${name} (${manner}) at ${process}`;
 }

@@ -1,6 +1,6 @@
 /**
- * Where nothing goes wrong and nothing is closed, no call fails, and no buyer has less than
- * it wanted once it had that, whatever code is loaded meanwhile.
+ * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
+ * wanted once it had that, whatever code is loaded meanwhile.
  */
 import type { SimBuyer } from "../buyers.ts";
 import type { MarketChecker } from "./checker.ts";
@@ -14,10 +14,10 @@ export const calm: MarketChecker = {
       moduleReturned({ id, outcome, code, message }) {
         if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
       },
-      audited({ sim, buyers }) {
-        for (const { purse, module, granted, wanted } of buyers) {
-          if (granted >= wanted) served.add(purse);
-          if (granted >= wanted || !served.has(purse)) continue;
+      sampled({ sim, buyers }) {
+        for (const { buyer, module, granted, wanted } of buyers) {
+          if (granted >= wanted) served.add(buyer);
+          if (granted >= wanted || !served.has(buyer)) continue;
           report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
         }
       },

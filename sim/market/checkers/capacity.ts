@@ -1,4 +1,4 @@
-/** At no instant of true time do more functions of a publication run than it offered. */
+/** Rule: never do more functions of a publication run than its capacity. */
 import type { MarketChecker } from "./checker.ts";
 
 export const capacity: MarketChecker = {

@@ -1,17 +1,17 @@
-/** What a referee of the market is: one more who watches one rule only, and changes nothing. */
+/** The interface of market checkers: each observes one rule and changes nothing. */
 import type { Report } from "../../checkers/checker.ts";
 import type { World } from "../../engine/world.ts";
 import type { MarketHistory, MarketObserver } from "../history.ts";
 import type { MarketPlan } from "../run.ts";
 
-export interface MarketScene {
+export interface MarketCheckContext {
   readonly plan: MarketPlan;
-  readonly ledger: MarketHistory;
+  readonly history: MarketHistory;
   /** Once it is there: checkers are made before the world is. */
   readonly world: () => World;
 }
 
 export interface MarketChecker {
   readonly name: string;
-  watch(scene: MarketScene, report: Report): MarketObserver;
+  watch(scene: MarketCheckContext, report: Report): MarketObserver;
 }

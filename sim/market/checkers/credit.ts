@@ -1,7 +1,6 @@
 /**
- * Both ends of a channel agree as far as they can: a buyer never believes that it may send
- * more than its seller issued, never sends more than that, and the seller never took more
- * than was sent.
+ * Rule: a buyer never believes that it may send more than its seller issued, never sends more than
+ * that, and the seller never accepted more than was sent.
  */
 import type { ListenerChannelStats, PlbChannelStats } from "../../../src/api/modules.ts";
 import type { MarketChecker } from "./checker.ts";
@@ -38,13 +37,13 @@ export const credit: MarketChecker = {
       }
     };
     return {
-      audited({ sim, shops, buyers }) {
+      sampled({ sim, listeners: shops, buyers }) {
         const { id } = sim.process;
         const changed = new Map<Ends, string>();
         // What a buyer has given up, it tells no more of.
         for (const ends of held.get(id) ?? []) ends.buyer = null;
         held.set(id, []);
-        for (const seller of shops.flatMap(({ books }) => books.channels)) {
+        for (const seller of shops.flatMap(({ stats: books }) => books.channels)) {
           const ends = endsOf(id, seller.channel);
           ends.seller = seller;
           changed.set(ends, `${seller.channel} of ${id}`);

@@ -1,7 +1,7 @@
 /**
- * A listener's books balance: what it granted is within its capacity, credit is issued
- * within grants, and none comes from nowhere or gets lost: issued = used + outstanding +
- * revoked. A node's figures are the sum of its listeners'.
+ * Rule: a listener's grants are within its capacity, credit is within grants, and no credit is
+ * created or lost: issued = used + outstanding + revoked. A node's statistics are the sum of its
+ * listeners'.
  */
 import type { ListenerStats, MarketStats } from "../../../src/api/modules.ts";
 import type { MarketChecker } from "./checker.ts";
@@ -15,15 +15,15 @@ export const grants: MarketChecker = {
     const former = new Map<string, MarketStats>();
     let audits = 0;
     return {
-      audited({ sim, shops, figures }) {
+      sampled({ sim, listeners: shops, marketStats: figures }) {
         const { id } = sim.process;
-        for (const { books } of shops) {
+        for (const { stats: books } of shops) {
           const wrong = troubleOf(books);
           if (wrong) report(`${books.module} at ${id}: ${wrong}`);
         }
         if (++audits % EVERY !== 0) return;
         const stats = figures();
-        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ books }) => books));
+        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ stats: books }) => books));
         if (wrong) report(`${id}: ${wrong}`);
         former.set(id, stats);
       },

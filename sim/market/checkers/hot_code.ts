@@ -1,6 +1,6 @@
 /**
- * Old code stays as long as anything runs on it, and is dropped once, after that: what
- * runs ends on the code that it began on.
+ * Rule: old code stays while anything runs on it and is dropped once after that. A run ends on the
+ * code that it began on.
  */
 import type { Publication, Run } from "../history.ts";
 import type { MarketChecker } from "./checker.ts";
@@ -24,7 +24,7 @@ export const hotCode: MarketChecker = {
         }
       },
       ended: (run) => void running.delete(run),
-      told(process, { event, fields: { version, hash } }) {
+      eventLogged(process, { event, fields: { version, hash } }) {
         if (event !== "old code dropped") return;
         const code = `${process} ${hash}`;
         if (dropped.has(code)) report(`${process} dropped ${version} (${hash}) twice`);
@@ -37,8 +37,10 @@ export const hotCode: MarketChecker = {
           report(`${process} dropped ${version} (${hash}), on which call ${run.call} runs`);
         }
       },
-      audited({ sim, shops }) {
-        const codes = new Map(shops.map(({ publication, books }) => [publication, books.codes]));
+      sampled({ sim, listeners: shops }) {
+        const codes = new Map(
+          shops.map(({ publication, stats: books }) => [publication, books.codes]),
+        );
         for (const { publication, hash, version, call } of running) {
           if (publication.isClosed) continue;
           const inUse = codes.get(publication);

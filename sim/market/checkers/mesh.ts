@@ -1,17 +1,17 @@
 /**
- * Workers don't mesh: what they write to each other is about channels, or asks the way to
- * an authority.
+ * Rule: workers don't mesh. Messages between workers are only about channels or about finding an
+ * authority.
  */
-import type { Kind } from "../../../src/lambda/bus/messages.ts";
+import type { MessageKind } from "../../../src/lambda/bus/messages.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** What only authorities, exchanges and their brokers have to say to each other. */
-const OF_THE_MESH: readonly Kind[] = [
+const OF_THE_MESH: readonly MessageKind[] = [
   "syn",
   "ack",
   "join",
   "interest",
-  "bored",
+  "not_interested",
   "order",
   "cancel",
   "match",
@@ -25,7 +25,7 @@ export const mesh: MarketChecker = {
       return plan.market.roles[index] === "worker";
     };
     return {
-      wrote({ process, to, letter: { kind } }) {
+      messageSent({ process, to, message: { kind } }) {
         if (!OF_THE_MESH.includes(kind) || !isWorker(process)) return;
         const [incarnation = ""] = to.split("/");
         const other = world().network.lives.get(incarnation);

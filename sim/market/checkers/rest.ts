@@ -1,9 +1,9 @@
-/** Parts don't write to each other for ever: time goes on. */
+/** Rule: processes don't exchange messages endlessly at one instant of virtual time. */
 import type { MarketChecker } from "./checker.ts";
 
 /** More events and letters than any ms has use for. */
-const MOST_EVENTS = 5_000;
-const MOST_LETTERS = 20_000;
+const MAX_EVENTS = 5_000;
+const MAX_MESSAGES = 20_000;
 
 export const rest: MarketChecker = {
   name: "rest",
@@ -12,14 +12,14 @@ export const rest: MarketChecker = {
     let events = 0;
     let letters = 0;
     return {
-      wrote(heard) {
-        if (++letters === MOST_LETTERS) report(`${letters} letters in 1 ms, by ${heard.process}`);
+      messageSent(heard) {
+        if (++letters === MAX_MESSAGES) report(`${letters} letters in 1 ms, by ${heard.process}`);
       },
       stepped(at) {
         if (Math.floor(at) !== ms) {
           ms = Math.floor(at);
           events = letters = 0;
-        } else if (++events === MOST_EVENTS) {
+        } else if (++events === MAX_EVENTS) {
           const busy = [...world().nodes()].map(({ process }) => process)
             .sort((one, other) => other.runs - one.runs);
           report(`${events} events in 1 ms, most of them at ${busy[0]?.id}`);

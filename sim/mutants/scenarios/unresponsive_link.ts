@@ -10,7 +10,7 @@ import { append, fault, scenario } from "./plans.ts";
 const KEY = 0;
 const patient = (work: WorkEvent): WorkEvent => ({ ...work, timeoutMs: 9_000 });
 
-export const silentRoad: Plan = scenario(
+export const unresponsiveLink: Plan = scenario(
   { nodes: 4, regions: { names: ["east", "west"], nearMs: 10, farMs: 10 } },
   [{ ...fault(2_500, "partition", 0, 5_000), b: 1 }],
   [

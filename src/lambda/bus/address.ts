@@ -1,16 +1,16 @@
 /**
- * Where a part lives: a house number and a name on the bell.
+ * Addresses of processes: `<incarnation>/<process>`.
  *
- * An address is `<incarnation>/<part>`. Within its own node a part's address has no
- * incarnation: so it stays the same when the node takes another, and no other node's
- * address is ever equal to it. Letters that leave get the incarnation put in front.
+ * Within its own node a process's address has no incarnation: it stays the same when the node
+ * takes a new incarnation, and never equals the address of a process on another node. Messages
+ * that leave the node get the incarnation added.
  */
 
-/** `<incarnation>/<part>`; of a part of this node `/<part>`. */
+/** `<incarnation>/<process>`; `/<process>` for a process of this node. */
 export type Address = string;
 
-export function addressOf(incarnation: string, part: string): Address {
-  return `${incarnation}/${part}`;
+export function addressOf(incarnation: string, process: string): Address {
+  return `${incarnation}/${process}`;
 }
 
 /** The incarnation of an address; empty: this node. */
@@ -18,60 +18,59 @@ export function nodeOf(address: Address): string {
   return address.slice(0, address.indexOf("/"));
 }
 
-export function partOf(address: Address): string {
+export function processOf(address: Address): string {
   return address.slice(address.indexOf("/") + 1);
 }
 
-/** The parts that every node may have once, under names that others know. */
+/** Well-known processes: each node has at most one of each. */
 export const AUTHORITY = "authority";
 export const BROKER = "broker";
 export const BOOTSTRAP = "bootstrap";
 
-/** Addresses that are kept in mind; beyond that all are forgotten, and learnt again. */
+/** Most cached addresses; a full cache is cleared. */
 const MAX_KEPT = 16_384;
 
-/** An address in its two halves. */
-export interface Halves {
+/** An address split into node and process. */
+export interface SplitAddress {
   /** The incarnation; empty: this node. */
   readonly node: string;
-  readonly part: string;
+  readonly process: string;
 }
 
 /**
- * An address book: knows whole addresses and their halves by heart, so that not every letter
- * has its own composed and taken apart. The same halves always give the same text, whose
- * hash is known by then.
+ * Caches addresses and their two fields, so that not every message joins and splits them again.
+ * The same fields always give the same string object, whose hash the engine has computed.
  */
-export class AddressBook {
-  readonly #whole = new Map<string, Map<string, Address>>();
-  readonly #halves = new Map<Address, Halves>();
+export class AddressCache {
+  readonly #byNode = new Map<string, Map<string, Address>>();
+  readonly #split = new Map<Address, SplitAddress>();
 
-  /** The address of a part; `node` empty: of this node. */
-  whole(node: string, part: string): Address {
-    const known = this.#whole.get(node)?.get(part);
+  /** The address of a process; `node` empty: of this node. */
+  join(node: string, process: string): Address {
+    const known = this.#byNode.get(node)?.get(process);
     if (known !== undefined) return known;
-    const address = addressOf(node, part);
-    this.#keep(address, { node, part });
+    const address = addressOf(node, process);
+    this.#keep(address, { node, process });
     return address;
   }
 
-  halves(address: Address): Halves {
-    const known = this.#halves.get(address);
+  split(address: Address): SplitAddress {
+    const known = this.#split.get(address);
     if (known) return known;
-    const halves = { node: nodeOf(address), part: partOf(address) };
-    this.#keep(address, halves);
-    return halves;
+    const found = { node: nodeOf(address), process: processOf(address) };
+    this.#keep(address, found);
+    return found;
   }
 
-  #keep(address: Address, halves: Halves): void {
-    if (this.#halves.size >= MAX_KEPT) {
-      this.#halves.clear();
-      this.#whole.clear();
+  #keep(address: Address, found: SplitAddress): void {
+    if (this.#split.size >= MAX_KEPT) {
+      this.#split.clear();
+      this.#byNode.clear();
     }
-    const { node, part } = halves;
-    this.#halves.set(address, halves);
-    const parts = this.#whole.get(node);
-    if (parts) parts.set(part, address);
-    else this.#whole.set(node, new Map([[part, address]]));
+    const { node, process } = found;
+    this.#split.set(address, found);
+    const processes = this.#byNode.get(node);
+    if (processes) processes.set(process, address);
+    else this.#byNode.set(node, new Map([[process, address]]));
   }
 }

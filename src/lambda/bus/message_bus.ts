@@ -1,14 +1,12 @@
 /**
- * The post office of a node: carries messages ("letters") between its parts, and to parts of other
+ * The message bus of a node: delivers messages between its processes, and to processes of other
  * nodes over their links.
  *
- * Takes letters of parts and of links; gives each to its part, in the order in which its
- * sender wrote them, after the present one has been read, never within. A letter either
- * arrives, or everybody who watches its receiver gets a `down`: nothing is lost without a
- * word as long as the sender watches. A part that throws is ended, and started anew where it has
- * to be there.
+ * Each process receives the messages of one sender in the order in which they were sent, one at a
+ * time, never while it handles another. A message either arrives, or everyone who watches its
+ * receiver gets a `down`. A process that throws is stopped, and restarted if it must exist.
  *
- * Source: design §5; Erlang's monitors and signal order for `watch` and `down`.
+ * Source: docs/design.md, Modules; Erlang's monitors and signal order for `watch` and `down`.
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_OUTBOX } from "../../limits.ts";
@@ -18,7 +16,7 @@ import type { Clock, Timer } from "../../ports/clock.ts";
 import type { Random } from "../../ports/random.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { ReadLoopYield } from "../../time/event_loop_yield.ts";
-import { type Address, AddressBook, addressOf, nodeOf, partOf } from "./address.ts";
+import { type Address, AddressCache, addressOf, nodeOf, processOf } from "./address.ts";
 import { Discovery } from "./discovery.ts";
 import { type BusMessage, contactsIn, readMessage, writeMessage } from "./messages.ts";
 import { Monitors } from "./monitors.ts";
@@ -39,13 +37,13 @@ export class MessageBus {
   readonly #timers = new Map<Address, Set<Timer>>();
   readonly #monitors = new Monitors();
   readonly #restarts = new Restarts();
-  readonly #book = new AddressBook();
-  /** Letters for nodes that are being dialled. */
+  readonly #addresses = new AddressCache();
+  /** Messages for nodes that are being dialled. */
   readonly #outboxes = new Map<string, Envelope[]>();
   #queue: (Envelope | (() => void))[] = [];
   #isReading = false;
   readonly #yield: ReadLoopYield;
-  #draws = 0;
+  #lastId = 0;
   #stopped = false;
 
   constructor(parts: MessageBusParts) {
@@ -54,25 +52,25 @@ export class MessageBus {
     this.#yield = new ReadLoopYield(parts.clock, () => this.#readAll());
   }
 
-  /** Opens a part under `name`, which must be new in this node's life, or of one that ended. */
-  spawn(name: string, part: Process): Address {
+  /** Starts a process under `name`, which no running process may have. */
+  spawn(name: string, instance: Process): Address {
     const address = addressOf("", name);
-    this.#processes.set(address, part);
-    part.begin(this.#contextOf(address));
+    this.#processes.set(address, instance);
+    instance.begin(this.#contextOf(address));
     return address;
   }
 
   /**
-   * Opens a part that has to be there: another is made in its place where it fails.
+   * Starts a process that must exist: it is replaced when it fails.
    *
-   * @param restarted runs each time that was done
+   * @param restarted runs after each restart
    */
   keep(name: string, make: () => Process, restarted: () => void = () => {}): Address {
     this.#restarts.keep(addressOf("", name), make, restarted);
     return this.spawn(name, make());
   }
 
-  /** Ends a part: who watches it hears of it, what it asked for later is forgotten. */
+  /** Stops a process: cancels its timers and tells those who watch it. */
   stopProcess(address: Address, reason: string): void {
     this.#restarts.forget(address);
     this.#end(address, reason);
@@ -84,15 +82,18 @@ export class MessageBus {
     this.#processes.delete(address);
     for (const timer of this.#timers.get(address) ?? []) timer.cancel();
     this.#timers.delete(address);
-    for (const target of this.#monitors.leave(address)) this.#unwatched(target);
+    for (const target of this.#monitors.removeWatcher(address)) this.#sendUnwatch(target);
     try {
       ended.end(reason, !this.#restarts.has(address));
     } catch (error) {
-      this.#tell("warning", "part failed", { part: partOf(address), reason: messageOf(error) });
+      this.#log("warning", "process failed", {
+        process: processOf(address),
+        reason: messageOf(error),
+      });
     }
-    this.#gone(address, reason);
-    const part = partOf(address);
-    for (const node of this.#monitors.takeForeign(part)) this.#notThere(node, part);
+    this.#notifyMonitors(address, reason);
+    const name = processOf(address);
+    for (const node of this.#monitors.takeForeign(name)) this.#sendMonitorDown(node, name);
   }
 
   /** This node's present incarnation. */
@@ -100,15 +101,15 @@ export class MessageBus {
     return this.#parts.self().incarnation;
   }
 
-  /** Sends a letter from outside of any part. */
-  send(to: Address, letter: BusMessage): void {
-    this.#send({ to, from: addressOf("", ""), message: letter });
+  /** Sends a message from outside any process. */
+  send(to: Address, message: BusMessage): void {
+    this.#send({ to, from: addressOf("", ""), message });
   }
 
   /**
-   * Who answers at an address: over a link that is there already, or a new one.
+   * The incarnation that answers at an address, over an open link or a new one; null: this node.
    *
-   * @throws AtlasError `unavailable` …
+   * @throws AtlasError `unavailable`, and what dialling throws
    */
   async meet(address: string): Promise<string | null> {
     const { self, present, meet } = this.#parts;
@@ -116,44 +117,47 @@ export class MessageBus {
     const known = this.discovery.at(address).find((incarnation) => present(incarnation));
     if (known !== undefined) return known;
     const found = (await meet(address))?.peer.incarnation ?? null;
-    // A node may answer elsewhere than it says: asked there again, it needs no further link.
+    // A node may answer at an address that it does not publish: remembered, it needs no second
+    // link.
     if (found !== null) this.discovery.met(address, found);
     return found;
   }
 
-  /** A peer's letter came. */
-  arrived(message: PostMessage, line: BusLink): void {
-    const { incarnation } = line.peer;
-    const { to, from } = message;
+  /** A message of a peer arrived. */
+  arrived(wire: PostMessage, link: BusLink): void {
+    const { incarnation } = link.peer;
+    const { to, from } = wire;
     const self = this.incarnation;
-    let letter: BusMessage;
+    let message: BusMessage;
     try {
-      letter = readMessage(message.letter, payloadOf(message.body), self);
+      message = readMessage(wire.letter, payloadOf(wire.body), self);
     } catch (error) {
-      return this.#tell("warning", "letter refused", { from: incarnation, why: messageOf(error) });
+      return this.#log("warning", "message refused", { from: incarnation, why: messageOf(error) });
     }
-    for (const contact of contactsIn(letter)) {
+    for (const contact of contactsIn(message)) {
       if (contact.incarnation !== self) this.discovery.learn(contact);
     }
-    if (to === "") return this.#control(letter, incarnation);
-    if (letter.kind === "gone" || letter.kind === "watch" || letter.kind === "unwatch") return;
-    const book = this.#book;
-    this.#enqueue({ to: book.whole("", to), from: book.whole(incarnation, from), message: letter });
+    if (to === "") return this.#control(message, incarnation);
+    if (message.kind === "monitor_down" || message.kind === "watch" || message.kind === "unwatch") {
+      return;
+    }
+    const cache = this.#addresses;
+    this.#enqueue({ to: cache.join("", to), from: cache.join(incarnation, from), message });
   }
 
-  /** A link to a peer closed: letters may be lost, so all its parts count as gone. */
+  /** A link to a peer closed: messages may be lost, so all its processes count as gone. */
   closed(incarnation: string): void {
-    this.#lost(incarnation, "its node can't be reached");
-    // The peer, if it lives, may have a newer link over which it watches: it is told, and again
-    // should the link over which it was told be one that broke, too.
+    this.#nodeLost(incarnation, "its node can't be reached");
+    // The peer may be alive and watch over a newer link: it is told, and told again if that link
+    // breaks too.
     const isPresent = this.#parts.present(incarnation) !== undefined;
-    for (const part of this.#monitors.watchedBy(incarnation)) {
-      if (isPresent) this.#notThere(incarnation, part);
-      else this.#monitors.removeForeign(incarnation, part);
+    for (const name of this.#monitors.watchedBy(incarnation)) {
+      if (isPresent) this.#sendMonitorDown(incarnation, name);
+      else this.#monitors.removeForeign(incarnation, name);
     }
   }
 
-  /** Ends all parts. */
+  /** Stops all processes. */
   stop(): void {
     this.#stopped = true;
     this.#restarts.stop();
@@ -172,14 +176,14 @@ export class MessageBus {
       self: this.#parts.self,
       now: () => clock.now(),
       random: () => random.next(),
-      nextId: () => ++this.#draws,
-      send: (to, letter) => this.#send({ to, from: address, message: letter }),
+      nextId: () => ++this.#lastId,
+      send: (to, message) => this.#send({ to, from: address, message }),
       watch: (to) => this.#watch(address, to),
       unwatch: (to) => {
-        if (this.#monitors.remove(address, to)) this.#unwatched(to);
+        if (this.#monitors.remove(address, to)) this.#sendUnwatch(to);
       },
-      spawn: (name, part) => this.spawn(name, part),
-      stop: (part, reason) => this.stopProcess(part, reason),
+      spawn: (name, process) => this.spawn(name, process),
+      stop: (process, reason) => this.stopProcess(process, reason),
       defer: (run) =>
         this.#enqueue(() => {
           if (this.#processes.has(address)) this.#guard(address, run);
@@ -188,7 +192,7 @@ export class MessageBus {
         if (this.#processes.has(address)) this.#guard(address, run);
       },
       after: (ms, run) => this.#after(address, ms, run),
-      tell: (level, event, fields) => this.#tell(level, event, fields),
+      log: (level, event, fields) => this.#log(level, event, fields),
     };
   }
 
@@ -210,7 +214,7 @@ export class MessageBus {
   }
 
   #send(envelope: Envelope): void {
-    const { node } = this.#book.halves(envelope.to);
+    const { node } = this.#addresses.split(envelope.to);
     if (node === "") this.#enqueue(envelope);
     else this.#dispatch(node, envelope);
   }
@@ -219,114 +223,118 @@ export class MessageBus {
     const isFirst = this.#monitors.add(watcher, target);
     const node = nodeOf(target);
     if (node === "") {
-      if (!this.#processes.has(target)) this.#gone(target, "there is no such part");
+      if (!this.#processes.has(target)) this.#notifyMonitors(target, "no such process");
     } else if (isFirst) {
-      const letter: BusMessage = { kind: "watch", part: partOf(target) };
-      this.#dispatch(node, { to: addressOf(node, ""), from: watcher, message: letter });
+      const message: BusMessage = { kind: "watch", process: processOf(target) };
+      this.#dispatch(node, { to: addressOf(node, ""), from: watcher, message });
     }
   }
 
-  /** Nobody here watches `target` any more. */
-  #unwatched(target: Address): void {
+  /** No process here watches `target` any more. */
+  #sendUnwatch(target: Address): void {
     const node = nodeOf(target);
     if (node === "" || !this.#parts.present(node)) return;
-    const letter: BusMessage = { kind: "unwatch", part: partOf(target) };
-    this.#dispatch(node, { to: addressOf(node, ""), from: addressOf("", ""), message: letter });
+    const message: BusMessage = { kind: "unwatch", process: processOf(target) };
+    this.#dispatch(node, { to: addressOf(node, ""), from: addressOf("", ""), message });
   }
 
-  /** A letter to the post office itself. */
-  #control(letter: BusMessage, incarnation: string): void {
-    if (letter.kind === "gone") {
-      const target = addressOf(incarnation, letter.part);
-      // After all that its part had sent before; before what another of that name sends.
+  /** A message to the bus itself. */
+  #control(message: BusMessage, incarnation: string): void {
+    if (message.kind === "monitor_down") {
+      const target = addressOf(incarnation, message.process);
+      // After everything that process sent; before anything that its successor of that name sends.
       this.#enqueue(() => {
-        for (const down of this.#downs(target, "it ended")) this.#deliver(down);
+        for (const down of this.#takeDowns(target, "it ended")) this.#deliver(down);
       });
-    } else if (letter.kind === "unwatch") {
-      this.#monitors.removeForeign(incarnation, letter.part);
-    } else if (letter.kind === "watch") {
-      if (!this.#processes.has(addressOf("", letter.part))) {
-        this.#notThere(incarnation, letter.part);
-      } else this.#monitors.addForeign(incarnation, letter.part);
+    } else if (message.kind === "unwatch") {
+      this.#monitors.removeForeign(incarnation, message.process);
+    } else if (message.kind === "watch") {
+      if (!this.#processes.has(addressOf("", message.process))) {
+        this.#sendMonitorDown(incarnation, message.process);
+      } else this.#monitors.addForeign(incarnation, message.process);
     }
   }
 
-  #notThere(incarnation: string, part: string): void {
+  #sendMonitorDown(incarnation: string, name: string): void {
     this.#dispatch(incarnation, {
       to: addressOf(incarnation, ""),
       from: addressOf("", ""),
-      message: { kind: "gone", part },
+      message: { kind: "monitor_down", process: name },
     });
   }
 
-  /** Tells all here who watch `target`. */
-  #gone(target: Address, reason: string): void {
-    for (const down of this.#downs(target, reason)) this.#enqueue(down);
+  /** Sends `down` to all processes here that watch `target`. */
+  #notifyMonitors(target: Address, reason: string): void {
+    for (const down of this.#takeDowns(target, reason)) this.#enqueue(down);
   }
 
-  #downs(target: Address, reason: string): Envelope[] {
-    const letter: BusMessage = { kind: "down", address: target, reason };
-    return this.#monitors.take(target).map((to) => ({ to, from: target, message: letter }));
+  #takeDowns(target: Address, reason: string): Envelope[] {
+    const message: BusMessage = { kind: "down", address: target, reason };
+    return this.#monitors.take(target).map((to) => ({ to, from: target, message }));
   }
 
-  #lost(incarnation: string, reason: string): void {
+  #nodeLost(incarnation: string, reason: string): void {
     this.#outboxes.delete(incarnation);
-    for (const target of this.#monitors.targetsOn(incarnation)) this.#gone(target, reason);
+    for (const target of this.#monitors.targetsOn(incarnation)) {
+      this.#notifyMonitors(target, reason);
+    }
   }
 
-  /** Sends a letter to another node, or keeps it till there is a line. */
+  /** Sends a message to another node, or queues it until a link is open. */
   #dispatch(incarnation: string, envelope: Envelope): void {
     if (this.#stopped) return;
-    const line = this.#parts.present(incarnation);
+    const link = this.#parts.present(incarnation);
     const outbox = this.#outboxes.get(incarnation);
-    if (line) {
-      if (outbox) this.#clear(incarnation, outbox, line);
-      return this.#write(line, envelope);
+    if (link) {
+      if (outbox) this.#flush(incarnation, outbox, link);
+      return this.#write(link, envelope);
     }
     if (outbox) {
-      if (outbox.push(envelope) > MAX_OUTBOX) this.#lost(incarnation, "too many letters wait");
+      if (outbox.push(envelope) > MAX_OUTBOX) {
+        this.#nodeLost(incarnation, "too many messages are queued");
+      }
       return;
     }
     const peer = this.discovery.find(incarnation);
-    // Later, as it always is: who writes and then watches hears of it too.
-    if (!peer) return this.#enqueue(() => this.#lost(incarnation, "its address is not known"));
+    // Deferred, so that a process that sends first and watches after is told too.
+    if (!peer) return this.#enqueue(() => this.#nodeLost(incarnation, "its address is not known"));
     this.#dial(peer, [envelope]);
   }
 
   #dial(peer: Peer, outbox: Envelope[]): void {
     const { incarnation } = peer;
     this.#outboxes.set(incarnation, outbox);
-    this.#parts.dial(peer).then((line) => this.#clear(incarnation, outbox, line), (error) => {
+    this.#parts.dial(peer).then((link) => this.#flush(incarnation, outbox, link), (error) => {
       if (this.#outboxes.get(incarnation) !== outbox) return;
-      // The peer's own dial may have been luckier: then it is in reach, and knows of no loss.
-      const line = this.#parts.present(incarnation);
-      if (line) this.#clear(incarnation, outbox, line);
-      else this.#lost(incarnation, messageOf(error));
+      // The peer may have dialled us meanwhile: then it is reachable, and nothing was lost.
+      const link = this.#parts.present(incarnation);
+      if (link) this.#flush(incarnation, outbox, link);
+      else this.#nodeLost(incarnation, messageOf(error));
     });
   }
 
-  /** Sends what waited for a line, unless that was done or given up meanwhile. */
-  #clear(incarnation: string, outbox: readonly Envelope[], line: BusLink): void {
+  /** Sends what was queued for a link, unless it was sent or dropped meanwhile. */
+  #flush(incarnation: string, outbox: readonly Envelope[], link: BusLink): void {
     if (this.#outboxes.get(incarnation) !== outbox) return;
     this.#outboxes.delete(incarnation);
-    for (const envelope of outbox) this.#write(line, envelope);
+    for (const envelope of outbox) this.#write(link, envelope);
   }
 
-  #write(line: BusLink, { to, from, message: letter }: Envelope): void {
+  #write(link: BusLink, { to, from, message }: Envelope): void {
     try {
-      const { letter: tuple, body } = writeMessage(letter, this.incarnation);
-      const sent = line.post({
+      const { tuple, body } = writeMessage(message, this.incarnation);
+      const sent = link.post({
         kind: "post",
         id: 0,
-        to: this.#book.halves(to).part,
-        from: this.#book.halves(from).part,
+        to: this.#addresses.split(to).process,
+        from: this.#addresses.split(from).process,
         letter: tuple,
         body,
       });
-      // What can't be sent must not be missing without a word: both ends hear of the end.
-      if (!sent) line.close("letters are backed up");
+      // A message must not be lost silently: closing the link tells both ends.
+      if (!sent) link.close("the send buffer is full");
     } catch (error) {
-      this.#tell("warning", "letter not sent", { kind: letter.kind, why: messageOf(error) });
+      this.#log("warning", "message not sent", { kind: message.kind, why: messageOf(error) });
     }
   }
 
@@ -338,7 +346,7 @@ export class MessageBus {
     queueMicrotask(() => this.#readAll());
   }
 
-  /** Reads what is there, as long as the breath lasts. */
+  /** Delivers queued messages until the event loop is due a turn. */
   #readAll(): void {
     this.#isReading = true;
     let at = 0;
@@ -352,21 +360,21 @@ export class MessageBus {
     this.#isReading = false;
   }
 
-  #deliver({ to, from, message: letter }: Envelope): void {
-    const part = this.#processes.get(to);
-    if (!part) {
-      const { node } = this.#book.halves(from);
-      if (node !== "") this.#notThere(node, partOf(to));
+  #deliver({ to, from, message }: Envelope): void {
+    const receiver = this.#processes.get(to);
+    if (!receiver) {
+      const { node } = this.#addresses.split(from);
+      if (node !== "") this.#sendMonitorDown(node, processOf(to));
       return;
     }
     try {
-      part.receive(letter, from);
+      receiver.receive(message, from);
     } catch (error) {
       this.#failed(to, error);
     }
   }
 
-  /** A part that throws is ended: it may have stopped half way. */
+  /** A process that throws is stopped: its state may be inconsistent. */
   #guard(address: Address, run: () => void): void {
     try {
       run();
@@ -376,9 +384,9 @@ export class MessageBus {
   }
 
   #failed(address: Address, error: unknown): void {
-    const fields = { part: partOf(address), reason: messageOf(error) };
-    this.#tell("warning", "part failed", fields);
-    this.#end(address, `${partOf(address)} failed`);
+    const fields = { process: processOf(address), reason: messageOf(error) };
+    this.#log("warning", "process failed", fields);
+    this.#end(address, `${processOf(address)} failed`);
     const start = (): void => this.#enqueue(() => this.#restart(address));
     this.#restarts.failed(address, this.#parts.clock, start);
   }
@@ -386,40 +394,40 @@ export class MessageBus {
   #restart(address: Address): void {
     const kept = this.#restarts.get(address);
     if (!kept || this.#stopped || this.#processes.has(address)) return;
-    this.#tell("warning", "part restarted", { part: partOf(address) });
+    this.#log("warning", "process restarted", { process: processOf(address) });
     try {
-      this.spawn(partOf(address), kept.make());
+      this.spawn(processOf(address), kept.make());
       kept.restarted();
     } catch (error) {
       this.#failed(address, error);
     }
   }
 
-  #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+  #log(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
     this.#parts.onEvent({ level, event, fields });
   }
 }
 
-/** A line to another node, as the post office needs it. */
+/** What the bus needs of a link to another node. */
 export interface BusLink {
   readonly peer: { readonly incarnation: string };
   post(message: PostMessage): boolean;
   close(reason: string): void;
 }
 
-/** What a post office is made of. */
+/** The dependencies of a message bus. */
 export interface MessageBusParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** This node, in its present life. */
+  /** This node, with its current incarnation. */
   readonly self: () => Peer;
-  /** What the registry says of an incarnation. */
+  /** Looks an incarnation up in the membership view. */
   readonly member: (incarnation: string) => Peer | undefined;
-  /** The open line to a node. */
+  /** The open link to a node. */
   readonly present: (incarnation: string) => BusLink | undefined;
-  /** Opens one. */
+  /** Opens a link. */
   readonly dial: (peer: Peer) => Promise<BusLink>;
-  /** Opens one to whoever answers at an address; null: this node itself. */
+  /** Opens a link to the node that answers at an address; null: this node. */
   readonly meet: (address: string) => Promise<BusLink | null>;
   readonly onEvent: (event: NodeEvent) => void;
 }

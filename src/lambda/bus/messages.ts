@@ -1,12 +1,11 @@
 /**
- * All messages ("letters") that parts of the market send each other: one form each, with a number.
+ * All messages that processes of the market send each other, and their wire form.
  *
- * A letter within a node is passed on as it is, and nobody may change it. Between nodes
- * it is a tuple of its form's number and its fields; its body, if it has one, travels
- * behind it, unlooked at.
+ * Within a node a message is passed on as it is, and nobody may change it. Between nodes it is a
+ * tuple of its kind's number and its fields; a body, if it has one, follows undecoded.
  *
- * Source: design §5; `link` credit of AMQP 1.0 §2.6.7, and QUIC (RFC 9000 §4.1), for
- * totals instead of increments.
+ * Source: docs/design.md, Modules; totals instead of increments: link credit of AMQP 1.0 §2.6.7
+ * and QUIC (RFC 9000 §4.1).
  */
 import { AtlasError, type WireError } from "../../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_MODULES, MAX_ORDERS, MAX_PEERS } from "../../limits.ts";
@@ -31,61 +30,61 @@ import {
   wireError,
 } from "./wire_shapes.ts";
 
-/** An exchange, and the node that it is on. */
-export interface Listing {
+/** An exchange and its node. */
+export interface ExchangeListing {
   readonly module: string;
   readonly exchange: Address;
   readonly contact: Peer;
 }
 
-/** A seller, and the node that it is on. */
+/** A seller and its node. */
 export interface Seller {
   readonly seller: Address;
   readonly contact: Peer;
 }
 
-/** What buyers are told of code. */
-export interface Label {
+/** What buyers know about the code that a seller runs. */
+export interface CodeLabel {
   readonly version: string;
   readonly exports: readonly string[];
   readonly hash: string;
 }
 
-/** The fields of each letter, by its kind. */
+/** The fields of each message, by kind. */
 export interface BusMessages {
-  // Between post offices, and what they tell their own parts.
+  // Between message buses, and from a bus to its own processes.
 
-  /** Tell me when this part of yours is gone; or no more. */
-  watch: { readonly part: string };
-  unwatch: { readonly part: string };
-  /** A part that you watch or wrote to is not there. */
-  gone: { readonly part: string };
-  /** A part that was watched is gone, or its node is. Never sent between nodes. */
+  /** Starts or ends monitoring of the receiver's process. */
+  watch: { readonly process: string };
+  unwatch: { readonly process: string };
+  /** A process that the receiver watches or wrote to does not exist. */
+  monitor_down: { readonly process: string };
+  /** A watched process, or its node, is gone. Never sent between nodes. */
   down: { readonly address: Address; readonly reason: string };
 
   // The mesh: authorities, brokers, bootstrap.
 
-  /** Authority to authority: here I am, and this is all I know. */
-  syn: Knowledge;
-  ack: Knowledge;
-  /** Broker to authority: tell me of authorities, and of exchanges of these modules. */
+  /** Authority to authority: a greeting with all that the sender knows, and the reply. */
+  syn: Topology;
+  ack: Topology;
+  /** Broker to authority: asks for authorities, and for exchanges of these modules. */
   join: { readonly contact: Peer; readonly modules: readonly string[] };
-  /** Broker to authority: I trade in these modules, or no longer do. */
+  /** Broker to authority: the sender trades in these modules, or no longer does. */
   interest: { readonly modules: readonly string[] };
-  bored: { readonly modules: readonly string[] };
-  /** Any node to a broker: which authorities do you know? */
-  seek: { readonly contact: Peer };
-  /** What is known of authorities and exchanges; some of it, or all. */
-  news: Knowledge;
-  /** To the bootstrap of this node: authorities are wanted soon. */
+  not_interested: { readonly modules: readonly string[] };
+  /** Any node to a broker: asks which authorities it knows. */
+  find_authorities: { readonly contact: Peer };
+  /** Known authorities and exchanges; all or some of them. */
+  topology: Topology;
+  /** To the bootstrap of this node: search for authorities, soon or at once. */
   search: { readonly now: boolean };
 
   // Orders.
 
-  /** Trader to broker to exchange: stands until cancelled; replaces lower revisions. */
+  /** Trader to broker to exchange: stands until cancelled, and replaces lower revisions. */
   order: { readonly order: Order };
   cancel: { readonly id: number };
-  /** Exchange to broker to trader: this seller has some of what your order asks for. */
+  /** Exchange to broker to trader: this seller has capacity that the order asks for. */
   match: {
     readonly id: number;
     readonly revision: number;
@@ -97,8 +96,8 @@ export interface BusMessages {
     readonly version: string;
   };
   /**
-   * Exchange to broker, or broker to trader: there is no room for this order at this revision;
-   * it is to be sent again later.
+   * Exchange to broker, or broker to trader: there is no room for this order at this revision.
+   * The sender of the order sends it again later.
    */
   full: { readonly id: number; readonly revision: number };
 
@@ -107,7 +106,7 @@ export interface BusMessages {
   open: {
     readonly nonce: number;
     readonly want: number;
-    /** Versions that the buyer takes; also of code that is loaded later. */
+    /** Versions that the buyer accepts, now and after an upgrade. */
     readonly range: string | null;
     readonly contact: Peer;
   };
@@ -116,59 +115,59 @@ export interface BusMessages {
     readonly channel: Address;
     readonly grant: number;
     readonly contact: Peer;
-    readonly label: Label;
+    readonly label: CodeLabel;
   };
   refuse: { readonly nonce: number; readonly free: number; readonly why: string };
 
   // On a channel.
 
   request: {
-    /** 1 for the channel's first request, and one more for each. */
+    /** The request's number on its channel, from 1. */
     readonly id: number;
     readonly name: string;
     readonly timeoutMs: number;
     /** The array of arguments. */
     readonly body: Payload;
   };
-  /** Nobody waits for this request's answer any more. */
+  /** The caller no longer waits for this request. */
   abandon: { readonly id: number };
-  /** `allowed` is all the credit given since the channel was opened. */
+  /** `allowed` is the total credit issued since the channel was opened. */
   reply: { readonly id: number; readonly allowed: number; readonly body: Payload };
   failure: { readonly id: number; readonly allowed: number; readonly error: WireError };
   credit: { readonly allowed: number };
-  /** I have sent so many requests and have no credit left: how much is allowed? */
+  /** The buyer has sent `used` requests and has no credit left: asks for the total allowed. */
   probe: { readonly used: number };
-  /** I have sent so many requests, and send no more. */
+  /** The buyer has sent `used` requests and sends no more. */
   drain: { readonly used: number };
   /**
-   * I want no more than `grant`, and give back `returned` of all credit since the channel was
-   * opened; so many requests I have sent.
+   * The buyer keeps only `grant`. It has sent `used` requests and returned `returned` credit in
+   * total since the channel was opened.
    */
   lower: { readonly used: number; readonly grant: number; readonly returned: number };
-  /** I took so many requests, and take no more. */
+  /** The channel has accepted `used` requests and accepts no more. */
   closing: { readonly used: number };
   /** Requests after number `after` run on this code. */
-  upgraded: { readonly label: Label; readonly after: number };
+  upgraded: { readonly label: CodeLabel; readonly after: number };
 
   // Within one node. Never sent between nodes.
 
-  /** To traders: this node has another incarnation, which their orders must name. */
+  /** To traders: this node has a new incarnation, which their orders must name. */
   moved: { readonly reason: string };
 
-  /** Listener to channel: this is your capacity; this is the present code; end. */
+  /** Listener to channel: its capacity, its new code; drain; stop at once. */
   resize: { readonly grant: number };
   upgrade: { readonly module: Module };
-  shut: { readonly reason: string };
+  close: { readonly reason: string };
   halt: { readonly reason: string };
-  /** Channel to listener: it needs no more than this; nothing of it runs on this code any more. */
+  /** Channel to listener: it holds only `grant` from now on; it no longer uses this code. */
   shrunk: { readonly grant: number };
-  shed: { readonly module: Module };
+  code_unused: { readonly module: Module };
 
-  /** To the bootstrap of this node: this authority answered, or can't be reached any more. */
+  /** To the bootstrap of this node: this authority answered, or is unreachable. */
   met: { readonly peer: Peer };
   lost: { readonly peer: Peer };
 
-  // Questions of those who look on.
+  // Introspection. The words of `what` are on the wire.
 
   ask: {
     readonly nonce: number;
@@ -182,7 +181,7 @@ export interface BusMessages {
     readonly brokers: number;
     readonly modules: readonly string[];
   };
-  listings: { readonly nonce: number; readonly exchanges: readonly Listing[] };
+  listings: { readonly nonce: number; readonly exchanges: readonly ExchangeListing[] };
   book: {
     readonly nonce: number;
     readonly contact: Peer;
@@ -192,40 +191,44 @@ export interface BusMessages {
   shop: {
     readonly nonce: number;
     readonly contact: Peer;
-    readonly label: Label;
+    readonly label: CodeLabel;
     readonly capacity: number;
     readonly granted: number;
     readonly running: number;
   };
 }
 
-export interface Knowledge {
+export interface Topology {
   readonly contact: Peer;
   readonly authorities: readonly Peer[];
-  readonly exchanges: readonly Listing[];
+  readonly exchanges: readonly ExchangeListing[];
 }
 
-export type Kind = keyof BusMessages;
-export type BusMessageOf<K extends Kind> = { readonly kind: K } & BusMessages[K];
-export type BusMessage = { [K in Kind]: BusMessageOf<K> }[Kind];
+export type MessageKind = keyof BusMessages;
+export type BusMessageOf<K extends MessageKind> = { readonly kind: K } & BusMessages[K];
+export type BusMessage = { [K in MessageKind]: BusMessageOf<K> }[MessageKind];
 
-const part = text(64);
+const process = text(64);
 const name = text(128);
 const quantity = whole(MAX_CAPACITY);
 const version = text(256, isVersion);
 const contact = peer;
 
-const label: Shape<Label> = record<Label>({
+const label: Shape<CodeLabel> = record<CodeLabel>({
   version,
   exports: list(name, MAX_EXPORTS),
   hash: text(64),
 });
 
-const listing: Shape<Listing> = record<Listing>({ module: name, exchange: address, contact });
+const listing: Shape<ExchangeListing> = record<ExchangeListing>({
+  module: name,
+  exchange: address,
+  contact,
+});
 
 const seller: Shape<Seller> = record<Seller>({ seller: address, contact });
 
-const knowledge: Fields<Knowledge> = {
+const topology: Fields<Topology> = {
   contact,
   authorities: list(peer, MAX_PEERS),
   exchanges: list(listing, MAX_MODULES),
@@ -246,26 +249,26 @@ const orderView: Shape<OrderView> = record<OrderView>({
 const nonce = whole();
 const names = list(name, MAX_MODULES);
 
-/** How letters of one kind travel. */
+/** The wire form of one kind of message. */
 interface Form {
-  readonly kind: Kind;
+  readonly kind: MessageKind;
   readonly row: Row<object>;
-  /** Whether there is a body behind the tuple. */
+  /** Whether a body follows the tuple. */
   readonly hasBody: boolean;
 }
 
-/** Letters that travel, by their number on the wire: never change one, only add. */
+/** Messages between nodes, by their number on the wire: never change one, only append. */
 const FORMS: readonly Form[] = [
-  form("watch", { part }),
-  form("unwatch", { part }),
-  form("gone", { part }),
-  form("syn", knowledge),
-  form("ack", knowledge),
+  form("watch", { process }),
+  form("unwatch", { process }),
+  form("monitor_down", { process }),
+  form("syn", topology),
+  form("ack", topology),
   form("join", { contact, modules: names }),
   form("interest", { modules: names }),
-  form("bored", { modules: names }),
-  form("seek", { contact }),
-  form("news", knowledge),
+  form("not_interested", { modules: names }),
+  form("find_authorities", { contact }),
+  form("topology", topology),
   form("order", { order: orderShape }),
   form("cancel", { id: whole() }),
   form("match", {
@@ -309,10 +312,10 @@ const FORMS: readonly Form[] = [
   form("lower", { used: whole(), grant: quantity, returned: whole() }),
 ];
 
-const NUMBERS: ReadonlyMap<Kind, number> = new Map(FORMS.map(({ kind }, at) => [kind, at]));
+const NUMBERS: ReadonlyMap<MessageKind, number> = new Map(FORMS.map(({ kind }, at) => [kind, at]));
 const NO_BODY: Uint8Array = new Uint8Array(0);
 
-function form<K extends Kind>(
+function form<K extends MessageKind>(
   kind: K,
   fields: Fields<Omit<BusMessages[K], "body">>,
   hasBody: boolean = false,
@@ -320,50 +323,55 @@ function form<K extends Kind>(
   return { kind, row: new Row(fields) as unknown as Row<object>, hasBody };
 }
 
-/** A letter as it leaves the node whose incarnation is `self`. */
+/** Encodes a message that leaves the node with incarnation `self`. */
 export function writeMessage(
-  letter: BusMessage,
+  message: BusMessage,
   self: string,
-): { letter: readonly unknown[]; body: Uint8Array } {
-  const number = NUMBERS.get(letter.kind) ?? -1;
+): { tuple: readonly unknown[]; body: Uint8Array } {
+  const number = NUMBERS.get(message.kind) ?? -1;
   const found = FORMS[number];
-  if (!found) throw new AtlasError("bad_request", `a letter of kind ${letter.kind} never travels`);
+  if (!found) {
+    throw new AtlasError(
+      "bad_request",
+      `a message of kind ${message.kind} is never sent between nodes`,
+    );
+  }
   const tuple: unknown[] = [number];
-  found.row.write(letter, self, tuple);
-  return { letter: tuple, body: "body" in letter ? bytesOf(letter.body) : NO_BODY };
+  found.row.write(message, self, tuple);
+  return { tuple, body: "body" in message ? bytesOf(message.body) : NO_BODY };
 }
 
-/** A letter that came to the node `self`. @throws AtlasError `bad_request` */
+/** Decodes a message that arrived at the node `self`. @throws AtlasError `bad_request` */
 export function readMessage(tuple: readonly unknown[], body: Payload, self: string): BusMessage {
   const [number] = tuple;
   const found = typeof number === "number" ? FORMS[number] : undefined;
-  if (!found) throw new AtlasError("bad_request", "a letter is of no known kind");
-  const letter: { kind: Kind; body?: Payload } = { kind: found.kind };
-  found.row.read(tuple, 1, self, letter);
-  if (found.hasBody) letter.body = body;
-  return letter as BusMessage;
+  if (!found) throw new AtlasError("bad_request", "a message has an unknown kind");
+  const message: { kind: MessageKind; body?: Payload } = { kind: found.kind };
+  found.row.read(tuple, 1, self, message);
+  if (found.hasBody) message.body = body;
+  return message as BusMessage;
 }
 
-/** The nodes that a letter tells of, to be remembered for when one of them is dialled. */
-export function contactsIn(letter: BusMessage): readonly Peer[] {
-  switch (letter.kind) {
+/** The contacts in a message, to be remembered for dialling. */
+export function contactsIn(message: BusMessage): readonly Peer[] {
+  switch (message.kind) {
     case "syn":
     case "ack":
-    case "news":
+    case "topology":
       return [
-        letter.contact,
-        ...letter.authorities,
-        ...letter.exchanges.map((listing) => listing.contact),
+        message.contact,
+        ...message.authorities,
+        ...message.exchanges.map((listing) => listing.contact),
       ];
     case "order":
-      return [letter.order.contact];
+      return [message.order.contact];
     case "mesh":
-      return [letter.contact, ...letter.authorities];
+      return [message.contact, ...message.authorities];
     case "listings":
-      return letter.exchanges.map((listing) => listing.contact);
+      return message.exchanges.map((listing) => listing.contact);
     case "book":
-      return [letter.contact, ...letter.sellers.map((seller) => seller.contact)];
+      return [message.contact, ...message.sellers.map((seller) => seller.contact)];
     default:
-      return "contact" in letter ? [letter.contact] : [];
+      return "contact" in message ? [message.contact] : [];
   }
 }

@@ -1,23 +1,23 @@
 /**
- * Who watches whom: the list at the post office of people who asked to be told.
+ * Which process monitors which, as in Erlang.
  *
- * Takes watches of parts here over parts anywhere, and of other nodes over parts here;
- * gives who is to be told when a part, or a whole node, is gone.
+ * Holds the monitors of processes here on processes anywhere, and of other nodes on processes here;
+ * gives who must be told when a process or a whole node is gone.
  */
 import { type Address, nodeOf } from "./address.ts";
 
 export class Monitors {
-  /** Watched part anywhere → parts here. */
+  /** Watched process anywhere → processes here that watch it. */
   readonly #watchers = new Map<Address, Set<Address>>();
-  /** Part here → parts anywhere that it watches. */
+  /** Process here → processes anywhere that it watches. */
   readonly #targets = new Map<Address, Set<Address>>();
-  /** Other node → its parts that are watched. */
+  /** Other node → its watched processes. */
   readonly #byNode = new Map<string, Set<Address>>();
-  /** Part here → other nodes that watch it; and back. */
+  /** Process here → other nodes that watch it; and the inverse. */
   readonly #foreign = new Map<string, Set<string>>();
   readonly #watchedBy = new Map<string, Set<string>>();
 
-  /** Adds a watch; answers whether it is the first over its target. */
+  /** Adds a monitor; returns whether it is the first on its target. */
   add(watcher: Address, target: Address): boolean {
     const isFirst = !this.#watchers.has(target);
     put(this.#watchers, target, watcher);
@@ -27,7 +27,7 @@ export class Monitors {
     return isFirst;
   }
 
-  /** Takes a watch back; answers whether it was the last over its target. */
+  /** Removes a monitor; returns whether it was the last on its target. */
   remove(watcher: Address, target: Address): boolean {
     take(this.#targets, watcher, target);
     if (!take(this.#watchers, target, watcher)) return false;
@@ -36,41 +36,41 @@ export class Monitors {
     return true;
   }
 
-  /** All who watch `target`, once. */
+  /** Removes and returns all who watch `target`. */
   take(target: Address): Address[] {
     const watchers = [...this.#watchers.get(target) ?? []];
     for (const watcher of watchers) this.remove(watcher, target);
     return watchers;
   }
 
-  /** A part here is gone: forgets its watches; answers the targets that nobody watches now. */
-  leave(watcher: Address): Address[] {
+  /** Removes all monitors of a process here; returns the targets that nobody watches now. */
+  removeWatcher(watcher: Address): Address[] {
     return [...this.#targets.get(watcher) ?? []].filter((target) => this.remove(watcher, target));
   }
 
-  /** Watched parts of another node. */
+  /** Watched processes of another node. */
   targetsOn(node: string): Address[] {
     return [...this.#byNode.get(node) ?? []];
   }
 
-  addForeign(node: string, part: string): void {
-    put(this.#foreign, part, node);
-    put(this.#watchedBy, node, part);
+  addForeign(node: string, process: string): void {
+    put(this.#foreign, process, node);
+    put(this.#watchedBy, node, process);
   }
 
-  removeForeign(node: string, part: string): void {
-    take(this.#foreign, part, node);
-    take(this.#watchedBy, node, part);
+  removeForeign(node: string, process: string): void {
+    take(this.#foreign, process, node);
+    take(this.#watchedBy, node, process);
   }
 
-  /** The nodes that watch a part here, once. */
-  takeForeign(part: string): string[] {
-    const nodes = [...this.#foreign.get(part) ?? []];
-    for (const node of nodes) this.removeForeign(node, part);
+  /** Removes and returns the nodes that watch a process here. */
+  takeForeign(process: string): string[] {
+    const nodes = [...this.#foreign.get(process) ?? []];
+    for (const node of nodes) this.removeForeign(node, process);
     return nodes;
   }
 
-  /** The parts here that a node watches. */
+  /** The processes here that a node watches. */
   watchedBy(node: string): string[] {
     return [...this.#watchedBy.get(node) ?? []];
   }

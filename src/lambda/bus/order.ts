@@ -1,11 +1,11 @@
 /**
- * Buy and sell orders: who wants or offers how much of a module, on which terms.
+ * Buy and sell orders: how much of a module a trader wants or offers, and on which terms.
  *
- * Quantities are absolute: what is wanted or free now. An order of a higher revision replaces
- * the one before, so one that is lost, repeated or late changes nothing for good. The order's
- * key is its broker and its id; a trader may have several.
+ * Quantities are absolute: what is wanted or free now. An order of a higher revision replaces the
+ * one before, so an order that is lost, repeated or late does no lasting harm. The key is the
+ * broker and the order's id; a trader may have several orders.
  *
- * Source: design §5, Broker and Exchange.
+ * Source: docs/design.md, Modules.
  */
 import { MAX_CAPACITY } from "../../limits.ts";
 import type { Peer } from "../../ports/transport.ts";
@@ -33,30 +33,30 @@ export interface Order {
   readonly revision: number;
   readonly side: "buy" | "sell";
   readonly module: string;
-  /** What is wanted of anybody, or free, at this revision. */
+  /** What is wanted from any seller, or free, at this revision. */
   readonly quantity: number;
   /**
-   * What a buyer would take in place of what it has, of sellers in its own region only; of one
-   * without a range only of the version `than`.
+   * What a buyer would exchange for capacity of sellers in its own region; without a range only
+   * for version `than`.
    */
   readonly nearby: number;
-  /** What a buyer without a range would take in place of what it has, of versions above `than`. */
+  /** What a buyer without a range would exchange for versions above `than`. */
   readonly newer: number;
-  /** The oldest version that a buyer without a range holds; empty: it holds nothing. */
+  /** The oldest version that a buyer without a range holds; empty: none. */
   readonly than: string;
-  /** The version sold; empty where this buys. */
+  /** The version sold; empty in a buy order. */
   readonly version: string;
-  /** The range wanted; null: any stable version, the newest first, or this sells. */
+  /** The range wanted; null: any stable version, the newest first; null in a sell order. */
   readonly range: string | null;
   readonly prefer: Preference;
   /**
-   * A buyer's regions, the best first; others come after these. A seller's: those whose buyers
-   * it serves; empty: all.
+   * Of a buyer: preferred regions, the best first; others come after these. Of a seller: regions
+   * whose buyers it serves; empty: all.
    */
   readonly regions: readonly string[];
-  /** A seller's listener, or a buyer's balancer. */
+  /** The seller's listener, or the buyer's load balancer. */
   readonly trader: Address;
-  /** The trader's node; its region and name are also its place among failure domains. */
+  /** The trader's node; its region and name are its failure domains. */
   readonly contact: Peer;
 }
 

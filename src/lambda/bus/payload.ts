@@ -1,47 +1,47 @@
 /**
- * What a letter carries besides its fields: a parcel with arguments or a result in it.
+ * The body of a message: encoded arguments or an encoded result.
  *
- * Within a node it is handed on as it was packed, and whoever opens it gets a copy of its
- * own. What came over a link is unpacked where it arrives: its bytes are only lent, and a copy
- * of them would cost as much.
+ * Within a node the encoded bytes are passed on, and each reader decodes its own copy. A body that
+ * came over a link is decoded on arrival, because its bytes are only lent and copying them would
+ * cost as much.
  */
 import { AtlasError } from "../../errors.ts";
 import { pack, unpack } from "../../model/value.ts";
 
-/** Packed, or unpacked already. */
-export type Payload = Uint8Array | Unpacked;
+/** Encoded, or decoded already. */
+export type Payload = Uint8Array | Decoded;
 
-/** What came over a link; a body that can't be read is told when it is opened. */
-class Unpacked {
+/** A decoded body; the error of an invalid one is thrown when it is read. */
+class Decoded {
   readonly value: unknown;
-  readonly trouble: AtlasError | null;
+  readonly error: AtlasError | null;
 
-  constructor(value: unknown, trouble: AtlasError | null) {
+  constructor(value: unknown, error: AtlasError | null) {
     this.value = value;
-    this.trouble = trouble;
+    this.error = error;
   }
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 
-/** The body of a letter that came, which holds on to none of the bytes. */
+/** The body of a message that arrived over a link; keeps none of the bytes. */
 export function payloadOf(bytes: Uint8Array): Payload {
   if (bytes.length === 0) return NOTHING;
   try {
-    return new Unpacked(unpack(bytes), null);
+    return new Decoded(unpack(bytes), null);
   } catch (error) {
-    return new Unpacked(null, error as AtlasError);
+    return new Decoded(null, error as AtlasError);
   }
 }
 
-/** What is in a body, for who opens it alone; once. @throws AtlasError `bad_request` */
-export function open(body: Payload): unknown {
+/** The value of a body, which belongs to the caller; call once. @throws AtlasError `bad_request` */
+export function decodePayload(body: Payload): unknown {
   if (body instanceof Uint8Array) return unpack(body);
-  if (body.trouble) throw body.trouble;
+  if (body.error) throw body.error;
   return body.value;
 }
 
-/** A body as it leaves the node. */
+/** The bytes of a body that leaves the node. */
 export function bytesOf(body: Payload): Uint8Array {
   return body instanceof Uint8Array ? body : pack(body.value);
 }

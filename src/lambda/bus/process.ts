@@ -1,18 +1,18 @@
 /**
- * A part of the market: a state machine that receives messages and sends messages.
+ * A process of the market: a state machine that receives messages and sends messages.
  *
- * It takes one message after another. No part calls another one; a test of the architecture
- * holds that. One that throws is gone, and whoever watched it gets a message that says so; one
- * that has to be there is started anew (`restarts.ts`).
+ * It handles one message at a time. No process calls another; the architecture test checks that.
+ * One that throws is stopped, and those who watch it get a `down`; one that must exist is restarted
+ * (`restarts.ts`).
  *
- * Source: design §5; the supervisors of Erlang/OTP, one for one.
+ * Source: docs/design.md, Modules; Erlang/OTP's processes and one-for-one supervisors.
  */
 import type { Peer } from "../../ports/transport.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Address } from "./address.ts";
 import type { BusMessage } from "./messages.ts";
 
-/** What a part has of the world. */
+/** All that a process can use of the outside world. */
 export interface ProcessContext {
   readonly address: Address;
   /** This node, as others dial it now. */
@@ -21,36 +21,36 @@ export interface ProcessContext {
   now(): number;
   /** A number ≥ 0 and < 1. */
   random(): number;
-  /** A number that this node never draws again. */
+  /** A number that is unique on this node. */
   nextId(): number;
-  send(to: Address, letter: BusMessage): void;
-  /** Has a `down` come when the part at `to` is gone, or can't be reached. */
+  send(to: Address, message: BusMessage): void;
+  /** Monitors the process at `to`: a `down` comes when it is gone or unreachable. */
   watch(to: Address): void;
   unwatch(to: Address): void;
-  /** Opens another part here. */
-  spawn(name: string, part: Process): Address;
-  /** Ends another part here. */
-  stop(part: Address, reason: string): void;
-  /** Runs `run` once the letters that are here already have been read. */
+  /** Starts another process on this node. */
+  spawn(name: string, process: Process): Address;
+  /** Stops a process on this node. */
+  stop(process: Address, reason: string): void;
+  /** Runs `run` after the messages that are queued now. */
   defer(run: () => void): void;
-  /** Runs `run` at once, which is not in the middle of anything: a promise was settled. */
+  /** Runs `run` at once. Only from a promise callback, never while a message is handled. */
   resume(run: () => void): void;
   after(ms: number, run: () => void): Timer;
-  tell(level: "debug" | "info" | "warning" | "error", event: string, fields: Fields): void;
+  log(level: "debug" | "info" | "warning" | "error", event: string, fields: Fields): void;
 }
 
 type Fields = Readonly<Record<string, string | number | boolean | null>>;
 
-/** A part that users reach; another one takes its place where it fails. */
+/** Refers to the running instance of a process that is replaced when it fails. */
 export interface ProcessRef<P> {
-  part: P;
+  current: P;
 }
 
 export abstract class Process {
   #context: ProcessContext | null = null;
-  #ended = false;
+  #hasStopped = false;
 
-  /** Where it works; only once it was hired. */
+  /** Available once the process was started. */
   protected get context(): ProcessContext {
     return this.#context as ProcessContext;
   }
@@ -59,27 +59,27 @@ export abstract class Process {
     return this.context.address;
   }
 
-  get hasEnded(): boolean {
-    return this.#ended;
+  get hasStopped(): boolean {
+    return this.#hasStopped;
   }
 
-  /** Called by the post office, when it is hired. */
-  begin(desk: ProcessContext): void {
-    this.#context = desk;
+  /** Called by the bus at the start. */
+  begin(context: ProcessContext): void {
+    this.#context = context;
     this.started();
   }
 
   /**
-   * Called by the post office, once it is gone.
+   * Called by the bus after the process was removed.
    *
-   * @param isOver false: it failed, and another will be started in its place
+   * @param isOver false: it failed and will be restarted
    */
   end(reason: string, isOver: boolean): void {
-    this.#ended = true;
+    this.#hasStopped = true;
     this.stopped(reason, isOver);
   }
 
-  abstract receive(letter: BusMessage, from: Address): void;
+  abstract receive(message: BusMessage, from: Address): void;
   protected started(): void {}
   protected stopped(_reason: string, _isOver: boolean): void {}
 }

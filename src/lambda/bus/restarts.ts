@@ -1,10 +1,8 @@
 /**
- * The parts of a node's market that have to be there: how each is made anew after it failed.
+ * Restarts processes that must exist after they failed.
  *
- * Takes who failed; gives the pause before the next one is started in its place. The first one
- * is started at once; one that fails again and again waits longer each time.
- *
- * Source: the supervisors of Erlang/OTP, one for one.
+ * The first restart is immediate; a process that keeps failing waits longer each time.
+ * Source: Erlang/OTP's one-for-one supervisors.
  */
 import { RESTART_CALM_MS, RESTART_MS } from "../../limits.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
@@ -13,7 +11,7 @@ import type { Process } from "./process.ts";
 
 interface Kept {
   readonly make: () => Process;
-  /** Runs once another one was started. */
+  /** Runs after each restart. */
   readonly restarted: () => void;
   timer: Timer | null;
   failures: number;
@@ -27,13 +25,13 @@ export class Restarts {
     this.#kept.set(address, { make, restarted, timer: null, failures: 0, failedAt: -Infinity });
   }
 
-  /** It came to its own end. */
+  /** The process was stopped on purpose. */
   forget(address: Address): void {
     this.#kept.get(address)?.timer?.cancel();
     this.#kept.delete(address);
   }
 
-  /** None is started any more. */
+  /** Restarts no process any more. */
   stop(): void {
     for (const address of [...this.#kept.keys()]) this.forget(address);
   }
@@ -42,12 +40,12 @@ export class Restarts {
     return this.#kept.has(address);
   }
 
-  /** How another one is made, unless it is to be gone by now. */
+  /** How the process is made; undefined once it was stopped. */
   get(address: Address): Pick<Kept, "make" | "restarted"> | undefined {
     return this.#kept.get(address);
   }
 
-  /** It failed: `start` is to make another one, once that may be. */
+  /** A process failed: runs `start` after the backoff. */
   failed(address: Address, clock: Clock, start: () => void): void {
     const kept = this.#kept.get(address);
     if (!kept) return;

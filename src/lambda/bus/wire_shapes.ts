@@ -1,21 +1,21 @@
 /**
- * What fields of letters look like on the wire, and the customs check of those that
- * come in: every field is looked at before any part sees it.
+ * Encodes the fields of messages for the wire, and validates and decodes those that come in.
  *
- * Takes values and gives what MessagePack takes; and back, or throws `bad_request`.
+ * Takes values and gives what MessagePack encodes; or the reverse, or throws `bad_request`. No
+ * process sees a field that was not validated.
  */
 import { AtlasError, type WireError } from "../../errors.ts";
 import type { Peer } from "../../ports/transport.ts";
-import { type Address, addressOf, nodeOf, partOf } from "./address.ts";
+import { type Address, addressOf, nodeOf, processOf } from "./address.ts";
 
-/** How one kind of value travels. `self` is the incarnation of the node that writes or reads. */
+/** The wire form of one type. `self` is the incarnation of the node that writes or reads. */
 export interface Shape<T> {
   write(value: T, self: string): unknown;
   /** @throws AtlasError `bad_request` */
   read(wire: unknown, self: string): T;
 }
 
-/** Longest text of a field, where nothing else is said. */
+/** Default longest text of a field, in characters. */
 const MAX_TEXT = 256;
 const MAX_ADDRESS_TEXT = 2_048;
 
@@ -24,7 +24,7 @@ function plain<T>(what: string, isIt: (wire: unknown) => boolean): Shape<T> {
     write: (value) => value,
     read(wire) {
       if (isIt(wire)) return wire as T;
-      throw new AtlasError("bad_request", `a field of a letter is not ${what}`);
+      throw new AtlasError("bad_request", `a field of a message is not ${what}`);
     },
   };
 }
@@ -56,15 +56,15 @@ export const wireError: Shape<WireError> = plain(
     typeof wire[1] === "string" && typeof wire[2] === "boolean" && typeof wire[3] === "boolean",
 );
 
-/** The address of a part of any node. Of the reader's own it comes without the incarnation. */
+/** The address of a process; the reader's own are decoded without the incarnation. */
 export const address: Shape<Address> = {
   write: (value, self) => nodeOf(value) === "" ? self + value : value,
   read(wire, self) {
     const value = text().read(wire, self);
     if (!/^[^/]+\/[^/]+$/.test(value)) {
-      throw new AtlasError("bad_request", "a field of a letter is not a part's address");
+      throw new AtlasError("bad_request", "a field of a message is not the address of a process");
     }
-    return nodeOf(value) === self ? addressOf("", partOf(value)) : value;
+    return nodeOf(value) === self ? addressOf("", processOf(value)) : value;
   },
 };
 
@@ -82,7 +82,7 @@ export function list<T>(shape: Shape<T>, most: number): Shape<readonly T[]> {
       if (Array.isArray(wire) && wire.length <= most) {
         return wire.map((item) => shape.read(item, self));
       }
-      throw new AtlasError("bad_request", `a field of a letter is not a list of at most ${most}`);
+      throw new AtlasError("bad_request", `a field of a message is not a list of at most ${most}`);
     },
   };
 }
@@ -100,7 +100,7 @@ export function record<T extends object>(fields: Fields<T>): Shape<T> {
     },
     read(wire, self) {
       if (!Array.isArray(wire)) {
-        throw new AtlasError("bad_request", "a field of a letter is no list");
+        throw new AtlasError("bad_request", "a field of a message is not a list");
       }
       const value = {} as T;
       row.read(wire, 0, self, value);
@@ -109,7 +109,7 @@ export function record<T extends object>(fields: Fields<T>): Shape<T> {
   };
 }
 
-/** Fields one behind the other: of a record, or of a letter behind the number of its form. */
+/** Consecutive fields: of a record, or of a message after the number of its kind. */
 export class Row<T extends object> {
   readonly #names: readonly (keyof T & string)[];
   readonly #shapes: readonly Shape<unknown>[];
@@ -119,20 +119,20 @@ export class Row<T extends object> {
     this.#shapes = Object.values(fields);
   }
 
-  /** Puts the fields of `value` at the end of `wire`. */
+  /** Appends the fields of `value` to `wire`. */
   write(value: T, self: string, wire: unknown[]): void {
-    // Loops by number, as every letter on every link goes through here.
+    // An index loop, because every message on every link passes here.
     for (let at = 0; at < this.#names.length; at++) {
       const field = value[this.#names[at] as keyof T];
       wire.push((this.#shapes[at] as Shape<unknown>).write(field, self));
     }
   }
 
-  /** Takes them out of `wire`, from `start` on, into `value`. @throws AtlasError `bad_request` */
+  /** Reads the fields from `wire[start]` on into `value`. @throws AtlasError `bad_request` */
   read(wire: readonly unknown[], start: number, self: string, value: T): void {
-    // A newer version may say more.
+    // A newer version may send more fields.
     if (wire.length < start + this.#names.length) {
-      throw new AtlasError("bad_request", "a letter lacks a field");
+      throw new AtlasError("bad_request", "a message lacks a field");
     }
     for (let at = 0; at < this.#names.length; at++) {
       const shape = this.#shapes[at] as Shape<T[keyof T]>;
@@ -141,7 +141,7 @@ export class Row<T extends object> {
   }
 }
 
-/** Who a node is, and where it is dialled. */
+/** A node and the address where it is dialled. */
 export const peer: Shape<Peer> = record<Peer>({
   region: text(),
   node: text(),

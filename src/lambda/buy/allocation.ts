@@ -1,11 +1,9 @@
 /**
- * What one buy order has brought, what is being sold to it, and what it still wants.
+ * Computes what one buy order still wants, how much of a match to take, and what to give back.
  *
- * Takes the order's channels and the openings under way; gives the quantities of the order, how
- * much of a match to take, and what to give back. Decides nothing by itself and sends nothing.
- *
- * A buyer without a range ranks what it holds by version, and then by region; it would change
- * the oldest of it for anything newer. One with a range ranks by region only.
+ * Reads the order's channels and the channels being opened; sends nothing. A buyer without a range
+ * ranks what it holds by version, then by region, and exchanges the oldest for anything newer. A
+ * buyer with a range ranks by region only.
  */
 import type { Timer } from "../../ports/clock.ts";
 import type { Address } from "../bus/address.ts";
@@ -17,7 +15,7 @@ import { fairShare } from "../fair_share.ts";
 
 /** The terms of a buy order. */
 export interface BuyTerms {
-  /** How much is wanted now, and was at first. */
+  /** How much is wanted now, and was wanted at first. */
   wanted: number;
   readonly asked: number;
   /** Null: any stable version, the newest first. */
@@ -37,7 +35,7 @@ export interface Opening {
 /** What is still wanted; see {@link Order}. */
 export type Need = Pick<Order, "quantity" | "nearby" | "newer" | "than">;
 
-/** A channel to be drained, or of which only `grant` is to be kept. */
+/** A channel to be lowered to `grant`, or drained if that is 0. */
 export interface Return {
   readonly view: ChannelView;
   readonly grant: number;
@@ -45,13 +43,13 @@ export interface Return {
 
 export class Allocation {
   readonly openings: Map<number, Opening> = new Map();
-  /** Openings that came to nothing: what they were to bring is not wanted before the next try. */
+  /** Failed openings: their capacity is not ordered again before the next retry. */
   refused: Opening[] = [];
   readonly #terms: BuyTerms;
   readonly #views: () => readonly ChannelView[];
   readonly #region: () => string;
 
-  /** @param views its channels that aren't drained. */
+  /** @param views the order's channels that are not draining. */
   constructor(terms: BuyTerms, views: () => readonly ChannelView[], region: () => string) {
     this.#terms = terms;
     this.#views = views;
@@ -68,14 +66,14 @@ export class Allocation {
     if (prefer !== "near") return { quantity, nearby: 0, newer: 0, than: "" };
     const near = grantOf(views.filter((view) => this.#isViewNear(view))) +
       this.#pending(({ isNear }) => isNear);
-    // What is held near already is not wanted again; nor what anybody may sell anyway.
+    // Excludes what is held near already, and what any seller may supply anyway.
     return { quantity, nearby: Math.max(0, wanted - near - quantity), newer: 0, than: "" };
   }
 
   /**
-   * What would be changed of the oldest version that is held.
+   * How much of the oldest version held would be exchanged.
    *
-   * @param surplus what will be given back of it anyway, once all that is opened is there
+   * @param surplus how much of it will be given back anyway once all openings have succeeded
    */
   #better(views: readonly ChannelView[], surplus: number): Omit<Need, "quantity"> {
     const than = oldestOf(views);
@@ -91,11 +89,11 @@ export class Allocation {
   /** How much of a match to take. */
   take(quantity: number, region: string, version: string): number {
     const need = this.need();
-    return Math.min(quantity, need.quantity + this.#worth(need, region, version));
+    return Math.min(quantity, need.quantity + this.#replaceable(need, region, version));
   }
 
-  /** How much would be taken of a seller in place of what is held. */
-  #worth({ nearby, newer, than }: Need, region: string, version: string): number {
+  /** How much of a seller's capacity would replace what is held. */
+  #replaceable({ nearby, newer, than }: Need, region: string, version: string): number {
     const near = this.isNear(region) ? nearby : 0;
     if (this.#terms.range !== null) return near;
     if (than === "") return 0;
@@ -111,7 +109,7 @@ export class Allocation {
     return this.isNear(contact.region);
   }
 
-  /** What is held beyond what is wanted, the worst first: better made up for it, or less is wanted. */
+  /** What to give back because more is held than wanted, the least preferred first. */
   returns(): Return[] {
     const { wanted, range } = this.#terms;
     const views = this.#views();
@@ -134,7 +132,7 @@ export class Allocation {
     return this.#terms.prefer === "near" ? this.#farthest(views, surplus) : evenly(views, surplus);
   }
 
-  /** From far away first; there and here, the smallest first. */
+  /** Takes from other regions first, then from the own one; in each the smallest grant first. */
   #farthest(views: readonly ChannelView[], surplus: number): Return[] {
     const order = views.map((view) => ({ view, near: this.#isViewNear(view) ? 1 : 0 }))
       .sort((a, b) => a.near - b.near || a.view.grant - b.view.grant);
@@ -149,7 +147,7 @@ export class Allocation {
     return returns;
   }
 
-  /** Regions, the best first: the own one, then by how quickly their sellers opened. */
+  /** Regions, the best first: the own one, then by round-trip time of the openings. */
   regions(): string[] {
     const best = new Map<string, number>();
     for (const { contact, rttMs } of this.#views()) {
@@ -179,7 +177,7 @@ function oldestOf(views: readonly ChannelView[]): string {
   return [...versions].sort(compareVersions)[0] ?? "";
 }
 
-/** From all alike, so that what is left is as spread as it can be. */
+/** Takes from all evenly, so that the rest stays as spread as possible. */
 function evenly(views: readonly ChannelView[], surplus: number): Return[] {
   const grants = views.map(({ grant }) => grant);
   const kept = fairShare(grants.reduce((sum, grant) => sum + grant, 0) - surplus, grants);

@@ -1,9 +1,8 @@
 /**
- * The calls of one load balancer that wait for credit, and how they are sent out.
+ * The calls of one load balancer that wait for credit, first come first served.
  *
- * Takes calls; spends a credit of the pool for each, first come first served. While calls wait and
- * no credit comes, or a channel has less than was bought, the sellers are asked how much they allow:
- * perhaps a message got lost.
+ * Sends a call as soon as the pool has credit for it. While calls wait without credit, or a channel
+ * has less credit than its grant, it asks the sellers (`probe`), because a message may be lost.
  */
 import { AtlasError } from "../../errors.ts";
 import type { Timer } from "../../ports/clock.ts";
@@ -12,49 +11,54 @@ import { type ChannelView, type ModuleCall, PendingCalls } from "./module_call.t
 import type { ProcessContext } from "../bus/process.ts";
 import type { ChannelPool } from "./channel_pool.ts";
 
-/** How often sellers are asked how much they allow while calls wait or no word came, ms. */
+/** How often sellers are probed while calls wait or credit is missing, ms. */
 const PROBE_MS = 1_000;
 
 export class CallQueue {
   readonly #name: string;
-  readonly #desk: () => ProcessContext;
+  readonly #context: () => ProcessContext;
   readonly #pool: ChannelPool;
-  readonly #tally: CallCounters;
+  readonly #counters: CallCounters;
   readonly #waiting = new PendingCalls();
   #probe: Timer | null = null;
 
   /** @param name the module's. */
-  constructor(name: string, desk: () => ProcessContext, pool: ChannelPool, tally: CallCounters) {
+  constructor(
+    name: string,
+    context: () => ProcessContext,
+    pool: ChannelPool,
+    counters: CallCounters,
+  ) {
     this.#name = name;
-    this.#desk = desk;
+    this.#context = context;
     this.#pool = pool;
-    this.#tally = tally;
+    this.#counters = counters;
   }
 
   get size(): number {
     return this.#waiting.size;
   }
 
-  /** Sends a call out, or has it wait behind those that came before. */
+  /** Sends a call, or queues it. */
   add(call: ModuleCall): void {
-    // Those that wait already can't use what is in hand: their functions are in other code.
+    // Queued calls can't use this credit: the code of that channel lacks their functions.
     const view = this.#pool.pick(call.name);
-    if (view) return this.#sendOut(call, view);
+    if (view) return this.#send(call, view);
     if (call.noWait) {
       return call.reject(new AtlasError("overloaded", `no credit for ${this.#name} now`));
     }
-    call.waitsSince = this.#desk().now();
-    this.#tally.add("waits", 1);
+    call.waitsSince = this.#context().now();
+    this.#counters.add("waits", 1);
     this.#waiting.add(call);
     this.probeLater();
   }
 
-  /** Nobody waits for its answer any more. */
+  /** The caller no longer waits. */
   remove(call: ModuleCall): void {
     this.#waiting.remove(call);
   }
 
-  /** Gives waiting calls the credit in hand, first come first served. */
+  /** Sends queued calls while there is credit. */
   pump(): void {
     if (this.#waiting.size === 0) return;
     for (const call of this.#waiting) {
@@ -63,23 +67,23 @@ export class CallQueue {
       if (!view) continue;
       this.#waiting.remove(call);
       this.endWait(call);
-      this.#sendOut(call, view);
+      this.#send(call, view);
     }
   }
 
-  /** Calls that surely did not run go elsewhere, before those that came later. */
+  /** Queues calls that did not run again, ahead of later ones. */
   putBack(calls: readonly ModuleCall[]): void {
     for (const call of calls) {
       call.view = null;
       call.label = null;
-      call.waitsSince = this.#desk().now();
+      call.waitsSince = this.#context().now();
     }
     this.#waiting.putBack(calls);
     this.pump();
     this.probeLater();
   }
 
-  /** Fails all calls that wait for credit: none of them has run. */
+  /** Rejects queued calls for which there is an error: none of them has run. */
   refuse(errorOf: (call: ModuleCall) => AtlasError | null): void {
     for (const call of [...this.#waiting]) {
       const error = errorOf(call);
@@ -89,29 +93,29 @@ export class CallQueue {
     }
   }
 
-  /** A call waits no longer, however that came. */
+  /** A call no longer waits, for whatever reason. */
   endWait(call: ModuleCall): void {
     if (call.waitsSince === 0) return;
-    this.#tally.add("waitedMs", this.#desk().now() - call.waitsSince);
+    this.#counters.add("waitedMs", this.#context().now() - call.waitsSince);
     call.waitsSince = 0;
   }
 
-  /** Calls wait, or credit is missing, and no word comes: perhaps one got lost. */
+  /** Plans a probe if calls wait or credit is missing. */
   probeLater(): void {
     if (this.#probe || (this.#waiting.size === 0 && this.#pool.short().length === 0)) return;
-    this.#probe = this.#desk().after(PROBE_MS, () => {
+    this.#probe = this.#context().after(PROBE_MS, () => {
       this.#probe = null;
       for (const { address, used } of new Set([...this.#pool.spent(), ...this.#pool.short()])) {
-        this.#desk().send(address, { kind: "probe", used });
+        this.#context().send(address, { kind: "probe", used });
       }
       this.probeLater();
     });
   }
 
-  #sendOut(call: ModuleCall, view: ChannelView): void {
+  #send(call: ModuleCall, view: ChannelView): void {
     this.#pool.spend(view, call);
-    const timeoutMs = Math.max(1, Math.ceil(call.deadline - this.#desk().now()));
+    const timeoutMs = Math.max(1, Math.ceil(call.deadline - this.#context().now()));
     const { id, name, body } = call;
-    this.#desk().send(view.address, { kind: "request", id, name, timeoutMs, body });
+    this.#context().send(view.address, { kind: "request", id, name, timeoutMs, body });
   }
 }

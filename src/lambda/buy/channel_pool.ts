@@ -1,33 +1,30 @@
 /**
- * The channels that a load balancer draws from.
+ * The open channels of a load balancer; draws one per request at random, weighted by its unused
+ * credit.
  *
- * Takes channels and what they allow; gives one for each request, at random, by weight
- * of its remaining credit.
+ * Draws are stratified: each round has one draw in each of 32 equal strata, in random order. Every
+ * unit of credit stays equally likely, and shares converge with hundreds of draws as independent
+ * draws do with thousands. (A fixed low-discrepancy order converges faster still, but resonates
+ * with credit that returns periodically.)
  *
- * Draws come in rounds: in each, one falls on every 32nd part of the wheel, in an order left
- * to chance. So every ticket is as likely as ever, but shares come out after hundreds of draws
- * as those of independent ones do after thousands. (A fixed order, such as the additive
- * recurrence's, would do better still, but swings along with credit that comes back as
- * regularly.)
- *
- * Source: design §5, PLB; max-au's lambda_plb; draws: stratified sampling (Neyman 1934),
- * each round shuffled (Fisher and Yates; Knuth, TAOCP 2, algorithm P).
+ * Source: docs/design.md, Modules; max-au's lambda_plb; stratified sampling (Neyman 1934), each
+ * round shuffled (Knuth, TAOCP 2, algorithm P).
  */
-import { type Address, partOf } from "../bus/address.ts";
+import { type Address, processOf } from "../bus/address.ts";
 import type { PlbChannelStats } from "../../api/modules.ts";
 import { Fenwick } from "./fenwick.ts";
-import type { Label } from "../bus/messages.ts";
+import type { CodeLabel } from "../bus/messages.ts";
 import { compareVersions } from "../../api/module.ts";
 import type { ChannelView, ModuleCall } from "./module_call.ts";
 
-/** Draws of a round. */
-const ROUND = 32;
+/** Draws per round. */
+const STRATA = 32;
 
-/** How many times as many tickets a favoured channel's credit counts, at most. */
-const MOST_BIAS = 16;
+/** The highest factor by which `bias` multiplies a channel's weight. */
+const MAX_BIAS = 16;
 
 /** What is known of a channel when it opens. */
-export type Opened = Pick<
+export type OpenedChannel = Pick<
   ChannelView,
   "address" | "listener" | "contact" | "label" | "grant" | "rttMs"
 >;
@@ -42,62 +39,62 @@ export type Bias = "none" | "region" | "latency";
 
 export class ChannelPool {
   readonly views: Map<Address, ChannelView> = new Map();
-  readonly #wheel = new Fenwick();
+  readonly #weights = new Fenwick();
   readonly #bySlot = new Map<number, ChannelView>();
   readonly #bias: Bias;
   readonly #region: () => string;
-  readonly #chance: () => number;
-  /** Where the draws of this round that are left will fall, from 0 to 1. */
+  readonly #random: () => number;
+  /** The remaining draws of this round, each in [0, 1). */
   readonly #draws: number[] = [];
   #tokens = 0;
   #granted = 0;
   #inUse: InUse | null = null;
   /** Whether all open channels export the same functions. */
   #isUniform = true;
-  #quickestMs = 1;
+  #fastestMs = 1;
 
-  constructor(bias: Bias, region: () => string, chance: () => number) {
+  constructor(bias: Bias, region: () => string, random: () => number) {
     this.#bias = bias;
     this.#region = region;
-    this.#chance = chance;
+    this.#random = random;
   }
 
-  /** Credit in hand. */
+  /** Unused credit. */
   get tokens(): number {
     return this.#tokens;
   }
 
-  /** Capacity of all channels that aren't drained. */
+  /** Capacity of all channels that are not draining. */
   get granted(): number {
     return this.#granted;
   }
 
-  /** An order's channels that aren't drained. */
+  /** An order's channels that are not draining. */
   viewsOf(owner: object): ChannelView[] {
     return [...this.#bySlot.values()].filter((view) => view.owner === owner);
   }
 
-  /** Channels without credit in hand. */
+  /** Channels without unused credit. */
   spent(): ChannelView[] {
-    return [...this.#bySlot.values()].filter((view) => inHand(view) === 0);
+    return [...this.#bySlot.values()].filter((view) => unusedCredit(view) === 0);
   }
 
-  /** Channels that have less than was bought, beyond what their answers under way will bring. */
+  /** Channels whose credit and calls in flight are less than their grant. */
   short(): ChannelView[] {
     return [...this.#bySlot.values()].filter(isShort);
   }
 
-  /** The newest version in use, and the functions of all code in use; null where nothing is open. */
+  /** The newest version in use, and the functions of all code in use; null: no channel is open. */
   inUse(): InUse | null {
     return this.#inUse;
   }
 
-  add(opened: Opened, owner: object): ChannelView {
+  add(opened: OpenedChannel, owner: object): ChannelView {
     const view: ChannelView = {
       ...opened,
       owner,
       exports: new Set(opened.label.exports),
-      slot: this.#wheel.take(),
+      slot: this.#weights.take(),
       allowed: 0,
       used: 0,
       returned: 0,
@@ -106,11 +103,11 @@ export class ChannelPool {
     };
     this.views.set(view.address, view);
     this.#granted += view.grant;
-    this.#compare();
+    this.#channelsChanged();
     return view;
   }
 
-  /** Credit came; less than what is known already says nothing new. */
+  /** Applies the total credit that a channel announced; a total that is not higher is old. */
   credit(view: ChannelView, allowed: number): void {
     if (view.isDraining || allowed <= view.allowed) return;
     this.#tokens += allowed - view.allowed;
@@ -118,9 +115,9 @@ export class ChannelPool {
     this.#weigh(view);
   }
 
-  /** Keeps only `grant` of a channel: what it has no use for now of its credit is given back. */
+  /** Lowers a channel's grant and returns its unused credit beyond that. */
   lower(view: ChannelView, grant: number): void {
-    const back = Math.min(inHand(view), view.grant - grant);
+    const back = Math.min(unusedCredit(view), view.grant - grant);
     view.returned += back;
     this.#tokens -= back;
     this.#granted -= view.grant - grant;
@@ -129,11 +126,11 @@ export class ChannelPool {
   }
 
   /** Requests after number `after` run on other code. */
-  relabel(view: ChannelView, label: Label, after: number): void {
+  relabel(view: ChannelView, label: CodeLabel, after: number): void {
     for (const [id, call] of view.calls) if (id <= after) call.label ??= view.label;
     view.label = label;
     view.exports = new Set(label.exports);
-    if (!view.isDraining) this.#compare();
+    if (!view.isDraining) this.#channelsChanged();
   }
 
   /** Spends one credit on a call. */
@@ -145,14 +142,14 @@ export class ChannelPool {
     this.#weigh(view);
   }
 
-  /** Takes a channel out of the draw; its calls are still to be answered. */
+  /** Takes a channel out of the draw; its calls are still answered. */
   drain(view: ChannelView): void {
     if (view.isDraining) return;
     view.isDraining = true;
-    this.#tokens -= inHand(view);
+    this.#tokens -= unusedCredit(view);
     this.#granted -= view.grant;
-    this.#wheel.release(view.slot);
-    this.#compare();
+    this.#weights.release(view.slot);
+    this.#channelsChanged();
   }
 
   /** Forgets a channel that is gone. */
@@ -161,18 +158,18 @@ export class ChannelPool {
     this.views.delete(view.address);
   }
 
-  /** A channel with credit that has this function; null where there is none now. */
+  /** A channel with credit whose code has this function; null: none now. */
   pick(name: string): ChannelView | null {
-    const { total } = this.#wheel;
+    const { total } = this.#weights;
     if (total === 0) return null;
-    const view = this.#bySlot.get(this.#wheel.find(Math.floor(this.#draw() * total)));
+    const view = this.#bySlot.get(this.#weights.find(Math.floor(this.#draw() * total)));
     if (view?.exports.has(name)) return view;
     return this.#isUniform ? null : this.#pickAmong(name);
   }
 
   stats(): PlbChannelStats[] {
     return [...this.views.values()].map((view) => ({
-      channel: partOf(view.address),
+      channel: processOf(view.address),
       region: view.contact.region,
       node: view.contact.node,
       incarnation: view.contact.incarnation,
@@ -186,10 +183,12 @@ export class ChannelPool {
     }));
   }
 
-  /** Two makes of code are in use, of which one has functions that the other lacks. */
+  /**
+   * Draws among channels whose code has the function, where channels export different functions.
+   */
   #pickAmong(name: string): ChannelView | null {
     const fit = [...this.views.values()].filter((view) =>
-      !view.isDraining && inHand(view) > 0 && view.exports.has(name)
+      !view.isDraining && unusedCredit(view) > 0 && view.exports.has(name)
     );
     let left = this.#draw() * fit.reduce((sum, view) => sum + this.#weightOf(view), 0);
     for (const view of fit) {
@@ -202,63 +201,63 @@ export class ChannelPool {
   #draw(): number {
     const draws = this.#draws;
     if (draws.length === 0) {
-      for (let part = 0; part < ROUND; part++) {
-        // Shuffled as it grows: each one changes places with any before it, or stays.
-        const at = Math.floor(this.#chance() * (part + 1));
+      for (let stratum = 0; stratum < STRATA; stratum++) {
+        // An inside-out shuffle: each draw swaps places with a random earlier one, or stays.
+        const at = Math.floor(this.#random() * (stratum + 1));
         draws.push(draws[at] ?? 0);
-        draws[at] = (part + this.#chance()) / ROUND;
+        draws[at] = (stratum + this.#random()) / STRATA;
       }
     }
     return draws.pop() as number;
   }
 
   #weigh(view: ChannelView): void {
-    this.#wheel.set(view.slot, this.#weightOf(view));
+    this.#weights.set(view.slot, this.#weightOf(view));
   }
 
   #weightOf(view: ChannelView): number {
-    return inHand(view) * this.#favour(view);
+    return unusedCredit(view) * this.#biasOf(view);
   }
 
-  #favour({ contact, rttMs }: ChannelView): number {
-    if (this.#bias === "region") return contact.region === this.#region() ? MOST_BIAS : 1;
+  #biasOf({ contact, rttMs }: ChannelView): number {
+    if (this.#bias === "region") return contact.region === this.#region() ? MAX_BIAS : 1;
     if (this.#bias === "none") return 1;
-    // As quick as the quickest: all of it; half as quick: half of it.
-    return Math.max(1, Math.round(MOST_BIAS * this.#quickestMs / Math.max(1, rttMs)));
+    // Inversely proportional to the round-trip time; the fastest gets the full factor.
+    return Math.max(1, Math.round(MAX_BIAS * this.#fastestMs / Math.max(1, rttMs)));
   }
 
-  /** The channels changed: what is known of all of them is found out again. */
-  #compare(): void {
+  /** Recomputes what depends on all channels. */
+  #channelsChanged(): void {
     this.#bySlot.clear();
-    const kinds = new Set<string>();
+    const exportSets = new Set<string>();
     const exports = new Set<string>();
     let version: string | null = null;
-    let quickest = Infinity;
+    let fastest = Infinity;
     for (const view of this.views.values()) {
       if (view.isDraining) continue;
       const { label } = view;
       this.#bySlot.set(view.slot, view);
-      quickest = Math.min(quickest, view.rttMs);
+      fastest = Math.min(fastest, view.rttMs);
       if (version === null || compareVersions(label.version, version) > 0) version = label.version;
-      const kind = label.exports.join();
-      if (!kinds.has(kind)) { for (const name of label.exports) exports.add(name); }
-      kinds.add(kind);
+      const exportSet = label.exports.join();
+      if (!exportSets.has(exportSet)) { for (const name of label.exports) exports.add(name); }
+      exportSets.add(exportSet);
     }
-    this.#isUniform = kinds.size <= 1;
+    this.#isUniform = exportSets.size <= 1;
     this.#inUse = version === null ? null : { version, exports: [...exports].sort() };
-    const quickestMs = Math.max(1, Math.min(quickest, Number.MAX_SAFE_INTEGER));
-    if (this.#bias !== "latency" || quickestMs === this.#quickestMs) return;
-    this.#quickestMs = quickestMs;
+    const fastestMs = Math.max(1, Math.min(fastest, Number.MAX_SAFE_INTEGER));
+    if (this.#bias !== "latency" || fastestMs === this.#fastestMs) return;
+    this.#fastestMs = fastestMs;
     for (const view of this.#bySlot.values()) this.#weigh(view);
   }
 }
 
-/** Whether a channel's credit and the calls on their way to it are less than its grant. */
+/** Whether a channel's unused credit and its calls in flight are less than its grant. */
 export function isShort(view: ChannelView): boolean {
-  return !view.isDraining && inHand(view) + view.calls.size < view.grant;
+  return !view.isDraining && unusedCredit(view) + view.calls.size < view.grant;
 }
 
-/** Credit of a channel that can be spent. */
-function inHand({ allowed, used, returned }: ChannelView): number {
+/** Unused credit of a channel. */
+function unusedCredit({ allowed, used, returned }: ChannelView): number {
   return allowed - used - returned;
 }

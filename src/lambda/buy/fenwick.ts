@@ -1,13 +1,10 @@
 /**
- * A wheel of fortune whose fields have any width and change at any time.
- *
- * Takes a weight for each slot; finds the slot at a point of the wheel's circumference.
- * Both take time that grows with the logarithm of the number of slots.
- *
- * Source: Fenwick, "A New Data Structure for Cumulative Frequency Tables" (1994).
+ * Weights of slots, with a search for the slot at a point of their cumulative sum. Updates and
+ * searches take O(log n). Source: Fenwick, "A New Data Structure for Cumulative Frequency Tables"
+ * (1994).
  */
 export class Fenwick {
-  /** Of slot i, at i + 1: sums over ranges, as the paper lays them out. */
+  /** At i + 1: the sum over the range of weights that ends with slot i, as in the paper. */
   #sums: number[] = [0];
   readonly #weights: number[] = [];
   readonly #free: number[] = [];
@@ -18,13 +15,13 @@ export class Fenwick {
     return this.#total;
   }
 
-  /** A slot that nobody has, with weight 0. */
+  /** Takes a free slot, with weight 0. */
   take(): number {
     const slot = this.#free.pop();
     if (slot !== undefined) return slot;
     this.#weights.push(0);
     const at = this.#weights.length;
-    // The sum of what the new entry's range covers already.
+    // The sum of the existing weights in the new entry's range.
     let sum = 0;
     const start = at - (at & -at);
     for (let i = at - 1; i > start; i -= i & -i) sum += this.#sums[i] as number;
@@ -32,7 +29,7 @@ export class Fenwick {
     return at - 1;
   }
 
-  /** Gives a slot back. */
+  /** Frees a slot. */
   release(slot: number): void {
     this.set(slot, 0);
     this.#free.push(slot);
@@ -49,7 +46,7 @@ export class Fenwick {
     }
   }
 
-  /** The slot that `point`, from 0 to below the total, falls on. */
+  /** The slot at `point`, 0 ≤ point < total, of the cumulative sum. */
   find(point: number): number {
     let at = 0;
     let left = point;

@@ -1,28 +1,30 @@
-/** A call of a module's function, from the proxy to its answer; and the queue for credit. */
+/**
+ * A call of a module's function from the proxy to its answer, the queue of calls, and their errors.
+ */
 import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
 import { encodeBody } from "../../model/call.ts";
 import { checkArguments, checkMs, quoted } from "../../model/options.ts";
 import { Expiring } from "../../model/expiring.ts";
-import type { Label } from "../bus/messages.ts";
-import { open, type Payload } from "../bus/payload.ts";
+import type { CodeLabel } from "../bus/messages.ts";
+import { decodePayload, type Payload } from "../bus/payload.ts";
 import { checkCall } from "../market_options.ts";
 
 import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "../bus/address.ts";
 
-/** Who is told when nobody waits for a call's answer any more. */
+/** Is told when a call ends. */
 export interface ModuleCallKeeper {
-  /** The call was given up: at its deadline, or by its caller before. */
-  gaveUp(call: ModuleCall, what: string, cause: unknown): void;
+  /** The call passed its deadline or was aborted by its caller. */
+  abandoned(call: ModuleCall, what: string, cause: unknown): void;
   settled(call: ModuleCall): void;
 }
 
-/** Said where no code can have a function of the name. */
+/** Message for a name that can never be an exported function (reserved or not a string). */
 const NO_NAMES = "names of hooks (onStart), of Object's own and names that begin with _ or $ are " +
   "not allowed";
 
-/** What holds for calls that don't say. */
+/** Defaults for options that a call does not set. */
 export interface ModuleCallDefaults {
   readonly callTimeoutMs: number;
   readonly noWait: boolean;
@@ -35,12 +37,12 @@ export class ModuleCall extends Expiring {
   readonly deadline: number;
   readonly noWait: boolean;
   isDone = false;
-  /** The channel that carries it, and its number there; null while it waits. */
+  /** The channel that it was sent on, and its number there; null while it waits. */
   view: ChannelView | null = null;
   id = 0;
-  /** The code that it runs on, where its channel has other code by now. */
-  label: Label | null = null;
-  /** When it began to wait, monotonic ms; 0: it doesn't. */
+  /** The code that it runs on, if its channel was upgraded since. */
+  label: CodeLabel | null = null;
+  /** When it was queued, monotonic ms; 0: it does not wait. */
   waitsSince = 0;
   readonly #keeper: ModuleCallKeeper;
   readonly #signal: AbortSignal | null;
@@ -71,7 +73,7 @@ export class ModuleCall extends Expiring {
     return this.#signal?.aborted === true;
   }
 
-  /** The promise of the answer; called once. */
+  /** The promise of the answer; call once. */
   answer(): Promise<ModuleCallResult> {
     this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
     return new Promise((resolve, reject) => {
@@ -84,14 +86,14 @@ export class ModuleCall extends Expiring {
     if (this.#settle()) this.#resolve(result);
   }
 
-  /** The channel that carried it sent its result. */
+  /** Its channel sent the result. */
   answered(body: Payload, { contact, label: present }: ChannelView): void {
     const { version } = this.label ?? present;
     let result: unknown;
     try {
-      result = open(body);
+      result = decodePayload(body);
     } catch {
-      const message = `${contact.node} sent a result that can't be read`;
+      const message = `${contact.node} sent an invalid result`;
       return this.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
     }
     this.resolve({ result, node: contact.node, version });
@@ -102,11 +104,11 @@ export class ModuleCall extends Expiring {
   }
 
   override expire(): void {
-    if (!this.isDone) this.#keeper.gaveUp(this, "the deadline passed", undefined);
+    if (!this.isDone) this.#keeper.abandoned(this, "the deadline passed", undefined);
   }
 
   readonly #onAbort = (): void => {
-    this.#keeper.gaveUp(this, "the caller gave the call up", this.#signal?.reason);
+    this.#keeper.abandoned(this, "the caller gave the call up", this.#signal?.reason);
   };
 
   #settle(): boolean {
@@ -118,8 +120,8 @@ export class ModuleCall extends Expiring {
   }
 }
 
-/** The error of a call to a function that isn't in the code that is in use, where any is. */
-export function noFunction(
+/** The error of a call to a function that no code in use has. */
+export function noFunctionError(
   module: string,
   label: { readonly version: string | null; readonly exports: readonly string[] } | null,
   name: unknown,
@@ -129,13 +131,13 @@ export function noFunction(
   return new AtlasError("not_found", `${code} has no function ${quoted(name)}; ${known}`);
 }
 
-/** The error of a call over a proxy that was closed: for good, so asking it again is of no use. */
-export function wasClosed(module: string): AtlasError {
+/** The error of a call on a closed proxy; a retry can't succeed. */
+export function closedError(module: string): AtlasError {
   return new AtlasError("unavailable", `the proxy of ${module} was closed`, { retryable: false });
 }
 
-/** The error of a call that nobody waits for any more; what was sent out may have run. */
-export function givenUp(
+/** The error of a call that was abandoned; if it was sent, it may have run. */
+export function abandonedError(
   module: string,
   call: ModuleCall,
   what: string,
@@ -148,7 +150,7 @@ export function givenUp(
   return new AtlasError("timeout", message, { maybeExecuted, cause });
 }
 
-/** Calls in the order in which they came; those that were sent back keep their place at the head. */
+/** Calls in order of arrival; calls put back go to the head. */
 export class PendingCalls {
   #returned = new Set<ModuleCall>();
   readonly #calls = new Set<ModuleCall>();
@@ -161,7 +163,7 @@ export class PendingCalls {
     this.#calls.add(call);
   }
 
-  /** Calls that were on their way to somebody who didn't take them, in order. */
+  /** Puts calls at the head that a channel did not accept, in order. */
   putBack(calls: readonly ModuleCall[]): void {
     this.#returned = new Set([...calls, ...this.#returned]);
   }
@@ -181,20 +183,20 @@ export interface ChannelView {
   readonly address: Address;
   readonly listener: Address;
   readonly contact: Peer;
-  /** The code that requests sent from now on run on, as far as is known. */
-  label: Label;
+  /** The code that requests sent from now on run on, as last announced. */
+  label: CodeLabel;
   exports: ReadonlySet<string>;
   grant: number;
-  /** The order that it was bought by. */
+  /** The order that bought it. */
   readonly owner: object;
-  /** How long its opening took, ms. */
+  /** How long opening it took, ms. */
   readonly rttMs: number;
   readonly slot: number;
-  /** Totals since it was opened: credit received, requests sent, credit given back. */
+  /** Totals since it was opened: credit received, requests sent, credit returned. */
   allowed: number;
   used: number;
   returned: number;
-  /** Requests whose answer is outstanding, by number. */
+  /** Unanswered requests, by number. */
   readonly calls: Map<number, ModuleCall>;
   isDraining: boolean;
 }

@@ -1,9 +1,9 @@
 /**
- * The buying half of a load balancer for one of its orders: keeps the order at the broker in
- * step with what is wanted, and opens channels at the sellers that it is matched with.
+ * Keeps one buy order of a load balancer: updates it at the broker as needs change, and opens
+ * channels at the sellers it is matched with.
  *
- * Takes the matches, acceptances and refusals that its balancer hands it; gives `order` and
- * `cancel` to the broker and `open` to listeners, and puts what was opened into the pool.
+ * Takes `match`, `full`, `accept`, `refuse` and `down`; sends `order` and `cancel` to the broker
+ * and `open` to listeners, and adds opened channels to the pool.
  */
 import type { Timer } from "../../ports/clock.ts";
 import { type Address, addressOf, BROKER } from "../bus/address.ts";
@@ -17,17 +17,17 @@ import { Allocation, type BuyTerms } from "./allocation.ts";
 
 /** How long a listener may take to answer an `open`, ms. */
 const OPEN_MS = 2_000;
-/** The pause before an order is placed again that a listener could not serve, ms: from, to. */
+/** Backoff before an order is placed again after a failed opening, ms: least, most. */
 const RETRY_MS = [20, 1_000] as const;
 
-/** What the balancer does for its buyers. */
+/** What the load balancer does for its order keepers. */
 export interface OrderKeeperHooks {
-  desk(): ProcessContext;
-  /** Sends no more over a channel, and gives its capacity back. */
+  context(): ProcessContext;
+  /** Sends no more requests on a channel and returns its capacity. */
   drain(view: ChannelView): void;
-  /** Gives a part of a channel's capacity back. */
+  /** Returns part of a channel's capacity. */
   lower(view: ChannelView, grant: number): void;
-  /** An opening at a listener came to its end. */
+  /** An opening at a listener succeeded or failed. */
   settled(listener: Address): void;
   /** What is held or wanted changed. */
   onChange(): void;
@@ -40,8 +40,8 @@ export class OrderKeeper {
   readonly #pool: ChannelPool;
   readonly #allocation: Allocation;
   #order: Order | null = null;
-  /** The order is to be placed again, though nothing in it changed. */
-  #isStale = false;
+  /** The order must be sent again even if unchanged. */
+  #mustResend = false;
   #isPlanned = false;
   #refusals = 0;
   #retry: Timer | null = null;
@@ -56,23 +56,23 @@ export class OrderKeeper {
     this.#allocation = new Allocation(terms, () => this.views, () => this.#context.self().region);
   }
 
-  /** Its channels that aren't drained. */
+  /** Its channels that are not draining. */
   get views(): ChannelView[] {
     return this.#pool.viewsOf(this);
   }
 
-  /** Capacity that is bought. */
+  /** Capacity held. */
   get granted(): number {
     return this.views.reduce((sum, { grant }) => sum + grant, 0);
   }
 
-  /** Whether all capacity is bought, and the credit for it is here. */
+  /** Whether all capacity is held and credit has arrived on every channel. */
   get isSatisfied(): boolean {
     const { views } = this;
     return this.granted >= this.#terms.wanted && views.every(({ allowed }) => allowed > 0);
   }
 
-  /** The order's id at the broker; 0: it was not placed yet. */
+  /** The order's id at the broker; 0: not placed yet. */
   get id(): number {
     return this.#order?.id ?? 0;
   }
@@ -82,42 +82,42 @@ export class OrderKeeper {
   }
 
   get #context(): ProcessContext {
-    return this.#hooks.desk();
+    return this.#hooks.context();
   }
 
-  /** Buys no more. */
+  /** Stops buying. */
   close(): void {
     this.#isClosed = true;
     if (!this.#order) return;
     this.#context.send(addressOf("", BROKER), { kind: "cancel", id: this.#order.id });
   }
 
-  /** Wants so much from now on. */
+  /** Changes the wanted capacity. */
   resize(wanted: number): void {
     if (wanted === this.#terms.wanted) return;
     this.#terms.wanted = wanted;
-    this.trade();
+    this.update();
   }
 
   /**
-   * What is held or wanted changed: the order follows, once for all letters that are here.
+   * Updates the order after what is held or wanted changed; once for all messages queued now.
    *
-   * @param anew places the order again also where its quantities are the same
+   * @param force sends the order even if its quantities are unchanged
    */
-  trade(anew: boolean = false): void {
-    this.#isStale ||= anew;
+  update(force: boolean = false): void {
+    this.#mustResend ||= force;
     if (this.#isPlanned || this.#isClosed) return;
     this.#isPlanned = true;
     this.#context.defer(() => {
       this.#isPlanned = false;
       if (this.#isClosed) return;
-      this.#giveBack();
+      this.#returnExcess();
       this.#buy();
       this.#hooks.onChange();
     });
   }
 
-  /** The broker knows a seller. */
+  /** The order was matched with a seller. */
   matched({ revision, seller, contact, quantity, version }: BusMessageOf<"match">): void {
     if (this.#isClosed || revision !== this.#order?.revision) return;
     if (!accepts(this.#terms.range, version)) return;
@@ -125,12 +125,12 @@ export class OrderKeeper {
     if (want > 0) this.#open(seller, want, contact.region);
   }
 
-  /** There was no room for the order. */
-  crowded({ revision }: BusMessageOf<"full">): void {
+  /** The broker had no room for the order. */
+  noRoom({ revision }: BusMessageOf<"full">): void {
     if (revision === this.#order?.revision) this.#retryLater();
   }
 
-  /** A listener opened a channel. Answers whether the opening is one of this order's. */
+  /** A listener opened a channel. Returns whether the opening is one of this order's. */
   accepted(accept: BusMessageOf<"accept">, from: Address): boolean {
     const { nonce, channel, grant, contact, label } = accept;
     const opening = this.#allocation.openings.get(nonce);
@@ -140,7 +140,7 @@ export class OrderKeeper {
     const rttMs = this.#context.now() - opening.sentAt;
     this.#pool.add({ address: channel, listener: from, contact, label, grant, rttMs }, this);
     this.#context.watch(channel);
-    this.trade();
+    this.update();
     return true;
   }
 
@@ -148,30 +148,32 @@ export class OrderKeeper {
     if (this.#allocation.openings.get(nonce)?.listener === from) this.#failed(nonce);
   }
 
-  /** A listener is gone, or something else is. */
+  /** A watched process, perhaps a listener, is gone. */
   down(address: Address): void {
     for (const [nonce, { listener }] of [...this.#allocation.openings]) {
       if (listener === address) this.#failed(nonce);
     }
   }
 
-  /** Whether it waits for an answer of a listener. */
+  /** Whether an answer of this listener is awaited. */
   isOpening(listener: Address): boolean {
     return [...this.#allocation.openings.values()].some((opening) => opening.listener === listener);
   }
 
   #buy(): void {
     const need = this.#allocation.need();
-    const former = this.#order;
-    const isSame = former !== null &&
-      (Object.keys(need) as (keyof typeof need)[]).every((field) => former[field] === need[field]);
-    if (isSame && !this.#isStale) return;
-    this.#isStale = false;
+    const previous = this.#order;
+    const isSame = previous !== null &&
+      (Object.keys(need) as (keyof typeof need)[]).every((field) =>
+        previous[field] === need[field]
+      );
+    if (isSame && !this.#mustResend) return;
+    this.#mustResend = false;
     const { range, prefer } = this.#terms;
     this.#order = {
       ...need,
-      id: former?.id ?? this.#context.nextId(),
-      revision: (former?.revision ?? 0) + 1,
+      id: previous?.id ?? this.#context.nextId(),
+      revision: (previous?.revision ?? 0) + 1,
       side: "buy",
       module: this.#name,
       version: "",
@@ -184,8 +186,8 @@ export class OrderKeeper {
     this.#context.send(addressOf("", BROKER), { kind: "order", order: this.#order });
   }
 
-  #giveBack(): void {
-    // What is to take another's place can be used by then: callers never find less in between.
+  #returnExcess(): void {
+    // Not before every replacement has credit, so that callers never have less in between.
     if (this.views.some(({ allowed }) => allowed === 0)) return;
     for (const { view, grant } of this.#allocation.returns()) {
       if (grant === 0) this.#hooks.drain(view);
@@ -194,22 +196,22 @@ export class OrderKeeper {
   }
 
   #open(listener: Address, want: number, region: string): void {
-    const desk = this.#context;
-    const nonce = desk.nextId();
+    const context = this.#context;
+    const nonce = context.nextId();
     this.#allocation.openings.set(nonce, {
       listener,
       want,
       isNear: this.#allocation.isNear(region),
-      sentAt: desk.now(),
-      timer: desk.after(OPEN_MS, () => this.#failed(nonce)),
+      sentAt: context.now(),
+      timer: context.after(OPEN_MS, () => this.#failed(nonce)),
     });
-    desk.watch(listener);
+    context.watch(listener);
     const { range } = this.#terms;
-    desk.send(listener, { kind: "open", nonce, want, range, contact: desk.self() });
-    this.trade();
+    context.send(listener, { kind: "open", nonce, want, range, contact: context.self() });
+    this.update();
   }
 
-  /** An opening came to nothing: orders anew after a while, when the exchanges know better. */
+  /** An opening failed: orders again after a backoff, when the exchanges know the new quantities. */
   #failed(nonce: number): void {
     const opening = this.#allocation.openings.get(nonce);
     if (!opening) return;
@@ -221,11 +223,11 @@ export class OrderKeeper {
   #retryLater(): void {
     if (this.#retry || this.#isClosed) return;
     const [least, most] = RETRY_MS;
-    const full = Math.min(most, least * 2 ** Math.min(this.#refusals++, 10));
-    this.#retry = this.#context.after(full * (0.5 + this.#context.random() / 2), () => {
+    const delayMs = Math.min(most, least * 2 ** Math.min(this.#refusals++, 10));
+    this.#retry = this.#context.after(delayMs * (0.5 + this.#context.random() / 2), () => {
       this.#retry = null;
       this.#allocation.refused = [];
-      this.trade(true);
+      this.update(true);
     });
   }
 

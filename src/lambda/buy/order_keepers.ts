@@ -1,8 +1,8 @@
 /**
  * All buy orders of one load balancer, which share its pool of channels.
  *
- * Takes the messages about orders and openings; hands each to the order that it is about. What is
- * wanted of the balancer is split among its orders in proportion to what each asked for at first.
+ * Passes each message to the order it is about. The wanted capacity is split among the orders in
+ * proportion to what each asked for at first.
  */
 import type { Address } from "../bus/address.ts";
 import type { PlbOrderStats } from "../../api/modules.ts";
@@ -34,12 +34,12 @@ export class OrderKeepers {
     this.#asked = terms.map(({ asked }) => asked);
   }
 
-  /** Requests that may run at once, as the orders want it. */
+  /** The capacity that all orders want. */
   get wanted(): number {
     return this.#orders.reduce((sum, { terms }) => sum + terms.wanted, 0);
   }
 
-  /** Whether all capacity is bought, and the credit for it is here. */
+  /** Whether all capacity is held and credit has arrived on every channel. */
   get isSatisfied(): boolean {
     return this.#orders.every(({ isSatisfied }) => isSatisfied);
   }
@@ -69,41 +69,41 @@ export class OrderKeepers {
     for (const order of this.#orders) order.close();
   }
 
-  /** What is held changed: the orders follow. */
-  trade(anew: boolean = false): void {
-    for (const order of this.#orders) order.trade(anew);
+  /** Updates all orders after what is held changed. */
+  update(force: boolean = false): void {
+    for (const order of this.#orders) order.update(force);
   }
 
-  /** Something about one channel changed: the order that it was bought by follows. */
+  /** Updates the order that bought a channel after the channel changed. */
   changed({ owner }: ChannelView): void {
-    this.#orders.find((order) => order === owner)?.trade();
+    this.#orders.find((order) => order === owner)?.update();
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    switch (letter.kind) {
+  receive(message: BusMessage, from: Address): void {
+    switch (message.kind) {
       case "match":
-        return this.#orders.find(({ id }) => id === letter.id)?.matched(letter);
+        return this.#orders.find(({ id }) => id === message.id)?.matched(message);
       case "full":
-        return this.#orders.find(({ id }) => id === letter.id)?.crowded(letter);
+        return this.#orders.find(({ id }) => id === message.id)?.noRoom(message);
       case "refuse":
-        for (const order of this.#orders) order.refused(letter.nonce, from);
+        for (const order of this.#orders) order.refused(message.nonce, from);
         return;
       case "down":
-        for (const order of this.#orders) order.down(letter.address);
+        for (const order of this.#orders) order.down(message.address);
     }
   }
 
-  /** A listener opened a channel. Answers whether it was still wanted. */
-  accepted(letter: BusMessageOf<"accept">, from: Address): boolean {
-    if (this.#orders.some((order) => order.accepted(letter, from))) return true;
-    // Too late: it is given back as it is.
-    this.#hooks.desk().send(letter.channel, { kind: "drain", used: 0 });
+  /** A listener opened a channel. Returns whether it was still wanted. */
+  accepted(message: BusMessageOf<"accept">, from: Address): boolean {
+    if (this.#orders.some((order) => order.accepted(message, from))) return true;
+    // The opening timed out: returns the channel unused.
+    this.#hooks.context().send(message.channel, { kind: "drain", used: 0 });
     return false;
   }
 
-  /** An opening at a listener came to its end. */
+  /** An opening at a listener succeeded or failed. */
   #settled(listener: Address): void {
     if (this.#orders.some((order) => order.isOpening(listener))) return;
-    this.#hooks.desk().unwatch(listener);
+    this.#hooks.context().unwatch(listener);
   }
 }

@@ -1,14 +1,14 @@
 /**
- * PLB, the probabilistic load balancer: buys credit of sellers, and spends one for each call.
+ * The probabilistic load balancer (PLB): buys credit from sellers and spends one per call.
  *
- * Takes calls of its proxy; `match` and `full` of the broker, `accept` and `refuse` of listeners,
- * `reply`, `failure`, `credit`, `closing` and `upgraded` of channels, and `down`. Gives `order`
- * to the broker, `open` to listeners, `request`, `abandon`, `probe`, `lower` and `drain` to
- * channels. It has one or several buy orders, whose channels it all draws from. A call without
- * credit waits, first come first served; one that is given up by then spends none. Capacity that
- * is lost is bought again.
+ * Takes calls of its proxy; `match` and `full` from the broker, `accept` and `refuse` from
+ * listeners, `reply`, `failure`, `credit`, `closing` and `upgraded` from channels, and `down`.
+ * Sends `order` to the broker, `open` to listeners, and `request`, `abandon`, `probe`, `lower` and
+ * `drain` to channels. Calls draw from the channels of all its orders; without credit they wait
+ * first come first served, and a call that is abandoned while it waits spends none. Lost capacity
+ * is bought again.
  *
- * Source: design §5, PLB and Hot code load.
+ * Source: docs/design.md, Modules; max-au's lambda_plb.
  */
 import type { ModuleCallOptions, ModuleCallResult, PlbStats } from "../../api/modules.ts";
 import { AtlasError, fromWireError } from "../../errors.ts";
@@ -22,38 +22,38 @@ import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
 import { type Bias, ChannelPool, type InUse, isShort } from "./channel_pool.ts";
 import {
+  abandonedError,
   type ChannelView,
-  givenUp,
+  closedError,
   ModuleCall,
   type ModuleCallKeeper,
-  noFunction,
-  wasClosed,
+  noFunctionError,
 } from "./module_call.ts";
 import { OrderKeepers } from "./order_keepers.ts";
 
 export interface PlbParts {
   readonly name: string;
-  /** Its orders; how much each wants changes with `resize`. */
+  /** Its orders; `resize` changes how much each wants. */
   readonly orders: readonly BuyTerms[];
   readonly bias: Bias;
   readonly noWait: boolean;
   readonly callTimeoutMs: number;
   readonly deadlines: TimerWheel;
-  readonly tally: CallCounters;
-  /** Outlives a balancer that fails. */
+  readonly counters: CallCounters;
+  /** Survives a restart. */
   readonly state: { isClosing: boolean };
-  /** Something about its capacity changed. */
+  /** Its capacity changed. */
   readonly onChange: () => void;
-  /** It was closed, and has given all capacity back. */
+  /** It was closed and has returned all capacity. */
   readonly onClosed: () => void;
 }
 
 export class PlbProcess extends Process implements ModuleCallKeeper {
   readonly #parts: PlbParts;
   readonly #pool: ChannelPool;
-  readonly #buyers: OrderKeepers;
+  readonly #orders: OrderKeepers;
   readonly #waiting: CallQueue;
-  #label: InUse | null = null;
+  #inUse: InUse | null = null;
   #inFlight = 0;
 
   constructor(parts: PlbParts) {
@@ -61,9 +61,9 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     this.#parts = parts;
     const region = (): string => this.context.self().region;
     this.#pool = new ChannelPool(parts.bias, region, () => this.context.random());
-    this.#waiting = new CallQueue(parts.name, () => this.context, this.#pool, parts.tally);
-    this.#buyers = new OrderKeepers(parts.name, parts.orders, this.#pool, {
-      desk: () => this.context,
+    this.#waiting = new CallQueue(parts.name, () => this.context, this.#pool, parts.counters);
+    this.#orders = new OrderKeepers(parts.name, parts.orders, this.#pool, {
+      context: () => this.context,
       drain: (view) => this.#drain(view),
       lower: (view, grant) => this.#lower(view, grant),
       onChange: parts.onChange,
@@ -82,7 +82,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     return this.#pool.tokens;
   }
 
-  /** Capacity bought, over all channels. */
+  /** Capacity held, over all channels. */
   get granted(): number {
     return this.#pool.granted;
   }
@@ -93,12 +93,12 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
 
   /** The names that can be called. */
   get exports(): readonly string[] {
-    return this.#label?.exports ?? [];
+    return this.#inUse?.exports ?? [];
   }
 
-  /** Whether all capacity is bought, and the credit for it is here. */
+  /** Whether all capacity is held and credit has arrived on every channel. */
   get isSatisfied(): boolean {
-    return this.#buyers.isSatisfied;
+    return this.#orders.isSatisfied;
   }
 
   /** Calls that are not settled. */
@@ -108,7 +108,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
 
   /** What is asked for, in words. */
   get asked(): string {
-    return this.#buyers.asked;
+    return this.#orders.asked;
   }
 
   stats(): PlbStats {
@@ -116,13 +116,13 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     return {
       module: this.#parts.name,
       version: this.#pool.inUse()?.version ?? null,
-      wanted: this.#buyers.wanted,
+      wanted: this.#orders.wanted,
       granted: this.#pool.granted,
       tokens: this.#pool.tokens,
       waiting: this.#waiting.size,
       running: channels.reduce((sum, channel) => sum + channel.running, 0),
-      ...this.#parts.tally.own,
-      orders: this.#buyers.stats(),
+      ...this.#parts.counters.own,
+      orders: this.#orders.stats(),
       channels,
     };
   }
@@ -141,10 +141,10 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
       return Promise.reject(error);
     }
     const answer = call.answer();
-    this.#parts.tally.add("calls", 1);
+    this.#parts.counters.add("calls", 1);
     this.#inFlight++;
     if (call.wasAborted) {
-      this.gaveUp(call, "the caller gave the call up", options.signal?.reason);
+      this.abandoned(call, "the caller gave the call up", options.signal?.reason);
       return answer;
     }
     this.#parts.deadlines.add(call, call.deadline);
@@ -155,121 +155,125 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
   /** @throws AtlasError */
   #check(name: string): void {
     const { name: module } = this.#parts;
-    if (this.#isClosing) throw wasClosed(module);
-    if (this.hasEnded) throw new AtlasError("unavailable", `the balancer of ${module} failed`);
-    // What there will be, nobody knows before the first is bought.
-    if (this.#label && !this.exports.includes(name)) throw noFunction(module, this.#label, name);
+    if (this.#isClosing) throw closedError(module);
+    if (this.hasStopped) {
+      throw new AtlasError("unavailable", `the load balancer of ${module} failed`);
+    }
+    // Before the first channel is open, the exported functions are unknown.
+    if (this.#inUse && !this.exports.includes(name)) {
+      throw noFunctionError(module, this.#inUse, name);
+    }
     if (this.#waiting.size >= MAX_WAITING) {
-      throw new AtlasError("overloaded", `${MAX_WAITING} calls of ${module} wait already`);
+      throw new AtlasError("overloaded", `${MAX_WAITING} calls of ${module} are waiting already`);
     }
   }
 
-  /** A call was answered, or given up. */
+  /** A call was answered or abandoned. */
   settled(call: ModuleCall): void {
     this.#inFlight--;
     this.#parts.deadlines.remove(call);
     this.#waiting.endWait(call);
   }
 
-  /** Nobody waits for the answer any more: unsent it spends nothing, sent it is called off. */
-  gaveUp(call: ModuleCall, what: string, cause: unknown): void {
+  /** The caller no longer waits: a queued call spends no credit, a sent one is abandoned. */
+  abandoned(call: ModuleCall, what: string, cause: unknown): void {
     const { view } = call;
     if (view) {
       view.calls.delete(call.id);
       this.context.send(view.address, { kind: "abandon", id: call.id });
     }
     this.#waiting.remove(call);
-    const bought = { granted: this.granted, wanted: this.#buyers.wanted };
-    call.reject(givenUp(this.name, call, what, cause, bought));
+    const bought = { granted: this.granted, wanted: this.#orders.wanted };
+    call.reject(abandonedError(this.name, call, what, cause, bought));
   }
 
   /**
-   * Wants so much from now on, of each order in proportion to what it asked for.
+   * Changes the wanted capacity, split among the orders in proportion to what each asked for.
    *
-   * @throws AtlasError `unavailable` where it was closed
+   * @throws AtlasError `unavailable` if it was closed
    */
   resize(wanted: number): void {
-    if (this.#isClosing) throw wasClosed(this.name);
-    this.#buyers.resize(wanted);
+    if (this.#isClosing) throw closedError(this.name);
+    this.#orders.resize(wanted);
   }
 
-  /** Buys no more, lets what runs finish, and gives all capacity back. */
+  /** Stops buying, lets sent calls finish, and returns all capacity. */
   close(): void {
     if (this.#isClosing) return;
     this.#parts.state.isClosing = true;
-    if (this.hasEnded) return;
-    this.#buyers.close();
-    this.refuseWaiting(wasClosed(this.name));
+    if (this.hasStopped) return;
+    this.#orders.close();
+    this.refuseWaiting(closedError(this.name));
     for (const view of [...this.#pool.views.values()]) this.#drain(view);
-    this.#leaveIfDone();
+    this.#stopIfDone();
   }
 
   protected override started(): void {
-    if (this.#isClosing) this.context.defer(() => this.#leaveIfDone());
-    else this.#buyers.trade();
+    if (this.#isClosing) this.context.defer(() => this.#stopIfDone());
+    else this.#orders.update();
   }
 
   protected override stopped(reason: string, isOver: boolean): void {
     if (isOver) this.#parts.state.isClosing = true;
     this.refuseWaiting(new AtlasError("unavailable", reason));
-    for (const view of [...this.#pool.views.values()]) this.#lose(view, reason);
+    for (const view of [...this.#pool.views.values()]) this.#lost(view, reason);
     if (isOver) this.#parts.onClosed();
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    switch (letter.kind) {
+  receive(message: BusMessage, from: Address): void {
+    switch (message.kind) {
       case "match":
       case "full":
       case "refuse":
-        return this.#buyers.receive(letter, from);
+        return this.#orders.receive(message, from);
       case "accept":
-        return this.#accepted(letter, from);
+        return this.#accepted(message, from);
       case "moved":
-        return this.#buyers.trade(true);
+        return this.#orders.update(true);
       case "down":
-        return this.#down(letter, from);
+        return this.#down(message, from);
     }
     const view = this.#pool.views.get(from);
-    if (view) this.#ofChannel(letter, view);
+    if (view) this.#fromChannel(message, view);
   }
 
-  #accepted(letter: BusMessageOf<"accept">, from: Address): void {
-    if (!this.#buyers.accepted(letter, from)) return;
-    this.#parts.tally.sold();
-    this.#relabel();
+  #accepted(message: BusMessageOf<"accept">, from: Address): void {
+    if (!this.#orders.accepted(message, from)) return;
+    this.#parts.counters.attach();
+    this.#updateExports();
     this.#waiting.probeLater();
   }
 
-  #ofChannel(letter: BusMessage, view: ChannelView): void {
-    switch (letter.kind) {
+  #fromChannel(message: BusMessage, view: ChannelView): void {
+    switch (message.kind) {
       case "reply":
-        this.#credit(view, letter.allowed);
-        this.#replied(letter, view);
-        return this.#heard(view);
+        this.#credit(view, message.allowed);
+        this.#replied(message, view);
+        return this.#answered(view);
       case "failure":
-        this.#credit(view, letter.allowed);
-        this.#failed(letter, view);
-        return this.#heard(view);
+        this.#credit(view, message.allowed);
+        this.#failed(message, view);
+        return this.#answered(view);
       case "credit":
-        this.#credit(view, letter.allowed);
-        this.#heard(view);
+        this.#credit(view, message.allowed);
+        this.#answered(view);
         return this.#parts.onChange();
       case "closing":
-        return this.#closing(view, letter.used);
+        return this.#closing(view, message.used);
       case "upgraded":
-        return this.#upgraded(view, letter);
+        return this.#upgraded(view, message);
     }
   }
 
   #credit(view: ChannelView, allowed: number): void {
     const isFirst = view.allowed === 0;
     this.#pool.credit(view, allowed);
-    // What it takes the place of can go now.
-    if (isFirst) this.#buyers.changed(view);
+    // The capacity that it replaces can be returned now.
+    if (isFirst) this.#orders.changed(view);
   }
 
-  /** A channel said something. What it still lacks may be on its way, or lost. */
-  #heard(view: ChannelView): void {
+  /** After a channel's message: sends queued calls; credit still missing may be lost. */
+  #answered(view: ChannelView): void {
     this.#waiting.pump();
     if (isShort(view)) this.#waiting.probeLater();
   }
@@ -288,7 +292,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     if (!call) return;
     view.calls.delete(id);
     const error = fromWireError(wire);
-    // It was on its way to code that has the function when other code took its place.
+    // The channel was upgraded to code without the function while the request was in flight.
     const isElsewhere = error.code === "not_found" && !view.exports.has(call.name) &&
       this.exports.includes(call.name);
     const isSafe = (error.retryable || isElsewhere) && !error.maybeExecuted;
@@ -296,55 +300,55 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     else call.reject(error);
   }
 
-  /** Fails all calls that wait for credit: none of them has run. */
+  /** Rejects all calls that wait for credit: none of them has run. */
   refuseWaiting(error: AtlasError): void {
     this.#waiting.refuse(() => error);
   }
 
   // Capacity.
 
-  /** Sends no more over a channel; what runs there is still answered. */
+  /** Sends no more requests on a channel; those in flight are still answered. */
   #drain(view: ChannelView): void {
     if (view.isDraining) return;
     this.#pool.drain(view);
     this.context.send(view.address, { kind: "drain", used: view.used });
   }
 
-  /** Keeps only so much of a channel. */
+  /** Lowers a channel's grant. */
   #lower(view: ChannelView, grant: number): void {
     this.#pool.lower(view, grant);
     const { used, returned } = view;
     this.context.send(view.address, { kind: "lower", used, grant, returned });
   }
 
-  /** A channel takes no more requests than it took. */
+  /** A channel accepts no more requests than the first `used`. */
   #closing(view: ChannelView, used: number): void {
     this.#pool.drain(view);
-    const unread = [...view.calls].filter(([id]) => id > used);
-    for (const [id] of unread) view.calls.delete(id);
-    this.#waiting.putBack(unread.map(([, call]) => call));
-    this.#relabel();
-    this.#buyers.changed(view);
+    const unaccepted = [...view.calls].filter(([id]) => id > used);
+    for (const [id] of unaccepted) view.calls.delete(id);
+    this.#waiting.putBack(unaccepted.map(([, call]) => call));
+    this.#updateExports();
+    this.#orders.changed(view);
   }
 
-  /** A channel has new code, which runs what was sent after some request. */
+  /** A channel has new code, which runs requests after a number. */
   #upgraded(view: ChannelView, { label, after }: BusMessageOf<"upgraded">): void {
     this.#pool.relabel(view, label, after);
-    this.#relabel();
-    this.#buyers.changed(view);
+    this.#updateExports();
+    this.#orders.changed(view);
   }
 
-  #down(letter: BusMessageOf<"down">, from: Address): void {
-    const view = this.#pool.views.get(letter.address);
-    if (view) this.#lose(view, letter.reason);
-    this.#buyers.receive(letter, from);
-    this.#relabel();
-    this.#buyers.trade();
-    this.#leaveIfDone();
+  #down(message: BusMessageOf<"down">, from: Address): void {
+    const view = this.#pool.views.get(message.address);
+    if (view) this.#lost(view, message.reason);
+    this.#orders.receive(message, from);
+    this.#updateExports();
+    this.#orders.update();
+    this.#stopIfDone();
   }
 
-  /** A channel is gone: what it had not answered may or may not have run. */
-  #lose(view: ChannelView, reason: string): void {
+  /** A channel is gone: its unanswered calls may have run. */
+  #lost(view: ChannelView, reason: string): void {
     this.#pool.remove(view);
     for (const call of view.calls.values()) {
       const message = `${this.name}.${call.name} on ${view.contact.node}: ${reason}`;
@@ -353,18 +357,18 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     view.calls.clear();
   }
 
-  /** The proxy has the functions of all code in use, or that was in use last. */
-  #relabel(): void {
-    const label = this.#pool.inUse() ?? this.#label;
-    if (label === this.#label) return;
-    this.#label = label;
+  /** Updates the exported functions to those of the code in use, or last in use. */
+  #updateExports(): void {
+    const inUse = this.#pool.inUse() ?? this.#inUse;
+    if (inUse === this.#inUse) return;
+    this.#inUse = inUse;
     this.#waiting.refuse(({ name }) =>
-      this.exports.includes(name) ? null : noFunction(this.#parts.name, label, name)
+      this.exports.includes(name) ? null : noFunctionError(this.#parts.name, inUse, name)
     );
   }
 
-  #leaveIfDone(): void {
-    if (!this.#isClosing || this.#pool.views.size > 0 || this.hasEnded) return;
+  #stopIfDone(): void {
+    if (!this.#isClosing || this.#pool.views.size > 0 || this.hasStopped) return;
     this.context.stop(this.address, "the proxy was closed");
   }
 }

@@ -1,9 +1,9 @@
 /**
- * Calls that buy nothing for themselves: all those of one module and range share one balancer.
+ * Calls by `request`, which buy nothing for themselves: all calls of one module and range share one
+ * load balancer.
  *
- * Takes calls; gives answers. Each balancer wants as much as calls are under way, is made
- * smaller when a review finds that a good part of it went unused since the last, and is closed
- * when all of it did.
+ * Each load balancer wants as much capacity as calls are in flight. A periodic review lowers it
+ * when a quarter or more went unused since the last review, and closes it when all of it did.
  */
 import { AtlasError, isAtlasError } from "../../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_REQUEST_CAPACITY, REQUEST_REVIEW_MS } from "../../limits.ts";
@@ -12,18 +12,18 @@ import { checkToken } from "../../model/rrp.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
 import type { ModuleCallResult, ModuleRequestOptions } from "../../api/modules.ts";
 import { checkRange } from "../../api/module.ts";
-import { noFunction } from "./module_call.ts";
+import { noFunctionError } from "./module_call.ts";
 import type { ProcessRef } from "../bus/process.ts";
 import type { PlbProcess } from "./plb.ts";
 
-/** Part of what is wanted that must have been unused before it is given back. */
+/** The fraction of the wanted capacity that must be unused before it is lowered. */
 const SLACK = 0.25;
 
-/** A balancer that calls share. */
-interface Window {
-  readonly holder: ProcessRef<PlbProcess>;
+/** A load balancer that calls share. */
+interface SharedBalancer {
+  readonly ref: ProcessRef<PlbProcess>;
   inFlight: number;
-  /** The most that were in flight at once since the last review. */
+  /** The most calls in flight at once since the last review. */
   peak: number;
   wanted: number;
 }
@@ -32,10 +32,10 @@ export class SharedRequests {
   readonly #clock: Clock;
   readonly #open: (module: string, range: string | null) => ProcessRef<PlbProcess>;
   /** By module and range. */
-  readonly #windows = new Map<string, Window>();
+  readonly #balancers = new Map<string, SharedBalancer>();
   #review: Timer | null = null;
 
-  /** @param open opens a balancer that wants 1. */
+  /** @param open starts a load balancer that wants capacity 1. */
   constructor(
     clock: Clock,
     open: (module: string, range: string | null) => ProcessRef<PlbProcess>,
@@ -53,75 +53,80 @@ export class SharedRequests {
   ): Promise<ModuleCallResult> {
     checkToken("module", module);
     const range = version === undefined ? null : checkRange(version);
-    if (!isCallable(name) || name.startsWith("$")) throw noFunction(module, null, name);
+    if (!isCallable(name) || name.startsWith("$")) throw noFunctionError(module, null, name);
     const key = `${module} ${range ?? ""}`;
-    const window = this.#window(key, module, range);
-    want(window, ++window.inFlight);
-    window.peak = Math.max(window.peak, window.inFlight);
+    const shared = this.#shared(key, module, range);
+    ensureWanted(shared, ++shared.inFlight);
+    shared.peak = Math.max(shared.peak, shared.inFlight);
     try {
-      return await window.holder.part.call(name, args, { timeoutMs, ...signal && { signal } });
+      return await shared.ref.current.call(name, args, { timeoutMs, ...signal && { signal } });
     } catch (error) {
-      const plb = window.holder.part;
+      const plb = shared.ref.current;
       throw isAtlasError(error) && !signal?.aborted && plb.granted === 0
         ? noSeller(error, plb, timeoutMs)
         : error;
     } finally {
-      window.inFlight--;
-      // Nobody is to buy what nobody waits for.
-      if (window.inFlight === 0 && window.holder.part.granted === 0) this.#close(key, window);
+      shared.inFlight--;
+      // Without capacity and without waiting calls, it must not go on buying.
+      if (shared.inFlight === 0 && shared.ref.current.granted === 0) this.#close(key, shared);
     }
   }
 
-  /** Ends the reviews; the balancers end with the market. */
+  /** Stops the reviews; the load balancers stop with the market. */
   stop(): void {
     this.#review?.cancel();
-    this.#windows.clear();
+    this.#balancers.clear();
   }
 
-  #window(key: string, module: string, range: string | null): Window {
-    const known = this.#windows.get(key);
-    if (known && !known.holder.part.hasEnded) return known;
-    known?.holder.part.close();
-    const window: Window = { holder: this.#open(module, range), inFlight: 0, peak: 0, wanted: 1 };
-    this.#windows.set(key, window);
+  #shared(key: string, module: string, range: string | null): SharedBalancer {
+    const known = this.#balancers.get(key);
+    if (known && !known.ref.current.hasStopped) return known;
+    known?.ref.current.close();
+    const shared: SharedBalancer = {
+      ref: this.#open(module, range),
+      inFlight: 0,
+      peak: 0,
+      wanted: 1,
+    };
+    this.#balancers.set(key, shared);
     this.#reviewLater();
-    return window;
+    return shared;
   }
 
   #reviewLater(): void {
     this.#review ??= this.#clock.after(REQUEST_REVIEW_MS, () => {
       this.#review = null;
-      for (const [key, window] of this.#windows) this.#look(key, window);
-      if (this.#windows.size > 0) this.#reviewLater();
+      for (const [key, shared] of this.#balancers) this.#reviewOne(key, shared);
+      if (this.#balancers.size > 0) this.#reviewLater();
     });
   }
 
-  #look(key: string, window: Window): void {
-    const { holder: { part: plb }, peak, wanted } = window;
-    window.peak = window.inFlight;
-    if (peak === 0 || plb.hasEnded) {
-      this.#close(key, window);
+  #reviewOne(key: string, shared: SharedBalancer): void {
+    const { ref: { current: plb }, peak, wanted } = shared;
+    shared.peak = shared.inFlight;
+    if (peak === 0 || plb.hasStopped) {
+      this.#close(key, shared);
     } else if (peak <= wanted * (1 - SLACK)) {
-      window.wanted = peak;
+      shared.wanted = peak;
       plb.resize(peak);
     }
   }
 
-  #close(key: string, window: Window): void {
-    if (this.#windows.get(key) === window) this.#windows.delete(key);
-    window.holder.part.close();
+  #close(key: string, shared: SharedBalancer): void {
+    if (this.#balancers.get(key) === shared) this.#balancers.delete(key);
+    shared.ref.current.close();
   }
 }
 
-/** Wants capacity for `calls` at least. */
-function want(window: Window, calls: number): void {
+/** Raises the wanted capacity to at least `calls`. */
+function ensureWanted(shared: SharedBalancer, calls: number): void {
   const wanted = Math.min(calls, MAX_REQUEST_CAPACITY);
-  if (wanted <= window.wanted) return;
-  window.wanted = wanted;
-  window.holder.part.resize(wanted);
+  if (wanted <= shared.wanted) return;
+  shared.wanted = wanted;
+  shared.ref.current.resize(wanted);
 }
 
-/** A call that waited in vain, where nothing at all is bought, found nobody who sells. */
+/** The error of a call that timed out while its load balancer held no capacity. */
 function noSeller(error: AtlasError, plb: PlbProcess, timeoutMs: number): AtlasError {
   if (error.code !== "timeout" || error.maybeExecuted) return error;
   const message = `nobody sold any within ${Math.round(timeoutMs)} ms: ${plb.asked}`;

@@ -1,17 +1,17 @@
 /**
- * Authority: keeps the mesh of all authorities whole, and sees to it that every module somebody
- * trades in has two exchanges.
+ * An authority: keeps the mesh of all authorities connected, and ensures that every traded module
+ * has two exchanges.
  *
- * Takes `syn`/`ack` of other authorities and `news` of some, `join`, `interest` and `bored` of
- * brokers; tells brokers of authorities and exchanges. It opens an exchange of its own where that
- * falls to it, and closes its own where there are more.
+ * Takes `syn`, `ack` and `topology` from authorities and the bootstrap, `join`, `interest` and
+ * `not_interested` from brokers; tells brokers about authorities and exchanges. Opens an exchange
+ * if it is responsible for the module, and closes its own if there are too many.
  *
- * To whom it falls is decided by each authority for itself, in the same way: by rank of
- * a hash over authority and module (rendezvous hashing; Thaler and Ravishankar, 1998), so
- * that exchanges spread over authorities and those who know the same agree. Where the two
- * of the best rank don't do it in a moment, anyone who misses an exchange opens one.
+ * Each authority decides alone and alike who is responsible: by rank of a hash over authority and
+ * module (rendezvous hashing; Thaler and Ravishankar, 1998), so exchanges spread over authorities
+ * and those with equal knowledge agree. If the two best do not open theirs within 1 s, any
+ * authority that misses an exchange opens one.
  *
- * Source: design §5, Authority.
+ * Source: docs/design.md, Modules.
  */
 import { MAX_MODULES, MAX_PEERS } from "../../limits.ts";
 import { hashText } from "../../model/rrp.ts";
@@ -19,15 +19,15 @@ import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER, nodeOf } from "../bus/address.ts";
 import { Exchange } from "./exchange.ts";
-import type { BusMessage, Knowledge, Listing } from "../bus/messages.ts";
+import type { BusMessage, ExchangeListing, Topology } from "../bus/messages.ts";
 import { Process } from "../bus/process.ts";
 
 /** Exchanges that a module should have. */
-const WANTED = 2;
-/** How long the authorities of the best rank have to open theirs, ms. */
+const EXCHANGES_PER_MODULE = 2;
+/** How long the two best-ranked authorities have to open theirs, ms. */
 const GRACE_MS = 1_000;
-/** Between two lines of the log that say that it is full, ms. */
-const TELL_MS = 60_000;
+/** The least interval between two log events `authority full`, ms. */
+const LOG_INTERVAL_MS = 60_000;
 
 export class Authority extends Process {
   /** Other authorities, by address. */
@@ -36,10 +36,10 @@ export class Authority extends Process {
   readonly #brokers = new Map<Address, Set<string>>();
   readonly #exchanges = new Map<string, Map<Address, Peer>>();
   readonly #own = new Map<string, Address>();
-  /** Who wants to hear when authorities are missing. */
+  /** Is told which authorities answered or were lost. */
   readonly #bootstrap: Address;
   #review: Timer | null = null;
-  #toldAt = -Infinity;
+  #loggedAt = -Infinity;
 
   constructor(bootstrap: Address) {
     super();
@@ -47,72 +47,75 @@ export class Authority extends Process {
   }
 
   protected override started(): void {
-    // Where another one failed before, the broker here knows the others.
-    this.context.send(addressOf("", BROKER), { kind: "seek", contact: this.context.self() });
+    // After a restart, the broker here knows the other authorities.
+    this.context.send(addressOf("", BROKER), {
+      kind: "find_authorities",
+      contact: this.context.self(),
+    });
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    switch (letter.kind) {
+  receive(message: BusMessage, from: Address): void {
+    switch (message.kind) {
       case "syn":
-        if (!this.#greeted(from, letter)) return;
-        return this.context.send(from, { kind: "ack", ...this.#knowledge() });
+        if (!this.#met(from, message)) return;
+        return this.context.send(from, { kind: "ack", ...this.#topology() });
       case "ack":
-        return this.#acknowledged(from, letter);
-      case "news":
-        return this.#learn(letter);
+        return this.#acknowledged(from, message);
+      case "topology":
+        return this.#learn(message);
       case "join":
-        return this.#joined(from, letter.modules);
+        return this.#joined(from, message.modules);
       case "interest":
-        return this.#interested(from, letter.modules);
-      case "bored":
-        return this.#bored(from, letter.modules);
+        return this.#interested(from, message.modules);
+      case "not_interested":
+        return this.#notInterested(from, message.modules);
       case "ask":
-        return this.#answer(letter, from);
+        return this.#answer(message, from);
       case "down":
-        return this.#down(letter.address);
+        return this.#down(message.address);
     }
   }
 
-  /** Another authority spoke. Answers whether there was room for it. */
-  #greeted(from: Address, knowledge: Knowledge): boolean {
+  /** Adds an authority to the mesh. Returns whether there was room. */
+  #met(from: Address, topology: Topology): boolean {
     if (!this.#mesh.has(from)) {
       if (this.#mesh.size >= MAX_PEERS) return false;
-      this.#mesh.set(from, knowledge.contact);
+      this.#mesh.set(from, topology.contact);
       this.context.watch(from);
-      this.context.send(this.#bootstrap, { kind: "met", peer: knowledge.contact });
-      const { contact } = knowledge;
-      for (const broker of this.#brokers.keys()) this.#inform(broker, [contact], []);
+      this.context.send(this.#bootstrap, { kind: "met", peer: topology.contact });
+      const { contact } = topology;
+      for (const broker of this.#brokers.keys()) this.#sendTopology(broker, [contact], []);
     }
-    this.#learn(knowledge);
-    this.#rank();
+    this.#learn(topology);
+    this.#adjustAll();
     return true;
   }
 
-  /** It greeted another, which answers. */
-  #acknowledged(from: Address, knowledge: Knowledge): void {
+  /** An authority that was greeted replied. */
+  #acknowledged(from: Address, topology: Topology): void {
     const isNew = !this.#mesh.has(from);
-    if (!this.#greeted(from, knowledge) || !isNew) return;
-    // What was opened since the greeting, the other was not told of: it wasn't in the mesh.
-    this.#inform(from, [], [...this.#own.keys()].flatMap((module) => this.#listings(module)));
+    if (!this.#met(from, topology) || !isNew) return;
+    // The other was not told of exchanges opened since the greeting: it was not in the mesh yet.
+    this.#sendTopology(from, [], [...this.#own.keys()].flatMap((module) => this.#listings(module)));
   }
 
-  /** Greets authorities that it doesn't know, and takes note of exchanges. */
-  #learn({ authorities, exchanges }: Knowledge): void {
+  /** Greets unknown authorities and adds unknown exchanges. */
+  #learn({ authorities, exchanges }: Topology): void {
     const { incarnation } = this.context.self();
     for (const peer of authorities) {
       const address = addressOf(peer.incarnation, AUTHORITY);
       if (peer.incarnation === incarnation || this.#mesh.has(address)) continue;
-      this.context.send(address, { kind: "syn", ...this.#knowledge() });
+      this.context.send(address, { kind: "syn", ...this.#topology() });
     }
-    const fresh = exchanges.filter((listing) => this.#note(listing));
-    this.#announce(fresh, false);
-    for (const { module } of fresh) this.#settle(module);
+    const added = exchanges.filter((listing) => this.#addExchange(listing));
+    this.#announce(added, false);
+    for (const { module } of added) this.#adjust(module);
   }
 
-  /** Takes note of an exchange; answers whether it is new. */
-  #note({ module, exchange, contact }: Listing): boolean {
+  /** Adds an exchange; returns whether it is new. */
+  #addExchange({ module, exchange, contact }: ExchangeListing): boolean {
     const known = this.#exchanges.get(module) ?? new Map<Address, Peer>();
-    // Its own ones are those that it opened itself.
+    // Own exchanges are added only when this process opens them.
     if (known.has(exchange) || nodeOf(exchange) === "") return false;
     if (known.size >= MAX_PEERS || this.#exchanges.size >= MAX_MODULES) return false;
     this.#exchanges.set(module, known.set(exchange, contact));
@@ -122,11 +125,11 @@ export class Authority extends Process {
 
   #joined(from: Address, modules: readonly string[]): void {
     if (!this.#brokers.has(from)) {
-      if (this.#brokers.size >= MAX_PEERS) return this.#full("brokers", MAX_PEERS);
+      if (this.#brokers.size >= MAX_PEERS) return this.#logFull("brokers", MAX_PEERS);
       this.#brokers.set(from, new Set());
       this.context.watch(from);
     }
-    this.#inform(from, [this.context.self(), ...this.#mesh.values()], []);
+    this.#sendTopology(from, [this.context.self(), ...this.#mesh.values()], []);
     this.#interested(from, modules);
   }
 
@@ -135,41 +138,41 @@ export class Authority extends Process {
     if (!interests) return;
     for (const module of modules) {
       if (interests.size < MAX_MODULES) interests.add(module);
-      this.#settle(module);
+      this.#adjust(module);
     }
-    this.#inform(from, [], modules.flatMap((module) => this.#listings(module)));
+    this.#sendTopology(from, [], modules.flatMap((module) => this.#listings(module)));
   }
 
-  #bored(from: Address, modules: readonly string[]): void {
+  #notInterested(from: Address, modules: readonly string[]): void {
     for (const module of modules) {
       this.#brokers.get(from)?.delete(module);
-      this.#settle(module);
+      this.#adjust(module);
     }
   }
 
   #down(address: Address): void {
     const interests = this.#brokers.get(address);
     this.#brokers.delete(address);
-    for (const module of interests ?? []) this.#settle(module);
+    for (const module of interests ?? []) this.#adjust(module);
     const lost = this.#mesh.get(address);
     if (lost) {
       this.#mesh.delete(address);
       this.context.send(this.#bootstrap, { kind: "lost", peer: lost });
       this.context.send(this.#bootstrap, { kind: "search", now: false });
-      this.#rank();
+      this.#adjustAll();
     }
     for (const [module, known] of this.#exchanges) {
       if (!known.delete(address)) continue;
       if (known.size === 0) this.#exchanges.delete(module);
       if (this.#own.get(module) === address) this.#own.delete(module);
-      this.#settle(module);
+      this.#adjust(module);
     }
   }
 
-  /** The mesh changed: so did who should run which exchange. */
-  #rank(): void {
+  /** Adjusts all modules, because the mesh and thus the ranks changed. */
+  #adjustAll(): void {
     for (const module of new Set([...this.#exchanges.keys(), ...this.#interests()])) {
-      this.#settle(module);
+      this.#adjust(module);
     }
   }
 
@@ -179,15 +182,17 @@ export class Authority extends Process {
     return all;
   }
 
-  /** Opens or closes its own exchange of a module, where that falls to it. */
-  #settle(module: string): void {
+  /** Opens or closes its own exchange of a module, if it should. */
+  #adjust(module: string): void {
     const own = this.#own.get(module);
     const known = this.#exchanges.get(module)?.size ?? 0;
     const isWanted = [...this.#brokers.values()].some((interests) => interests.has(module));
     if (own !== undefined) {
-      if (!isWanted || (known > WANTED && !this.#isBest(module))) this.#close(module, own);
-    } else if (isWanted && known < WANTED) {
-      if (this.#place(module, [...this.#mesh.keys()]) < WANTED) this.#open(module);
+      if (!isWanted || (known > EXCHANGES_PER_MODULE && !this.#isBest(module))) {
+        this.#close(module, own);
+      }
+    } else if (isWanted && known < EXCHANGES_PER_MODULE) {
+      if (this.#rankOf(module, [...this.#mesh.keys()]) < EXCHANGES_PER_MODULE) this.#open(module);
       else this.#review ??= this.context.after(GRACE_MS, () => this.#afterGrace());
     }
   }
@@ -196,12 +201,12 @@ export class Authority extends Process {
     this.#review = null;
     for (const module of this.#interests()) {
       const known = this.#exchanges.get(module)?.size ?? 0;
-      if (known < WANTED && !this.#own.has(module)) this.#open(module);
+      if (known < EXCHANGES_PER_MODULE && !this.#own.has(module)) this.#open(module);
     }
   }
 
   #open(module: string): void {
-    if (this.#exchanges.size >= MAX_MODULES) return this.#full("modules", MAX_MODULES);
+    if (this.#exchanges.size >= MAX_MODULES) return this.#logFull("modules", MAX_MODULES);
     const name = `exchange.${this.context.nextId()}`;
     const exchange = this.context.spawn(name, new Exchange(module));
     this.context.watch(exchange);
@@ -209,7 +214,7 @@ export class Authority extends Process {
     const contact = this.context.self();
     const known = this.#exchanges.get(module) ?? new Map<Address, Peer>();
     this.#exchanges.set(module, known.set(exchange, contact));
-    this.context.tell("debug", "exchange opened", { module });
+    this.context.log("debug", "exchange opened", { module });
     this.#announce([{ module, exchange, contact }], true);
   }
 
@@ -218,19 +223,19 @@ export class Authority extends Process {
     const known = this.#exchanges.get(module);
     known?.delete(own);
     if (known?.size === 0) this.#exchanges.delete(module);
-    this.context.tell("debug", "exchange closed", { module });
+    this.context.log("debug", "exchange closed", { module });
     this.context.stop(own, "there are enough exchanges");
   }
 
-  /** Whether this node's exchange of a module is among the best ones that are there. */
+  /** Whether this node's exchange of a module is among the two best-ranked. */
   #isBest(module: string): boolean {
     const others = [...this.#exchanges.get(module)?.keys() ?? []]
       .filter((exchange) => nodeOf(exchange) !== "");
-    return this.#place(module, others) < WANTED;
+    return this.#rankOf(module, others) < EXCHANGES_PER_MODULE;
   }
 
-  /** This node's place among itself and the nodes of `others`, from 0. */
-  #place(module: string, others: readonly Address[]): number {
+  /** This node's rank, from 0, among itself and the nodes of `others`. */
+  #rankOf(module: string, others: readonly Address[]): number {
     const { incarnation } = this.context.self();
     const mine = hashText(`${incarnation}/${module}`);
     return others.filter((other) => {
@@ -240,42 +245,51 @@ export class Authority extends Process {
     }).length;
   }
 
-  /** Tells of exchanges: the brokers that trade in the module, and other authorities. */
-  #announce(listings: readonly Listing[], toMesh: boolean): void {
+  /** Tells the brokers that trade in the module about exchanges, and the mesh if asked. */
+  #announce(listings: readonly ExchangeListing[], toMesh: boolean): void {
     if (listings.length === 0) return;
     for (const [broker, interests] of this.#brokers) {
       const wanted = listings.filter(({ module }) => interests.has(module));
-      if (wanted.length > 0) this.#inform(broker, [], wanted);
+      if (wanted.length > 0) this.#sendTopology(broker, [], wanted);
     }
     if (toMesh) {
       for (const authority of this.#mesh.keys()) {
-        this.#inform(authority, [], listings);
+        this.#sendTopology(authority, [], listings);
       }
     }
   }
 
-  #inform(to: Address, authorities: readonly Peer[], exchanges: readonly Listing[]): void {
+  #sendTopology(
+    to: Address,
+    authorities: readonly Peer[],
+    exchanges: readonly ExchangeListing[],
+  ): void {
     if (authorities.length + exchanges.length === 0) return;
-    this.context.send(to, { kind: "news", contact: this.context.self(), authorities, exchanges });
+    this.context.send(to, {
+      kind: "topology",
+      contact: this.context.self(),
+      authorities,
+      exchanges,
+    });
   }
 
-  /** There is no room for one more; said once in a while. */
-  #full(what: string, most: number): void {
-    if (this.context.now() - this.#toldAt < TELL_MS) return;
-    this.#toldAt = this.context.now();
-    this.context.tell("warning", "authority full", { what, most });
+  /** Logs, at most once a minute, that a limit is reached. */
+  #logFull(what: string, most: number): void {
+    if (this.context.now() - this.#loggedAt < LOG_INTERVAL_MS) return;
+    this.#loggedAt = this.context.now();
+    this.context.log("warning", "authority full", { what, most });
   }
 
-  #listings(module: string): Listing[] {
+  #listings(module: string): ExchangeListing[] {
     return [...this.#exchanges.get(module) ?? []].map(([exchange, contact]) => ({
       module,
       exchange,
-      // A node that took another incarnation meanwhile is still this one.
+      // This node may have a new incarnation by now.
       contact: nodeOf(exchange) === "" ? this.context.self() : contact,
     }));
   }
 
-  #knowledge(): Knowledge {
+  #topology(): Topology {
     return {
       contact: this.context.self(),
       authorities: [...this.#mesh.values()],

@@ -1,12 +1,12 @@
 /**
- * Bootstrap: finds authorities for this node.
+ * Finds authorities for this node.
  *
- * Takes `search` when they are wanted soon, `met` and `lost` of those who talk to authorities.
- * Resolves its list now and then, and asks each address on it, and each authority once met that
- * was lost (`seek` to its broker); passes the `news` on to the broker and, where there is one, the
- * authority of this node. A list that takes too long is asked for again; its answer still counts.
+ * On `search`, and periodically, resolves its list and asks the broker of each address, and of each
+ * authority that was met and then lost (`find_authorities`). Passes each `topology` on to the
+ * broker and to the authority of this node, if any. A list that takes longer than `BOOTSTRAP_MS` is
+ * resolved again; a late result still counts.
  *
- * Source: design §5, Bootstrap.
+ * Source: docs/design.md, Modules.
  */
 import { AtlasError, messageOf } from "../../errors.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS } from "../../limits.ts";
@@ -20,14 +20,14 @@ import { Process } from "../bus/process.ts";
 import { KnownAuthorities } from "./known_authorities.ts";
 
 const MAX_PORT = 65_535;
-/** Nodes of one list that are asked. */
+/** Most nodes of one list that are asked. */
 const MAX_NODES = 1_024;
 
-/** A source that was checked: what it names now. */
+/** Resolves a validated source to the nodes that it names now. */
 export type Resolve = (signal: AbortSignal) => Promise<readonly BootstrapNode[]>;
 
 /**
- * What a bootstrap option names, each time it is asked.
+ * Validates a bootstrap option.
  *
  * @param members authorities that the registry knows
  * @throws AtlasError `bad_request`
@@ -57,12 +57,12 @@ export function resolverOf(source: Source, members: () => readonly Peer[]): Reso
   );
 }
 
-/** What a function of users answered. @throws AtlasError `bad_request` */
-export function checkNodes(answer: readonly BootstrapNode[]): readonly BootstrapNode[] {
-  const isList = Array.isArray(answer);
-  const at = isList ? answer.findIndex((node) => !isNode(node)) : 0;
-  if (isList && at < 0) return answer;
-  const what = isList ? `a list with ${quoted(answer[at])} in it` : quoted(answer);
+/** Validates the result of a user's function. @throws AtlasError `bad_request` */
+export function checkNodes(result: readonly BootstrapNode[]): readonly BootstrapNode[] {
+  const isList = Array.isArray(result);
+  const at = isList ? result.findIndex((node) => !isNode(node)) : 0;
+  if (isList && at < 0) return result;
+  const what = isList ? `a list with ${quoted(result[at])} in it` : quoted(result);
   throw new AtlasError(
     "bad_request",
     `bootstrap answered ${what}, it must be a list of addresses, or of ` +
@@ -96,15 +96,15 @@ export class Bootstrap extends Process {
   #timer: Timer | null = null;
   #dueAt = Infinity;
   #attempt = 0;
-  readonly #remembered = new KnownAuthorities();
-  /** The look that is awaited; null: none. */
-  #looking: AbortController | null = null;
-  /** Asked to look again while it was looking. */
-  #again = false;
-  /** Whether any authority was told of since one was lost: those asked may know none yet. */
-  #isTold = false;
+  readonly #known = new KnownAuthorities();
+  /** The lookup in progress; null: none. */
+  #lookup: AbortController | null = null;
+  /** Whether a search was requested during the lookup. */
+  #mustRepeat = false;
+  /** Whether an authority was found since one was lost: the nodes asked may know none yet. */
+  #foundAny = false;
 
-  /** @param meet finds out who answers at an address: an incarnation, null for this node. */
+  /** @param meet dials an address; gives the incarnation that answers, null for this node. */
   constructor(resolve: Resolve, meet: (address: string) => Promise<string | null>) {
     super();
     this.#resolve = resolve;
@@ -112,76 +112,76 @@ export class Bootstrap extends Process {
   }
 
   protected override started(): void {
-    this.#look();
+    this.#lookUp();
   }
 
   protected override stopped(): void {
-    this.#looking?.abort();
+    this.#lookup?.abort();
   }
 
-  receive(letter: BusMessage): void {
-    switch (letter.kind) {
-      case "news":
-        return this.#pass(letter);
+  receive(message: BusMessage): void {
+    switch (message.kind) {
+      case "topology":
+        return this.#forward(message);
       case "met":
-        return this.#remembered.met(letter.peer);
+        return this.#known.met(message.peer);
       case "lost":
-        return this.#remembered.lost(letter.peer, this.context.now());
+        return this.#known.lost(message.peer, this.context.now());
       case "search":
-        return this.#search(letter.now);
+        return this.#search(message.now);
     }
   }
 
   #search(now: boolean): void {
-    if (!now) this.#isTold = false;
-    if (this.#looking) this.#again = true;
-    else if (now) this.#look();
+    if (!now) this.#foundAny = false;
+    if (this.#lookup) this.#mustRepeat = true;
+    else if (now) this.#lookUp();
     else if (this.#dueAt - this.context.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
   }
 
-  /** Resolves and asks, and seeks those that were lost; at most one look is awaited. */
-  #look(): void {
-    const looking = this.#looking = new AbortController();
+  /** Resolves the list, asks its nodes and the lost authorities; at most one lookup is awaited. */
+  #lookUp(): void {
+    const lookup = this.#lookup = new AbortController();
     this.#timer?.cancel();
-    this.#again = false;
+    this.#mustRepeat = false;
     const late = this.context.after(BOOTSTRAP_MS, () => {
-      looking.abort();
-      this.#looked(looking, `no answer within ${BOOTSTRAP_MS} ms`);
+      lookup.abort();
+      this.#lookupEnded(lookup, `no answer within ${BOOTSTRAP_MS} ms`);
     });
-    for (const address of this.#remembered.due(this.context.now())) void this.#ask(address);
-    this.#resolveAll(looking.signal).then((isWhole) => {
+    for (const address of this.#known.due(this.context.now())) void this.#ask(address);
+    this.#resolveAll(lookup.signal).then((isComplete) => {
       late.cancel();
-      this.#looked(looking, null, isWhole);
+      this.#lookupEnded(lookup, null, isComplete);
     }, (error) => {
       late.cancel();
-      this.#looked(looking, messageOf(error));
+      this.#lookupEnded(lookup, messageOf(error));
     });
   }
 
-  /** Answers whether all of the list could be asked. */
+  /** Returns whether every node of the list could be asked. */
   async #resolveAll(signal: AbortSignal): Promise<boolean> {
     const nodes = await this.#resolve(signal);
-    if (this.hasEnded) return false;
+    if (this.hasStopped) return false;
     const found = await Promise.all(nodes.slice(0, MAX_NODES).map((node) => this.#ask(node)));
     return found.every((ok) => ok);
   }
 
-  /** A look is over, or is awaited no longer. */
-  #looked(looking: AbortController, trouble: string | null, isWhole: boolean = false): void {
-    if (this.#looking !== looking || this.hasEnded) return;
-    this.#looking = null;
-    if (trouble !== null) this.context.tell("warning", "bootstrap failed", { why: trouble });
-    const isDone = isWhole && this.#isTold;
+  /** A lookup ended or timed out; plans the next one. */
+  #lookupEnded(lookup: AbortController, error: string | null, isComplete: boolean = false): void {
+    if (this.#lookup !== lookup || this.hasStopped) return;
+    this.#lookup = null;
+    if (error !== null) this.context.log("warning", "bootstrap failed", { why: error });
+    const isDone = isComplete && this.#foundAny;
     this.#attempt = isDone ? 0 : this.#attempt + 1;
-    this.#plan(isDone && !this.#again ? BOOTSTRAP_MS : this.#soonMs());
+    this.#plan(isDone && !this.#mustRepeat ? BOOTSTRAP_MS : this.#soonMs());
   }
 
-  /** Whether the node could be asked; a peer of the registry is an authority by its own word. */
+  /** Returns whether the node could be asked; a registry peer is known to be an authority. */
   async #ask(node: BootstrapNode): Promise<boolean> {
     const contact = this.context.self();
     if (typeof node !== "string") {
       if (node.incarnation !== contact.incarnation) {
-        this.#pass({ kind: "news", contact: node, authorities: [node], exchanges: [] });
+        this.#forward({ kind: "topology", contact: node, authorities: [node], exchanges: [] });
       }
       return true;
     }
@@ -189,31 +189,34 @@ export class Bootstrap extends Process {
     try {
       incarnation = await this.#meet(node);
     } catch (error) {
-      if (!this.hasEnded) {
-        this.context.tell("debug", "bootstrap address", { address: node, why: messageOf(error) });
+      if (!this.hasStopped) {
+        this.context.log("debug", "bootstrap address unreachable", {
+          address: node,
+          why: messageOf(error),
+        });
       }
       return false;
     }
-    if (incarnation !== null && !this.hasEnded) {
-      this.context.send(addressOf(incarnation, BROKER), { kind: "seek", contact });
+    if (incarnation !== null && !this.hasStopped) {
+      this.context.send(addressOf(incarnation, BROKER), { kind: "find_authorities", contact });
     }
     return true;
   }
 
-  #pass(news: BusMessage & { kind: "news" }): void {
-    this.#isTold ||= news.authorities.length > 0;
-    const parts: readonly Address[] = [addressOf("", BROKER), addressOf("", AUTHORITY)];
-    for (const part of parts) this.context.send(part, news);
+  #forward(topology: BusMessage & { kind: "topology" }): void {
+    this.#foundAny ||= topology.authorities.length > 0;
+    const receivers: readonly Address[] = [addressOf("", BROKER), addressOf("", AUTHORITY)];
+    for (const to of receivers) this.context.send(to, topology);
   }
 
   #soonMs(): number {
-    const full = Math.min(BOOTSTRAP_MS, BOOTSTRAP_SOON_MS * 2 ** Math.min(this.#attempt, 8));
-    return full * (0.5 + this.context.random() / 2);
+    const delayMs = Math.min(BOOTSTRAP_MS, BOOTSTRAP_SOON_MS * 2 ** Math.min(this.#attempt, 8));
+    return delayMs * (0.5 + this.context.random() / 2);
   }
 
   #plan(ms: number): void {
     this.#timer?.cancel();
     this.#dueAt = this.context.now() + ms;
-    this.#timer = this.context.after(ms, () => this.#look());
+    this.#timer = this.context.after(ms, () => this.#lookUp());
   }
 }

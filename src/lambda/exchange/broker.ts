@@ -1,77 +1,76 @@
 /**
- * Broker: passes the orders of a node's traders on to all exchanges of their modules.
+ * The broker of a node: passes the orders of its traders to all exchanges of their modules.
  *
- * Takes `order` and `cancel` of traders here, `news` of authorities and the bootstrap, `match` and
- * `full` of exchanges. Gives orders to all exchanges of the module, old and new, and each match to
- * its trader: once, however many exchanges found it, and never more than the order still asks for.
- * An order for which an exchange had no room is sent there again later; one for which there is no
- * room here is answered `full`.
+ * Takes `order` and `cancel` from traders here, `topology` from authorities and the bootstrap,
+ * `match` and `full` from exchanges. Passes each match to its trader once, however many exchanges
+ * found it, and never more than the order still asks for. An order for which an exchange had no
+ * room is sent there again later; one for which there is no room here is answered `full`.
  *
- * Source: design §5, Broker.
+ * Source: docs/design.md, Modules.
  */
 import { MAX_ORDERS, MAX_PEERS } from "../../limits.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, nodeOf } from "../bus/address.ts";
-import type { BusMessage, BusMessageOf, Knowledge } from "../bus/messages.ts";
+import type { BusMessage, BusMessageOf, Topology } from "../bus/messages.ts";
 import type { Order } from "../bus/order.ts";
 import { Process } from "../bus/process.ts";
 
-/** The pause before an order is sent again to an exchange that had no room for it, ms: from, to. */
-const AGAIN_MS = [1_000, 10_000] as const;
+/** Backoff before an order is sent again to an exchange without room for it, ms: least, most. */
+const RESEND_MS = [1_000, 10_000] as const;
 
 interface Entry {
   order: Order;
   readonly trader: Address;
-  /** What was passed on of each sell order at this revision, over all exchanges. */
+  /** By sell order: the quantity passed on at this revision, over all exchanges. */
   readonly passed: Map<string, number>;
-  /** What is still asked for at this revision. */
+  /** The quantity still asked for at this revision. */
   remaining: number;
 }
 
 export class Broker extends Process {
   readonly #authorities = new Map<Address, Peer>();
-  /** Those that have answered. */
+  /** Authorities that have answered. */
   readonly #met = new Set<Address>();
   readonly #exchanges = new Map<string, Set<Address>>();
   readonly #orders = new Map<number, Entry>();
   readonly #byTrader = new Map<Address, Set<number>>();
-  /** How many orders there are of each module. */
+  /** The number of orders per module. */
   readonly #modules = new Map<string, number>();
   readonly #bootstrap: Address;
-  readonly #most: number;
+  readonly #maxOrders: number;
   /** Orders to be sent again, by exchange. */
-  readonly #again = new Map<Address, Set<number>>();
+  readonly #toResend = new Map<Address, Set<number>>();
   #timer: Timer | null = null;
   #attempts = 0;
 
-  /** @param most orders that it keeps. */
-  constructor(bootstrap: Address, most: number = MAX_ORDERS) {
+  /** @param maxOrders most orders that it keeps. */
+  constructor(bootstrap: Address, maxOrders: number = MAX_ORDERS) {
     super();
     this.#bootstrap = bootstrap;
-    this.#most = most;
+    this.#maxOrders = maxOrders;
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    switch (letter.kind) {
+  receive(message: BusMessage, from: Address): void {
+    switch (message.kind) {
       case "order":
-        // Only traders of this node have it for a broker.
-        return nodeOf(from) === "" ? this.#place(letter.order, from) : undefined;
+        // Only traders of this node use this broker.
+        return nodeOf(from) === "" ? this.#place(message.order, from) : undefined;
       case "cancel":
-        return this.#cancel(letter.id, from);
+        return this.#cancel(message.id, from);
       case "match":
-        return this.#matched(letter, from);
+        return this.#matched(message, from);
       case "full":
-        return this.#crowded(letter, from);
-      case "news":
-        this.#heard(from);
-        return this.#learn(letter);
-      case "seek":
-        return this.#tellOf(from);
+        return this.#noRoom(message, from);
+      case "topology":
+        this.#authorityAnswered(from);
+        return this.#learn(message);
+      case "find_authorities":
+        return this.#sendAuthorities(from);
       case "ask":
-        return this.#answer(letter, from);
+        return this.#answer(message, from);
       case "down":
-        return this.#down(letter.address);
+        return this.#down(message.address);
     }
   }
 
@@ -83,13 +82,16 @@ export class Broker extends Process {
       entry.passed.clear();
       entry.remaining = mostOf(order);
     } else {
-      if (this.#orders.size >= this.#most) {
-        this.context.tell("warning", "order refused", { module: order.module, orders: this.#most });
+      if (this.#orders.size >= this.#maxOrders) {
+        this.context.log("warning", "order refused", {
+          module: order.module,
+          orders: this.#maxOrders,
+        });
         return this.context.send(trader, { kind: "full", id: order.id, revision: order.revision });
       }
       const remaining = mostOf(order);
       this.#orders.set(order.id, { order, trader, passed: new Map(), remaining });
-      this.#enlist(trader, order);
+      this.#register(trader, order);
     }
     const { module } = order;
     for (const exchange of this.#exchanges.get(module) ?? []) {
@@ -97,7 +99,7 @@ export class Broker extends Process {
     }
   }
 
-  #enlist(trader: Address, { id, module }: Order): void {
+  #register(trader: Address, { id, module }: Order): void {
     const ids = this.#byTrader.get(trader);
     if (ids) {
       ids.add(id);
@@ -136,7 +138,7 @@ export class Broker extends Process {
     for (const exchange of this.#exchanges.get(module) ?? []) this.context.unwatch(exchange);
     this.#exchanges.delete(module);
     for (const authority of this.#authorities.keys()) {
-      this.context.send(authority, { kind: "bored", modules: [module] });
+      this.context.send(authority, { kind: "not_interested", modules: [module] });
     }
   }
 
@@ -144,7 +146,7 @@ export class Broker extends Process {
     const entry = this.#orders.get(match.id);
     if (!entry || match.revision !== entry.order.revision) return;
     if (!this.#exchanges.get(entry.order.module)?.has(exchange)) return;
-    // Another exchange may have found the same seller: only what it found beyond counts.
+    // Another exchange may have matched the same seller: only what exceeds that counts.
     const offer = `${match.seller} ${match.offer}`;
     const before = entry.passed.get(offer) ?? 0;
     const quantity = Math.min(match.quantity - before, entry.remaining);
@@ -155,28 +157,28 @@ export class Broker extends Process {
   }
 
   /** An exchange had no room for an order. */
-  #crowded({ id, revision }: BusMessageOf<"full">, exchange: Address): void {
+  #noRoom({ id, revision }: BusMessageOf<"full">, exchange: Address): void {
     const entry = this.#orders.get(id);
     if (!entry || revision !== entry.order.revision) return;
     const { module } = entry.order;
     if (!this.#exchanges.get(module)?.has(exchange)) return;
-    const ids = this.#again.get(exchange) ?? new Set();
-    this.#again.set(exchange, ids.add(id));
+    const ids = this.#toResend.get(exchange) ?? new Set();
+    this.#toResend.set(exchange, ids.add(id));
     if (this.#timer) return;
-    this.context.tell("warning", "order waits", { module, why: "its exchange is full" });
-    const [least, most] = AGAIN_MS;
-    const full = Math.min(most, least * 2 ** Math.min(this.#attempts++, 8));
+    this.context.log("warning", "order waits", { module, why: "its exchange is full" });
+    const [least, most] = RESEND_MS;
+    const delayMs = Math.min(most, least * 2 ** Math.min(this.#attempts++, 8));
     this.#timer = this.context.after(
-      full * (0.5 + this.context.random() / 2),
-      () => this.#sendAgain(),
+      delayMs * (0.5 + this.context.random() / 2),
+      () => this.#resend(),
     );
   }
 
-  #sendAgain(): void {
+  #resend(): void {
     this.#timer = null;
-    const again = [...this.#again];
-    this.#again.clear();
-    for (const [exchange, ids] of again) {
+    const due = [...this.#toResend];
+    this.#toResend.clear();
+    for (const [exchange, ids] of due) {
       for (const id of ids) {
         const order = this.#orders.get(id)?.order;
         if (order && this.#exchanges.get(order.module)?.has(exchange)) {
@@ -186,8 +188,8 @@ export class Broker extends Process {
     }
   }
 
-  #learn({ authorities, exchanges }: Knowledge): void {
-    for (const peer of authorities) this.#meet(peer);
+  #learn({ authorities, exchanges }: Topology): void {
+    for (const peer of authorities) this.#addAuthority(peer);
     for (const { module, exchange } of exchanges) {
       if (!this.#modules.has(module)) continue;
       const known = this.#exchanges.get(module) ?? new Set();
@@ -200,15 +202,15 @@ export class Broker extends Process {
     }
   }
 
-  /** An authority that was only told of before answers. */
-  #heard(from: Address): void {
+  /** A known authority answered for the first time. */
+  #authorityAnswered(from: Address): void {
     const peer = this.#authorities.get(from);
     if (!peer || nodeOf(from) === "" || this.#met.has(from)) return;
     this.#met.add(from);
     this.context.send(this.#bootstrap, { kind: "met", peer });
   }
 
-  #meet(peer: Peer): void {
+  #addAuthority(peer: Peer): void {
     const contact = this.context.self();
     const node = peer.incarnation === contact.incarnation ? "" : peer.incarnation;
     const authority = addressOf(node, AUTHORITY);
@@ -218,12 +220,12 @@ export class Broker extends Process {
     this.context.send(authority, { kind: "join", contact, modules: [...this.#modules.keys()] });
   }
 
-  #tellOf(seeker: Address): void {
+  #sendAuthorities(to: Address): void {
     const contact = this.context.self();
     const authorities = [...this.#authorities].map(([address, peer]) =>
       nodeOf(address) === "" ? contact : peer
     );
-    this.context.send(seeker, { kind: "news", contact, authorities, exchanges: [] });
+    this.context.send(to, { kind: "topology", contact, authorities, exchanges: [] });
   }
 
   #answer({ nonce, what }: BusMessage & { kind: "ask" }, from: Address): void {
@@ -250,12 +252,12 @@ export class Broker extends Process {
       this.context.send(this.#bootstrap, { kind: "search", now: false });
     }
     for (const known of this.#exchanges.values()) known.delete(address);
-    this.#again.delete(address);
+    this.#toResend.delete(address);
     for (const id of [...this.#byTrader.get(address) ?? []]) this.#cancel(id, address);
   }
 }
 
-/** What a trader may take of all matches at one revision. */
+/** The most that a trader may take of all matches at one revision. */
 function mostOf({ quantity, nearby, newer }: Order): number {
   return quantity + Math.max(nearby, newer);
 }

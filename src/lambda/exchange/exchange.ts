@@ -1,14 +1,13 @@
 /**
- * Exchange: matches the buy and sell orders of one module.
+ * An exchange: matches the buy and sell orders of one module.
  *
- * Takes `order` and `cancel` of brokers; gives `match` to a buyer's broker whenever a seller has
- * what it asks for. What it promised to a buyer it holds back until either order's next revision
- * tells what came of it, or for a few seconds at most. Orders of a broker that is gone are gone.
- * Where it keeps as many orders as it may, one that asks for nothing makes room for a new one;
- * an order for which there is no room is answered `full`, and its broker sends it again later.
- * It ends with the authority that opened it.
+ * Takes `order` and `cancel` from brokers; sends `match` to a buyer's broker when a seller has what
+ * the order asks for. Matched capacity is held until either order's next revision, or for 5 s at
+ * most. The orders of a broker are dropped when it is gone. When the book is full, an order that
+ * asks for nothing makes room for a new one; an order without room is answered `full`, and its
+ * broker sends it again later. The exchange stops with the authority that opened it.
  *
- * Source: design §5, Exchange.
+ * Source: docs/design.md, Modules.
  */
 import type { OrderView } from "../../api/modules.ts";
 import { MAX_ORDERS } from "../../limits.ts";
@@ -20,54 +19,54 @@ import {
   improve,
   type Match,
   match,
-  type Matches,
   type OrderBook,
+  type ProposedMatch,
   type StandingOrder,
   supplyOf,
 } from "./matching.ts";
 
-/** How long a match stands if nobody says what came of it, ms: longer than an opening takes. */
+/** How long a match is held without a new revision, ms: longer than an opening takes. */
 const HOLD_MS = 5_000;
-/** Orders that one answer shows. */
+/** Most orders in one answer. */
 const MAX_SHOWN = 4_096;
-/** Between two lines of the log that say that it is full, ms. */
-const TELL_MS = 60_000;
+/** The least interval between two log events `exchange full`, ms. */
+const LOG_INTERVAL_MS = 60_000;
 
 export class Exchange extends Process {
   readonly #module: string;
-  readonly #most: number;
-  readonly #board: OrderBook = { buys: new Map(), sells: new Map() };
-  /** Orders that ask for nothing: those of buyers, then those of sellers, the oldest first. */
+  readonly #maxOrders: number;
+  readonly #book: OrderBook = { buys: new Map(), sells: new Map() };
+  /** Orders that ask for nothing, the oldest first. */
   readonly #idle: OrderBook = { buys: new Map(), sells: new Map() };
   readonly #byBroker = new Map<Address, Set<string>>();
-  /** Buyers to be matched once all letters that are here were read. */
+  /** Buy orders to be matched after the messages that are queued now. */
   readonly #unmatched = new Set<StandingOrder>();
   #isPlanned = false;
   #isSweeping = false;
-  #toldAt = -Infinity;
+  #loggedAt = -Infinity;
 
-  /** @param most orders that it keeps. */
-  constructor(module: string, most: number = MAX_ORDERS) {
+  /** @param maxOrders most orders that it keeps. */
+  constructor(module: string, maxOrders: number = MAX_ORDERS) {
     super();
     this.#module = module;
-    this.#most = most;
+    this.#maxOrders = maxOrders;
   }
 
   protected override started(): void {
     this.context.watch(addressOf("", AUTHORITY));
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    switch (letter.kind) {
+  receive(message: BusMessage, from: Address): void {
+    switch (message.kind) {
       case "order":
-        if (letter.order.module === this.#module) this.#place(letter.order, from);
+        if (message.order.module === this.#module) this.#place(message.order, from);
         return;
       case "cancel":
-        return this.#drop(keyOf(from, letter.id));
+        return this.#drop(keyOf(from, message.id));
       case "ask":
-        return this.#answer(letter, from);
+        return this.#answer(message, from);
       case "down":
-        return this.#down(letter.address);
+        return this.#down(message.address);
     }
   }
 
@@ -80,17 +79,17 @@ export class Exchange extends Process {
 
   #place(order: Order, broker: Address): void {
     const key = keyOf(broker, order.id);
-    const side = order.side === "buy" ? this.#board.buys : this.#board.sells;
+    const side = order.side === "buy" ? this.#book.buys : this.#book.sells;
     const known = side.get(key);
     if (known) {
       if (order.revision <= known.order.revision) return;
       known.order = order;
-      // What was promised before, the new quantity already tells of.
-      for (const deal of [...known.deals]) this.#release(deal);
+      // The new quantity already reflects earlier matches.
+      for (const found of [...known.matches]) this.#release(found);
     } else {
       if (!this.#hasRoom(order)) return this.#refuse(order, broker);
-      side.set(key, { key, broker, order, deals: new Set(), held: 0, heldBetter: 0 });
-      this.#belong(broker, key);
+      side.set(key, { key, broker, order, matches: new Set(), held: 0, heldBetter: 0 });
+      this.#addToBroker(broker, key);
     }
     const standing = side.get(key) as StandingOrder;
     const idle = order.side === "buy" ? this.#idle.buys : this.#idle.sells;
@@ -101,10 +100,10 @@ export class Exchange extends Process {
     this.#plan();
   }
 
-  /** Whether one more order may be kept; one that asks for nothing gives way to it. */
+  /** Whether one more order fits; evicts one that asks for nothing if needed. */
   #hasRoom(order: Order): boolean {
-    const { buys, sells } = this.#board;
-    if (buys.size + sells.size < this.#most) return true;
+    const { buys, sells } = this.#book;
+    if (buys.size + sells.size < this.#maxOrders) return true;
     if (asksForNothing(order)) return false;
     const [first] = [...firstOf(this.#idle.buys), ...firstOf(this.#idle.sells)];
     if (first === undefined) return false;
@@ -113,16 +112,16 @@ export class Exchange extends Process {
     return true;
   }
 
-  /** There is no room; to an order that asks for nothing that makes no difference. */
+  /** Answers `full`, unless the order asks for nothing. */
   #refuse(order: Order, broker: Address): void {
     if (asksForNothing(order)) return;
     this.context.send(broker, { kind: "full", id: order.id, revision: order.revision });
-    if (this.context.now() - this.#toldAt < TELL_MS) return;
-    this.#toldAt = this.context.now();
-    this.context.tell("warning", "exchange full", { module: this.#module, orders: this.#most });
+    if (this.context.now() - this.#loggedAt < LOG_INTERVAL_MS) return;
+    this.#loggedAt = this.context.now();
+    this.context.log("warning", "exchange full", { module: this.#module, orders: this.#maxOrders });
   }
 
-  #belong(broker: Address, key: string): void {
+  #addToBroker(broker: Address, key: string): void {
     const keys = this.#byBroker.get(broker);
     if (keys) return void keys.add(key);
     this.#byBroker.set(broker, new Set([key]));
@@ -130,10 +129,10 @@ export class Exchange extends Process {
   }
 
   #drop(key: string): void {
-    const { buys, sells } = this.#board;
+    const { buys, sells } = this.#book;
     const standing = buys.get(key) ?? sells.get(key);
     if (!standing) return;
-    for (const deal of [...standing.deals]) this.#release(deal);
+    for (const found of [...standing.matches]) this.#release(found);
     this.#idle.buys.delete(key);
     this.#idle.sells.delete(key);
     buys.delete(key);
@@ -146,20 +145,20 @@ export class Exchange extends Process {
     this.context.unwatch(standing.broker);
   }
 
-  /** A promise is over; both sides are free to deal again. */
-  #release(deal: Match): void {
-    const { buy, sell, quantity, isBetter } = deal;
-    if (!buy.deals.delete(deal)) return;
-    sell.deals.delete(deal);
+  /** Releases the capacity that a match holds. */
+  #release(found: Match): void {
+    const { buy, sell, quantity, isBetter } = found;
+    if (!buy.matches.delete(found)) return;
+    sell.matches.delete(found);
     sell.held -= quantity;
     if (isBetter) buy.heldBetter -= quantity;
     else buy.held -= quantity;
     this.#rematch();
   }
 
-  /** What is offered changed: everybody is matched once more. */
+  /** Matches all buy orders again, because supply changed. */
   #rematch(): void {
-    for (const buy of this.#board.buys.values()) this.#unmatched.add(buy);
+    for (const buy of this.#book.buys.values()) this.#unmatched.add(buy);
     this.#plan();
   }
 
@@ -168,20 +167,20 @@ export class Exchange extends Process {
     this.#isPlanned = true;
     this.context.defer(() => {
       this.#isPlanned = false;
-      const hungry = [...this.#unmatched].filter(({ key }) => this.#board.buys.has(key));
+      const unmatched = [...this.#unmatched].filter(({ key }) => this.#book.buys.has(key));
       this.#unmatched.clear();
-      const supply = supplyOf(this.#board);
-      for (const buy of hungry) this.#deal(buy, match(buy, supply));
-      // Nobody changes what it has for something that another still lacks.
-      for (const buy of hungry) this.#deal(buy, improve(buy, supply));
+      const supply = supplyOf(this.#book);
+      for (const buy of unmatched) this.#record(buy, match(buy, supply));
+      // Exchanges come last: they must not take capacity that another buyer lacks.
+      for (const buy of unmatched) this.#record(buy, improve(buy, supply));
     });
   }
 
-  #deal(buy: StandingOrder, allotments: readonly Matches[]): void {
-    for (const { sell, quantity, isBetter } of allotments) {
-      const deal: Match = { buy, sell, quantity, isBetter, at: this.context.now() };
-      buy.deals.add(deal);
-      sell.deals.add(deal);
+  #record(buy: StandingOrder, proposals: readonly ProposedMatch[]): void {
+    for (const { sell, quantity, isBetter } of proposals) {
+      const found: Match = { buy, sell, quantity, isBetter, at: this.context.now() };
+      buy.matches.add(found);
+      sell.matches.add(found);
       sell.held += quantity;
       if (isBetter) buy.heldBetter += quantity;
       else buy.held += quantity;
@@ -206,9 +205,9 @@ export class Exchange extends Process {
       this.#isSweeping = false;
       const due = this.context.now() - HOLD_MS;
       let isLeft = false;
-      for (const buy of this.#board.buys.values()) {
-        for (const deal of [...buy.deals]) {
-          if (deal.at <= due) this.#release(deal);
+      for (const buy of this.#book.buys.values()) {
+        for (const found of [...buy.matches]) {
+          if (found.at <= due) this.#release(found);
           else isLeft = true;
         }
       }
@@ -218,7 +217,7 @@ export class Exchange extends Process {
 
   #answer({ nonce, what }: BusMessage & { kind: "ask" }, from: Address): void {
     if (what !== "book") return;
-    const { buys, sells } = this.#board;
+    const { buys, sells } = this.#book;
     const shown = [...sells.values(), ...buys.values()].slice(0, MAX_SHOWN);
     this.context.send(from, {
       kind: "book",
@@ -231,7 +230,7 @@ export class Exchange extends Process {
   }
 }
 
-/** Whether nobody can be matched with an order as it is. */
+/** Whether an order can't be matched at this revision. */
 function asksForNothing({ quantity, nearby, newer }: Order): boolean {
   return quantity + nearby + newer === 0;
 }

@@ -1,15 +1,15 @@
 /**
- * The authorities that a node has met: their addresses outlive the list that named the first.
+ * Remembers the authorities that this node has met, beyond the list that named the first of them.
  *
- * Takes who answered and who was lost; gives the lost ones that are to be asked again, each after
- * a pause that grows. Bounded: the one that is lost the longest is forgotten first.
+ * Takes which authorities answered and which were lost; gives the lost ones to ask again, each
+ * after a growing backoff. Bounded: the one lost for longest is evicted first.
  */
 import { MAX_REMEMBERED, SEEK_MS } from "../../limits.ts";
 import type { Peer } from "../../ports/transport.ts";
 
 interface Entry {
   incarnation: string;
-  /** Since when it can't be reached, monotonic ms; Infinity: it can. */
+  /** Since when it is unreachable, monotonic ms; Infinity: it is reachable. */
   lostAt: number;
   attempts: number;
   dueAt: number;
@@ -27,18 +27,18 @@ export class KnownAuthorities {
     if (address === "") return;
     this.#entries.delete(address);
     this.#entries.set(address, { incarnation, lostAt: Infinity, attempts: 0, dueAt: Infinity });
-    if (this.#entries.size > MAX_REMEMBERED) this.#forgetOne();
+    if (this.#entries.size > MAX_REMEMBERED) this.#evictOne();
   }
 
-  /** An authority can't be reached any more. */
+  /** An authority became unreachable. */
   lost({ address, incarnation }: Peer, now: number): void {
     const entry = this.#entries.get(address);
-    // Another one lives there by now.
+    // Another authority answers at that address by now.
     if (entry?.incarnation !== incarnation || entry.lostAt < Infinity) return;
     entry.lostAt = entry.dueAt = now;
   }
 
-  /** The addresses to be asked now. */
+  /** The addresses to ask now. */
   due(now: number): string[] {
     const [least, most] = SEEK_MS;
     const due = [...this.#entries].filter(([, { dueAt }]) => dueAt <= now);
@@ -48,7 +48,7 @@ export class KnownAuthorities {
     return due.map(([address]) => address);
   }
 
-  #forgetOne(): void {
+  #evictOne(): void {
     let [found, since] = ["", Infinity];
     for (const [address, { lostAt }] of this.#entries) {
       if (found !== "" && lostAt >= since) continue;

@@ -1,35 +1,34 @@
 /**
- * Matching: which sellers a buyer is told of, and for how much.
+ * Decides which sellers a buy order is matched with, and for how much. Changes nothing.
  *
- * Takes a standing buy order and what is on offer; gives allotments, and changes nothing. Who
- * names a range takes every version in it alike. Who names none takes stable versions only, the
- * newest first, and older ones for what the newer have no room for. Within that: region, then
- * spread over nodes, then capacity.
+ * An order with a range accepts all versions in it alike. An order without one accepts stable
+ * versions only, the newest first, and older ones for what the newer can't supply. Within a
+ * version: by region, then spread over nodes, then by capacity.
  *
- * Source: design §5, Exchange.
+ * Source: docs/design.md, Modules.
  */
 import type { Address } from "../bus/address.ts";
 import { accepts, compareVersions } from "../../api/module.ts";
 import type { Order } from "../bus/order.ts";
 import { fairShare } from "../fair_share.ts";
 
-/** An order on the board, and what is promised of it. */
+/** An order in the book, and how much of it is held for matches. */
 export interface StandingOrder {
   readonly key: string;
   readonly broker: Address;
   order: Order;
-  readonly deals: Set<Match>;
-  /** Promised of its quantity; and of what a buyer would take in place of what it has. */
+  readonly matches: Set<Match>;
+  /** Held of its quantity; and of what a buyer would exchange. */
   held: number;
   heldBetter: number;
 }
 
-/** A promise: this seller was named to that buyer. */
+/** A match of a buy order with a sell order. */
 export interface Match {
   readonly buy: StandingOrder;
   readonly sell: StandingOrder;
   readonly quantity: number;
-  /** It is to take the place of something that the buyer has. */
+  /** It replaces capacity that the buyer has. */
   readonly isBetter: boolean;
   /** Monotonic ms. */
   readonly at: number;
@@ -40,15 +39,15 @@ export interface OrderBook {
   readonly sells: Map<string, StandingOrder>;
 }
 
-export type Matches = Pick<Match, "sell" | "quantity" | "isBetter">;
+export type ProposedMatch = Pick<Match, "sell" | "quantity" | "isBetter">;
 
-/** Sell orders of one version that had room when they were looked at. */
+/** The sell orders of one version that have capacity left. */
 export interface VersionSupply {
   readonly version: string;
   readonly sells: readonly StandingOrder[];
 }
 
-/** What is on offer, the newest version first. */
+/** The sell orders with capacity left, the newest version first. */
 export function supplyOf({ sells }: OrderBook): VersionSupply[] {
   const open = [...sells.values()].filter((sell) => room(sell) > 0);
   return [...grouped(open, ({ order }) => order.version)]
@@ -56,57 +55,57 @@ export function supplyOf({ sells }: OrderBook): VersionSupply[] {
     .sort((a, b) => compareVersions(b.version, a.version));
 }
 
-/** Sellers for what a buyer lacks. */
-export function match(buy: StandingOrder, supply: readonly VersionSupply[]): Matches[] {
+/** Matches for what a buyer lacks. */
+export function match(buy: StandingOrder, supply: readonly VersionSupply[]): ProposedMatch[] {
   const { order } = buy;
   let need = order.quantity - buy.held;
-  const allotments: Matches[] = [];
+  const proposals: ProposedMatch[] = [];
   for (const sells of need > 0 ? tiers(buy, supply) : []) {
     for (const [sell, quantity] of fill(sells, need, order)) {
-      allotments.push({ sell, quantity, isBetter: false });
+      proposals.push({ sell, quantity, isBetter: false });
       need -= quantity;
     }
   }
-  return allotments;
+  return proposals;
 }
 
-/** Sellers for what a buyer has, and would rather have of others: newer code, or nearby. */
-export function improve(buy: StandingOrder, supply: readonly VersionSupply[]): Matches[] {
+/** Matches that replace what a buyer has by newer code or by capacity in its region. */
+export function improve(buy: StandingOrder, supply: readonly VersionSupply[]): ProposedMatch[] {
   const { order } = buy;
   const { range, than } = order;
-  const allotments: Matches[] = [];
+  const proposals: ProposedMatch[] = [];
   const take = (found: ReadonlyMap<StandingOrder, number>): void => {
-    for (const [sell, quantity] of found) allotments.push({ sell, quantity, isBetter: true });
+    for (const [sell, quantity] of found) proposals.push({ sell, quantity, isBetter: true });
   };
   const left = (most: number): number =>
-    allotments.reduce((sum, { quantity }) => sum - quantity, most - buy.heldBetter);
+    proposals.reduce((sum, { quantity }) => sum - quantity, most - buy.heldBetter);
   if (range === null && than === "") return [];
-  for (const shelf of left(order.newer) > 0 && range === null ? supply : []) {
-    if (compareVersions(shelf.version, than) <= 0) break;
-    if (accepts(null, shelf.version)) take(fill(openTo(buy, shelf), left(order.newer), order));
+  for (const offered of left(order.newer) > 0 && range === null ? supply : []) {
+    if (compareVersions(offered.version, than) <= 0) break;
+    if (accepts(null, offered.version)) take(fill(openTo(buy, offered), left(order.newer), order));
   }
-  if (left(order.nearby) <= 0) return allotments;
-  const shelves = range === null
+  if (left(order.nearby) <= 0) return proposals;
+  const offers = range === null
     ? supply.filter(({ version }) => version === than)
     : supply.filter(({ version }) => accepts(range, version));
-  const here = shelves.flatMap((shelf) => openTo(buy, shelf))
+  const nearby = offers.flatMap((offered) => openTo(buy, offered))
     .filter((sell) => regionOf(sell) === order.contact.region);
-  take(overNodes(here, left(order.nearby)));
-  return allotments;
+  take(overNodes(nearby, left(order.nearby)));
+  return proposals;
 }
 
-/** Whom a buyer may be told of: one group after another, as far as each has room. */
+/** The sell orders that fit a buy order, in groups of falling preference. */
 function tiers(buy: StandingOrder, supply: readonly VersionSupply[]): StandingOrder[][] {
   const { range } = buy.order;
   const fit = supply.filter(({ version }) => accepts(range, version));
-  const groups = fit.map((shelf) => openTo(buy, shelf));
+  const groups = fit.map((offered) => openTo(buy, offered));
   return range === null ? groups : [groups.flat()];
 }
 
-/** The sellers of a version that serve the buyer's region and were not named to it before. */
+/** The sell orders of a version that serve the buyer's region and are not matched with it yet. */
 function openTo(buy: StandingOrder, { sells }: VersionSupply): StandingOrder[] {
   const { region } = buy.order.contact;
-  const known = new Set([...buy.deals].map((deal) => deal.sell));
+  const known = new Set([...buy.matches].map((deal) => deal.sell));
   return sells.filter((sell) => {
     const { regions } = sell.order;
     const isOpen = regions.length === 0 || regions.includes(region);
@@ -122,7 +121,7 @@ function fill(
   return prefer === "spread" ? spread(sells, need) : near(sells, need, regions);
 }
 
-/** One region after another, the best first. */
+/** Fills one region after another, the best first. */
 function near(
   sells: readonly StandingOrder[],
   need: number,
@@ -143,7 +142,7 @@ function near(
   return found;
 }
 
-/** All regions alike. */
+/** Spreads over all regions evenly. */
 function spread(sells: readonly StandingOrder[], need: number): Map<StandingOrder, number> {
   const found = new Map<StandingOrder, number>();
   const groups = [...grouped(sells, regionOf).values()];
@@ -154,7 +153,7 @@ function spread(sells: readonly StandingOrder[], need: number): Map<StandingOrde
   return found;
 }
 
-/** All nodes alike; on one node the sellers with most capacity first. */
+/** Spreads over all nodes evenly; on one node the sellers with most capacity first. */
 function overNodes(sells: readonly StandingOrder[], need: number): Map<StandingOrder, number> {
   const found = new Map<StandingOrder, number>();
   if (need <= 0) return found;

@@ -1,16 +1,17 @@
 /**
- * Channel: runs the requests of one buyer, and says each time up to which number it may send more.
+ * A channel: runs the requests of one buyer and grants it credit.
  *
- * Takes `request`, `abandon`, `probe`, `lower` and `drain` of its buyer, `resize`, `upgrade`,
- * `shut` and `halt` of its listener; gives `reply`, `failure`, `credit`, `closing` and `upgraded`
- * to the buyer, and `shrunk` and `shed` to the listener. It ends when it has drained.
+ * Takes `request`, `abandon`, `probe`, `lower` and `drain` from its buyer, `resize`, `upgrade`,
+ * `close` and `halt` from its listener; sends `reply`, `failure`, `credit`, `closing` and
+ * `upgraded` to the buyer, and `shrunk` and `code_unused` to the listener. It stops when it has
+ * drained.
  *
- * Credit is a total since the channel was opened: a letter that is lost or comes twice changes
- * nothing. Credit that is out and requests that run are together never more than the grant. A
- * request beyond its credit is refused, without having run. New code that its buyer takes is used
- * from the next request on; no credit moves for that.
+ * Credit is a total since the channel was opened: a message that is lost or repeated changes
+ * nothing. Outstanding credit plus running requests never exceed the grant. A request beyond its
+ * credit is refused without running. New code that the buyer accepts runs from the next request on,
+ * without any change of credit.
  *
- * Source: design §5, Channel; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
+ * Source: docs/design.md, Modules; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
  */
 import { accepts, type Module } from "../../api/module.ts";
 import {
@@ -26,17 +27,17 @@ import { checkArguments, quoted } from "../../model/options.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { TimerWheel } from "../../time/timer_wheel.ts";
 import type { Address } from "../bus/address.ts";
-import type { BusMessage, BusMessageOf, Label } from "../bus/messages.ts";
-import { open, type Payload } from "../bus/payload.ts";
+import type { BusMessage, BusMessageOf, CodeLabel } from "../bus/messages.ts";
+import { decodePayload, type Payload } from "../bus/payload.ts";
 import { Process } from "../bus/process.ts";
 import type { ModuleCounters } from "../metrics.ts";
-import type { ChannelBooks } from "./figures.ts";
+import type { ChannelRecord } from "./figures.ts";
 import { Context, Run } from "./run.ts";
 
-/** How long after its deadline a request is stopped if its caller has not called it off, ms. */
+/** How long after its deadline a request is aborted if its caller did not abandon it, ms. */
 const ABANDON_MS = 100;
-/** How long credit above the watermark is kept back at most, ms. */
-const KEEP_MS = 10;
+/** How long credit is withheld at most while outstanding credit is above the low watermark, ms. */
+const ISSUE_DELAY_MS = 10;
 
 /** How a request ended. */
 type Outcome = { value: unknown } | { error: unknown } | { refusal: AtlasError };
@@ -44,36 +45,38 @@ type Outcome = { value: unknown } | { error: unknown } | { refusal: AtlasError }
 export interface ChannelParts {
   /** The name under which the module is published. */
   readonly name: string;
-  /** Versions that the buyer takes. */
+  /** Versions that the buyer accepts. */
   readonly range: string | null;
   readonly listener: Address;
-  /** Its figures, which it alone writes; they name its first code and its buyer. */
-  readonly books: ChannelBooks;
+  /** Its record, which it alone writes; holds its buyer and its first code. */
+  readonly record: ChannelRecord;
   /** See `PublishOptions.lowWatermark`. */
   readonly lowWatermark: number;
   readonly deadlines: TimerWheel;
-  readonly meter: ModuleCounters;
+  readonly counters: ModuleCounters;
 }
 
 export class Channel extends Process {
   readonly #parts: ChannelParts;
-  readonly #books: ChannelBooks;
+  readonly #record: ChannelRecord;
   readonly #buyer: Address;
   readonly #running = new Map<number, Run>();
-  /** What it may hold from now on; it holds more as long as what runs and is out needs that. */
+  /**
+   * The grant it should have; the actual one is higher while running requests and credit need it.
+   */
   #target = 0;
-  /** Credit that its buyer gave back, in all. */
+  /** Total credit that its buyer returned. */
   #returned = 0;
-  #keeps: Timer | null = null;
+  #issueTimer: Timer | null = null;
   #isDraining = false;
-  /** Nobody is there to hear answers. */
-  #isOrphan = false;
+  /** The buyer is gone: answers are not sent. */
+  #isBuyerGone = false;
 
   constructor(parts: ChannelParts) {
     super();
     this.#parts = parts;
-    this.#books = parts.books;
-    this.#buyer = parts.books.buyer;
+    this.#record = parts.record;
+    this.#buyer = parts.record.buyer;
   }
 
   protected override started(): void {
@@ -83,121 +86,121 @@ export class Channel extends Process {
 
   protected override stopped(): void {
     this.#revoke();
-    this.#giveUp(new AtlasError("unavailable", "the channel was closed"));
-    this.#parts.meter.running -= this.#running.size;
-    this.#books.strays = this.#books.grant = this.#running.size;
-    this.#books.running = 0;
-    this.#books.codes.clear();
+    this.#abortRuns(new AtlasError("unavailable", "the channel was closed"));
+    this.#parts.counters.running -= this.#running.size;
+    this.#record.orphanRuns = this.#record.grant = this.#running.size;
+    this.#record.running = 0;
+    this.#record.codes.clear();
   }
 
-  receive(letter: BusMessage, from: Address): void {
+  receive(message: BusMessage, from: Address): void {
     const buyer = this.#buyer;
-    if (letter.kind === "down") {
-      if (letter.address === buyer) this.#orphaned();
+    if (message.kind === "down") {
+      if (message.address === buyer) this.#buyerGone();
       else this.#close();
     } else if (from === buyer) {
-      this.#ofBuyer(letter);
+      this.#fromBuyer(message);
     } else if (from === this.#parts.listener) {
-      this.#ofListener(letter);
+      this.#fromListener(message);
     }
   }
 
-  #ofBuyer(letter: BusMessage): void {
-    switch (letter.kind) {
+  #fromBuyer(message: BusMessage): void {
+    switch (message.kind) {
       case "request":
-        return this.#take(letter);
+        return this.#request(message);
       case "abandon":
-        return this.#running.get(letter.id)?.abort(
+        return this.#running.get(message.id)?.abort(
           new AtlasError("timeout", "the caller gave the call up"),
         );
       case "probe":
-        this.#catchUp(letter.used);
+        this.#catchUp(message.used);
         this.#issue(false);
-        return this.#say({ kind: "credit", allowed: this.#books.issued });
+        return this.#sendToBuyer({ kind: "credit", allowed: this.#record.issued });
       case "lower":
-        this.#catchUp(letter.used);
-        return this.#lower(letter);
+        this.#catchUp(message.used);
+        return this.#lower(message);
       case "drain":
-        this.#catchUp(letter.used);
+        this.#catchUp(message.used);
         return this.#drain();
     }
   }
 
-  #ofListener(letter: BusMessage): void {
-    switch (letter.kind) {
+  #fromListener(message: BusMessage): void {
+    switch (message.kind) {
       case "resize":
         if (this.#isDraining) return;
-        this.#target = this.#books.grant = Math.max(this.#books.grant, letter.grant);
+        this.#target = this.#record.grant = Math.max(this.#record.grant, message.grant);
         this.#issue(true);
-        return this.#say({ kind: "credit", allowed: this.#books.issued });
+        return this.#sendToBuyer({ kind: "credit", allowed: this.#record.issued });
       case "upgrade":
-        return this.#upgrade(letter.module);
-      case "shut":
+        return this.#upgrade(message.module);
+      case "close":
         return this.#close();
       case "halt":
-        return this.#halt(letter.reason);
+        return this.#halt(message.reason);
     }
   }
 
-  /** Has its buyer's next requests run on other code, if that is one it takes. */
+  /** Runs the next requests on new code, if the buyer accepts its version. */
   #upgrade(module: Module): void {
-    const former = this.#books.module;
+    const former = this.#record.module;
     if (this.#isDraining || module === former || !accepts(this.#parts.range, module.version)) {
       return;
     }
-    this.#books.module = module;
-    this.#say({ kind: "upgraded", label: labelOf(module), after: this.#books.used });
-    if (!this.#books.codes.has(former)) this.#shed(former);
+    this.#record.module = module;
+    this.#sendToBuyer({ kind: "upgraded", label: labelOf(module), after: this.#record.used });
+    if (!this.#record.codes.has(former)) this.#reportUnused(former);
   }
 
-  /** Nothing of it runs on that code any more. */
-  #shed(module: Module): void {
-    this.context.send(this.#parts.listener, { kind: "shed", module });
+  /** Tells the listener that nothing here runs on that code any more. */
+  #reportUnused(module: Module): void {
+    this.context.send(this.#parts.listener, { kind: "code_unused", module });
   }
 
-  /** Its buyer wants less: that is given back as far as it isn't in use, the rest as it ends. */
+  /** The buyer wants less: returns what is not in use now, the rest as requests end. */
   #lower({ grant, returned }: BusMessageOf<"lower">): void {
     if (this.#isDraining || grant < 1) return;
     this.#target = Math.min(this.#target, grant);
-    const { outstanding } = this.#books;
-    const more = Math.min(outstanding, returned - this.#returned);
-    if (more > 0) {
-      this.#returned += more;
-      this.#books.revoked += more;
-      this.#parts.meter.revoked += more;
+    const { outstanding } = this.#record;
+    const revoked = Math.min(outstanding, returned - this.#returned);
+    if (revoked > 0) {
+      this.#returned += revoked;
+      this.#record.revoked += revoked;
+      this.#parts.counters.revoked += revoked;
     }
     this.#shrink();
   }
 
   /**
-   * Allows as much as there is room for. Where enough is out by the watermark, what is kept back
-   * goes with the next that falls below it, or after a moment: it is never kept from callers.
+   * Issues all credit that the grant leaves room for. Above the low watermark it is withheld for
+   * at most 10 ms, or until outstanding credit falls below it.
    */
   #issue(always: boolean): void {
     if (this.#isDraining) return;
-    const { lowWatermark, meter } = this.#parts;
-    const { issued, outstanding } = this.#books;
-    const fresh = this.#target - this.#running.size - outstanding;
-    if (fresh <= 0) return;
-    if (!always && outstanding > lowWatermark * this.#target) return this.#keepBack();
-    this.#keeps?.cancel();
-    this.#keeps = null;
-    meter.issued += fresh;
-    this.#books.issued = issued + fresh;
+    const { lowWatermark, counters } = this.#parts;
+    const { issued, outstanding } = this.#record;
+    const added = this.#target - this.#running.size - outstanding;
+    if (added <= 0) return;
+    if (!always && outstanding > lowWatermark * this.#target) return this.#issueLater();
+    this.#issueTimer?.cancel();
+    this.#issueTimer = null;
+    counters.issued += added;
+    this.#record.issued = issued + added;
   }
 
-  #keepBack(): void {
-    this.#keeps ??= this.context.after(KEEP_MS, () => {
-      this.#keeps = null;
+  #issueLater(): void {
+    this.#issueTimer ??= this.context.after(ISSUE_DELAY_MS, () => {
+      this.#issueTimer = null;
       this.#issue(true);
-      this.#say({ kind: "credit", allowed: this.#books.issued });
+      this.#sendToBuyer({ kind: "credit", allowed: this.#record.issued });
     });
   }
 
-  #take(request: BusMessageOf<"request">): void {
+  #request(request: BusMessageOf<"request">): void {
     const { id } = request;
-    const { issued, used, revoked } = this.#books;
-    // Came already, or was overtaken and counts as lost: it must not run twice.
+    const { issued, used, revoked } = this.#record;
+    // It has arrived before, or was overtaken and counts as lost: it must not run twice.
     if (id <= used) return;
     if (id > issued - revoked) {
       const why = this.#isDraining ? "the channel is closing" : "the request is beyond its credit";
@@ -207,55 +210,57 @@ export class Channel extends Process {
     this.#run(request);
   }
 
-  /** The buyer has sent so many: what of it didn't come by now was lost on the way. */
+  /** The buyer has sent `used` requests: those that have not arrived are lost. */
   #catchUp(used: number): void {
-    const { issued, revoked } = this.#books;
-    if (used <= this.#books.used || used > issued - revoked) return;
-    this.#parts.meter.used += used - this.#books.used;
-    this.#books.used = used;
+    const { issued, revoked } = this.#record;
+    if (used <= this.#record.used || used > issued - revoked) return;
+    this.#parts.counters.used += used - this.#record.used;
+    this.#record.used = used;
   }
 
   #run({ id, name, body, timeoutMs }: BusMessageOf<"request">): void {
-    const { deadlines, meter } = this.#parts;
-    const { module } = this.#books;
+    const { deadlines, counters } = this.#parts;
+    const { module } = this.#record;
     const run = new Run(id, name, module);
     this.#running.set(id, run);
-    this.#books.began(module);
-    meter.running++;
+    this.#record.runStarted(module);
+    counters.running++;
     deadlines.add(run, this.context.now() + timeoutMs + ABANDON_MS);
     const { args, refusal } = this.#check(run, body);
     if (refusal) return this.#finish(run, { refusal });
     const context = new Context(run, this.#parts.name);
     let result: unknown;
-    let isLater: boolean;
+    let isPromise: boolean;
     try {
       result = Reflect.apply(module.functions[name] as () => unknown, context, args);
-      isLater = isThenable(result);
+      isPromise = isThenable(result);
     } catch (error) {
       return this.#finish(run, { error });
     }
-    if (!isLater) return this.#finish(run, { value: result });
+    if (!isPromise) return this.#finish(run, { value: result });
     const ended = (outcome: Outcome): void => {
-      if (this.hasEnded) this.#strayed();
+      if (this.hasStopped) this.#orphanRunEnded();
       else this.context.resume(() => this.#finish(run, outcome));
     };
     Promise.resolve(result).then((value) => ended({ value }), (error) => ended({ error }));
   }
 
-  /** A function ended after its channel had: where that failed, its capacity was still in use. */
-  #strayed(): void {
-    if (this.#books.strays === 0) return;
-    const grant = this.#books.grant = --this.#books.strays;
+  /** A function ended after its channel; if the channel failed, this frees its capacity. */
+  #orphanRunEnded(): void {
+    if (this.#record.orphanRuns === 0) return;
+    const grant = this.#record.grant = --this.#record.orphanRuns;
     this.context.send(this.#parts.listener, { kind: "shrunk", grant });
   }
 
-  /** The arguments, or why the function isn't called. */
+  /** The arguments, or the error if the function can't be called. */
   #check(
     { name, module }: Run,
     body: Payload,
   ): { args: readonly unknown[]; refusal: AtlasError | null } {
     try {
-      if (module.exports.includes(name)) return { args: checkArguments(open(body)), refusal: null };
+      if (module.exports.includes(name)) {
+        return { args: checkArguments(decodePayload(body)), refusal: null };
+      }
       const message = `${this.#parts.name} has no function ${quoted(name)}`;
       return { args: [], refusal: new AtlasError("not_found", message) };
     } catch (error) {
@@ -264,11 +269,11 @@ export class Channel extends Process {
   }
 
   #finish(run: Run, outcome: Outcome): void {
-    const { deadlines, meter } = this.#parts;
+    const { deadlines, counters } = this.#parts;
     if (!this.#running.delete(run.id)) return;
     deadlines.remove(run);
-    meter.running--;
-    if (this.#books.ended(run.module)) this.#shed(run.module);
+    counters.running--;
+    if (this.#record.runEnded(run.module)) this.#reportUnused(run.module);
     this.#issue(false);
     if ("refusal" in outcome) this.#fail(run.id, outcome.refusal);
     else this.#answer(run, outcome);
@@ -278,31 +283,39 @@ export class Channel extends Process {
   #answer({ id, name, module }: Run, outcome: Exclude<Outcome, { refusal: AtlasError }>): void {
     try {
       if ("error" in outcome) {
-        this.#tellThrown(module.version, name, outcome.error);
+        this.#logThrown(module.version, name, outcome.error);
         throw outcome.error;
       }
       const body = encodeResult(name, outcome.value);
-      this.#say({ kind: "reply", id, allowed: this.#books.issued, body });
+      this.#sendToBuyer({ kind: "reply", id, allowed: this.#record.issued, body });
     } catch (thrown) {
-      // Whatever it threw, it has run: an app's own `unavailable` must not look like Atlas's.
+      // It has run: an app's own `unavailable` must not look like one from Atlas.
       const code = isAtlasError(thrown) ? thrown.code : "app";
       const error = new AtlasError(code, messageOf(thrown), { maybeExecuted: true, cause: thrown });
       this.#fail(id, error);
     }
   }
 
-  /** Callers get the message only. */
-  #tellThrown(version: string, method: string, error: unknown): void {
+  /** Logs the stack; callers get the message only. */
+  #logThrown(version: string, method: string, error: unknown): void {
     if (isAtlasError(error)) return;
     const fields = { key: this.#parts.name, method, version, stack: stackOf(error) };
-    this.context.tell("error", "function threw", fields);
+    this.context.log("error", "function threw", fields);
   }
 
   #fail(id: number, error: AtlasError): void {
-    this.#say({ kind: "failure", id, allowed: this.#books.issued, error: toWireError(error) });
+    this.#sendToBuyer({
+      kind: "failure",
+      id,
+      allowed: this.#record.issued,
+      error: toWireError(error),
+    });
   }
 
-  /** Takes no more requests, gives credit and what isn't in use back, ends with the last run. */
+  /**
+   * Accepts no more requests, revokes credit, returns unused capacity, and stops after the last
+   * run.
+   */
   #drain(): void {
     if (this.#isDraining) return;
     this.#isDraining = true;
@@ -311,34 +324,34 @@ export class Channel extends Process {
   }
 
   #revoke(): void {
-    const { outstanding } = this.#books;
-    this.#books.revoked += outstanding;
-    this.#parts.meter.revoked += outstanding;
+    const { outstanding } = this.#record;
+    this.#record.revoked += outstanding;
+    this.#parts.counters.revoked += outstanding;
   }
 
-  /** Lets go of capacity that it holds beyond what it may. */
+  /** Returns capacity that it no longer needs. */
   #shrink(): void {
     const target = this.#isDraining ? 0 : this.#target;
-    const grant = Math.max(target, this.#running.size + this.#books.outstanding);
-    const isLess = grant < this.#books.grant;
-    this.#books.grant = Math.min(grant, this.#books.grant);
+    const grant = Math.max(target, this.#running.size + this.#record.outstanding);
+    const isLess = grant < this.#record.grant;
+    this.#record.grant = Math.min(grant, this.#record.grant);
     if (isLess) this.context.send(this.#parts.listener, { kind: "shrunk", grant });
     if (this.#isDraining && grant === 0) this.context.stop(this.address, "the channel has drained");
   }
 
   #close(): void {
-    if (!this.#isDraining) this.#say({ kind: "closing", used: this.#books.used });
+    if (!this.#isDraining) this.#sendToBuyer({ kind: "closing", used: this.#record.used });
     this.#drain();
   }
 
-  /** The buyer is gone; what runs may end, and keeps its capacity until it does. */
-  #orphaned(): void {
-    this.#isOrphan = true;
-    this.#giveUp(new AtlasError("unavailable", "the caller's node is gone"));
+  /** The buyer is gone; running requests may finish and keep their capacity until then. */
+  #buyerGone(): void {
+    this.#isBuyerGone = true;
+    this.#abortRuns(new AtlasError("unavailable", "the caller's node is gone"));
     this.#drain();
   }
 
-  /** What runs is not waited for any longer. */
+  /** Stops without waiting for running requests. */
   #halt(reason: string): void {
     for (const id of this.#running.keys()) {
       this.#fail(id, new AtlasError("unavailable", reason, { maybeExecuted: true }));
@@ -346,15 +359,15 @@ export class Channel extends Process {
     this.context.stop(this.address, reason);
   }
 
-  #giveUp(reason: AtlasError): void {
+  #abortRuns(reason: AtlasError): void {
     for (const run of this.#running.values()) {
       this.#parts.deadlines.remove(run);
       run.abort(reason);
     }
   }
 
-  #say(letter: BusMessage): void {
-    if (!this.#isOrphan) this.context.send(this.#buyer, letter);
+  #sendToBuyer(message: BusMessage): void {
+    if (!this.#isBuyerGone) this.context.send(this.#buyer, message);
   }
 }
 
@@ -363,7 +376,7 @@ function isThenable(value: unknown): boolean {
     "then" in value && typeof value.then === "function";
 }
 
-/** What a function answered, as it travels; what can't travel is its code's error. */
+/** Encodes a function's result; a value that can't be encoded is an error of its code. */
 function encodeResult(name: string, value: unknown): Uint8Array {
   try {
     return encodeBody(value, "the result");
@@ -373,6 +386,6 @@ function encodeResult(name: string, value: unknown): Uint8Array {
 }
 
 /** What buyers are told of a module. */
-export function labelOf({ version, exports, hash }: Module): Label {
+export function labelOf({ version, exports, hash }: Module): CodeLabel {
   return { version, exports, hash };
 }

@@ -1,26 +1,28 @@
 /**
- * The figures of what a node sells: each channel and its listener write their own, and whoever is
- * asked for them reads here. So no part has to call another, and the figures outlive a listener
- * that failed: the next one knows what is still in use.
+ * The records of a listener's channels: code, grant and counts.
+ *
+ * A channel and its listener write them, and the market reads them for statistics, so no process
+ * has to call another. They survive a listener that fails: its replacement knows what is still in
+ * use.
  */
-import { type Address, nodeOf, partOf } from "../bus/address.ts";
+import { type Address, nodeOf, processOf } from "../bus/address.ts";
 import type { ListenerChannelStats } from "../../api/modules.ts";
 import type { Module } from "../../api/module.ts";
 
 /** One channel. issued = used + outstanding + revoked. */
-export class ChannelBooks {
+export class ChannelRecord {
   readonly buyer: Address;
-  /** The code that requests run on from now on. */
+  /** The code that new requests run on. */
   module: Module;
   grant = 0;
-  /** Credit given; requests that came, or never will; credit that was given back or taken back. */
+  /** Credit issued; requests that arrived or are lost; credit that was returned or revoked. */
   issued = 0;
   used = 0;
   revoked = 0;
   running = 0;
-  /** Functions that still run though their channel failed. */
-  strays = 0;
-  /** Requests that run, by their code. */
+  /** Functions that still run although their channel failed. */
+  orphanRuns = 0;
+  /** Running requests, by code. */
   readonly codes: Map<Module, number> = new Map();
 
   constructor(buyer: Address, module: Module) {
@@ -32,13 +34,13 @@ export class ChannelBooks {
     return this.issued - this.used - this.revoked;
   }
 
-  began(module: Module): void {
+  runStarted(module: Module): void {
     this.running++;
     this.codes.set(module, (this.codes.get(module) ?? 0) + 1);
   }
 
-  /** Answers whether nothing runs on that code any more, and nothing will. */
-  ended(module: Module): boolean {
+  /** Returns whether that code is no longer used here. */
+  runEnded(module: Module): boolean {
     this.running--;
     const left = (this.codes.get(module) ?? 1) - 1;
     if (left > 0) this.codes.set(module, left);
@@ -50,7 +52,7 @@ export class ChannelBooks {
     const { buyer, module, grant, issued, used, outstanding, revoked, running } = this;
     const { version, hash } = module;
     return {
-      channel: partOf(address),
+      channel: processOf(address),
       buyer: nodeOf(buyer),
       version,
       hash,
@@ -65,18 +67,18 @@ export class ChannelBooks {
 }
 
 /** All channels of one listener, by address. */
-export type ShopBooks = Map<Address, ChannelBooks>;
+export type ChannelRecords = Map<Address, ChannelRecord>;
 
-/** The code that runs on some channel, or would. */
-export function* modulesIn(books: ShopBooks): Iterable<Module> {
-  for (const { module, codes } of books.values()) {
+/** All code that some channel uses. */
+export function* modulesIn(records: ChannelRecords): Iterable<Module> {
+  for (const { module, codes } of records.values()) {
     yield module;
     yield* codes.keys();
   }
 }
 
-export function runningIn(books: ShopBooks): number {
+export function runningIn(records: ChannelRecords): number {
   let sum = 0;
-  for (const { running } of books.values()) sum += running;
+  for (const { running } of records.values()) sum += running;
   return sum;
 }

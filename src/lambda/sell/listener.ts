@@ -1,20 +1,19 @@
 /**
- * Listener: sells a node's capacity of one module.
+ * A listener: sells a node's capacity of one module.
  *
- * Takes `open` of buyers, `shrunk`, `shed` and `down` of its channels, `moved`, `full` and `ask`;
- * gives `accept` or `refuse`, opens channels, and keeps one or several sell orders at the broker
- * whose quantities are what is free. All grants together are never more than the capacity.
+ * Takes `open` from buyers, `shrunk`, `code_unused` and `down` of its channels, `moved`, `full` and
+ * `ask`; sends `accept` or `refuse`, starts channels, and keeps its sell orders at the broker equal
+ * to what is free. The sum of all grants never exceeds the capacity. New code goes to all channels,
+ * which use it if their buyers accept it. After a restart it counts what the old channels hold
+ * until they have drained.
  *
- * New code goes to the channels, which use it where their buyers take it. Where a listener failed,
- * the one that takes its place counts what the channels still hold until they have drained.
- *
- * Source: design §5, Listener and Hot code load.
+ * Source: docs/design.md, Modules.
  */
 import type { Timer } from "../../ports/clock.ts";
 import type { TimerWheel } from "../../time/timer_wheel.ts";
 import { type Address, addressOf, BROKER } from "../bus/address.ts";
 import type { ListenerStats, SellOrder } from "../../api/modules.ts";
-import { ChannelBooks, modulesIn, runningIn, type ShopBooks } from "./figures.ts";
+import { ChannelRecord, type ChannelRecords, modulesIn, runningIn } from "./figures.ts";
 import { Channel, labelOf } from "./channel.ts";
 import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
 import type { ModuleCounters } from "../metrics.ts";
@@ -22,43 +21,43 @@ import { accepts, isSameCode, type Module, rehashed } from "../../api/module.ts"
 import { type ChannelGrant, type Offer, Offers, sumOf } from "./offers.ts";
 import { Process } from "../bus/process.ts";
 
-/** The pause before orders are sent again for which there was no room, ms. */
+/** Pause before orders without room at the broker are sent again, ms. */
 const RETRY_MS = 1_000;
 
-/** What is offered now; it outlives a listener that fails. */
-export interface Stock {
+/** What is offered now; survives a restart. */
+export interface ListenerState {
   module: Module;
-  /** The same as it was given, before it had to have a hash of its own. */
-  given: Module;
+  /** The module as the user gave it, before it got a unique hash. */
+  original: Module;
   isClosing: boolean;
-  /** Hashes of code that was offered and is not dropped yet. */
+  /** Hashes of offered code that is still in use. */
   readonly codes: Set<string>;
-  readonly books: ShopBooks;
+  readonly records: ChannelRecords;
 }
 
-/** The stock of a listener that begins with this code. */
-export function stockOf(module: Module): Stock {
+/** The initial state of a listener for this code. */
+export function listenerStateOf(module: Module): ListenerState {
   const codes = new Set([module.hash]);
-  return { module, given: module, isClosing: false, codes, books: new Map() };
+  return { module, original: module, isClosing: false, codes, records: new Map() };
 }
 
 export interface ListenerParts {
   readonly name: string;
-  readonly stock: Stock;
+  readonly state: ListenerState;
   readonly orders: readonly SellOrder[];
   readonly lowWatermark: number;
   readonly deadlines: TimerWheel;
-  readonly meter: ModuleCounters;
-  /** It was closed, and all its channels are. */
+  readonly counters: ModuleCounters;
+  /** It was closed and all its channels have stopped. */
   readonly onClosed: () => void;
 }
 
 export class ListenerProcess extends Process {
   readonly #parts: ListenerParts;
-  readonly #stock: Stock;
-  readonly #books: ShopBooks;
+  readonly #state: ListenerState;
+  readonly #records: ChannelRecords;
   readonly #offers: Offers;
-  /** What each channel holds. */
+  /** What each channel holds of the orders. */
   readonly #held = new Map<Address, ChannelGrant>();
   #isPlanned = false;
   #retry: Timer | null = null;
@@ -66,20 +65,20 @@ export class ListenerProcess extends Process {
   constructor(parts: ListenerParts) {
     super();
     this.#parts = parts;
-    this.#stock = parts.stock;
-    this.#books = parts.stock.books;
+    this.#state = parts.state;
+    this.#records = parts.state.records;
     this.#offers = new Offers(parts.orders);
   }
 
   get isClosing(): boolean {
-    return this.#stock.isClosing;
+    return this.#state.isClosing;
   }
 
   stats(): ListenerStats {
     const { name } = this.#parts;
-    const { module: present } = this.#stock;
+    const { module: present } = this.#state;
     const codes = new Map([[present.hash, present]]);
-    for (const module of [...modulesIn(this.#books)].reverse()) codes.set(module.hash, module);
+    for (const module of [...modulesIn(this.#records)].reverse()) codes.set(module.hash, module);
     const { version, hash } = present;
     const { all, granted } = this.#offers;
     return {
@@ -89,7 +88,7 @@ export class ListenerProcess extends Process {
       capacity: this.#capacity,
       granted,
       free: this.#capacity - granted,
-      running: runningIn(this.#books),
+      running: runningIn(this.#records),
       codes: [...codes.values()].map(({ version, hash }) => ({ version, hash })),
       orders: all.map(({ capacity, granted, regions, order }) => ({
         id: order?.id ?? 0,
@@ -97,7 +96,7 @@ export class ListenerProcess extends Process {
         granted,
         regions,
       })),
-      channels: [...this.#books].map(([address, books]) => books.stats(address)),
+      channels: [...this.#records].map(([address, record]) => record.stats(address)),
     };
   }
 
@@ -105,96 +104,96 @@ export class ListenerProcess extends Process {
     return this.#offers.all.reduce((sum, { capacity }) => sum + capacity, 0);
   }
 
-  /** Offers `next`; its channels run it from now on, where their buyers take it. */
+  /** Offers `next`; channels whose buyers accept it run it from now on. */
   update(next: Module): void {
-    if (this.isClosing || isSameCode(next, this.#stock.given)) return;
-    const former = this.#stock.module;
-    this.#stock.module = this.#unlike(next);
-    this.#stock.given = next;
-    this.#stock.codes.add(this.#stock.module.hash);
-    this.#spread();
-    this.#changed();
-    this.#drop(former);
+    if (this.isClosing || isSameCode(next, this.#state.original)) return;
+    const former = this.#state.module;
+    this.#state.module = this.#withUniqueHash(next);
+    this.#state.original = next;
+    this.#state.codes.add(this.#state.module.hash);
+    this.#sendUpgrades();
+    this.#updateOrders();
+    this.#dropUnusedCode(former);
   }
 
-  #spread(): void {
-    const { module } = this.#stock;
-    for (const channel of this.#books.keys()) {
+  #sendUpgrades(): void {
+    const { module } = this.#state;
+    for (const channel of this.#records.keys()) {
       this.context.send(channel, { kind: "upgrade", module });
     }
   }
 
   /**
-   * The module under a hash that no other code in use has: buyers go by it, and hashes don't see
-   * what functions close over.
+   * The module under a hash that no other code in use has: buyers tell code apart by hash, and the
+   * hash does not cover what functions close over.
    */
-  #unlike(next: Module): Module {
-    const inUse = [this.#stock.module, ...modulesIn(this.#books)];
+  #withUniqueHash(next: Module): Module {
+    const inUse = [this.#state.module, ...modulesIn(this.#records)];
     const isTaken = inUse.some((it) => it.hash === next.hash && !isSameCode(it, next));
     return isTaken
       ? rehashed(next, `${this.context.self().incarnation} ${this.context.nextId()}`)
       : next;
   }
 
-  /** Sells no more, and ends once all channels have drained. */
+  /** Stops selling, and stops once all channels have drained. */
   close(): void {
     if (this.isClosing) return;
-    this.#stock.isClosing = true;
+    this.#state.isClosing = true;
     for (const { order } of this.#offers.all) {
       if (order) this.context.send(addressOf("", BROKER), { kind: "cancel", id: order.id });
     }
-    for (const channel of this.#books.keys()) {
-      this.context.send(channel, { kind: "shut", reason: "the listener was closed" });
+    for (const channel of this.#records.keys()) {
+      this.context.send(channel, { kind: "close", reason: "the listener was closed" });
     }
-    this.#leaveIfDone();
+    this.#stopIfDone();
   }
 
-  /** What still runs is given up. */
+  /** Stops all channels without waiting for running requests. */
   halt(): void {
-    for (const channel of this.#books.keys()) {
+    for (const channel of this.#records.keys()) {
       this.context.send(channel, { kind: "halt", reason: "the listener was closed meanwhile" });
     }
   }
 
   protected override started(): void {
-    // Of a listener before this one, which failed: they drain.
-    for (const [address, { grant, strays }] of this.#books) {
+    // Channels of the instance that failed: they are draining.
+    for (const [address, { grant, orphanRuns: strays }] of this.#records) {
       const held = this.#offers.adopt(Math.max(grant, strays));
       this.#held.set(address, held);
-      this.#parts.meter.granted += sumOf(held);
+      this.#parts.counters.granted += sumOf(held);
       this.context.watch(address);
     }
-    this.#changed();
-    if (this.isClosing) this.context.defer(() => this.#leaveIfDone());
+    this.#updateOrders();
+    if (this.isClosing) this.context.defer(() => this.#stopIfDone());
   }
 
   protected override stopped(_reason: string, isOver: boolean): void {
-    this.#parts.meter.granted -= this.#offers.granted;
+    this.#parts.counters.granted -= this.#offers.granted;
     if (isOver) this.#parts.onClosed();
   }
 
-  receive(letter: BusMessage, from: Address): void {
-    switch (letter.kind) {
+  receive(message: BusMessage, from: Address): void {
+    switch (message.kind) {
       case "open":
-        return this.#open(letter, from);
+        return this.#open(message, from);
       case "shrunk":
-        return this.#shrunk(from, letter.grant);
-      case "shed":
-        return this.#drop(letter.module);
+        return this.#shrunk(from, message.grant);
+      case "code_unused":
+        return this.#dropUnusedCode(message.module);
       case "down":
-        return this.#down(letter.address);
+        return this.#down(message.address);
       case "moved":
-        return this.#changed(true);
+        return this.#updateOrders(true);
       case "full":
         return this.#retryLater();
       case "ask":
-        return this.#answer(letter, from);
+        return this.#answer(message, from);
     }
   }
 
   #open({ nonce, want, range, contact }: BusMessageOf<"open">, from: Address): void {
     const { name } = this.#parts;
-    const { module } = this.#stock;
+    const { module } = this.#state;
     const { region } = contact;
     const free = this.isClosing ? 0 : this.#offers.free(region);
     const refuse = (why: string): void =>
@@ -214,85 +213,93 @@ export class ListenerProcess extends Process {
       contact: this.context.self(),
       label: labelOf(module),
     });
-    // After `accept`: credit is only of use to who knows the channel.
+    // After `accept`: the buyer can use credit only once it knows the channel.
     this.context.send(channel, { kind: "resize", grant });
-    this.#changed();
+    this.#updateOrders();
   }
 
   #channel(buyer: Address, range: string | null, module: Module, held: ChannelGrant): Address {
-    const { name, lowWatermark, deadlines, meter } = this.#parts;
-    const books = new ChannelBooks(buyer, module);
+    const { name, lowWatermark, deadlines, counters } = this.#parts;
+    const record = new ChannelRecord(buyer, module);
     const listener = this.address;
-    const channel = new Channel({ name, range, listener, lowWatermark, deadlines, meter, books });
+    const channel = new Channel({
+      name,
+      range,
+      listener,
+      lowWatermark,
+      deadlines,
+      counters,
+      record,
+    });
     const address = this.context.spawn(`channel.${this.context.nextId()}`, channel);
-    this.#books.set(address, books);
+    this.#records.set(address, record);
     this.#held.set(address, held);
-    meter.granted += sumOf(held);
+    counters.granted += sumOf(held);
     this.context.watch(address);
     return address;
   }
 
-  /** A channel let go of some capacity. */
+  /** A channel returned capacity. */
   #shrunk(from: Address, grant: number): void {
     const held = this.#held.get(from);
     if (!held) return;
     const freed = sumOf(held) - grant;
     if (freed > 0) {
       this.#offers.release(held, freed);
-      this.#parts.meter.granted -= freed;
-      this.#changed();
+      this.#parts.counters.granted -= freed;
+      this.#updateOrders();
     }
-    // It failed, and the last of what ran there has ended.
-    if (grant === 0 && this.#books.get(from)?.strays === 0) this.#leave(from);
+    // The channel failed, and its last function has ended.
+    if (grant === 0 && this.#records.get(from)?.orphanRuns === 0) this.#forgetChannel(from);
   }
 
   #down(address: Address): void {
-    const books = this.#books.get(address);
-    if (!books) return;
-    // Functions of a channel that failed run on, and count until they end.
-    const strays = this.isClosing ? 0 : books.strays;
+    const record = this.#records.get(address);
+    if (!record) return;
+    // Functions of a failed channel run on and count until they end.
+    const strays = this.isClosing ? 0 : record.orphanRuns;
     this.#shrunk(address, strays);
-    if (strays === 0) this.#leave(address);
+    if (strays === 0) this.#forgetChannel(address);
   }
 
-  #leave(address: Address): void {
-    const books = this.#books.get(address);
-    if (!books) return;
-    this.#books.delete(address);
+  #forgetChannel(address: Address): void {
+    const record = this.#records.get(address);
+    if (!record) return;
+    this.#records.delete(address);
     this.#held.delete(address);
-    for (const module of modulesIn(new Map([[address, books]]))) this.#drop(module);
-    this.#leaveIfDone();
+    for (const module of modulesIn(new Map([[address, record]]))) this.#dropUnusedCode(module);
+    this.#stopIfDone();
   }
 
-  /** Tells, where code is in use no longer. */
-  #drop({ hash, version }: Module): void {
-    if (hash === this.#stock.module.hash) return;
-    for (const module of modulesIn(this.#books)) if (module.hash === hash) return;
-    if (!this.#stock.codes.delete(hash)) return;
-    this.context.tell("info", "old code dropped", { module: this.#parts.name, version, hash });
+  /** Logs that code is no longer in use. */
+  #dropUnusedCode({ hash, version }: Module): void {
+    if (hash === this.#state.module.hash) return;
+    for (const module of modulesIn(this.#records)) if (module.hash === hash) return;
+    if (!this.#state.codes.delete(hash)) return;
+    this.context.log("info", "old code dropped", { module: this.#parts.name, version, hash });
   }
 
-  #leaveIfDone(): void {
-    if (!this.isClosing || this.#books.size > 0 || this.hasEnded) return;
+  #stopIfDone(): void {
+    if (!this.isClosing || this.#records.size > 0 || this.hasStopped) return;
     this.context.stop(this.address, "the listener was closed");
   }
 
-  /** What is free or offered changed: the orders follow, once for all letters that are here. */
-  #changed(always: boolean = false): void {
-    if (always) {
+  /** Updates the sell orders after supply changed; once for all messages queued now. */
+  #updateOrders(force: boolean = false): void {
+    if (force) {
       for (const it of this.#offers.all) it.order = it.order && { ...it.order, quantity: -1 };
     }
     if (this.#isPlanned) return;
     this.#isPlanned = true;
     this.context.defer(() => {
       this.#isPlanned = false;
-      if (!this.isClosing) { for (const offer of this.#offers.all) this.#sell(offer); }
+      if (!this.isClosing) { for (const offer of this.#offers.all) this.#placeOrder(offer); }
     });
   }
 
-  #sell(offer: Offer): void {
+  #placeOrder(offer: Offer): void {
     const quantity = offer.free;
-    const { version } = this.#stock.module;
+    const { version } = this.#state.module;
     const former = offer.order;
     if (former && former.quantity === quantity && former.version === version) return;
     const order = offer.order = {
@@ -317,7 +324,7 @@ export class ListenerProcess extends Process {
   #retryLater(): void {
     this.#retry ??= this.context.after(RETRY_MS, () => {
       this.#retry = null;
-      this.#changed(true);
+      this.#updateOrders(true);
     });
   }
 
@@ -327,10 +334,10 @@ export class ListenerProcess extends Process {
       kind: "shop",
       nonce,
       contact: this.context.self(),
-      label: labelOf(this.#stock.module),
+      label: labelOf(this.#state.module),
       capacity: this.#capacity,
       granted: this.#offers.granted,
-      running: runningIn(this.#books),
+      running: runningIn(this.#records),
     });
   }
 }

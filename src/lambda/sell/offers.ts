@@ -1,9 +1,7 @@
 /**
- * The sell orders of one listener: how its capacity is divided among them, and how much of each
- * is granted.
+ * The sell orders of one listener: divides its capacity among them and tracks what is granted.
  *
- * Takes what is granted to buyers of a region and given back; gives what is free. A buyer gets of
- * the orders that are for its region first, and then of those that are for all.
+ * A buyer is granted capacity of the orders for its region first, then of those for all regions.
  */
 import type { SellOrder } from "../../api/modules.ts";
 import type { Order } from "../bus/order.ts";
@@ -11,10 +9,10 @@ import type { Order } from "../bus/order.ts";
 /** One sell order. */
 export class Offer {
   readonly capacity: number;
-  /** Whose buyers it serves; empty: all. */
+  /** Regions whose buyers it serves; empty: all. */
   readonly regions: readonly string[];
   granted = 0;
-  /** As it was sent last. */
+  /** The order as last sent to the broker. */
   order: Order | null = null;
 
   constructor({ capacity, regions = [] }: SellOrder) {
@@ -31,7 +29,7 @@ export class Offer {
   }
 }
 
-/** What of each order one channel holds; taken last is given back first. */
+/** What one channel holds of each order; granted last is returned first. */
 export type ChannelGrant = Map<Offer, number>;
 
 export class Offers {
@@ -45,12 +43,12 @@ export class Offers {
     return this.all.reduce((sum, { granted }) => sum + granted, 0);
   }
 
-  /** What a buyer of this region can have now. */
+  /** Free capacity for a buyer in this region. */
   free(region: string): number {
     return this.#for(region).reduce((sum, { free }) => sum + free, 0);
   }
 
-  /** Grants so much, at most what is free for that region. */
+  /** Grants up to `quantity` of what is free for that region. */
   grant(quantity: number, region: string): ChannelGrant {
     const held: ChannelGrant = new Map();
     let left = quantity;
@@ -64,7 +62,7 @@ export class Offers {
     return held;
   }
 
-  /** Grants what a channel of a listener before this one holds, wherever there is room for it. */
+  /** Grants what a channel of a failed listener still holds, from any order. */
   adopt(quantity: number): ChannelGrant {
     const held: ChannelGrant = new Map();
     let left = quantity;
@@ -78,7 +76,7 @@ export class Offers {
     return held;
   }
 
-  /** Takes back so much of what a channel holds. */
+  /** Releases `quantity` of what a channel holds. */
   release(held: ChannelGrant, quantity: number): void {
     let left = quantity;
     for (const [offer, part] of [...held].reverse()) {

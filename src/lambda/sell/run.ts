@@ -1,19 +1,19 @@
 /**
- * A request that runs, and what its function sees as `this`.
+ * A running request, and the `this` of its function.
  *
- * The abort signal is made only for functions that ask for it. A run that nobody waits for any
- * more is aborted, and still counts until its function ends.
+ * The abort signal is created only for functions that read it. A run whose caller no longer waits
+ * is aborted, and counts until its function ends.
  */
 import { AtlasError } from "../../errors.ts";
 import { Expiring } from "../../model/expiring.ts";
 import type { FunctionContext, Module } from "../../api/module.ts";
 
-/** A request that runs. */
+/** A running request. */
 export class Run extends Expiring {
   readonly id: number;
-  /** The function's. */
+  /** The function's name. */
   readonly name: string;
-  /** The code that it runs on to its end. */
+  /** The code that it runs on, even after an upgrade. */
   readonly module: Module;
   #controller: AbortController | null = null;
   #reason: AtlasError | null = null;
@@ -25,7 +25,7 @@ export class Run extends Expiring {
     this.module = module;
   }
 
-  /** Made for those functions that ask for it: few do, and it costs as much as a call. */
+  /** Created on first use: few functions read it, and it costs as much as a call. */
   get signal(): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController();
@@ -34,7 +34,7 @@ export class Run extends Expiring {
     return this.#controller.signal;
   }
 
-  /** Nobody waits for it any more. */
+  /** Its caller no longer waits. */
   abort(reason: AtlasError): void {
     this.#reason ??= reason;
     this.#controller?.abort(reason);
@@ -45,7 +45,7 @@ export class Run extends Expiring {
   }
 }
 
-/** What a function sees as `this`. */
+/** The `this` of a module's function. */
 export class Context implements FunctionContext {
   readonly module: string;
   readonly version: string;

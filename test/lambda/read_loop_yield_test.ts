@@ -1,11 +1,11 @@
-/** A market that never falls silent: timers get their turn all the same. */
+/** A busy message bus yields to the event loop, so that timers fire. */
 import { expect, test } from "vitest";
 import type { Address } from "../../src/lambda/bus/address.ts";
 import { ReadLoopYield } from "../../src/time/event_loop_yield.ts";
-import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
+import { ChannelRecord } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
-import { newMeter } from "../../src/lambda/metrics.ts";
+import { newCounters } from "../../src/lambda/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { pack } from "../../src/model/value.ts";
@@ -44,36 +44,36 @@ class Wound implements Clock {
   }
 }
 
-test("where the event loop turns, nobody waits for it, and it is rarely asked", () => {
+test("while the event loop turns, reading does not pause and rarely checks the clock", () => {
   const clock = new Wound();
-  const breath = new ReadLoopYield(clock, () => expect.unreachable());
+  const yielding = new ReadLoopYield(clock, () => expect.unreachable());
   let timers = 0;
-  for (let letter = 0; letter < 50_000; letter++) {
+  for (let message = 0; message < 50_000; message++) {
     clock.wind(0.1);
-    breath.spend();
-    expect(breath.holds).toBe(false);
-    if (letter % 10 === 9) timers += clock.turn();
+    yielding.spend();
+    expect(yielding.holds).toBe(false);
+    if (message % 10 === 9) timers += clock.turn();
   }
   // 5 s, and one each 8 ms or so.
   expect(timers).toBeGreaterThan(400);
   expect(timers).toBeLessThan(650);
 });
 
-test("where it doesn't, reading ends after some time, or many letters where the clock stands", () => {
+test("without turns of the event loop, reading pauses after some ms, or after many messages if the clock stands still", () => {
   for (const [ms, most] of [[3.5, 12], [1, 16], [0, 4_100]] as const) {
     const clock = new Wound();
-    let breaths = 0;
-    const breath = new ReadLoopYield(clock, () => breaths++);
+    let yieldings = 0;
+    const yielding = new ReadLoopYield(clock, () => yieldings++);
     for (let round = 1; round <= 3; round++) {
-      let letters = 0;
-      for (; !breath.holds && letters < 10_000; letters++) {
-        breath.spend();
+      let messages = 0;
+      for (; !yielding.holds && messages < 10_000; messages++) {
+        yielding.spend();
         clock.wind(ms);
       }
-      expect(letters).toBeLessThanOrEqual(most);
+      expect(messages).toBeLessThanOrEqual(most);
       expect(clock.turn()).toBe(1);
-      expect(breath).toMatchObject({ holds: false });
-      expect(breaths).toBe(round);
+      expect(yielding).toMatchObject({ holds: false });
+      expect(yieldings).toBe(round);
     }
   }
 });
@@ -99,7 +99,7 @@ class Seller extends Process {
 }
 
 for (const kind of ["at once", "in a promise"]) {
-  test(`functions that keep the processor busy, and answer ${kind}, let the event loop turn`, async () => {
+  test(`busy functions that answer ${kind} let the event loop turn`, async () => {
     const clock = new Wound();
     const self = { region: "r", node: "n", incarnation: "i", address: "a" };
     const post = new MessageBus({
@@ -123,14 +123,14 @@ for (const kind of ["at once", "in a promise"]) {
     const channel = new Channel({
       name: "m",
       range: null,
-      books: new ChannelBooks(
+      record: new ChannelRecord(
         post.spawn("buyer", new Insatiable()),
         defineModule({ functions: { burn } }),
       ),
       listener: post.spawn("seller", seller),
       lowWatermark: 1,
       deadlines: new TimerWheel(systemClock),
-      meter: newMeter(),
+      counters: newCounters(),
     });
     seller.grant(post.spawn("channel", channel));
     for (let turn = 1; turn <= 5; turn++) {

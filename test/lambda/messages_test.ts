@@ -1,4 +1,4 @@
-/** Letters on the wire: they come back as they were sent, and anything else is refused. */
+/** The wire form of messages: valid ones are decoded as sent, invalid ones are rejected. */
 import { expect, test } from "vitest";
 import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
@@ -23,15 +23,15 @@ const order: Order = {
   contact,
 };
 const listing = { module: "calc", exchange: "/exchange.1", contact };
-const knowledge = { contact, authorities: [contact], exchanges: [listing] };
+const topology = { contact, authorities: [contact], exchanges: [listing] };
 const NO_BODY = new Uint8Array(0);
 const body = new Uint8Array([1, 2, 3]);
 
-const LETTERS: BusMessage[] = [
-  { kind: "watch", part: "p" },
-  { kind: "gone", part: "p" },
-  { kind: "syn", ...knowledge },
-  { kind: "news", ...knowledge },
+const MESSAGES: BusMessage[] = [
+  { kind: "watch", process: "p" },
+  { kind: "monitor_down", process: "p" },
+  { kind: "syn", ...topology },
+  { kind: "topology", ...topology },
   { kind: "join", contact, modules: ["a"] },
   { kind: "order", order },
   { kind: "cancel", id: 3 },
@@ -56,36 +56,36 @@ const LETTERS: BusMessage[] = [
   { kind: "lower", used: 5, grant: 1, returned: 2 },
 ];
 
-test("a letter arrives as it was sent, its writer's own parts under its incarnation", () => {
-  for (const letter of LETTERS) {
-    const written = writeMessage(letter, HERE);
-    expect(written.body).toEqual("body" in letter ? body : NO_BODY);
-    const text = JSON.stringify(letter).replaceAll('"/', `"${HERE}/`);
-    const read = readMessage(written.letter, written.body, THERE);
+test("a message is decoded as it was sent, with its sender's own addresses under its incarnation", () => {
+  for (const message of MESSAGES) {
+    const written = writeMessage(message, HERE);
+    expect(written.body).toEqual("body" in message ? body : NO_BODY);
+    const text = JSON.stringify(message).replaceAll('"/', `"${HERE}/`);
+    const read = readMessage(written.tuple, written.body, THERE);
     expect(JSON.stringify(read)).toBe(text);
     // And sent back, they are its own again.
-    expect(readMessage(writeMessage(read, THERE).letter, written.body, HERE)).toEqual(letter);
+    expect(readMessage(writeMessage(read, THERE).tuple, written.body, HERE)).toEqual(message);
   }
 });
 
-test("letters within a node never travel", () => {
-  for (const kind of ["down", "resize", "shut", "halt", "shrunk", "moved"] as const) {
-    expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("never travels");
+test("messages within a node can't be encoded", () => {
+  for (const kind of ["down", "resize", "close", "halt", "shrunk", "moved"] as const) {
+    expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("is never sent between nodes");
   }
 });
 
-test("every field of a foreign letter is checked", () => {
+test("every field of a message from another node is validated", () => {
   const odd = [null, undefined, -1, 1.5, "x".repeat(5_000), {}, [], ["a"], NaN, true, new Map()];
   let refusals = 0;
-  for (const letter of LETTERS) {
-    const { letter: tuple } = writeMessage(letter, HERE);
+  for (const message of MESSAGES) {
+    const { tuple } = writeMessage(message, HERE);
     for (let at = 0; at < tuple.length; at++) {
       for (const value of odd) {
         const changed = tuple.with(at, value);
         try {
           const read = readMessage(changed, NO_BODY, THERE);
           // What is let through is of the right type all the same.
-          expect(JSON.stringify(writeMessage(read, THERE).letter).length).toBeGreaterThan(0);
+          expect(JSON.stringify(writeMessage(read, THERE).tuple).length).toBeGreaterThan(0);
         } catch (error) {
           refusals++;
           expect(error).toMatchObject({ code: "bad_request" });
@@ -95,6 +95,6 @@ test("every field of a foreign letter is checked", () => {
     expect(() => readMessage(tuple.slice(0, 1), NO_BODY, THERE)).toThrow("lacks a field");
   }
   expect(refusals).toBeGreaterThan(300);
-  expect(() => readMessage([999], NO_BODY, THERE)).toThrow("no known kind");
-  expect(() => readMessage([], NO_BODY, THERE)).toThrow("no known kind");
+  expect(() => readMessage([999], NO_BODY, THERE)).toThrow("unknown kind");
+  expect(() => readMessage([], NO_BODY, THERE)).toThrow("unknown kind");
 });

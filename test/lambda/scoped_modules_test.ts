@@ -1,8 +1,8 @@
-/** Modules from inside a resource. */
+/** Modules used from inside a resource. */
 import { expect, test } from "vitest";
 import { defineApp, type ModuleProxy, Resource } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
-import { calc, type CalcApp, LASTING, market, Shop, until, untilBy } from "./market.ts";
+import { calc, type CalcApp, CallGate, LASTING, market, until, untilBy } from "./market.ts";
 
 class Desk extends Resource {
   #proxy: ModuleProxy | null = null;
@@ -54,12 +54,12 @@ const app = defineApp({
   resources: { desks: { class: Desk, idleAfterMs: 10 } },
 }) as unknown as CalcApp;
 
-test("a resource discovers, requests and looks; what it bought goes back when it is let go", async () => {
+test("a resource discovers, requests and lists modules; its capacity is returned when it stops", async () => {
   const clock = fakeClock();
   const made = market(clock);
   const a = await made.node("a", LASTING);
   const b = await made.node("b", LASTING, app);
-  const listener = a.publish(calc(new Shop()), { capacity: 4 });
+  const listener = a.publish(calc(new CallGate()), { capacity: 4 });
   const desk = b.resource("desks", "one") as unknown as Desk;
   expect(await desk.discovered(2)).toBe("3.14");
   expect(listener.stats().granted).toBe(2);
@@ -69,10 +69,10 @@ test("a resource discovers, requests and looks; what it bought goes back when it
   await untilBy(clock, () => listener.stats().granted === 0, "the capacity is back");
 });
 
-test("options that are none are refused as anywhere", async () => {
+test("unknown options are rejected in a resource, too", async () => {
   const made = market();
   const a = await made.node("a", LASTING, app);
-  a.publish(calc(new Shop()), { capacity: 4 });
+  a.publish(calc(new CallGate()), { capacity: 4 });
   const desk = a.resource("desks", "one") as unknown as Desk;
   for (
     const [options, message] of [
@@ -83,16 +83,16 @@ test("options that are none are refused as anywhere", async () => {
   ) expect(await desk.refused(options as never)).toEqual(Array(4).fill(message));
 });
 
-test("its calls end with its caller's deadline", async () => {
+test("module calls of a resource end with its caller's deadline", async () => {
   const clock = fakeClock();
   const made = market(clock);
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING, app)];
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 1 });
+  const gate = new CallGate();
+  a.publish(calc(gate), { capacity: 1 });
   const call = b.call("desks", "late", "held", [], { timeoutMs: 150 });
-  await until(() => shop.running === 1, "its function runs");
+  await until(() => gate.running === 1, "its function runs");
   await expect(clock.run(call)).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
   await until(() => outcomes.length === 1, "the module call was given up, too");
   expect(outcomes[0]).toMatchObject({ code: "timeout", maybeExecuted: true });
-  await until(() => shop.aborted === 1, "its function saw that");
+  await until(() => gate.aborted === 1, "its function saw that");
 });

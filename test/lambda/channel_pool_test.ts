@@ -1,13 +1,13 @@
-/** The arithmetic under the market: drawing by weight, and sharing out. */
+/** Weighted draws of the channel pool, its Fenwick tree, and fair shares. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
 import type { ChannelView, ModuleCall } from "../../src/lambda/buy/module_call.ts";
-import { ChannelPool, type Opened } from "../../src/lambda/buy/channel_pool.ts";
+import { ChannelPool, type OpenedChannel } from "../../src/lambda/buy/channel_pool.ts";
 import { fairShare } from "../../src/lambda/fair_share.ts";
 
-test("every point of the wheel falls on the slot whose weight covers it", () => {
+test("every point of the cumulative sum finds the slot whose weight covers it", () => {
   const step = fc.record({ slot: fc.nat(20), weight: fc.nat(9), leave: fc.boolean() });
   fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
     const wheel = new Fenwick();
@@ -31,7 +31,7 @@ test("every point of the wheel falls on the slot whose weight covers it", () => 
   }));
 });
 
-test("a need is shared evenly, as far as there is room", () => {
+test("a need is shared evenly, as far as room allows", () => {
   fc.assert(fc.property(fc.nat(100), fc.array(fc.nat(20), { maxLength: 8 }), (need, room) => {
     const taken = fairShare(need, room);
     const total = room.reduce((sum, it) => sum + it, 0);
@@ -77,7 +77,7 @@ test.for(SPLITS)(
   },
 );
 
-test("each credit is as likely to be drawn as any other, at any draw", () => {
+test("at any draw, each unit of credit is equally likely", () => {
   const drawn = [[0, 0, 0, 0], [0, 0, 0, 0]];
   for (let seed = 0; seed < 4_000; seed++) {
     const random = new SeededRandom(seed, "draw");
@@ -100,7 +100,14 @@ function filled(
   const views = sizes.map((grant, n) => {
     const label = { version: "1.0.0", exports: ["mark"], hash: "" };
     const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
-    const opened: Opened = { address: `${n}`, listener: "", contact, label, grant, rttMs: 1 };
+    const opened: OpenedChannel = {
+      address: `${n}`,
+      listener: "",
+      contact,
+      label,
+      grant,
+      rttMs: 1,
+    };
     const view = pool.add(opened, pool);
     pool.credit(view, grant);
     return view;

@@ -1,15 +1,15 @@
 /**
- * What letters promise is there: no exchange matches more than an order asks for, no buyer
- * orders of a seller more than any one exchange found there, no seller grants more than it
- * was asked for, no request goes out beyond its credit, and none is answered twice.
+ * Rule: messages keep what they promise. No exchange matches more than an order asks for, no buyer
+ * orders more of a seller than any one exchange found there, no seller grants more than it was
+ * asked for, no request exceeds its credit, and none is answered twice.
  *
- * It hears what nodes tell each other; what a node tells itself, it doesn't.
+ * Sees messages between nodes only, not those within a node.
  */
 import type { Report } from "../../checkers/checker.ts";
 import type { BusMessageOf } from "../../../src/lambda/bus/messages.ts";
 import { accepts } from "../../../src/api/module.ts";
 import type { Order } from "../../../src/lambda/bus/order.ts";
-import type { Heard } from "../message_faults.ts";
+import type { SentMessage } from "../message_faults.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** One channel, as its letters show it. */
@@ -21,7 +21,7 @@ interface Counter {
 }
 
 /** What a buyer was told of sellers for one of its orders. */
-interface Shopping {
+interface BuyOrderMatches {
   /** Of the order, and of each seller what each exchange found for that. */
   revision: number;
   found: Map<string, Map<string, number>>;
@@ -30,14 +30,14 @@ interface Shopping {
 }
 
 export const messages: MarketChecker = {
-  name: "letters",
+  name: "messages",
   watch({ plan }, report) {
     const judge = new MessageChecker(report);
     const workers = new Set(
       plan.market.roles.flatMap((role, index) => role === "worker" ? [`node-${index}`] : []),
     );
     return {
-      wrote: (heard) => judge.read(heard, workers.has(heard.process.split("#")[0] ?? "")),
+      messageSent: (heard) => judge.read(heard, workers.has(heard.process.split("#")[0] ?? "")),
     };
   },
 };
@@ -48,7 +48,7 @@ class MessageChecker {
   /** By exchange, broker, id and revision. */
   readonly #orders = new Map<string, { readonly order: Order; matched: number }>();
   /** By buyer, and by id of its order. */
-  readonly #shopping = new Map<string, Map<number, Shopping>>();
+  readonly #shopping = new Map<string, Map<number, BuyOrderMatches>>();
   /** What each buyer asked each seller for. */
   readonly #asked = new Map<string, number>();
   /** What was asked for, by buyer and nonce. */
@@ -59,7 +59,7 @@ class MessageChecker {
   }
 
   /** @param isAllHeard whether the sender's node has no exchange of its own. */
-  read({ from, to, letter }: Heard, isAllHeard: boolean): void {
+  read({ from, to, message: letter }: SentMessage, isAllHeard: boolean): void {
     switch (letter.kind) {
       case "order":
         return this.#ordered(letter, from, to);
@@ -86,7 +86,7 @@ class MessageChecker {
     const { id, revision, trader, side } = order;
     this.#orders.set(`${exchange} ${broker} ${id} ${revision}`, { order, matched: 0 });
     if (side === "sell") return;
-    const orders = this.#shopping.get(trader) ?? new Map<number, Shopping>();
+    const orders = this.#shopping.get(trader) ?? new Map<number, BuyOrderMatches>();
     this.#shopping.set(trader, orders);
     const shopping = orders.get(id) ?? { revision, found: new Map(), earlier: new Map() };
     orders.set(id, shopping);
@@ -190,6 +190,6 @@ class MessageChecker {
 }
 
 /** What a buyer may have asked a seller for by now. */
-function foundOf({ found, earlier }: Shopping, seller: string): number {
+function foundOf({ found, earlier }: BuyOrderMatches, seller: string): number {
   return (earlier.get(seller) ?? 0) + Math.max(0, ...found.get(seller)?.values() ?? []);
 }

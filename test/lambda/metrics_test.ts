@@ -1,13 +1,13 @@
-/** Figures by module: of those that are traded, whatever names are asked for. */
+/** Counters per module, for modules that are traded. */
 import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
 import { CallCounters, ModuleMetrics } from "../../src/lambda/metrics.ts";
 import { MAX_METERS } from "../../src/limits.ts";
-import { calc, LASTING, market, Shop } from "./market.ts";
+import { calc, CallGate, LASTING, market } from "./market.ts";
 
 const gone = { signal: AbortSignal.abort() };
 
-test("names that nobody sells have no figures of their own, and take none away", async () => {
+test("names without a seller have no counters of their own and evict none", async () => {
   const made = market();
   const a = await made.node("a", LASTING);
   for (let n = 0; n < MAX_METERS + 4; n++) {
@@ -15,7 +15,7 @@ test("names that nobody sells have no figures of their own, and take none away",
     await a.discover(`junk${n}` as "calc", gone).catch(() => {});
   }
   expect(a.stats().modules).toMatchObject([{ module: "other", calls: MAX_METERS + 4 }]);
-  a.publish(calc(new Shop()), { capacity: 1 });
+  a.publish(calc(new CallGate()), { capacity: 1 });
   expect(await a.request("calc", "pi", [1])).toMatchObject({ result: "3.1" });
   const { modules, moduleCalls } = a.stats();
   const [named, other] = modules;
@@ -25,7 +25,7 @@ test("names that nobody sells have no figures of their own, and take none away",
   expect(moduleCalls).toBe(MAX_METERS + 5);
 });
 
-test("what waits for a seller is counted at once, and under its name once there is one", async () => {
+test("calls that wait for a seller are counted at once, and under their module once there is one", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const call = b.request("calc", "pi", [1]);
@@ -35,7 +35,7 @@ test("what waits for a seller is counted at once, and under its name once there 
     moduleWaiting: 1,
     modules: [{ module: "other", calls: 0, waiting: 1 }],
   });
-  a.publish(calc(new Shop()), { capacity: 1 });
+  a.publish(calc(new CallGate()), { capacity: 1 });
   await call;
   const { moduleCalls, moduleWaits, moduleWaitedMs, modules } = b.stats();
   expect({ moduleCalls, moduleWaits }).toEqual({ moduleCalls: 1, moduleWaits: 1 });
@@ -45,7 +45,7 @@ test("what waits for a seller is counted at once, and under its name once there 
   ]);
 });
 
-test("modules that come always have figures; of those that went, the longest unused lose theirs", async () => {
+test("new modules always get counters; of unused ones the least recently used are evicted", async () => {
   const made = market();
   const a = await made.node("a", LASTING);
   const count = MAX_METERS + 3;
@@ -67,30 +67,30 @@ test("modules that come always have figures; of those that went, the longest unu
   expect({ moduleCalls, creditsUsed }).toEqual({ moduleCalls: count, creditsUsed: count });
 });
 
-test("a meter that is in use, or has not settled, is kept; more than there is room for share one", () => {
+test("counters in use or not settled are kept; modules beyond the limit share one set", () => {
   const meters = new ModuleMetrics();
-  const holds = Array.from({ length: MAX_METERS }, (_, n) => meters.take(`m${n}`));
-  const late = meters.take("late");
+  const holds = Array.from({ length: MAX_METERS }, (_, n) => meters.acquire(`m${n}`));
+  const late = meters.acquire("late");
   expect(meters.nameOf("late")).toBe("other");
   holds[3]?.release();
   holds[5]?.release();
-  (holds[3] as typeof late).meter.running = 1;
-  const next = meters.take("next");
+  (holds[3] as typeof late).counters.running = 1;
+  const next = meters.acquire("next");
   expect(["m3", "m5", "next"].map((name) => meters.nameOf(name))).toEqual(["m3", "other", "next"]);
   // Who shares one lets nobody else's go.
   late.release();
-  next.meter.calls++;
+  next.counters.calls++;
   const tally = new CallCounters(meters, "next");
   next.release();
   tally.add("calls", 1);
-  meters.take("more");
+  meters.acquire("more");
   expect(meters.nameOf("more")).toBe("other");
   expect(meters.total([]).calls).toBe(2);
 });
 
-test("a module may be called other", () => {
+test("a module may be named other", () => {
   const meters = new ModuleMetrics();
-  meters.take("other").meter.calls++;
+  meters.acquire("other").counters.calls++;
   new CallCounters(meters, "nobody's").end();
   expect([...meters]).toMatchObject([["other", { calls: 1 }]]);
 });
