@@ -80,8 +80,11 @@ export type {
   ModuleMap,
   ModuleOptions,
 } from "./src/api/module.ts";
-export type { ConnectionIdentity } from "./src/sockets/socket_server.ts";
-export type { ConnectionOptions, SocketStats as DoorStats } from "./src/api/sockets.ts";
+export type {
+  ConnectionIdentity,
+  ConnectionOptions,
+  SocketStats as DoorStats,
+} from "./src/api/sockets.ts";
 export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/model/socket_frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
@@ -99,7 +102,7 @@ export type * from "./src/ports/runtime.ts";
 export type * from "./src/ports/store.ts";
 export type * from "./src/ports/transport.ts";
 export type { RaceReport, RuleReport } from "./src/race/race.ts";
-export type { RoundTrips } from "./src/race/stopwatch.ts";
+export type { RoundTrips } from "./src/race/race.ts";
 export type { Connection } from "./src/api/resource.ts";
 export { Resource } from "./src/api/resource.ts";
 export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/api/resource.ts";

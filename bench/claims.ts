@@ -6,7 +6,7 @@
  * per request and as many in flight.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { redisStore } from "../adapters/store/open_redis.ts";
+import { redisStore } from "../adapters/store/open/redis.ts";
 import { STEPS } from "../adapters/store/redis/scripts.ts";
 import type { Store } from "../src/ports/store.ts";
 import { type BenchOptions, byTurns, type Figure, figure, rateOf } from "./kit.ts";

@@ -7,7 +7,7 @@
 import { Redis } from "@upstash/redis";
 import { randomUUID } from "node:crypto";
 import { SCRIPTS, STEPS } from "../adapters/store/redis/scripts.ts";
-import { upstashStore } from "../adapters/store/open_upstash.ts";
+import { upstashStore } from "../adapters/store/open/upstash.ts";
 import type { Store } from "../src/ports/store.ts";
 import { type BenchOptions, byTurns, type Figure, figure, rateOf } from "./kit.ts";
 import { startRedis } from "./redis.ts";

@@ -8,7 +8,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { table } from "../adapters/cli/table.ts";
+import { table } from "../adapters/cli/output.ts";
 import { endAll, type RuntimeName } from "../test/e2e/process.ts";
 import { redisMissing, warnIfRedisMissing } from "../test/support/redis.ts";
 import type { Part } from "./attack.ts";

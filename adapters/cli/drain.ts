@@ -8,10 +8,9 @@ import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
 import { nodeName } from "../../src/model/call_path.ts";
 import { baseUrls } from "../client/options.ts";
-import { errorOf } from "../http_wire/errors.ts";
 import { createRequester } from "../client/retrying_requester.ts";
-import type { Output } from "./output.ts";
-import { printable } from "./table.ts";
+import { errorOf } from "../http_wire/errors.ts";
+import { type Output, printable } from "./output.ts";
 import { type CommandLine, prefixOf, UsageError } from "./usage.ts";
 
 /** One node's answer, as the route gives it. */

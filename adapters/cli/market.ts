@@ -3,8 +3,7 @@
  * capacity and makes one call.
  */
 import type { AtlasClient } from "../client/client.ts";
-import { answered, type Output } from "./output.ts";
-import { table } from "./table.ts";
+import { answered, type Output, table } from "./output.ts";
 import { type CommandLine, parseArguments } from "./usage.ts";
 
 /** All offered modules, a line for each seller. */

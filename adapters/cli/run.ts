@@ -3,14 +3,19 @@
  * stream, errors on another. Exit status: 0 done, 1 the cluster refused or failed, 2 wrong usage.
  */
 import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
-import { type AtlasClient, connect } from "../client/client.ts";
+import { type AtlasClient, type ClientSockets, connect } from "../client/client.ts";
 import { toJson } from "../http_wire/json.ts";
 import { drain } from "./drain.ts";
-import { listen } from "./listen.ts";
 import { authorities, exchange, modules, request } from "./market.ts";
-import { answered, type CliStreams, type Command, type Output } from "./output.ts";
+import {
+  answered,
+  type CliStreams,
+  type Command,
+  type Output,
+  printable,
+  table,
+} from "./output.ts";
 import { raceCommand } from "./race.ts";
-import { printable, table } from "./table.ts";
 import {
   type CommandLine,
   HELP,
@@ -158,4 +163,24 @@ async function move({ operands, timeoutMs }: CommandLine, atlas: AtlasClient): P
   const { type, id, region } = moveOf(operands);
   const moved = await atlas.move(type, id, region, timeoutMs === undefined ? {} : { timeoutMs });
   return { document: moved, text: table(["RRP", "EPOCH"], [[moved.rrp, moved.epoch]]) };
+}
+
+/** Writes events until the socket is closed: 0 where the resource closed it, else 1. */
+export async function listen(
+  { operands, after }: CommandLine,
+  atlas: ClientSockets,
+  streams: CliStreams,
+): Promise<number> {
+  const [type = "", id = ""] = operands;
+  const socket = atlas.connect(type, id, {
+    ...after !== undefined && { after },
+    onHello: ({ seq, gap }) => {
+      if (gap) streams.err(`some events up to ${seq} are lost\n`);
+    },
+    onEvent: ({ seq, epoch, data }) => streams.out(`${toJson({ seq, epoch, data })}\n`),
+  });
+  const { code, reason } = await socket.closed;
+  if (code === 1000) return 0;
+  streams.err(`${printable(reason) || `the socket was closed with ${code}`}\n`);
+  return 1;
 }

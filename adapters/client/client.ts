@@ -26,10 +26,20 @@ import {
   type ResourcePage,
   type TimeoutOptions,
 } from "../../src/api/calls.ts";
-import type { ModuleAtlas } from "../../src/api/modules.ts";
+import { checkRange } from "../../src/api/module.ts";
+import type {
+  AuthorityView,
+  ExchangeView,
+  ModuleAtlas,
+  ModuleCallResult,
+  ModuleProxy,
+  ModuleView,
+} from "../../src/api/modules.ts";
 import type { Atlas, AtlasNode, StubOf } from "../../src/api/node.ts";
-import { makeStub } from "../../src/api/proxies.ts";
+import { makeProxy, makeStub } from "../../src/api/proxies.ts";
 import { AtlasError } from "../../src/errors.ts";
+import { checkRequest, demandOf } from "../../src/lambda/market_options.ts";
+import { DEFAULT_DISCOVER_MS } from "../../src/limits.ts";
 import { checkTraceparent } from "../../src/model/call_path.ts";
 import { isCallable } from "../../src/model/internal_methods.ts";
 import type { Member } from "../../src/model/member.ts";
@@ -37,16 +47,17 @@ import { checkMs, quoted } from "../../src/model/options.ts";
 import type { DegradedVerdict, Lookup, Ownership } from "../../src/model/ownership.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { readPath, readVerdict } from "../http_wire/path.ts";
-import { encodeArguments } from "./arguments.ts";
-import { clientModules } from "./modules.ts";
 import {
   baseUrls,
   checkConnect,
   checkIdempotencyKey,
   checkSocket,
   type ConnectOptions,
+  encodeArguments,
+  functionPath,
   type NodeUrl,
 } from "./options.ts";
+import { ClientPlb } from "./purchase.ts";
 import { createRequester, type Requester } from "./retrying_requester.ts";
 import { openSocket } from "./socket.ts";
 import type { ClientSocket, SocketOptions } from "./socket_api.ts";
@@ -225,4 +236,40 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
   async #get(path: string, timeoutMs: number = this.#timeoutMs): Promise<unknown> {
     return await this.#request({ method: "GET", path, timeoutMs });
   }
+}
+
+/** What a client can do with modules. */
+export function clientModules(request: Requester, defaultMs: number): ModuleAtlas {
+  const get = (path: string): Promise<unknown> =>
+    request({ method: "GET", path, timeoutMs: defaultMs });
+  return {
+    async discover(name, options = {}) {
+      checkToken("module", name);
+      demandOf(options);
+      const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = defaultMs } = options;
+      const plb = new ClientPlb(request, name, { ...options, timeoutMs, callTimeoutMs });
+      await plb.open();
+      return makeProxy(plb, () => plb.exports) as ModuleProxy;
+    },
+    async request(module, name, args, options = {}) {
+      const { version, timeoutMs = defaultMs, signal } = checkRequest(options);
+      if (version !== undefined) checkRange(version);
+      const query = version === undefined ? "" : `?${new URLSearchParams({ version })}`;
+      const answer = await request({
+        method: "POST",
+        path: functionPath(module, name) + query,
+        body: encodeArguments(args),
+        timeoutMs: checkMs("timeoutMs", timeoutMs),
+        signal,
+      });
+      return answer as ModuleCallResult;
+    },
+    modules: async () => (await get("/v1/modules") as { modules: ModuleView[] }).modules,
+    async exchange(name) {
+      const path = `/v1/exchanges/${checkToken("module", name)}`;
+      return (await get(path) as { exchanges: ExchangeView[] }).exchanges;
+    },
+    authorities: async () =>
+      (await get("/v1/authorities") as { authorities: AuthorityView[] }).authorities,
+  };
 }

@@ -3,10 +3,19 @@
  * names the option, shows it unless it is secret, and says what is allowed. Browser-safe.
  */
 import { AtlasError } from "../../src/errors.ts";
-import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
-import { checkMs, checkOptions, type OptionNames, quoted, wrong } from "../../src/model/options.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
+import { isCallable } from "../../src/model/internal_methods.ts";
+import {
+  checkArguments,
+  checkMs,
+  checkOptions,
+  type OptionNames,
+  quoted,
+  withoutTrailing,
+  wrong,
+} from "../../src/model/options.ts";
 import { checkToken } from "../../src/model/rrp.ts";
-import { withoutTrailing } from "../../src/model/text.ts";
+import { encodeValue } from "../../src/model/value.ts";
 import { isHeaderText } from "../http_wire/inputs.ts";
 import { redactUrl } from "../store/redact_url.ts";
 import type { Fetch } from "./request.ts";
@@ -114,4 +123,19 @@ export function checkIdempotencyKey(key: string | undefined): string | undefined
 
 function checkFunction(name: string, given: unknown): void {
   if (given !== undefined && typeof given !== "function") throw wrong(name, given, "a function");
+}
+
+/** Arguments as a body. @throws AtlasError `bad_request`, `payload_too_large` */
+export function encodeArguments(args: readonly unknown[]): Uint8Array {
+  return encodeValue(checkArguments(args), "arguments", MAX_BODY_BYTES);
+}
+
+/** The path of a module's function. @throws AtlasError `invalid_rrp`, `not_found` */
+export function functionPath(module: string, name: string): string {
+  checkToken("module", module);
+  // `fetch` would remove a dot segment from the path.
+  if (isCallable(name) && !/^\.{1,2}$/.test(name)) {
+    return `/v1/modules/${module}/${encodeURIComponent(name)}`;
+  }
+  throw new AtlasError("not_found", `${module} has no function ${quoted(name)}`);
 }

@@ -8,15 +8,15 @@
  */
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
-import { closedError, noFunctionError } from "../../src/lambda/buy/module_call.ts";
-import { checkCall, wantedOf } from "../../src/lambda/market_options.ts";
+import { checkCall, closedError, noFunctionError } from "../../src/lambda/buy/module_call.ts";
+import { wantedOf } from "../../src/lambda/market_options.ts";
 import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { checkMs } from "../../src/model/options.ts";
 import { encodeValue } from "../../src/model/value.ts";
 import type { PurchaseView } from "../http/purchases.ts";
 import { isNoPurchase } from "../http_wire/errors.ts";
 import { NO_WAIT_HEADER, PURCHASE_HEADER } from "../http_wire/inputs.ts";
-import { encodeArguments, functionPath } from "./arguments.ts";
+import { encodeArguments, functionPath } from "./options.ts";
 import type { Outgoing, Requester } from "./retrying_requester.ts";
 
 /** How long after its last answer the node is asked again, in ms. */

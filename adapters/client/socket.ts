@@ -7,6 +7,8 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { SOCKET_SILENCE_MS } from "../../src/limits.ts";
+import { isNoUpgrade, statusOf } from "../http_wire/errors.ts";
+import { MSGPACK_PROTOCOL, RESUME_PROTOCOL, TOKEN_PROTOCOL } from "../http_wire/socket_codec.ts";
 import { type PendingCall, SocketCalls } from "./calls.ts";
 import { encodeFrame, type Frame, readFrame } from "./frames.ts";
 import type {
@@ -16,9 +18,6 @@ import type {
   SocketEvent,
   SocketOptions,
 } from "./socket_api.ts";
-import { isNoUpgrade, statusOf } from "../http_wire/errors.ts";
-import { RESUME_PROTOCOL, TOKEN_PROTOCOL } from "../http/protocols.ts";
-import { MSGPACK_PROTOCOL } from "../http_wire/socket_codec.ts";
 
 /** What a socket needs. */
 export interface SocketParts {

@@ -5,10 +5,9 @@
  */
 import type { LeaseProfile, LeaseTimes, Role } from "../../src/api/options.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
-import { quoted } from "../../src/model/options.ts";
+import { quoted, withoutTrailing } from "../../src/model/options.ts";
 import { checkToken } from "../../src/model/rrp.ts";
-import { withoutTrailing } from "../../src/model/text.ts";
-import type { RegistryTokens } from "../store/open.ts";
+import type { RegistryTokens } from "../store/open/open.ts";
 import { redactUrl } from "../store/redact_url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 import { readAddresses } from "./addresses.ts";
@@ -20,7 +19,6 @@ import {
 } from "./bootstrap.ts";
 import { readGateways } from "./gateways.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
-import { readOrigins } from "./origins.ts";
 import {
   checkRegionListed,
   headerText,
@@ -335,4 +333,38 @@ function watchOf(given: Settings["watch"], variable: Setting | undefined): boole
   if (!variable || variable.text === "0" || variable.text === "false") return false;
   if (variable.text === "1" || variable.text === "true") return true;
   throw refused(variable, "use 1 or 0");
+}
+
+/** Stands for all origins, and stands alone. */
+const ALL = "*";
+const ALLOWED =
+  "use origins as browsers write them, such as https://app.example, or * alone for all";
+
+/**
+ * The origins that `given`, else `ATLAS_ORIGINS`, names; none where both are absent.
+ *
+ * @throws AtlasError `bad_request`, naming the entry that isn't allowed.
+ */
+export function readOrigins(
+  env: { readonly [name: string]: string | undefined },
+  given: string | readonly string[] | undefined,
+): readonly string[] {
+  const name = given === undefined ? "ATLAS_ORIGINS" : "origins";
+  const list = entriesOf(given === undefined ? env["ATLAS_ORIGINS"] ?? "" : given);
+  if (list === null) throw new AtlasError("bad_request", `${name} is ${quoted(given)}: ${ALLOWED}`);
+  const origins = [...new Set(list)];
+  const wrong = origins.find((it) => it === ALL ? origins.length > 1 : !isOrigin(it));
+  if (wrong === undefined) return origins;
+  const shown = quoted(typeof wrong === "string" ? redactUrl(wrong) : wrong);
+  throw new AtlasError("bad_request", `${name} has the entry ${shown}: ${ALLOWED}`);
+}
+
+function entriesOf(given: string | readonly string[]): readonly string[] | null {
+  if (typeof given !== "string") return Array.isArray(given) ? given : null;
+  return given.split(",").map((part) => part.trim()).filter(Boolean);
+}
+
+function isOrigin(text: unknown): boolean {
+  return typeof text === "string" && /^https?:/.test(text) && URL.canParse(text) &&
+    new URL(text).origin === text;
 }

@@ -4,9 +4,10 @@
  * Takes what the environment or a program gives; gives it checked, or one error that names the
  * variable, and the region where one of several is wrong. Passwords and tokens are never quoted.
  */
+import { type App, resolveTypes } from "../../src/api/app.ts";
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
+import type { RegistryTokens } from "../store/open/open.ts";
 import { redactIn, redactUrl } from "../store/redact_url.ts";
-import type { RegistryTokens } from "../store/open.ts";
 import { type HomeRules, Homes } from "../store/regional/homes.ts";
 import { checkHomeRules } from "../store/regional/options.ts";
 import { parseRegistries } from "../store/regional/url.ts";
@@ -171,4 +172,32 @@ export function namingRegistry(
   const why = url === undefined ? told : told.slice(prefix.length);
   const code = isAtlasError(cause) ? cause.code : "unavailable";
   return new AtlasError(code, `${setting}: ${redactIn(why, urls)}`, { cause });
+}
+
+/**
+ * @param registry of one registry for all regions nothing changes: keys have no homes there.
+ * @throws AtlasError `bad_request` where a type is placed in a region without a registry
+ */
+export function placedHomes(
+  app: App,
+  registry: string,
+  homes: HomeRules | undefined,
+): HomeRules | undefined {
+  const regions = [...parseRegistries(registry)?.keys() ?? []];
+  if (regions.length === 0) return homes;
+  const placed = new Map<string, string>();
+  for (const [type, { placement }] of resolveTypes(app)) {
+    if (typeof placement !== "object") continue;
+    const { region } = placement;
+    if (!regions.includes(region)) {
+      throw new AtlasError(
+        "bad_request",
+        `resource type ${type}: placement.region is ${JSON.stringify(region)}, it must be one of ` +
+          `${regions.join(", ")}, the regions of ATLAS_REGISTRY_URL`,
+      );
+    }
+    placed.set(type, region);
+  }
+  if (placed.size === 0) return homes;
+  return { ...homes, rule: (type, id) => homes?.rule?.(type, id) ?? placed.get(type) };
 }

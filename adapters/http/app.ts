@@ -21,19 +21,15 @@
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
 import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
-import { bearerCheck } from "./auth.ts";
+import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "../http_wire/body.ts";
-import { noteCaller } from "./caller.ts";
-import { crossOrigin } from "./cross_origin.ts";
-import { cursorText } from "../http_wire/cursor.ts";
 import { errorBody, errorResponse } from "../http_wire/errors.ts";
-import { createDrainGate } from "./drain_gate.ts";
-import { withHead } from "./head.ts";
 import {
   CALLER_REGION_HEADER,
   callerRegionOption,
   callOptions,
   countOf,
+  cursorText,
   DRAINING,
   drainOf,
   faultOfHost,
@@ -46,12 +42,13 @@ import {
   resourceOf,
   timeoutOption,
 } from "../http_wire/inputs.ts";
+import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
+import { bearerCheck } from "./auth.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
-import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
-import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
+import { crossOrigin } from "./origin_rules.ts";
 import { Purchases } from "./purchases.ts";
-import { type Add, json, resultJson } from "./route.ts";
+import { type Add, json, noteCaller, resultJson } from "./route.ts";
 import { refuse, SOCKET_ROUTE, socketRoute } from "./sockets.ts";
 
 export interface HttpAppOptions {
@@ -290,4 +287,63 @@ function asError(thrown: unknown, onEvent: (event: NodeEvent) => void): AtlasErr
 
 function shorten(path: string): string {
   return path.length > 80 ? `${path.slice(0, 79)}…` : path;
+}
+
+/** `answer`, which is asked for GET where HEAD was. Other methods pass through. */
+export function withHead(
+  answer: (request: Request) => Promise<Response>,
+): (request: Request) => Promise<Response> {
+  return async (request) => {
+    if (request.method !== "HEAD") return await answer(request);
+    const { url, headers: asked, signal } = request;
+    const response = await answer(new Request(url, { method: "GET", headers: asked, signal }));
+    const { status, headers } = response;
+    if (!headers.has("content-length")) {
+      headers.set("content-length", String((await response.arrayBuffer()).byteLength));
+    } else await response.body?.cancel();
+    return new Response(null, { status, headers });
+  };
+}
+
+/**
+ * Counts the requests under way, and refuses new ones once it is closed. Its `close` resolves when
+ * the last request has ended.
+ */
+export interface DrainGate {
+  /** Runs a request's work, or refuses it as `unavailable` where the gate is closed. */
+  pass(run: () => Promise<Response>): Promise<Response>;
+  /** Refuses further requests. Resolves when those under way have ended, or after `ms`. */
+  close(ms: number): Promise<void>;
+}
+
+/** An open gate. */
+export function createDrainGate(): DrainGate {
+  let inside = 0;
+  let closed = false;
+  let emptied = () => {};
+  return {
+    async pass(run) {
+      if (closed) {
+        const error = new AtlasError("unavailable", "the node is stopping");
+        return errorResponse(error, { connection: "close" });
+      }
+      inside++;
+      try {
+        return await run();
+      } finally {
+        if (--inside === 0) emptied();
+      }
+    },
+    async close(ms) {
+      closed = true;
+      if (inside === 0) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        emptied = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    },
+  };
 }

@@ -1,11 +1,10 @@
 /**
  * The routes of modules: `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`.
  */
+import type { ModuleCallResult } from "../../src/api/modules.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
-import type { ModuleCallResult } from "../../src/api/modules.ts";
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "../http_wire/body.ts";
-import { callerOfRequest } from "./caller.ts";
 import {
   moduleOf,
   noWaitOption,
@@ -14,7 +13,7 @@ import {
   timeoutOption,
 } from "../http_wire/inputs.ts";
 import type { Purchases } from "./purchases.ts";
-import { type Add, json, resultJson } from "./route.ts";
+import { type Add, callerOfRequest, json, resultJson } from "./route.ts";
 
 /** The options in the body of a purchase, as `discover` takes them. */
 const OPTIONS = [

@@ -4,11 +4,23 @@
  * Takes a request's path and headers and the node's settings; gives the error that refuses the
  * request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
  */
+import { Hono } from "hono";
+import { cors } from "hono/cors";
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";
+import {
+  CALLER_REGION_HEADER,
+  hostUrl,
+  IDEMPOTENCY_HEADER,
+  NO_WAIT_HEADER,
+  PURCHASE_HEADER,
+  rawPath,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+} from "../http_wire/inputs.ts";
+import { PATH_HEADER, REGION_HEADER, VERDICT_HEADER } from "../http_wire/path.ts";
+import { protocolsOf, TOKEN_PROTOCOL } from "../http_wire/socket_codec.ts";
 import { isLoopback, LINK_PATH } from "../transport/link_address.ts";
-import { hostUrl } from "../http_wire/inputs.ts";
-import { protocolsOf, TOKEN_PROTOCOL } from "./protocols.ts";
 
 /** The settings of a node that the rules need. */
 export interface OriginRules {
@@ -97,4 +109,37 @@ function originOf(text: string): URL | null {
 
 function forbidden(message: string): AtlasError {
   return new AtlasError("forbidden", message);
+}
+
+/** Headers that pages may send. */
+const SENT = [
+  "accept",
+  "authorization",
+  "content-type",
+  CALLER_REGION_HEADER,
+  IDEMPOTENCY_HEADER,
+  NO_WAIT_HEADER,
+  PURCHASE_HEADER,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+];
+/** Headers that pages may read. */
+const TOLD = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
+/** How long a browser may cache a preflight, in s: the most that browsers allow. */
+const MAX_AGE_S = 7_200;
+
+type Answer = (request: Request) => Promise<Response>;
+
+/** `answer`, with CORS for pages of these origins; `["*"]`: of all. */
+export function crossOrigin(origins: readonly string[], answer: Answer): Answer {
+  const hono = new Hono({ getPath: rawPath });
+  hono.use(cors({
+    origin: origins.includes("*") ? "*" : [...origins],
+    allowMethods: ["GET", "POST", "DELETE"],
+    allowHeaders: SENT,
+    exposeHeaders: TOLD,
+    maxAge: MAX_AGE_S,
+  }));
+  hono.all("*", ({ req }) => answer(req.raw));
+  return async (request) => await hono.fetch(request);
 }

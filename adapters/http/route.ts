@@ -1,6 +1,7 @@
 /** How routes of the HTTP API are declared (method, pattern, handler), and their JSON answers. */
+import type { RequestOrigin } from "../../src/ports/runtime.ts";
 import { toJson } from "../http_wire/json.ts";
-import { plainResponse } from "./plain_response.ts";
+import { plainResponse } from "../http_wire/plain_response.ts";
 
 /** Answers a request; `path` is its path as it came, still percent-encoded. */
 export type Handler = (request: Request, path: string) => Response | Promise<Response>;
@@ -27,4 +28,30 @@ export function resultJson(
   headers: Readonly<Record<string, string>> = {},
 ): Response {
   return json({ ...answer, result: answer.result ?? null }, 200, headers);
+}
+
+const origins = new WeakMap<Request, RequestOrigin>();
+
+/** Remembers where a request came from. */
+export function noteCaller(request: Request, from: RequestOrigin | undefined): void {
+  if (from) origins.set(request, from);
+}
+
+/** The caller of a request; all without a known address count as one. */
+export function callerOfRequest(request: Request): string {
+  const remote = origins.get(request)?.remote;
+  return remote === undefined ? "" : callerOf(remote);
+}
+
+/** An IPv4 address as it is, an IPv6 address without its last 64 bits: these one host may choose. */
+export function callerOf(remote: string): string {
+  const [address = ""] = remote.toLowerCase().split("%");
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)?.[1];
+  if (mapped !== undefined) return mapped;
+  if (!address.includes(":")) return address;
+  const [head = "", tail] = address.split("::");
+  const groups = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  while (groups.length + after.length < 8) groups.push("0");
+  return [...groups, ...after].slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "")).join(":");
 }

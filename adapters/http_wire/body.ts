@@ -8,7 +8,7 @@ import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES } from "../../src/limits.ts";
 import { encodeValue, pack, unpack } from "../../src/model/value.ts";
 import { parseJson } from "./json.ts";
-import { plainResponse } from "../http/plain_response.ts";
+import { plainResponse } from "./plain_response.ts";
 
 /** The media type of MessagePack bodies, both ways. */
 export const MSGPACK = "application/msgpack";

@@ -13,7 +13,7 @@ import {
 } from "../../src/errors.ts";
 import { shown } from "../../src/model/options.ts";
 import { pathHeaders } from "./path.ts";
-import { plainResponse } from "../http/plain_response.ts";
+import { plainResponse } from "./plain_response.ts";
 
 /** The HTTP status of each code. */
 export const STATUS_OF: { readonly [code in ErrorCode]: number } = {

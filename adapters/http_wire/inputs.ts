@@ -2,14 +2,14 @@
  * Parses and checks paths, queries and headers of requests. Takes text; gives values as the core
  * takes them, or one clear error.
  */
-import type { AtlasNode, DrainNodesOptions } from "../../src/api/node.ts";
 import type { CallOptions } from "../../src/api/calls.ts";
+import type { AtlasNode, DrainNodesOptions } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { isTraceparent } from "../../src/model/call_path.ts";
 import { quoted } from "../../src/model/options.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
-import { isTraceparent } from "../../src/model/call_path.ts";
-import { readCursor } from "./cursor.ts";
+import { base64 } from "./json.ts";
 
 /** The header that makes repeats of a call give the first one's answer. */
 export const IDEMPOTENCY_HEADER = "idempotency-key";
@@ -241,4 +241,26 @@ function count(what: string, text: string, most: number): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (value >= 1 && value <= most) return value;
   throw new AtlasError("bad_request", `${what} is ${quoted(text)}: it must be 1 to ${most}`);
+}
+
+/** A store's cursor as a page's `next` tells it; null stays null: there is no next page. */
+export function cursorText(cursor: string | null): string | null {
+  if (cursor === null) return null;
+  const text = base64(new TextEncoder().encode(cursor));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replace(/={1,2}$/, "");
+}
+
+/** The store's cursor that a `next` was made of. @throws AtlasError `bad_request` */
+export function readCursor(text: string): string {
+  try {
+    const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+    const bytes = Uint8Array.from(binary, (it) => it.charCodeAt(0));
+    const cursor = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    // `atob` takes more than base64url: white space, too.
+    if (cursorText(cursor) === text) return cursor;
+  } catch {
+    // Neither base64url nor UTF-8.
+  }
+  const allowed = "it must be the `next` of an earlier page";
+  throw new AtlasError("bad_request", `query cursor is ${quoted(text)}: ${allowed}`);
 }

@@ -3,8 +3,8 @@
  * frames of `src/model/socket_frames.ts`; what JSON can't express is encoded as in answers over
  * HTTP (`json.ts`).
  */
-import type { Codec } from "../../src/model/socket_frames.ts";
 import { AtlasError } from "../../src/errors.ts";
+import type { Codec } from "../../src/model/socket_frames.ts";
 import { encodeValue, pack, unpack } from "../../src/model/value.ts";
 import { concat } from "./body.ts";
 import { parseJson, toJson } from "./json.ts";
@@ -56,3 +56,19 @@ export const msgpackCodec: Codec = {
     throw new AtlasError("bad_request", "frames are MessagePack bytes, as atlas.msgpack says");
   },
 };
+
+/** The subprotocol that carries the token, percent-encoded, starts so. */
+export const TOKEN_PROTOCOL = "atlas.token.";
+/** The subprotocol that carries the secret of the connection to resume starts so. */
+export const RESUME_PROTOCOL = "atlas.resume.";
+
+/** The subprotocols that a request offers, in its order (RFC 6455 §11.3.4). */
+export function protocolsOf(headers: Headers): string[] {
+  const text = headers.get("sec-websocket-protocol") ?? "";
+  return text.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "");
+}
+
+/** What the first offered subprotocol that starts with `prefix` is; undefined where none does. */
+export function offeredWith(prefix: string, offered: readonly string[]): string | undefined {
+  return offered.find((protocol) => protocol.startsWith(prefix));
+}

@@ -3,7 +3,7 @@
  * Nothing of Bun leaves this file.
  */
 import { AtlasError } from "../../src/errors.ts";
-import { HEAD_MS, KEEP_ALIVE_MS } from "../../src/limits.ts";
+import { HEAD_MS, KEEP_ALIVE_MS, MAX_BEGUN_AT_ONCE } from "../../src/limits.ts";
 import type {
   DialOptions,
   Runtime,
@@ -18,7 +18,6 @@ import { type FrameQueue, FrameTurns } from "./frame_turns.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
-import { TurnShare } from "./turn_share.ts";
 
 /** Largest request body taken, in bytes; the HTTP app's own limit is lower. */
 const MAX_REQUEST_BYTES = 67_108_864;
@@ -282,5 +281,40 @@ function rawClient(ws: BunWebSocket): RawSocket {
     buffered: () => ws.bufferedAmount,
     close: (code, reason) => ws.close(code, reason),
     terminate: () => ws.terminate(),
+  };
+}
+
+/**
+ * Bounds how many requests begin in one turn of the event loop. A server that finds further requests
+ * in the bytes it has already read would otherwise serve all of them before anything else runs.
+ */
+export class TurnShare {
+  readonly #waiting: (() => void)[] = [];
+  /** Requests begun in this turn of the event loop, roughly. */
+  #begun = 0;
+  #isAsked = false;
+
+  /** Null where a request may begin now; else what resolves once it may. */
+  take(): Promise<void> | null {
+    if (this.#begun < MAX_BEGUN_AT_ONCE) this.#begun++;
+    // Awaited once in so many requests, since once in each turn would cost more.
+    else if (!this.#isAsked) this.#ask(1);
+    else return new Promise((go) => this.#waiting.push(go));
+    return null;
+  }
+
+  #ask(begun: number): void {
+    this.#begun = begun;
+    this.#isAsked = true;
+    setImmediate(this.#next);
+  }
+
+  /** The event loop's next turn. */
+  readonly #next = (): void => {
+    const due = this.#waiting.splice(0, MAX_BEGUN_AT_ONCE);
+    this.#isAsked = false;
+    if (due.length > 0) this.#ask(due.length);
+    else this.#begun = 0;
+    for (const go of due) go();
   };
 }

@@ -5,6 +5,7 @@
  * body or an idle connection takes; its `node:http` has all of Node's bounds. docs/limits.md
  * lists them.
  */
+import { readFileSync } from "node:fs";
 import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
 import { type AddressInfo, Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
@@ -15,11 +16,11 @@ import {
   KEEP_ALIVE_MS,
   MAX_HEAD_BYTES,
   MAX_REQUEST_MS,
+  RESERVED_DESCRIPTORS,
 } from "../../src/limits.ts";
 import type { RequestOrigin, ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
-import { bodyOf } from "../http/plain_response.ts";
+import { bodyOf } from "../http_wire/plain_response.ts";
 import { ConnectionQueue, type RequestListener } from "./connection_queue.ts";
-import { maxConnections } from "./descriptors.ts";
 import { serveFailure } from "./serve_failure.ts";
 import { asksForSocket, badRequest, NO_HOST, NO_URL, SocketUpgrades } from "./socket_upgrades.ts";
 
@@ -147,4 +148,21 @@ function listening(server: HttpServer, host: string, port: number): Promise<void
       resolve();
     });
   });
+}
+
+/** Connections for clients, of this process's descriptors; Infinity where none are told. */
+export function maxConnections(): number {
+  try {
+    return connectionsOf(readFileSync("/proc/self/limits", "utf8"));
+  } catch {
+    return Infinity;
+  }
+}
+
+/** All but a tenth of the soft limit, `RESERVED_DESCRIPTORS` at least, half of it at most. */
+export function connectionsOf(limits: string): number {
+  const soft = Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Infinity);
+  if (!Number.isFinite(soft)) return Infinity;
+  const reserved = Math.max(RESERVED_DESCRIPTORS, Math.ceil(soft / 10));
+  return soft - Math.min(reserved, Math.ceil(soft / 2));
 }

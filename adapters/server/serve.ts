@@ -31,15 +31,14 @@ import {
   type Settings,
 } from "../config/environment.ts";
 import { defaultNodeName, urlOf } from "../config/hosts.ts";
-import { placedHomes } from "../config/placed_homes.ts";
-import { homesOf, namingRegistry } from "../config/registry_setting.ts";
+import { homesOf, namingRegistry, placedHomes } from "../config/registry_setting.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { refusalOf } from "../http/origin_rules.ts";
 import { SOCKET_PATH } from "../http/sockets.ts";
 import { faultOfHost, rawPath } from "../http_wire/inputs.ts";
 import { detectRuntime } from "../platform/detect.ts";
 import { settingAtFault } from "../platform/serve_failure.ts";
-import { openStore } from "../store/open.ts";
+import { openStore } from "../store/open/open.ts";
 import type { HomeRules } from "../store/regional/homes.ts";
 import { systemContext } from "../system/async_context.ts";
 import { systemClock, systemRandom } from "../system/clock.ts";

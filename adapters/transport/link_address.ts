@@ -9,8 +9,7 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
-import { quoted } from "../../src/model/options.ts";
-import { withoutTrailing } from "../../src/model/text.ts";
+import { quoted, withoutTrailing } from "../../src/model/options.ts";
 
 /** The path that a node's server lets links in at. */
 export const LINK_PATH = "/atlas/link";

@@ -5,14 +5,13 @@
  * ask for {@link LINK_PATH}; gives authenticated links. Each socket starts with a handshake
  * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`).
  */
-import type { NodeEvent } from "../../src/model/node_event.ts";
 import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transport.ts";
 import { systemClock, systemRandom } from "../system/clock.ts";
-import { DialBackoff } from "./dial_backoff.ts";
 import { checkAddress, LINK_PATH, linkAddress } from "./link_address.ts";
 import { importKeys, MIN_SECRET_BYTES } from "./link_handshake.ts";
 import { LinkLife, turnAway } from "./link_life.ts";
@@ -185,4 +184,56 @@ function unavailableAs(error: unknown): AtlasError {
 
 function notOpen(): AtlasError {
   return new AtlasError("unavailable", "this node's transport is not open");
+}
+
+/** The first and the longest wait, in ms; each is drawn from its upper half. */
+const FIRST_MS = 50;
+const LONGEST_MS = 1_000;
+/** Peers that are remembered; the one that failed longest ago is forgotten first. */
+const MAX_PEERS = 1_024;
+
+interface Failure {
+  readonly until: number;
+  readonly nextMs: number;
+  readonly why: unknown;
+}
+
+/**
+ * Backoff for dials to peers that failed before. Takes the outcomes of dials; says whether the
+ * next one has to wait.
+ */
+export class DialBackoff {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #failures: Map<string, Failure> = new Map();
+
+  constructor(clock: Clock, random: Random) {
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** The last failure, if a dial still has to wait; null where it may go ahead. */
+  pending(key: string): unknown {
+    const failure = this.#failures.get(key);
+    return failure && failure.until > this.#clock.now() ? failure.why : null;
+  }
+
+  failed(key: string, why: unknown): void {
+    const ms = this.#failures.get(key)?.nextMs ?? FIRST_MS;
+    this.#failures.delete(key);
+    this.#failures.set(key, {
+      until: this.#clock.now() + ms * (0.5 + this.#random.next() / 2),
+      nextMs: Math.min(2 * ms, LONGEST_MS),
+      why,
+    });
+    if (this.#failures.size <= MAX_PEERS) return;
+    for (const oldest of this.#failures.keys()) {
+      this.#failures.delete(oldest);
+      break;
+    }
+  }
+
+  succeeded(key: string): void {
+    this.#failures.delete(key);
+  }
 }

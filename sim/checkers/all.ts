@@ -1,24 +1,12 @@
 /** All checkers of the resource worlds, one rule each. */
-import { addressee } from "./addressee.ts";
-import { answers } from "./answers.ts";
-import { bounded } from "./bounded.ts";
-import { chains } from "./chains.ts";
+import { addressee, answers, chains, fifo, once } from "./answers.ts";
 import type { HistoryChecker, LiveChecker } from "./checker.ts";
 import { claims } from "./claims.ts";
-import { death } from "./death.ts";
-import { epochs } from "./epochs.ts";
-import { fifo } from "./fifo.ts";
 import { gate } from "./gate.ts";
-import { healing } from "./healing.ts";
+import { bounded, healing, returns } from "./healing.ts";
 import { linearizable } from "./linearizable.ts";
-import { losses } from "./losses.ts";
-import { nameKept } from "./name_kept.ts";
-import { needlessLapse } from "./needless_lapse.ts";
-import { once } from "./once.ts";
-import { oneLife } from "./one_life.ts";
-import { parts } from "./parts.ts";
-import { returns } from "./returns.ts";
-import { singleOwner } from "./single_owner.ts";
+import { losses, parts } from "./losses.ts";
+import { death, epochs, nameKept, needlessLapse, oneLife, singleOwner } from "./single_owner.ts";
 
 /** Rules that are watched while a simulation runs, and hold for any app and its clients. */
 export const APP_CHECKERS: readonly LiveChecker[] = [

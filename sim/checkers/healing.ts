@@ -5,6 +5,7 @@
  */
 import { MEMBERS_MAX_AGE_MS } from "../../adapters/store/regional/member_cache.ts";
 import { timing } from "../../src/registry/lease.ts";
+import type { CallRecord } from "../engine/history.ts";
 import { SUPERVISOR_MS } from "../engine/world.ts";
 import type { LiveChecker } from "./checker.ts";
 
@@ -32,6 +33,99 @@ export const healing: LiveChecker = {
         if (at <= dueAt) return;
         dueAt = Infinity;
         for (const which of missing) report(`${which} was not served ${within} ms after healing`);
+      },
+    };
+  },
+};
+
+/** How much later than its deadline a call may come back: timers are not exact. In ms. */
+const SLACK_MS = 100;
+
+/**
+ * Rule: every call returns by its deadline, or when its caller aborts it, as long as its process
+ * lives.
+ */
+export const returns: LiveChecker = {
+  name: "returns",
+  watch({ plan, world }, report) {
+    const open = new Set<CallRecord>();
+    return {
+      called: (call) => void open.add(call),
+      returned(call) {
+        open.delete(call);
+        const { id, process, givenUpAt = Infinity, returnedAt } = call;
+        if (returnedAt > givenUpAt + SLACK_MS) {
+          report(
+            `call ${id} through ${process} came back ${
+              returnedAt - givenUpAt
+            } ms after it was given up`,
+          );
+        }
+      },
+      finished() {
+        for (const { process, node } of world().nodes()) {
+          const left = [...open].filter((call) => call.process === process.id);
+          for (const call of left) {
+            const dueAt = Math.max(call.invokedAt, plan.healAt) + call.timeoutMs + SLACK_MS;
+            if (dueAt < plan.endAt) report(`call ${call.id} through ${process.id} never came back`);
+          }
+          const calls = left.filter(({ what }) => what !== "lookup").length;
+          const { inFlight = 0 } = node?.stats() ?? {};
+          if (inFlight > calls) {
+            report(`${process.id} holds ${inFlight} calls, while ${calls} are waited for`);
+          }
+        }
+      },
+    };
+  },
+};
+
+/** More than any node of a simulation has use for. */
+const MOST_TIMERS = 2_000;
+/** Events between two looks. */
+const EVERY = 64;
+
+/**
+ * Rule: nothing grows without bound. A live process has few timers; after healing, when all calls
+ * are answered, no node waits for anything or remembers more than exists.
+ */
+export const bounded: LiveChecker = {
+  name: "bounded",
+  watch({ plan, world }, report) {
+    let events = 0;
+    const open = new Map<string, number>();
+    const keys = new Set<string>();
+    const count = (process: string, by: number): void =>
+      void open.set(process, (open.get(process) ?? 0) + by);
+    return {
+      called({ process, key }) {
+        count(process, 1);
+        keys.add(key);
+      },
+      returned: ({ process }) => count(process, -1),
+      stepped(at) {
+        if (++events % EVERY !== 0 && at < plan.endAt) return;
+        for (const { process, clock } of world().nodes()) {
+          if (clock.pending > MOST_TIMERS) report(`${process.id} has ${clock.pending} timers`);
+        }
+      },
+      finished() {
+        const nodes = [...world().nodes()];
+        const isQuiet = nodes.every(({ process }) => !open.get(process.id));
+        // Both ends of a pair may have dialled at once.
+        const mostLinks = 2 * (nodes.length - 1);
+        for (const { process, node } of nodes) {
+          if (!node) continue;
+          const { id } = process;
+          const { queued, inFlight, cachedLocations, resources, ...stats } = node.stats();
+          const links = stats.links - world().network.orphans(process);
+          if (isQuiet && queued > 0) report(`${id} has ${queued} calls waiting that nobody made`);
+          if (isQuiet && inFlight > 0) report(`${id} holds ${inFlight} calls that nobody made`);
+          if (links > mostLinks) report(`${id} has ${links} links to ${nodes.length - 1} nodes`);
+          for (const [what, size] of Object.entries({ cachedLocations, resources })) {
+            if (size > keys.size) report(`${id}: ${what} is ${size}, of ${keys.size} keys`);
+          }
+        }
       },
     };
   },

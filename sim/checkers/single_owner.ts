@@ -5,6 +5,15 @@
  * Self-fencing must act before the fence in the store has to: an owner whose successor has claimed
  * the key does not even send a commit.
  */
+import { isDead, type MemberState } from "../../src/model/member.ts";
+import type {
+  ClaimReply,
+  Membership,
+  RegisterReply,
+  RenewReply,
+  Standing,
+} from "../../src/ports/store.ts";
+import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const singleOwner: LiveChecker = {
@@ -21,4 +30,204 @@ export const singleOwner: LiveChecker = {
       );
     },
   }),
+};
+
+/**
+ * Rule: epochs only rise. Each ownership of a key has a higher epoch than the one before, whatever
+ * a failover lost, and no commit has a lower one.
+ */
+export const epochs: LiveChecker = {
+  name: "epochs",
+  watch(_scene, report) {
+    const claimed = new Map<string, { epoch: number; opId: string }>();
+    const committed = new Map<string, number>();
+    /** The epoch of each key's entry. */
+    const fences = new Map<string, number | undefined>();
+    return {
+      failedOver(_former, promoted) {
+        for (const key of fences.keys()) fences.set(key, promoted.lookup(key)?.epoch);
+      },
+      applied(step, reply) {
+        if (step.name === "claim") {
+          const { won, owner } = reply as ClaimReply;
+          const { key, opId } = step.args[0];
+          if (!won || !owner) return;
+          const last = claimed.get(key);
+          const isRepeat = last?.opId === opId && last.epoch === owner.epoch;
+          if (last && owner.epoch <= last.epoch && !isRepeat) {
+            report(`${key} was claimed under epoch ${owner.epoch}, after ${last.epoch}`);
+          }
+          claimed.set(key, { epoch: owner.epoch, opId });
+          fences.set(key, owner.epoch);
+        } else if (step.name === "reassert") {
+          step.args[0].forEach(({ key, epoch }, i) => {
+            const { standing } = (reply as Standing[] | null)?.[i] ?? {};
+            if (standing !== undefined && standing !== "lost") fences.set(key, epoch);
+          });
+        } else if (step.name === "commit" && reply === "committed") {
+          const { key, epoch } = step.args[0];
+          const last = committed.get(key) ?? 0;
+          if (epoch < last) report(`${key}: a commit of epoch ${epoch} came after one of ${last}`);
+          if (epoch !== fences.get(key)) {
+            const fence = fences.get(key) ?? "nobody";
+            report(`${key}: a commit of epoch ${epoch} passed the fence of ${fence}`);
+          }
+          committed.set(key, Math.max(last, epoch));
+        }
+      },
+    };
+  },
+};
+
+/**
+ * Rule: a node name has at most one live incarnation. Once a newer one has registered, the store
+ * renews no older one's lease, whatever becomes of the newer one.
+ */
+export const oneLife: LiveChecker = {
+  name: "one life",
+  watch(_scene, report) {
+    const names = new Map<string, string>();
+    /** The last incarnation that registered under each name. */
+    const latest = new Map<string, string>();
+    return {
+      failedOver(_former, promoted) {
+        latest.clear();
+        for (const { region, node, incarnation, state } of promoted.members().members) {
+          if (state === "live") latest.set(`${region}/${node}`, incarnation);
+        }
+      },
+      applied(step, reply) {
+        if (step.name === "register") {
+          if ((reply as RegisterReply).outcome !== "registered") return;
+          const { incarnation, region, node } = step.args[0];
+          names.set(incarnation, `${region}/${node}`);
+          latest.set(`${region}/${node}`, incarnation);
+        } else if (step.name === "renew") {
+          if ((reply as RenewReply).outcome !== "renewed") return;
+          const [incarnation] = step.args;
+          const name = names.get(incarnation);
+          if (name === undefined || latest.get(name) === incarnation) return;
+          report(`${step.process} renewed ${incarnation}, but ${name} is ${latest.get(name)} now`);
+        }
+      },
+    };
+  },
+};
+
+/**
+ * Rule: death is permanent. Once any process was told that an incarnation is dead or has left, no
+ * later request is told that it lives, not even if its registration arrives after it left. A
+ * promoted replica that lacks a death is a new store: the rule holds within each.
+ */
+export const death: LiveChecker = {
+  name: "death",
+  watch(_scene, report) {
+    /** When each incarnation's death was first heard of. */
+    const dead = new Map<string, number>();
+    const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
+      const who = `${incarnation} ${step.copy ?? ""}`;
+      const since = dead.get(who) ?? Infinity;
+      if (isDead(state)) dead.set(who, Math.min(since, at));
+      else if (since < step.at) {
+        report(`${step.process} was told that ${incarnation} is ${state}, after it had died`);
+      }
+    };
+    return {
+      replyReceived(step: Step, reply: StepReply, at: number) {
+        if (step.name === "kill") {
+          if (reply !== null) told(step, step.args[0], reply as MemberState, at);
+        } else if (step.name === "leave") {
+          told(step, step.args[0].incarnation, "left", at);
+        } else if (step.name === "renew") {
+          const { state, watched } = reply as RenewReply;
+          told(step, step.args[0], state, at);
+          for (const other of watched) told(step, other.incarnation, other.state, at);
+        } else if (step.name === "members") {
+          for (const member of (reply as Membership).members) {
+            told(step, member.incarnation, member.state, at);
+          }
+        }
+      },
+    };
+  },
+};
+
+/** A newcomer looks for longer than this before it takes a name, in heartbeats. */
+const SEEN_FROM_BEATS = 2.25;
+/** And what is done earlier than this it has heard of, where nothing is slow. */
+const SEEN_TO_BEATS = 1;
+
+/**
+ * Rule: a process that renews its lease keeps its node's name, however many others start under it.
+ * While nothing else goes wrong, no registration ends its renewals.
+ */
+export const nameKept: LiveChecker = {
+  name: "name kept",
+  watch({ plan }, report) {
+    const { lease: { heartbeatMs }, linkConditions: { tail, loss, baseMs } } = plan.shape;
+    if (tail > 0 || loss > 0 || baseMs > heartbeatMs / 10) return {};
+    /** Who has each name, and when its last renewals were done. */
+    const holders = new Map<string, { incarnation: string; renewals: number[] }>();
+    return {
+      applied(step, reply, at) {
+        if (step.name === "renew") {
+          if ((reply as RenewReply).outcome !== "renewed") return;
+          for (const holder of holders.values()) {
+            if (holder.incarnation !== step.args[0]) continue;
+            const since = at - SEEN_FROM_BEATS * heartbeatMs;
+            holder.renewals = [...holder.renewals.filter((it) => it > since), at];
+          }
+        } else if (step.name === "register") {
+          if ((reply as RegisterReply).outcome !== "registered") return;
+          const { incarnation, region, node } = step.args[0];
+          const name = `${region}/${node}`;
+          const former = holders.get(name);
+          holders.set(name, { incarnation, renewals: [] });
+          const near = plan.faults.filter((it) =>
+            it.at <= at && it.at + it.ms >= at - 10 * heartbeatMs
+          );
+          if (!former || near.length === 0 || near.some(({ kind }) => kind !== "twin")) return;
+          const seen = former.renewals.filter((it) =>
+            it > at - SEEN_FROM_BEATS * heartbeatMs && it < at - SEEN_TO_BEATS * heartbeatMs
+          );
+          if (seen.length === 0) return;
+          report(`${step.process} took the name ${name} from one that renewed at ${seen[0]}`);
+        }
+      },
+    };
+  },
+};
+
+/** What a renewal, its connection and the pause before it may take, in heartbeats. */
+const SPARE_BEATS = 1.5;
+
+/**
+ * Rule: a store that refuses connections for less than the lease ends no lease, because the time
+ * left after the outage exceeds the interval between two renewals. A full store ends no lease,
+ * however long it is full. Plans in which links lose or delay messages are not judged.
+ */
+export const needlessLapse: LiveChecker = {
+  name: "needless lapse",
+  watch({ plan }, report) {
+    const { linkConditions: weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
+    if (weather.loss > 0 || weather.tail > 0) return {};
+    return {
+      eventLogged(process, { event }, at) {
+        if (event !== "lease lapsed") return;
+        const since = at - leaseMs - heartbeatMs;
+        const near = plan.faults.filter((fault) => fault.at <= at && fault.at + fault.ms >= since);
+        const [outage] = near;
+        if (near.length !== 1) return;
+        if (outage?.kind === "store_full") {
+          return report(`${process}'s lease of ${leaseMs} ms lapsed: the store was full, no more`);
+        }
+        if (outage?.kind !== "store_outage" || outage.ms >= leaseMs - SPARE_BEATS * heartbeatMs) {
+          return;
+        }
+        report(
+          `${process}'s lease of ${leaseMs} ms lapsed: the store was away for ${outage.ms} ms`,
+        );
+      },
+    };
+  },
 };

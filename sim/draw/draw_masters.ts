@@ -3,15 +3,12 @@
  * happen. In half of the plans replication stays within its bound, and there must never be two
  * owners; in the others it takes longer or stops for a while.
  */
-import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
-import { MASTERS_FAULTS, MASTERS_SPLIT } from "../faults/masters_faults.ts";
-import { NETWORK_FAULTS } from "../faults/network_faults.ts";
-import { NODE_FAULTS } from "../faults/node_faults.ts";
-import { ROLLING_FAULTS } from "../faults/rolling_faults.ts";
-import { drawFaults, drawShape } from "./draw_resources.ts";
-import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
-import type { MastersShape } from "../plan/masters_plan.ts";
+import { NETWORK_FAULTS } from "../faults/network_faults.ts";
+import { CLOCK_FAULTS, NODE_FAULTS, ROLLING_FAULTS } from "../faults/node_faults.ts";
+import { MASTERS_FAULTS, MASTERS_SPLIT } from "../faults/store_faults.ts";
+import type { FaultEvent, MastersShape, Plan, Shape, WorkEvent } from "../plan/plan.ts";
+import { drawFaults, drawShape } from "./draw_resources.ts";
 
 /** A plan under several masters. */
 export interface MastersPlan extends Plan {

@@ -3,7 +3,7 @@
  * plans nothing else goes wrong: links stay open.
  */
 import { FAULTS } from "../faults/catalogue.ts";
-import { STORE_AWAY } from "../faults/reach_faults.ts";
+import { STORE_AWAY } from "../faults/network_faults.ts";
 import { drawFaults, drawShape, drawWork, HEAL_AT } from "./draw_resources.ts";
 import type { FaultEvent, Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";

@@ -2,14 +2,13 @@
  * Draws a plan with three regions from a seed, each with its own store and nodes. Keys are moved
  * between regions while clients call them and faults happen.
  */
-import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
-import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
-import { NETWORK_FAULTS } from "../faults/network_faults.ts";
-import { NODE_FAULTS } from "../faults/node_faults.ts";
-import { LOSSES, MOVES, REGION_FAULTS } from "../faults/region_faults.ts";
-import { drawFaults, drawShape, drawWork, HEAL_AT } from "./draw_resources.ts";
-import type { Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
+import { NETWORK_FAULTS } from "../faults/network_faults.ts";
+import { CLOCK_FAULTS, NODE_FAULTS } from "../faults/node_faults.ts";
+import { LOSSES, MOVES, REGION_FAULTS } from "../faults/region_faults.ts";
+import type { Plan, Shape } from "../plan/plan.ts";
+import { drawFaults, drawShape, drawWork, HEAL_AT } from "./draw_resources.ts";
+import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 
 const REGIONS = ["east", "west", "south"];
 /** One way: round trips of 80 and 150 ms. */

@@ -1,16 +1,15 @@
 /**
  * Draws the plan of the resources world from a seed: the cluster's shape, its faults and its calls.
  */
-
 import type { LeaseTimes } from "../../src/api/options.ts";
-import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
-import { withLosses } from "./draw_losses.ts";
-import { withFailovers } from "./draw_failovers.ts";
+import { timing } from "../../src/registry/lease.ts";
+import { SeededRandom } from "../engine/random.ts";
 import { withRefusals } from "../engine/store_refusals.ts";
 import { FAULTS } from "../faults/catalogue.ts";
+import { FAILOVER_FAULTS, WITH_FORMER } from "../faults/failover_faults.ts";
 import type { FaultKind } from "../faults/fault.ts";
-import { SeededRandom } from "../engine/random.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
+import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 
 export const HEAL_AT = 16_500;
 
@@ -111,4 +110,68 @@ export function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
     });
   }
   return work;
+}
+
+/** How many seeds have a replicated store, and how many of those wait for replicas. */
+const REPLICATED = 0.3;
+const CONFIRMED = 0.65;
+const MOST_FAILOVERS = 4;
+const LONGEST_MS = 3_000;
+
+/** The plan, perhaps with failovers; everything else in it stays as it was. */
+export function withFailovers(random: SeededRandom, plan: Plan): Plan {
+  if (!random.chance(REPLICATED)) return plan;
+  const { shape, healAt } = plan;
+  const isConfirmed = random.chance(CONFIRMED);
+  const lagMs = random.pick(isConfirmed ? [1, 5, 50] : [5, 50, 500]);
+  const kinds = FAILOVER_FAULTS.filter(({ name }) => isConfirmed || !WITH_FORMER.has(name));
+  const count = 1 + random.below(MOST_FAILOVERS);
+  const added = Array.from({ length: count }, (): FaultEvent => ({
+    at: random.between(1_000, healAt),
+    kind: random.pick(kinds).name,
+    a: random.below(shape.nodes),
+    b: random.below(shape.nodes),
+    ms: random.next() * LONGEST_MS,
+    x: random.next(),
+  }));
+  return {
+    ...plan,
+    shape: { ...shape, store: { ...shape.store, lagMs, isConfirmed } },
+    // Healing may take another takeover time.
+    endAt: plan.endAt + timing(shape.lease).takeoverMs,
+    faults: [...plan.faults, ...added].sort((one, other) => one.at - other.at),
+  };
+}
+
+/** How many seeds lose parts, and how many the whole registry. */
+const PARTS = 0.2;
+const REPLACED = 0.1;
+const MOST_PARTS = 6;
+
+/** The plan, perhaps with losses; everything else in it stays as it was. */
+export function withLosses(random: SeededRandom, plan: Plan): Plan {
+  const { shape, healAt } = plan;
+  if (shape.store.lagMs !== undefined) return plan;
+  const kind = random.chance(PARTS)
+    ? "part_lost"
+    : random.chance(REPLACED)
+    ? "registry_replaced"
+    : null;
+  if (kind === null) return plan;
+  const count = kind === "part_lost" ? 1 + random.below(MOST_PARTS) : 1;
+  const added = Array.from({ length: count }, (): FaultEvent => ({
+    at: random.between(2_000, healAt),
+    kind,
+    a: random.below(shape.nodes),
+    b: 0,
+    ms: 0,
+    x: random.next(),
+  }));
+  return {
+    ...plan,
+    shape: { ...shape, isAudited: true },
+    // Healing may take another takeover time.
+    endAt: plan.endAt + timing(shape.lease).takeoverMs,
+    faults: [...plan.faults, ...added].sort((one, other) => one.at - other.at),
+  };
 }

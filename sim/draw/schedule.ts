@@ -6,8 +6,13 @@
  */
 import { faultKind } from "../faults/catalogue.ts";
 import { DEFAULT_MARKET_SHAPE, PLAIN_TRADE, special } from "../plan/market_plan.ts";
-import { PLAIN_MASTERS } from "../plan/masters_plan.ts";
-import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
+import {
+  type FaultEvent,
+  PLAIN_MASTERS,
+  type Plan,
+  type Shape,
+  type WorkEvent,
+} from "../plan/plan.ts";
 
 /** A change to a source file that brings the bug back; `find` is there exactly once. */
 export interface Edit {

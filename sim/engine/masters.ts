@@ -20,7 +20,7 @@ import type { Path } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { World } from "./world.ts";
 import { MasterState, SimMaster, type Write } from "./master_state.ts";
-import type { MastersShape } from "../plan/masters_plan.ts";
+import type { MastersShape } from "../plan/plan.ts";
 
 /** Who sees what masters do, in true time. */
 export interface MastersObserver {

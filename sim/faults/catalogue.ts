@@ -1,15 +1,16 @@
 /** The catalogue of all faults, by name, from which plans are drawn. */
-import { CLOCK_FAULTS } from "./clock_faults.ts";
 import { FAILOVER_FAULTS } from "./failover_faults.ts";
 import type { FaultKind } from "./fault.ts";
-import { MASTERS_FAULTS, MASTERS_SPLIT } from "./masters_faults.ts";
-import { NETWORK_FAULTS } from "./network_faults.ts";
-import { NODE_FAULTS } from "./node_faults.ts";
-import { STORE_AWAY } from "./reach_faults.ts";
-import { LOSS_FAULTS } from "./loss_faults.ts";
+import { NETWORK_FAULTS, STORE_AWAY } from "./network_faults.ts";
+import { CLOCK_FAULTS, NODE_FAULTS, ROLLING_FAULTS } from "./node_faults.ts";
 import { LOSSES, MOVES, REGION_FAULTS } from "./region_faults.ts";
-import { ROLLING_FAULTS } from "./rolling_faults.ts";
-import { STORE_FAULTS, STORE_FULL } from "./store_faults.ts";
+import {
+  LOSS_FAULTS,
+  MASTERS_FAULTS,
+  MASTERS_SPLIT,
+  STORE_FAULTS,
+  STORE_FULL,
+} from "./store_faults.ts";
 
 export const FAULTS: readonly FaultKind[] = [
   ...NODE_FAULTS,

@@ -1,5 +1,9 @@
 /** Faults of the store and of the paths to it. */
+import { StoreState } from "../../adapters/store/store_state.ts";
+import { JOURNALS } from "../engine/journal_app.ts";
+import { masterHost, type SimMasters } from "../engine/masters.ts";
 import { STORE_HOST } from "../engine/store.ts";
+import type { World } from "../engine/world.ts";
 import type { FaultKind } from "./fault.ts";
 
 export const STORE_FAULTS: readonly FaultKind[] = [
@@ -75,3 +79,93 @@ export const STORE_FULL: FaultKind = {
     world.scheduler.after(ms, () => world.store.refusals.end(token));
   },
 };
+
+const PARTS = ["index", "state", "epoch"] as const;
+
+function isAlone({ shape, regions, isHealed }: World): boolean {
+  return shape.store.lagMs === undefined && !regions && !isHealed;
+}
+
+/**
+ * Losses of a store without replicas: one part of a resource (Redis evicts keys, or someone deletes
+ * them), or everything (the file is replaced, or Redis is flushed).
+ *
+ * Drawn for plans whose store has no replicas; no effect in others.
+ */
+export const LOSS_FAULTS: readonly FaultKind[] = [
+  {
+    name: "part_lost",
+    begin(world, { at, a, x }) {
+      if (!isAlone(world)) return;
+      const { scheduler, observer, trace, shape, store: { state } } = world;
+      const key = `${JOURNALS}/k${(Math.floor(at) + a) % shape.keys}`;
+      const part = PARTS[Math.floor(x * PARTS.length)] ?? "state";
+      const before = state.copyOf(key);
+      if (!state.losePart(key, part)) return;
+      trace.note("part lost", key, part);
+      if (part === "state") observer.stateLost(key, before, scheduler.now);
+    },
+  },
+  {
+    // Under nodes that run: they have met the former one.
+    name: "registry_replaced",
+    begin(world) {
+      if (!isAlone(world)) return;
+      const { scheduler, observer, trace, store } = world;
+      const former = store.state;
+      if (!world.slots.some(({ current }) => current?.node)) return;
+      // One that had met the former is the first to ask the new one. Where none is left that had,
+      // nobody can know that there was another.
+      const { lineage } = former.renew("", 0, []);
+      store.state = new StoreState(`${former.id}+`);
+      store.state.renew("", 0, [], { ...lineage, waited: false });
+      trace.note("registry replaced");
+      observer.failedOver(former, store.state, scheduler.now);
+      for (const host of world.hosts) store.tear(host);
+    },
+  },
+];
+
+/**
+ * Faults of masters that replicate to each other: replication stops, and nodes lose their own
+ * master. Drawn for plans with several masters.
+ */
+export const MASTERS_FAULTS: readonly FaultKind[] = [
+  {
+    // A node can't reach its master, or hears nothing of it.
+    name: "master_cut",
+    begin(world, { a, ms, x }) {
+      const { host } = world.slot(a);
+      const master = masterHost(mastersOf(world).masterOf(a));
+      const out: [string, string] = [host, master];
+      const back: [string, string] = [master, host];
+      world.block(x < 0.3 ? [out] : x < 0.7 ? [back] : [out, back], ms);
+    },
+  },
+  {
+    // One node's requests are on the road for long, and meet its successor's there.
+    name: "master_clog",
+    begin(world, { a, ms, x }) {
+      const token = {};
+      const master = masterHost(mastersOf(world).masterOf(a));
+      const path = world.paths.from(world.slot(a).host, master);
+      path.clog(token, x * 4_000);
+      world.scheduler.after(ms, () => path.unclog(token));
+    },
+  },
+];
+
+/** Copying takes longer than any bound: what is promised within one isn't then. */
+export const MASTERS_SPLIT: FaultKind = {
+  name: "masters_split",
+  begin(world, { ms }) {
+    const token = {};
+    mastersOf(world).split(token);
+    world.scheduler.after(ms, () => mastersOf(world).mend(token));
+  },
+};
+
+function mastersOf({ masters }: World): SimMasters {
+  if (masters) return masters;
+  throw new Error("a world with one order of writes has no masters' faults");
+}

@@ -8,7 +8,7 @@ import { addressOf } from "../engine/network.ts";
 import type { SimProcess } from "../engine/process.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { NodeSettings, World } from "../engine/world.ts";
-import type { MarketPlan } from "./run.ts";
+import type { MarketPlan } from "../plan/market_plan.ts";
 
 const DNS_NAME = "atlas.internal";
 const PORT = 4_000;

@@ -109,7 +109,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
         replace: "(globalThis as any).trueMs = this.now = event.at;",
       },
       {
-        file: "sim/faults/clock_faults.ts",
+        file: "sim/faults/node_faults.ts",
         find: "world.slot(a).current?.clock.jump(ms);",
         replace:
           "world.slot(a).current?.clock.jump(ms);\n      world.store.state.wallOffset += ms;",

@@ -9,7 +9,7 @@ const ENTRIES = "adapters/store/regional/entries.ts";
 const MOVER = "src/routing/migration.ts";
 const IMPORT = "adapters/store/regional/state_import.ts";
 const ADDRESSES = "adapters/store/regional/forwarding_repair.ts";
-const RECEIPTS = "adapters/store/regional/departures.ts";
+const RECEIPTS = "adapters/store/regional/ownership.ts";
 
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
   {

@@ -3,6 +3,7 @@
  * begins, so that shrinking can remove lines and a file can keep it.
  */
 import type { Role } from "../../src/api/options.ts";
+import type { RunPlan } from "./plan.ts";
 
 /** How a node finds its first authority. */
 export type BootstrapKind = "registry" | "static" | "dns" | "function";
@@ -137,4 +138,10 @@ export function plainly(trade: Trade): Trade {
 export function special(trade: Trade): Partial<Trade> {
   const entries = Object.entries(trade) as [keyof Trade, unknown][];
   return Object.fromEntries(entries.filter(([name, value]) => value !== PLAIN_TRADE[name]));
+}
+
+/** A run plan of a market: its shape, and what buyers and sellers do. */
+export interface MarketPlan extends RunPlan {
+  readonly market: MarketShape;
+  readonly trades?: readonly Trade[];
 }

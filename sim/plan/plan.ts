@@ -4,7 +4,6 @@
  */
 import type { LeaseTimes } from "../../src/api/options.ts";
 import type { MarketShape, Trade } from "./market_plan.ts";
-import type { MastersShape } from "./masters_plan.ts";
 
 /** Something that goes wrong. What `a`, `b`, `ms` and `x` mean is its kind's business. */
 export interface FaultEvent {
@@ -135,3 +134,28 @@ export interface LinkConditions {
   /** Share of packets that arrive twice. */
   readonly duplicates: number;
 }
+
+/**
+ * The types of a plan with several masters: how many there are, and the replication lag. Plain
+ * data.
+ */
+export interface MastersShape {
+  readonly count: number;
+  /** How long a write takes to the other masters, ms. */
+  readonly lagMs: number;
+  /** What the nodes believe it takes at most, ms. */
+  readonly boundMs: number;
+  /** How often an owner looks whether a greater claim came, ms. */
+  readonly recheckMs: number;
+  /** Whether copying keeps within the bound: there must never be two owners then. */
+  readonly isBounded: boolean;
+}
+
+/** The plainest of all. */
+export const PLAIN_MASTERS: MastersShape = {
+  count: 2,
+  lagMs: 1,
+  boundMs: 10,
+  recheckMs: 500,
+  isBounded: true,
+};

@@ -2,15 +2,16 @@
  * Runs one simulation: builds the world, applies the plan, runs the checkers, gives the result. The
  * result is the same each time and on every runtime.
  */
+import process from "node:process";
 import type { App } from "../../src/api/app.ts";
+import { messageOf } from "../../src/errors.ts";
 import type { LiveChecker, LiveScene } from "../checkers/checker.ts";
-import { faultKind } from "../faults/catalogue.ts";
 import { GroundTruth } from "../engine/ground_truth.ts";
 import type { Outcome } from "../engine/history.ts";
 import { fanOut, type Observer } from "../engine/observer.ts";
-import type { FaultEvent, RunPlan, WorldName } from "../plan/plan.ts";
-import { catchUnhandled } from "./unhandled.ts";
 import { type NodeSettings, World } from "../engine/world.ts";
+import { faultKind } from "../faults/catalogue.ts";
+import type { FaultEvent, RunPlan, WorldName } from "../plan/plan.ts";
 
 export interface Violation {
   /** The checker's name. */
@@ -150,4 +151,29 @@ function scheduleFaults(plan: RunPlan, world: World, clients: Clients): void {
     world.heal();
     clients.healed();
   });
+}
+
+/** Turns of the event loop within which every runtime has told of the last rejection. */
+const LAST_TURNS = 3;
+
+/** Runs `run` and gives `heard` every error that nobody handled meanwhile. */
+export async function catchUnhandled(
+  heard: (message: string) => void,
+  run: () => Promise<void>,
+): Promise<void> {
+  const onRejection = (reason: unknown): void => heard(`unhandled rejection: ${messageOf(reason)}`);
+  const onError = (error: unknown): void => heard(`uncaught error: ${messageOf(error)}`);
+  process.on("unhandledRejection", onRejection);
+  process.on("uncaughtException", onError);
+  try {
+    await run();
+  } catch (error) {
+    onError(error);
+  } finally {
+    for (let turn = 0; turn < LAST_TURNS; turn++) {
+      await new Promise<void>((resolve) => void setImmediate(resolve));
+    }
+    process.off("unhandledRejection", onRejection);
+    process.off("uncaughtException", onError);
+  }
 }

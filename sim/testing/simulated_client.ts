@@ -4,17 +4,18 @@
  * Carries calls and lookups to a node's process and the answers back, in virtual time, and records
  * them. A client belongs to no process: it survives the node it asked, and is told of its end.
  */
+import type { Balancer, ModuleAtlas } from "../../src/api/modules.ts";
 import type { Atlas, AtlasNode } from "../../src/api/node.ts";
+import { makeProxy } from "../../src/api/proxies.ts";
 import { AtlasError, toAtlasError } from "../../src/errors.ts";
-import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
+import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
 import { parseKey, resourceKey } from "../../src/model/rrp.ts";
 import { type CallBackend, makeFacade } from "../../src/node/facade.ts";
 import type { CallRecord } from "../engine/history.ts";
 import type { SeededRandom } from "../engine/random.ts";
-import type { Reporter } from "../run/run_world.ts";
 import type { SimNode, World } from "../engine/world.ts";
+import type { Reporter } from "../run/run_world.ts";
 import type { SimulatedCall } from "./history.ts";
-import { simulatedModules } from "./simulated_modules.ts";
 
 /** One-way latency between a client and a node, ms: least, most. Never 0, so that no loop of
  * calls holds the clock. */
@@ -248,4 +249,48 @@ export class SimulatedClient {
 
 function failed(error: AtlasError): Pick<CallRecord, "outcome" | "code"> {
   return { outcome: error.maybeExecuted ? "info" : "fail", code: error.code };
+}
+
+/** The way to one node: asks it, and brings back what it answers. */
+export type SendRequest = <T>(
+  what: string,
+  timeoutMs: number,
+  ask: (node: AtlasNode) => Promise<T>,
+) => Promise<T>;
+
+/** What clients can do with modules; `way` leads to another node each time. */
+export function simulatedModules(way: () => SendRequest): ModuleAtlas {
+  const ask: SendRequest = (what, timeoutMs, asked) => way()(what, timeoutMs, asked);
+  return {
+    request: (module, name, args, options = {}) =>
+      ask(
+        `${module}.${name}`,
+        options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+        (node) => node.request(module, name, args, options),
+      ),
+    async discover(name, options = {}) {
+      const there = way();
+      const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = DEFAULT_TIMEOUT_MS } = options;
+      const proxy = await there(
+        `discover(${name})`,
+        timeoutMs,
+        (node) => node.discover(name, options),
+      );
+      const { $plb } = proxy;
+      const plb: Balancer = {
+        ...$plb,
+        call: (fn, args, given = {}) =>
+          there(
+            `${name}.${fn}`,
+            given.timeoutMs ?? callTimeoutMs,
+            () => $plb.call(fn, args, given),
+          ),
+        close: () => there(`the end of ${name}`, DEFAULT_TIMEOUT_MS, () => $plb.close()),
+      };
+      return makeProxy(plb, () => Object.keys(proxy)) as typeof proxy;
+    },
+    modules: () => ask("modules()", DEFAULT_TIMEOUT_MS, (node) => node.modules()),
+    exchange: (name) => ask(`exchange(${name})`, DEFAULT_TIMEOUT_MS, (node) => node.exchange(name)),
+    authorities: () => ask("authorities()", DEFAULT_TIMEOUT_MS, (node) => node.authorities()),
+  };
 }

@@ -3,13 +3,15 @@
  * Journals run on the cluster of `world.ts`, with each node's store at its own master.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
-import { bounded } from "../checkers/bounded.ts";
-import { healing } from "../checkers/healing.ts";
-import { once } from "../checkers/once.ts";
-import { oneLife } from "../checkers/one_life.ts";
-import { returns } from "../checkers/returns.ts";
+import { once } from "../checkers/answers.ts";
+import { bounded, healing, returns } from "../checkers/healing.ts";
+import { oneLife } from "../checkers/single_owner.ts";
+import type { MastersPlan } from "../draw/draw_masters.ts";
 import type { Entry } from "../engine/history.ts";
 import { journalApp, readJournal } from "../engine/journal_app.ts";
+import { LATE_MS, SimMasters } from "../engine/masters.ts";
+import type { World } from "../engine/world.ts";
+import type { MastersShape } from "../plan/plan.ts";
 import { JournalClients } from "../run/journal_clients.ts";
 import {
   type Reporter,
@@ -18,10 +20,6 @@ import {
   runWorld,
   type WorldSetup,
 } from "../run/run_world.ts";
-import type { World } from "../engine/world.ts";
-import type { MastersPlan } from "../draw/draw_masters.ts";
-import { LATE_MS, SimMasters } from "../engine/masters.ts";
-import type { MastersShape } from "../plan/masters_plan.ts";
 import { MastersCheckers } from "./masters_checkers.ts";
 
 /** From when all is mended until there is one owner of each key, whatever comes late, ms. */

@@ -4,16 +4,12 @@
  */
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
-import { bounded } from "../checkers/bounded.ts";
 import { claims } from "../checkers/claims.ts";
-import { death } from "../checkers/death.ts";
-import { epochs } from "../checkers/epochs.ts";
-import { healing } from "../checkers/healing.ts";
-import { oneLife } from "../checkers/one_life.ts";
-import { returns } from "../checkers/returns.ts";
+import { bounded, healing, returns } from "../checkers/healing.ts";
+import { death, epochs, oneLife } from "../checkers/single_owner.ts";
 import { Journal, JOURNALS } from "../engine/journal_app.ts";
-import { JournalClients } from "../run/journal_clients.ts";
 import type { Plan } from "../plan/plan.ts";
+import { JournalClients } from "../run/journal_clients.ts";
 import { type Result, type RunOptions, runWorld, type WorldSetup } from "../run/run_world.ts";
 import { PartitionedCheckers } from "./partitioned_checkers.ts";
 

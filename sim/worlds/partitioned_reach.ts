@@ -6,7 +6,7 @@
  *   and still holds the key.
  * - *cut off*: no call to such an owner is broken off while the calling node is unaffected.
  */
-import { breaksLinks, STORE_AWAY } from "../faults/reach_faults.ts";
+import { breaksLinks, STORE_AWAY } from "../faults/network_faults.ts";
 import type { CallRecord } from "../engine/history.ts";
 import type { Observer } from "../engine/observer.ts";
 import type { Reporter } from "../run/run_world.ts";

@@ -10,7 +10,7 @@ import type { GroundTruth } from "../engine/ground_truth.ts";
 import type { CallRecord, Entry, History } from "../engine/history.ts";
 import { journalApp, readJournal } from "../engine/journal_app.ts";
 import { JournalClients } from "../run/journal_clients.ts";
-import { runMarket } from "../market/run.ts";
+import { runMarket } from "./market.ts";
 import { runMasters } from "./masters.ts";
 import {
   type Reporter,

@@ -1,7 +1,17 @@
 /** Options and counters of client sockets. */
 
 import type { Codec } from "../model/socket_frames.ts";
-import type { ConnectionIdentity } from "../sockets/socket_server.ts";
+
+/** The id of a connection, and the secret that proves its ownership. */
+export interface ConnectionIdentity {
+  /** A UUID; MUST never repeat among all nodes that share a store. */
+  readonly id: string;
+  /**
+   * Sent to its client alone. A caller that passes this connection as `former` MUST have verified
+   * the secret.
+   */
+  readonly resume: string;
+}
 
 /** How a client socket is connected. */
 export interface ConnectionOptions {

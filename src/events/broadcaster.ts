@@ -23,10 +23,9 @@ import type { Ownership } from "../model/ownership.ts";
 import { encodeValue, textToCount } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { TurnStorage } from "../resource/storage.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { pause } from "../time/wait.ts";
-import { ConnectionRecords } from "./connection_records.ts";
+import { ConnectionRecords, type EventStorage } from "./connection_records.ts";
 import { type Hook, HookCall, NOWHERE } from "./hook_call.ts";
 import { type EventBatch, ReplayBuffer, type Unsent } from "./replay_buffer.ts";
 import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts";
@@ -58,7 +57,7 @@ export interface EventOwner {
   readonly owner: Ownership;
   /** Whether it has an `onDisconnect`. */
   readonly hasOnDisconnect: boolean;
-  readonly turnCommit: { readonly storage: TurnStorage };
+  readonly turnCommit: { readonly storage: EventStorage };
   deliver(call: Call): void;
   /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
   turn(what: string): unknown;

@@ -11,7 +11,6 @@ import { SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { pause } from "../time/wait.ts";
-import type { TurnStorage } from "../resource/storage.ts";
 import type { Hook } from "./hook_call.ts";
 
 const SPACE = "c:";
@@ -21,11 +20,20 @@ const PAGE = 4_096;
 /** The pause before a failed read is repeated, in ms. */
 const AGAIN_MS = 2_000;
 
+/** What events need of the resource's storage: fields of its state, written with its turns. */
+export interface EventStorage {
+  /** Whether a turn is running. */
+  readonly isOpen: boolean;
+  /** Sets a field in the running turn; null deletes it. */
+  reserve(field: string, text: string | null): void;
+  field(field: string): Promise<string | null>;
+}
+
 export interface RecordParts {
   readonly key: string;
   readonly store: Store;
   readonly clock: Clock;
-  readonly storage: () => TurnStorage;
+  readonly storage: () => EventStorage;
   /** Runs a turn of the resource; resolves to its error, null where it was committed. */
   readonly turn: (hook: string, run: Hook) => Promise<AtlasError | null>;
   /** Schedules {@link ConnectionRecords.sweep} every 2 s, while any are absent. */

@@ -34,7 +34,7 @@ import { Bootstrap, type Resolve } from "./exchange/bootstrap.ts";
 import { Broker } from "./exchange/broker.ts";
 import { Introspection } from "./introspection.ts";
 import { checkRequest, demandOf, offerOf } from "./market_options.ts";
-import { CallCounters, ModuleMetrics } from "./metrics.ts";
+import { CallCounters, ModuleMetrics } from "./bus/metrics.ts";
 import { ListenerProcess, listenerStateOf } from "./sell/listener.ts";
 
 /** The dependencies of a market. */

@@ -13,7 +13,6 @@ import {
 import type {
   BuyOrder,
   DiscoverOptions,
-  ModuleCallOptions,
   ModuleRequestOptions,
   PublishOptions,
   SellOrder,
@@ -55,7 +54,6 @@ const DISCOVER: OptionNames<DiscoverOptions> = {
   bias: true,
   signal: true,
 };
-const CALL: OptionNames<ModuleCallOptions> = { timeoutMs: true, noWait: true, signal: true };
 const REQUEST: OptionNames<ModuleRequestOptions> = { version: true, timeoutMs: true, signal: true };
 
 const SELL_ORDER: OptionNames<SellOrder> = { capacity: true, regions: true };
@@ -182,13 +180,6 @@ function onlyOne({ orders: _orders, ...others }: Readonly<Record<string, unknown
 /** Checks option names and the signal only. @throws AtlasError `bad_request` */
 export function checkDiscover(options: DiscoverOptions): DiscoverOptions {
   return checkOptions(options, DISCOVER);
-}
-
-/** Checks option names, the signal and `noWait`. @throws AtlasError `bad_request` */
-export function checkCall(options: ModuleCallOptions): ModuleCallOptions {
-  const { noWait } = checkOptions(options, CALL);
-  if (noWait !== undefined) checkWord("noWait", noWait, [true, false]);
-  return options;
 }
 
 /** Checks option names and the signal only. @throws AtlasError `bad_request` */

@@ -6,7 +6,8 @@ import { AtlasError } from "../errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../limits.ts";
 import { checkMs } from "../model/options.ts";
 import type { Balancer, DiscoverOptions, ModuleAtlas, ModuleCallOptions } from "../api/modules.ts";
-import { checkCall, checkDiscover, checkRequest } from "./market_options.ts";
+import { checkCall } from "./buy/module_call.ts";
+import { checkDiscover, checkRequest } from "./market_options.ts";
 import { makeProxy } from "../api/proxies.ts";
 
 /** What the scope needs of its resource. */

@@ -120,3 +120,10 @@ function printed(value: unknown): string {
   if (typeof value === "object") return "an object";
   return typeof value === "bigint" ? `${value}n` : String(value);
 }
+
+/** `text` without the characters `mark` at its end. */
+export function withoutTrailing(text: string, mark: string): string {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === mark) end--;
+  return text.slice(0, end);
+}

@@ -7,9 +7,9 @@
  * Source: `docs/design.md`, Membership and leases.
  */
 import { type App, resolveTypes } from "../api/app.ts";
+import type { DrainOptions } from "../api/calls.ts";
 import type { ModuleAtlas } from "../api/modules.ts";
 import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "../api/node.ts";
-import type { DrainOptions } from "../api/calls.ts";
 import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
@@ -17,6 +17,7 @@ import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
+import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
@@ -24,12 +25,10 @@ import { Claims } from "../registry/claims.ts";
 import { Directory } from "../registry/directory.ts";
 import { withGuardedStore } from "../registry/guarded_store.ts";
 import { Lease, type NodeLife, type Timing, timing } from "../registry/lease.ts";
-import { countOwned, listOwned } from "../registry/listing.ts";
 import { Membership } from "../registry/membership.ts";
 import type { Activation } from "../resource/activation.ts";
 import { checkDrain, Host } from "../resource/host.ts";
 import { currentTurn } from "../resource/turn.ts";
-import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import { tellWinner } from "../routing/dispatcher.ts";
 import { InboundRequests } from "../routing/inbound.ts";
 import type { Router } from "../routing/router.ts";
@@ -37,7 +36,7 @@ import { SocketServer } from "../sockets/socket_server.ts";
 import { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause, within } from "../time/wait.ts";
 import { type CallBackend, contextOf, makeFacade } from "./facade.ts";
-import { lookupFrom } from "./lookup.ts";
+import { countOwned, listOwned, lookupFrom } from "./lookup.ts";
 import { marketOf } from "./market.ts";
 import { routerOf, type Routing } from "./routing.ts";
 

@@ -22,7 +22,6 @@ import type { Clock } from "../ports/clock.ts";
 import type { RaceStore } from "../ports/race_store.ts";
 import type { Random } from "../ports/random.ts";
 import { pause } from "../time/wait.ts";
-import { type RoundTrips, Stopwatch } from "./stopwatch.ts";
 
 /** Names between two clean-ups; so the most that one race has in the store at once. */
 const NAMES_AT_ONCE = 100;
@@ -244,4 +243,41 @@ function checkRange(name: string, value: unknown, least: number, most: number): 
   if (isFine && (value as number) >= least && (value as number) <= most) return;
   const what = name === "stores" ? `${value} contenders` : quoted(value);
   throw new AtlasError("bad_request", `${name} is ${what}: it must be ${least} to ${most}`);
+}
+
+/** Round trips that are kept. */
+const MAX_SAMPLES = 100_000;
+
+/** Round trips, in ms; all 0 where there were none. */
+export interface RoundTrips {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export class Stopwatch {
+  readonly #clock: Clock;
+  readonly #samples: number[] = [];
+  #max = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Runs a step; gives its value and the ms that it took. One that fails isn't kept. */
+  async time<T>(step: () => Promise<T>): Promise<readonly [value: T, ms: number]> {
+    const start = this.#clock.now();
+    const value = await step();
+    const ms = this.#clock.now() - start;
+    if (this.#samples.length < MAX_SAMPLES) this.#samples.push(ms);
+    this.#max = Math.max(this.#max, ms);
+    return [value, ms];
+  }
+
+  report(): RoundTrips {
+    const sorted = Float64Array.from(this.#samples).sort();
+    // The nearest rank: the smallest value that this share of the samples doesn't exceed.
+    const rank = (part: number): number => sorted[Math.ceil(sorted.length * part) - 1] ?? 0;
+    return { p50: rank(0.5), p99: rank(0.99), max: this.#max };
+  }
 }

@@ -27,7 +27,6 @@ import { Heartbeats } from "./heartbeats.ts";
 import type { NodeLife, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
 import { MembershipView } from "./membership_view.ts";
-import { outwait } from "./namesake.ts";
 
 /** Renewals that may be unanswered at once: one that hangs must not delay the next. */
 const MAX_RENEWALS = 3;
@@ -411,4 +410,36 @@ export interface MembershipListener {
   /** The holder of the current life's ownerships. */
   holder(): OwnershipHolder;
   onEvent(event: NodeEvent): void;
+}
+
+/** The number of heartbeats without a renewal after which none is expected any more. */
+const SILENT_BEATS = 2.5;
+/** Reads per heartbeat. */
+const LOOKS_PER_BEAT = 4;
+
+/**
+ * Waits until a member has not renewed for {@link SILENT_BEATS} heartbeats, or isn't live any more.
+ *
+ * @param observe reads its heartbeat; null where it is unknown.
+ * @param isDue whether the wait still matters.
+ * @throws AtlasError `node_name_taken` where it renews; whatever `observe` throws.
+ */
+export async function outwait(
+  clock: Clock,
+  heartbeatMs: number,
+  observe: () => Promise<Observation | null>,
+  isDue: () => boolean,
+): Promise<void> {
+  const first = await observe();
+  const giveUp = clock.now() + SILENT_BEATS * heartbeatMs;
+  for (let seen = first; seen?.state === "live" && isDue(); seen = await observe()) {
+    if (first !== null && seen.seq > first.seq) {
+      throw new AtlasError(
+        "node_name_taken",
+        "another live process has this node's name; give each process its own name",
+      );
+    }
+    if (clock.now() >= giveUp) return;
+    await pause(clock, heartbeatMs / LOOKS_PER_BEAT);
+  }
 }

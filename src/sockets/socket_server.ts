@@ -8,6 +8,7 @@
  *
  * Source: `docs/design.md`, Client sockets.
  */
+import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
 import { AtlasError } from "../errors.ts";
 import {
   CLOSED_SOCKET_MS,
@@ -16,22 +17,22 @@ import {
   MAX_METHOD,
   MAX_SOCKETS,
   SOCKET_LEAVE_MS,
+  SOCKET_PING_MS,
 } from "../limits.ts";
+import { Expiring } from "../model/expiring.ts";
+import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import { checkMs, shown } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
 import type { NodeLife } from "../registry/lease.ts";
-import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import type { Locator } from "../routing/locator.ts";
 import type { Router } from "../routing/router.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Signal } from "../time/wait.ts";
 import { ClientSession, RESTART } from "./client_session.ts";
-import { Ping } from "./pings.ts";
 import { Subscription } from "./subscription.ts";
-import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
 
 /**
  * How long a draining node waits until all messages of its sockets are delivered, and owners know
@@ -39,17 +40,6 @@ import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
  */
 const CLOSING_MS = 2_000;
 const DRAINING = "the node is draining: connect to another";
-
-/** The id of a connection, and the secret that proves its ownership. */
-export interface ConnectionIdentity {
-  /** A UUID; MUST never repeat among all nodes that share a store. */
-  readonly id: string;
-  /**
-   * Sent to its client alone. A caller that passes this connection as `former` MUST have verified
-   * the secret.
-   */
-  readonly resume: string;
-}
 
 /** A resource. */
 type Target = { readonly type: string; readonly key: string };
@@ -259,4 +249,47 @@ function leftOf(
     "timeout",
     `${key} ${shown(method, MAX_METHOD)}: the deadline passed before it could be sent to the owner`,
   );
+}
+
+/** A socket that is pinged. */
+export interface Pinged {
+  readonly isClosed: boolean;
+  /** When a frame was last sent to it, monotonic ms. */
+  readonly sentAt: number;
+  /** Sends `ping`, if hello was sent. */
+  ping(): void;
+}
+
+export interface PingParts {
+  readonly clock: Clock;
+  readonly deadlines: TimerWheel;
+}
+
+/** The pings of one socket, until it is closed. */
+export class Ping extends Expiring {
+  readonly #parts: PingParts;
+  readonly #of: Pinged;
+
+  constructor(parts: PingParts, of: Pinged) {
+    super();
+    this.#parts = parts;
+    this.#of = of;
+    parts.deadlines.add(this, parts.clock.now() + SOCKET_PING_MS);
+  }
+
+  stop(): void {
+    this.#parts.deadlines.remove(this);
+  }
+
+  override expire(): void {
+    const { clock, deadlines } = this.#parts;
+    if (this.#of.isClosed) return;
+    const now = clock.now();
+    if (now - this.#of.sentAt >= SOCKET_PING_MS) this.#of.ping();
+    const due = this.#of.sentAt + SOCKET_PING_MS;
+    // Before hello nothing is sent.
+    deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
+  }
+
+  override onWheelClosed(): void {}
 }

@@ -23,7 +23,7 @@ const BUILT: Record<string, string> = {
   // A secret of the registry's URL, every sign escaped: no repetition in it.
   "adapters/store/redact_url.ts": 'RegExp(pattern, "g"), "***");',
   // Begins at a line's start with a fixed name, and ends within that line.
-  "adapters/store/redis/info.ts":
+  "adapters/store/redis/replies.ts":
     'RegExp(`^${name}:(.*?)\\\\r?$`, "m").exec(String(info))?.[1] ?? "";',
 };
 

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_redis.ts";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { redisStore, type RedisStoreOptions } from "../../adapters/store/open/redis.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { dialIoredis } from "../../adapters/store/redis/client.ts";
 import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 import {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { AtlasError, defineApp, type Store } from "../../mod.ts";
 import { resolveTypes } from "../../src/api/app.ts";
-import { countOwned } from "../../src/registry/listing.ts";
+import { countOwned } from "../../src/node/lookup.ts";
 import { DrainedPrefixes } from "../../src/resource/host.ts";
 import { fakeClock } from "../../sim/testing/fake_clock.ts";
 import { app, cluster, Counter } from "./cluster.ts";

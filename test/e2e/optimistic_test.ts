@@ -3,9 +3,9 @@
  * that this is reported, and how it ends.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { openRaceStores } from "../../adapters/store/open_race.ts";
+import { openRaceStores } from "../../adapters/store/open/race.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
-import { openStore } from "../../adapters/store/open.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
 import {
   type AtlasNode,
   createNode,

@@ -3,10 +3,11 @@
  * later requests are served.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { bearerCheck } from "../../adapters/http/auth.ts";
-import { isMsgpack } from "../../adapters/http_wire/body.ts";
 import { connect } from "../../adapters/client/client.ts";
-import { readCursor } from "../../adapters/http_wire/cursor.ts";
+import { bearerCheck } from "../../adapters/http/auth.ts";
+import { refusalOf } from "../../adapters/http/origin_rules.ts";
+import { provenFormer, socketRoute } from "../../adapters/http/sockets.ts";
+import { isMsgpack } from "../../adapters/http_wire/body.ts";
 import {
   callOptions,
   faultOfHost,
@@ -15,26 +16,24 @@ import {
   pageOf,
   queryOf,
   rawPath,
+  readCursor,
   resourceOf,
 } from "../../adapters/http_wire/inputs.ts";
-import { refusalOf } from "../../adapters/http/origin_rules.ts";
 import { readPath } from "../../adapters/http_wire/path.ts";
-import { provenFormer } from "../../adapters/http/resume.ts";
-import { socketRoute } from "../../adapters/http/sockets.ts";
+import { memoryStore } from "../../adapters/store/memory.ts";
+import { fieldOf } from "../../adapters/store/redis/replies.ts";
+import { redirectionOf } from "../../adapters/store/redis/slots.ts";
 import { systemContext } from "../../adapters/system/async_context.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
-import { memoryStore } from "../../adapters/store/memory.ts";
-import { fieldOf } from "../../adapters/store/redis/info.ts";
-import { redirectionOf } from "../../adapters/store/redis/slots.ts";
 import { inProcessTransport } from "../../adapters/transport/in_process.ts";
 import { checkAddress, linkAddress } from "../../adapters/transport/link_address.ts";
-import type { AtlasNode } from "../../src/api/node.ts";
 import { type App, defineApp } from "../../src/api/app.ts";
-import { createNode } from "../../src/node/node.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
+import { Resource } from "../../src/api/resource.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_ANSWER_BYTES, MAX_ARGUMENTS } from "../../src/limits.ts";
 import { encodeValue, pack } from "../../src/model/value.ts";
-import { Resource } from "../../src/api/resource.ts";
+import { createNode } from "../../src/node/node.ts";
 import { calc, CallGate } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 import { type Serving, serving } from "./serving.ts";

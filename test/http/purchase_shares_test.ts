@@ -3,7 +3,7 @@
  * another.
  */
 import { describe, expect, onTestFinished, test } from "vitest";
-import { callerOf } from "../../adapters/http/caller.ts";
+import { callerOf } from "../../adapters/http/route.ts";
 import {
   Purchases,
   type PurchasesOptions,

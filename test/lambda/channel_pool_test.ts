@@ -5,7 +5,7 @@ import { SeededRandom } from "../../sim/engine/random.ts";
 import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
 import type { ChannelView, ModuleCall } from "../../src/lambda/buy/module_call.ts";
 import { ChannelPool, type OpenedChannel } from "../../src/lambda/buy/channel_pool.ts";
-import { fairShare } from "../../src/lambda/fair_share.ts";
+import { fairShare } from "../../src/lambda/bus/fair_share.ts";
 
 test("every point of the cumulative sum finds the slot whose weight covers it", () => {
   const step = fc.record({ slot: fc.nat(20), weight: fc.nat(9), leave: fc.boolean() });

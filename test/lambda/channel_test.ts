@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { ChannelRecord } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
-import { newCounters } from "../../src/lambda/metrics.ts";
+import { newCounters } from "../../src/lambda/bus/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { ChannelPool } from "../../src/lambda/buy/channel_pool.ts";

@@ -2,8 +2,7 @@
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { Discovery } from "../../src/lambda/bus/discovery.ts";
-import { type BusLink, MessageBus } from "../../src/lambda/bus/message_bus.ts";
+import { type BusLink, Discovery, MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { MAX_CONTACTS } from "../../src/limits.ts";

@@ -1,7 +1,7 @@
 /** Counters per module, for modules that are traded. */
 import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
-import { CallCounters, ModuleMetrics } from "../../src/lambda/metrics.ts";
+import { CallCounters, ModuleMetrics } from "../../src/lambda/bus/metrics.ts";
 import { MAX_METERS } from "../../src/limits.ts";
 import { calc, CallGate, LASTING, market } from "./market.ts";
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { BROKER } from "../../src/lambda/bus/address.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
-import { CallCounters, ModuleMetrics } from "../../src/lambda/metrics.ts";
+import { CallCounters, ModuleMetrics } from "../../src/lambda/bus/metrics.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { PlbProcess } from "../../src/lambda/buy/plb.ts";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
-import { openStore } from "../../adapters/store/open.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
 import { Channel } from "../../examples/channels/app.ts";
 import { defineApp } from "../../mod.ts";
 import { freePort } from "../support/ports.ts";

@@ -1,9 +1,9 @@
 /** A Redis that may evict Atlas's keys is refused, or logged, by each way to open it. */
 import { afterEach, describe, expect, test } from "vitest";
-import { openStore } from "../../adapters/store/open.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
 import { verdictOf } from "../../adapters/store/redis/eviction.ts";
-import { redisStore } from "../../adapters/store/open_redis.ts";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";

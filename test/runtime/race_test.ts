@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { parseRedisUrl } from "../../adapters/store/redis/client.ts";
-import { openRaceStores, type RaceStoresOptions } from "../../adapters/store/open_race.ts";
+import { openRaceStores, type RaceStoresOptions } from "../../adapters/store/open/race.ts";
 import { RedisConnection } from "../../adapters/store/redis/connection.ts";
 import { messageOf } from "../../src/errors.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";

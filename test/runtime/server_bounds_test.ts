@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
-import { connectionsOf } from "../../adapters/platform/descriptors.ts";
+import { connectionsOf } from "../../adapters/platform/http_server.ts";
 import { probeListener } from "../../adapters/server/listener_probe.ts";
 import {
   ANSWER_IDLE_MS,

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { claims } from "../../sim/checkers/claims.ts";
 import type { LiveChecker, LiveScene } from "../../sim/checkers/checker.ts";
-import { death } from "../../sim/checkers/death.ts";
+import { death } from "../../sim/checkers/single_owner.ts";
 import { gate } from "../../sim/checkers/gate.ts";
 import type { Step, StepReply } from "../../sim/engine/observer.ts";
 

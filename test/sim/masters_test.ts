@@ -4,7 +4,7 @@ import { parseArguments } from "../../sim/cli/arguments.ts";
 import { cuts } from "../../sim/draw/simplify.ts";
 import { makeMastersPlan } from "../../sim/draw/draw_masters.ts";
 import { type MastersResult, runMasters } from "../../sim/worlds/masters.ts";
-import { PLAIN_MASTERS } from "../../sim/plan/masters_plan.ts";
+import { PLAIN_MASTERS } from "../../sim/plan/plan.ts";
 import { mutantOf } from "../../sim/mutants/mutants.ts";
 import { tryMutant } from "../../sim/mutants/trials.ts";
 import { replayCommand } from "../../sim/cli/one.ts";

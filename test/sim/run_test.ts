@@ -134,7 +134,7 @@ function planted(deed: string): string {
 
 test("of many seeds the one that breaks a rule is named, told in full and shrunk", async () => {
   await withCopy(async (copy) => {
-    writeFileSync(join(copy, "sim/checkers/bounded.ts"), planted('report("too much");'));
+    writeFileSync(join(copy, "sim/checkers/healing.ts"), planted('report("too much");'));
     const { code, out, last } = await sim(["--world", "resources", "--seeds", "6"], "bun", copy);
     expect(out).toContain("seed 3: bounded: too much\n  replay: npm run sim -- --seed 3\n");
     expect(out).toContain("\nseed 3 in full:\n");
@@ -153,7 +153,7 @@ test.for<[string, string, string]>([
   ["a thrown error", 'throw new Error("lost");', "uncaught error"],
 ])(`%s is a violation of its seed, the same on every runtime${title}`, async ([, deed, what]) => {
   await withCopy(async (copy) => {
-    writeFileSync(join(copy, "sim/checkers/bounded.ts"), planted(deed));
+    writeFileSync(join(copy, "sim/checkers/healing.ts"), planted(deed));
     const traces = await Promise.all(present.map(async (runtime) => {
       const world = ["--world", "resources"];
       const flags = [...world, "--seeds", "4", "--workers", "1", "--no-shrink"];

@@ -10,7 +10,7 @@
  * wrong: there no owner tells of the end of a connection that it has, and that stands.
  */
 import { APP_CHECKERS } from "../../sim/checkers/all.ts";
-import { STORE_AWAY } from "../../sim/faults/reach_faults.ts";
+import { STORE_AWAY } from "../../sim/faults/network_faults.ts";
 import { type Clients, type Reporter, type Result, runWorld } from "../../sim/run/run_world.ts";
 import type { RunPlan } from "../../sim/plan/plan.ts";
 import { drawFaults, drawShape } from "../../sim/draw/draw_resources.ts";

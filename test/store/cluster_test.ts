@@ -1,6 +1,6 @@
 /** A real Redis Cluster: the store suite, slots that move, a master that is replaced. */
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/open_redis.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
 import { parseRedisUrl } from "../../adapters/store/redis/client.ts";
 import { RedisCluster } from "../../adapters/store/redis/cluster.ts";
 import { MEMBER_KEYS } from "../../adapters/store/redis/membership_scripts.ts";

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { openStore } from "../../adapters/store/open.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
 import { parseRegistries } from "../../adapters/store/regional/url.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";

@@ -3,9 +3,9 @@
  * each other.
  */
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { openStore } from "../../adapters/store/open.ts";
-import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_redis.ts";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
+import { redisStore, type RedisStoreOptions } from "../../adapters/store/open/redis.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import type { Master } from "../../adapters/store/optimistic/master.ts";
 import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic/options.ts";
 import type { Store } from "../../src/ports/store.ts";

@@ -1,8 +1,8 @@
 /** Redaction of registry URLs in messages: no password is ever shown, whatever its characters. */
 import { describe, expect, test } from "vitest";
 import { quotedUrl, redactIn, redactUrl } from "../../adapters/store/redact_url.ts";
-import { openStore } from "../../adapters/store/open.ts";
-import { openRaceStores } from "../../adapters/store/open_race.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
+import { openRaceStores } from "../../adapters/store/open/race.ts";
 
 test.each([
   ["redis://:s3cret@host:1/0", "redis://***@host:1/0"],

@@ -4,7 +4,7 @@
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/open_redis.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
 import {
   type AtlasNode,
   createNode,

@@ -5,7 +5,7 @@
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/open_redis.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
 import {
   clusterReplicas,
   isConfirmed,

@@ -4,7 +4,7 @@
  */
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/open_redis.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
 import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
 import { pageOf } from "../../adapters/store/redis/keys.ts";
 import { withTimeout } from "../../adapters/store/redis/request_timeout.ts";

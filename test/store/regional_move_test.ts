@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { redisStore } from "../../adapters/store/open_redis.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
 import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Store } from "../../src/ports/store.ts";

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { openStore } from "../../adapters/store/open.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
 import { regionalStore } from "../../adapters/store/regional/store.ts";
 import { parseRegistries } from "../../adapters/store/regional/url.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";

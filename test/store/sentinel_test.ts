@@ -1,7 +1,7 @@
 /** A Redis behind sentinels: the store suite, masters that die or are demoted, and URLs. */
 import { afterEach, describe, expect, test } from "vitest";
-import { openStore } from "../../adapters/store/open.ts";
-import { redisStore } from "../../adapters/store/open_redis.ts";
+import { openStore } from "../../adapters/store/open/open.ts";
+import { redisStore } from "../../adapters/store/open/redis.ts";
 import { parseRedisTarget } from "../../adapters/store/redis/url.ts";
 import { parseRegistries } from "../../adapters/store/regional/url.ts";
 import { isAtlasError } from "../../src/errors.ts";

@@ -3,7 +3,7 @@
  * all requests; then the content of Redis is compared with the answers.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { eventually, freshKey, freshMember } from "../conformance/store_kit.ts";

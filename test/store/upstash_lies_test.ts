@@ -2,7 +2,7 @@
 import process from "node:process";
 import { createServer } from "node:http";
 import { describe, expect, test } from "vitest";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { MAX_ANSWER_BYTES } from "../../adapters/store/redis/http_requester.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";

@@ -1,7 +1,7 @@
 /** Requests of the HTTP store: batching, tokens, opening and closing. */
 import { describe, expect, test } from "vitest";
 import { slotOf } from "../../src/model/rrp.ts";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { everythingRejects } from "../conformance/store_ends.ts";
 import {
   claimOf,

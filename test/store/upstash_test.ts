@@ -1,6 +1,6 @@
 /** How the HTTP store handles answers that are lost, mangled or late. */
 import { describe, expect, test } from "vitest";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { MemberInfo } from "../../src/model/member.ts";
 import { slotOf } from "../../src/model/rrp.ts";

@@ -3,7 +3,7 @@
  * test ends.
  */
 import { afterEach } from "vitest";
-import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { plain, RespConnection } from "./resp.ts";

@@ -13,7 +13,7 @@ import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
 import { dialIoredis, type RedisAddress } from "./client.ts";
 import { type Asking, RedisConnection, type RedisConnectionOptions } from "./connection.ts";
-import { REFUSED } from "./info.ts";
+import { REFUSED } from "./replies.ts";
 import { MEMBER_KEYS } from "./membership_scripts.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import { clusterReplicas, type ReplicaGroup } from "./replicas.ts";

@@ -18,7 +18,7 @@ import {
   type RedisDialer,
 } from "./client.ts";
 import type { EvictionMonitor } from "./eviction.ts";
-import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./info.ts";
+import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./replies.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import type { ReplicaGroup } from "./replicas.ts";
 import { requestTimeout, withTimeout } from "./request_timeout.ts";

@@ -10,7 +10,7 @@
 import { AtlasError } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
 import { refused } from "../check.ts";
-import { fieldOf } from "./info.ts";
+import { fieldOf } from "./replies.ts";
 
 export interface EvictionOptions {
   /**

@@ -9,7 +9,7 @@
  *
  * Source: `docs/design.md`, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
  */
-import { fieldOf } from "./info.ts";
+import { fieldOf } from "./replies.ts";
 
 /** A primary's replicas, as known by the sentinels or the cluster, which may promote one. */
 export interface ReplicaGroup {

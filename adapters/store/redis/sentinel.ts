@@ -11,7 +11,7 @@ import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
 import { dialIoredis, type RedisAddress, type RedisClient } from "./client.ts";
 import type { MasterLocator } from "./connection.ts";
-import { REFUSED } from "./info.ts";
+import { REFUSED } from "./replies.ts";
 import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./replicas.ts";
 import { withTimeout } from "./request_timeout.ts";
 import type { SentinelTarget } from "./url.ts";

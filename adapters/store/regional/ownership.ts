@@ -18,10 +18,10 @@ import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim, ClaimReply, Store } from "../../../src/ports/store.ts";
 import { refused, tellable } from "../check.ts";
 import { NO_STAMP } from "../lineage.ts";
-import { sign, takeBack } from "./departures.ts";
 import {
   arrival,
   ARRIVING,
+  DEPARTED,
   departure,
   type Entry,
   entryOf,
@@ -321,4 +321,43 @@ function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
 /** The error of a claim by a node of another region than the key's home. */
 function elsewhere(key: string, home: string): Error {
   return tellable(`${key} is at home in ${home}: a node there has to claim it`);
+}
+
+/** Signs a key's departure in the store of the region it left. False: it was taken back, or moved on. */
+export async function sign(from: Store, key: string, pointer: Pointer): Promise<boolean> {
+  const open = { incarnation: DEPARTED, epoch: pointer.at };
+  const { won, owner } = await from.claim(shortcut(key, open, pointer));
+  if (won) return true;
+  const entry = entryOf(owner);
+  return entry.kind === "departed" && entry.isSigned && entry.pointer.at === pointer.at;
+}
+
+/**
+ * Takes an open departure back, in whichever region's store it stands; one to `but` is left. Gives
+ * the key's home and the epoch to claim above; null where there was nothing to take back.
+ *
+ * @param start a region in which the key has been: it is followed from there.
+ * @throws AtlasError that names an unreachable region
+ */
+export async function takeBack(
+  stores: RegionalStores,
+  key: string,
+  start: string,
+  but: string | null,
+): Promise<Pointer | null> {
+  const regions = new Set([start]);
+  // Follows further departures, and ends where one leads back to an earlier stay.
+  for (const region of regions) {
+    const entry = entryOf(await stores.at(region, (store) => store.lookup(key)));
+    if (entry.kind !== "departed") return null;
+    const { stored: { incarnation, epoch }, pointer } = entry;
+    if (entry.isSigned) {
+      regions.add(pointer.to);
+      continue;
+    }
+    if (pointer.to === but) return null;
+    const isDone = await stores.at(region, (store) => store.release(key, incarnation, epoch));
+    return isDone ? { to: region, from: pointer.to, at: epoch } : null;
+  }
+  return null;
 }

@@ -4,7 +4,7 @@
  */
 import { resolve } from "node:path";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
-import { withoutTrailing } from "../../../src/model/text.ts";
+import { withoutTrailing } from "../../../src/model/options.ts";
 import { redactUrl } from "../redact_url.ts";
 import { checkRegion } from "./options.ts";
 

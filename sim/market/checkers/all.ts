@@ -1,16 +1,8 @@
 /** All checkers of the market world. */
-import { books } from "./books.ts";
-import { calls } from "./calls.ts";
-import { calm } from "./calm.ts";
-import { capacity } from "./capacity.ts";
+import { calls, hotCode } from "./calls.ts";
 import type { MarketChecker } from "./checker.ts";
-import { credit } from "./credit.ts";
-import { grants } from "./grants.ts";
-import { hotCode } from "./hot_code.ts";
-import { messages } from "./messages.ts";
-import { mesh } from "./mesh.ts";
-import { processes } from "./processes.ts";
-import { rest } from "./rest.ts";
+import { capacity, credit, grants } from "./credit.ts";
+import { books, calm, mesh, messages, processes, rest } from "./mesh.ts";
 
 export const MARKET_CHECKERS: readonly MarketChecker[] = [
   capacity,

@@ -2,7 +2,7 @@
 import type { Report } from "../../checkers/checker.ts";
 import type { World } from "../../engine/world.ts";
 import type { MarketHistory, MarketObserver } from "../history.ts";
-import type { MarketPlan } from "../run.ts";
+import type { MarketPlan } from "../../plan/market_plan.ts";
 
 export interface MarketCheckContext {
   readonly plan: MarketPlan;

@@ -9,7 +9,7 @@
  * Source: docs/design.md, Modules; Erlang's monitors and signal order for `watch` and `down`.
  */
 import { messageOf } from "../../errors.ts";
-import { MAX_OUTBOX } from "../../limits.ts";
+import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
 import type { Post as PostMessage } from "../../model/envelope.ts";
 import type { NodeEvent } from "../../model/node_event.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
@@ -17,7 +17,6 @@ import type { Random } from "../../ports/random.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { ReadLoopYield } from "../../time/event_loop_yield.ts";
 import { type Address, AddressCache, addressOf, nodeOf, processOf } from "./address.ts";
-import { Discovery } from "./discovery.ts";
 import { type BusMessage, contactsIn, readMessage, writeMessage } from "./messages.ts";
 import { Monitors } from "./monitors.ts";
 import { payloadOf } from "./payload.ts";
@@ -430,4 +429,54 @@ export interface MessageBusParts {
   /** Opens a link to the node that answers at an address; null: this node. */
   readonly meet: (address: string) => Promise<BusLink | null>;
   readonly onEvent: (event: NodeEvent) => void;
+}
+
+/**
+ * Remembers where nodes can be dialled.
+ *
+ * Learns contacts from the messages of brokers, authorities and traders, and asks the registry's
+ * membership about nodes that no message named. The latest contact of a node counts; the entries
+ * not mentioned for longest are evicted first. Source: docs/design.md, Modules.
+ */
+export class Discovery {
+  readonly #contacts = new Map<string, Peer>();
+  /** By address, who answered there last; a node may answer at an address other than its own. */
+  readonly #answered = new Map<string, string>();
+  readonly #membership: (incarnation: string) => Peer | undefined;
+
+  /** @param membership looks an incarnation up in this node's membership view. */
+  constructor(membership: (incarnation: string) => Peer | undefined) {
+    this.#membership = membership;
+  }
+
+  learn({ region, node, incarnation, address }: Peer): void {
+    this.#contacts.delete(incarnation);
+    this.#contacts.set(incarnation, { region, node, incarnation, address });
+    evictOldest(this.#contacts);
+  }
+
+  /** A node answered at an address. */
+  met(address: string, incarnation: string): void {
+    this.#answered.delete(address);
+    this.#answered.set(address, incarnation);
+    evictOldest(this.#answered);
+  }
+
+  find(incarnation: string): Peer | undefined {
+    return this.#contacts.get(incarnation) ?? this.#membership(incarnation);
+  }
+
+  /** Incarnations that answered at, or published, `address`; the likeliest first. */
+  at(address: string): string[] {
+    const published = [...this.#contacts.values()].filter((contact) => contact.address === address)
+      .map((contact) => contact.incarnation).reverse();
+    const answered = this.#answered.get(address);
+    return answered === undefined ? published : [answered, ...published];
+  }
+}
+
+function evictOldest(map: Map<string, unknown>): void {
+  if (map.size <= MAX_CONTACTS) return;
+  const [oldest] = map.keys();
+  map.delete(oldest as string);
 }

@@ -11,7 +11,7 @@ import type { Preference } from "../../api/modules.ts";
 import { compareVersions } from "../../api/module.ts";
 import { MAX_REGIONS, type Order } from "../bus/order.ts";
 import type { ChannelView } from "./module_call.ts";
-import { fairShare } from "../fair_share.ts";
+import { fairShare } from "../bus/fair_share.ts";
 
 /** The terms of a buy order. */
 export interface BuyTerms {

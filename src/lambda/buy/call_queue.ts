@@ -6,7 +6,7 @@
  */
 import { AtlasError } from "../../errors.ts";
 import type { Timer } from "../../ports/clock.ts";
-import type { CallCounters } from "../metrics.ts";
+import type { CallCounters } from "../bus/metrics.ts";
 import { type ChannelView, type ModuleCall, PendingCalls } from "./module_call.ts";
 import type { ProcessContext } from "../bus/process.ts";
 import type { ChannelPool } from "./channel_pool.ts";

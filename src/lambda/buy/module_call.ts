@@ -4,14 +4,28 @@
 import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
 import { encodeBody } from "../../model/call.ts";
-import { checkArguments, checkMs, quoted } from "../../model/options.ts";
 import { Expiring } from "../../model/expiring.ts";
+import {
+  checkArguments,
+  checkMs,
+  checkOptions,
+  checkWord,
+  type OptionNames,
+  quoted,
+} from "../../model/options.ts";
+import type { Peer } from "../../ports/transport.ts";
 import type { CodeLabel } from "../bus/messages.ts";
 import { decodePayload, type Payload } from "../bus/payload.ts";
-import { checkCall } from "../market_options.ts";
-
-import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "../bus/address.ts";
+
+const CALL: OptionNames<ModuleCallOptions> = { timeoutMs: true, noWait: true, signal: true };
+
+/** Checks option names, the signal and `noWait`. @throws AtlasError `bad_request` */
+export function checkCall(options: ModuleCallOptions): ModuleCallOptions {
+  const { noWait } = checkOptions(options, CALL);
+  if (noWait !== undefined) checkWord("noWait", noWait, [true, false]);
+  return options;
+}
 
 /** Is told when a call ends. */
 export interface ModuleCallKeeper {

@@ -11,7 +11,7 @@ import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
 import type { ChannelView } from "./module_call.ts";
 import type { ChannelPool } from "./channel_pool.ts";
 import type { BuyTerms } from "./allocation.ts";
-import { inProportion } from "../fair_share.ts";
+import { inProportion } from "../bus/fair_share.ts";
 
 export class OrderKeepers {
   readonly #name: string;

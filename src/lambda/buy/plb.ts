@@ -17,7 +17,7 @@ import type { TimerWheel } from "../../time/timer_wheel.ts";
 import type { Address } from "../bus/address.ts";
 import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
 import { Process } from "../bus/process.ts";
-import type { CallCounters } from "../metrics.ts";
+import type { CallCounters } from "../bus/metrics.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
 import { type Bias, ChannelPool, type InUse, isShort } from "./channel_pool.ts";

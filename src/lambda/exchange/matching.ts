@@ -10,7 +10,7 @@
 import type { Address } from "../bus/address.ts";
 import { accepts, compareVersions } from "../../api/module.ts";
 import type { Order } from "../bus/order.ts";
-import { fairShare } from "../fair_share.ts";
+import { fairShare } from "../bus/fair_share.ts";
 
 /** An order in the book, and how much of it is held for matches. */
 export interface StandingOrder {

@@ -30,7 +30,7 @@ import type { Address } from "../bus/address.ts";
 import type { BusMessage, BusMessageOf, CodeLabel } from "../bus/messages.ts";
 import { decodePayload, type Payload } from "../bus/payload.ts";
 import { Process } from "../bus/process.ts";
-import type { ModuleCounters } from "../metrics.ts";
+import type { ModuleCounters } from "../bus/metrics.ts";
 import type { ChannelRecord } from "./figures.ts";
 import { Context, Run } from "./run.ts";
 

@@ -16,7 +16,7 @@ import type { ListenerStats, SellOrder } from "../../api/modules.ts";
 import { ChannelRecord, type ChannelRecords, modulesIn, runningIn } from "./figures.ts";
 import { Channel, labelOf } from "./channel.ts";
 import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
-import type { ModuleCounters } from "../metrics.ts";
+import type { ModuleCounters } from "../bus/metrics.ts";
 import { accepts, isSameCode, type Module, rehashed } from "../../api/module.ts";
 import { type ChannelGrant, type Offer, Offers, sumOf } from "./offers.ts";
 import { Process } from "../bus/process.ts";

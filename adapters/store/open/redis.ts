@@ -2,19 +2,19 @@
  * Opens the store in a Redis over TCP. Takes a URL; gives a `RedisStore` over a connection to the
  * named server, to the master that sentinels name, or to each master of a cluster.
  */
-import type { Store } from "../../src/ports/store.ts";
-import { checkMs, checkWhole, refused } from "./check.ts";
-import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
-import { OPTIMISTIC_SCRIPTS, RedisMaster } from "./optimistic/redis_master.ts";
-import type { RedisDialer } from "./redis/client.ts";
-import { RedisCluster } from "./redis/cluster.ts";
-import { RedisConnection, type RedisConnectionOptions } from "./redis/connection.ts";
-import { EvictionMonitor, type EvictionOptions } from "./redis/eviction.ts";
-import { withReplicaAck } from "./redis/replica_ack.ts";
-import { SCRIPTS } from "./redis/scripts.ts";
-import { SentinelLocator } from "./redis/sentinel.ts";
-import { RedisStore } from "./redis/store.ts";
-import { parseRedisTarget, type RedisTarget } from "./redis/url.ts";
+import type { Store } from "../../../src/ports/store.ts";
+import { checkMs, checkWhole, refused } from "../check.ts";
+import { checkStrategy, openOptimistic, type StrategyOptions } from "../optimistic/options.ts";
+import { OPTIMISTIC_SCRIPTS, RedisMaster } from "../optimistic/redis_master.ts";
+import type { RedisDialer } from "../redis/client.ts";
+import { RedisCluster } from "../redis/cluster.ts";
+import { RedisConnection, type RedisConnectionOptions } from "../redis/connection.ts";
+import { EvictionMonitor, type EvictionOptions } from "../redis/eviction.ts";
+import { withReplicaAck } from "../redis/replica_ack.ts";
+import { SCRIPTS } from "../redis/scripts.ts";
+import { SentinelLocator } from "../redis/sentinel.ts";
+import { RedisStore } from "../redis/store.ts";
+import { parseRedisTarget, type RedisTarget } from "../redis/url.ts";
 
 export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
   /** How long one step, and the first connection, may take, in ms. Default 5,000. */

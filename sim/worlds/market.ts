@@ -6,6 +6,10 @@ import { defineApp } from "../../src/api/app.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";
 import { timing } from "../../src/registry/lease.ts";
 import type { LiveChecker } from "../checkers/checker.ts";
+import type { Observer } from "../engine/observer.ts";
+import { SeededRandom } from "../engine/random.ts";
+import { type SimNode, SUPERVISOR_MS, type World } from "../engine/world.ts";
+import type { MarketPlan } from "../plan/market_plan.ts";
 import {
   type Clients,
   type Reporter,
@@ -13,23 +17,12 @@ import {
   type RunOptions,
   runWorld,
 } from "../run/run_world.ts";
-import type { RunPlan } from "../plan/plan.ts";
-import { SeededRandom } from "../engine/random.ts";
-import { SUPERVISOR_MS, type World } from "../engine/world.ts";
-import { checkAfterEvent } from "./check_after_event.ts";
-import { MARKET_CHECKERS } from "./checkers/all.ts";
-import { FinalStateCheck } from "./final_state_check.ts";
-import { MarketHistory, type ModuleCallRecord } from "./history.ts";
-import { settingsOf } from "./bootstraps.ts";
-import type { MarketShape, Trade } from "../plan/market_plan.ts";
-import { Traders } from "./traders.ts";
-import { busListener, messageFaults } from "./message_faults.ts";
-
-/** A course, the market that it is about, and what traders do in it. */
-export interface MarketPlan extends RunPlan {
-  readonly market: MarketShape;
-  readonly trades?: readonly Trade[];
-}
+import { settingsOf } from "../market/bootstraps.ts";
+import { MARKET_CHECKERS } from "../market/checkers/all.ts";
+import { FinalStateCheck } from "../market/final_state_check.ts";
+import { MarketHistory, type ModuleCallRecord, type ProcessSample } from "../market/history.ts";
+import { busListener, messageFaults } from "../market/message_faults.ts";
+import { Traders } from "../market/traders.ts";
 
 /** Between two inspections, ms. */
 const INSPECT_MS = 250;
@@ -172,4 +165,40 @@ class MarketClients implements Clients {
     };
     look();
   }
+}
+
+/**
+ * After every event, collects the statistics of each process that ran and passes them to the
+ * checkers.
+ */
+export function checkAfterEvent(
+  world: () => World,
+  traders: () => Traders,
+  history: MarketHistory,
+): Observer {
+  /** How often something had run in each process at the last look. */
+  const seen = new Map<SimNode, number>();
+  const look = (sim: SimNode): void => {
+    const { node, process } = sim;
+    if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
+    seen.set(sim, process.runs);
+    const buyers: ProcessSample["buyers"][number][] = [];
+    for (const buyer of traders().buyers) {
+      const proxy = buyer.proxyOf(sim);
+      if (proxy) buyers.push({ buyer, ...proxy.$plb.stats() });
+    }
+    const listeners = node.listeners().map((listener) => ({
+      publication: history.publicationOf(listener),
+      stats: listener.stats(),
+    }));
+    history.sampled({ sim, listeners, buyers, marketStats: () => node.stats() });
+  };
+  return {
+    stepped() {
+      for (const { current, former } of world().slots) {
+        if (current) look(current);
+        for (const sim of former) look(sim);
+      }
+    },
+  };
 }

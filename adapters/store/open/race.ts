@@ -6,16 +6,16 @@
  * Contenders are spread over several masters in turn. A claim is one script, as the registry's own
  * is. Keys expire by themselves, in case the racing process is killed.
  */
-import { AtlasError, messageOf } from "../../src/errors.ts";
-import { MAX_CONTENDERS } from "../../src/limits.ts";
-import { quoted } from "../../src/model/options.ts";
-import { redirectOf } from "../../src/model/redirect.ts";
-import type { RaceStore } from "../../src/ports/race_store.ts";
-import { checkMs, refused, unavailable } from "./check.ts";
-import { quotedUrl } from "./redact_url.ts";
-import { splitStrategy } from "./optimistic/options.ts";
-import { parseRedisUrl } from "./redis/client.ts";
-import { RedisConnection } from "./redis/connection.ts";
+import { AtlasError, messageOf } from "../../../src/errors.ts";
+import { MAX_CONTENDERS } from "../../../src/limits.ts";
+import { quoted } from "../../../src/model/options.ts";
+import { redirectOf } from "../../../src/model/redirect.ts";
+import type { RaceStore } from "../../../src/ports/race_store.ts";
+import { checkMs, refused, unavailable } from "../check.ts";
+import { quotedUrl } from "../redact_url.ts";
+import { splitStrategy } from "../optimistic/options.ts";
+import { parseRedisUrl } from "../redis/client.ts";
+import { RedisConnection } from "../redis/connection.ts";
 
 /** TTL of a race's keys, in ms: longer than any race. */
 const EXPIRES_MS = "900000";

@@ -1,7 +1,7 @@
 /**
  * Counters of a node's market, one set per module. Processes write them; no decision reads them.
  */
-import { MAX_METERS } from "../limits.ts";
+import { MAX_METERS } from "../../limits.ts";
 
 export interface ModuleCounters {
   /** Credits, counted by sellers. issued = used + revoked + outstanding. */

@@ -4,18 +4,18 @@
  * script, so that the server that writes answers it, never a replica.
  */
 import { Redis } from "@upstash/redis";
-import { AtlasError } from "../../src/errors.ts";
-import { quoted } from "../../src/model/options.ts";
-import type { Store } from "../../src/ports/store.ts";
-import { checkMs, refused } from "./check.ts";
-import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
-import { OPTIMISTIC_SCRIPTS, RedisMaster } from "./optimistic/redis_master.ts";
-import { quotedUrl } from "./redact_url.ts";
-import { EvictionMonitor, evictionOf, type EvictionOptions } from "./redis/eviction.ts";
-import { MAX_REQUEST_TEXT, type UpstashClient, UpstashLine } from "./redis/http_connection.ts";
-import { UpstashRequester } from "./redis/http_requester.ts";
-import { SCRIPTS } from "./redis/scripts.ts";
-import { RedisStore } from "./redis/store.ts";
+import { AtlasError } from "../../../src/errors.ts";
+import { quoted } from "../../../src/model/options.ts";
+import type { Store } from "../../../src/ports/store.ts";
+import { checkMs, refused } from "../check.ts";
+import { checkStrategy, openOptimistic, type StrategyOptions } from "../optimistic/options.ts";
+import { OPTIMISTIC_SCRIPTS, RedisMaster } from "../optimistic/redis_master.ts";
+import { quotedUrl } from "../redact_url.ts";
+import { EvictionMonitor, evictionOf, type EvictionOptions } from "../redis/eviction.ts";
+import { MAX_REQUEST_TEXT, type UpstashClient, UpstashLine } from "../redis/http_connection.ts";
+import { UpstashRequester } from "../redis/http_requester.ts";
+import { SCRIPTS } from "../redis/scripts.ts";
+import { RedisStore } from "../redis/store.ts";
 
 export interface UpstashStoreOptions extends StrategyOptions, EvictionOptions {
   /** The REST URL: `https://…`; `http://` on loopback only. May end with `?eviction=allow`. */

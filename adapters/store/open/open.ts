@@ -2,16 +2,16 @@
  * Opens a store by its URL, as `ATLAS_REGISTRY_URL` holds it. Gives an open store or one clear
  * error. Adapters are loaded only when they are needed.
  */
-import { AtlasError, messageOf } from "../../src/errors.ts";
-import type { NodeEvent } from "../../src/model/node_event.ts";
-import { quoted } from "../../src/model/options.ts";
-import type { Store } from "../../src/ports/store.ts";
-import { refused } from "./check.ts";
-import { quotedUrl } from "./redact_url.ts";
-import { memoryStore } from "./memory.ts";
-import { splitStrategy } from "./optimistic/options.ts";
-import type { HomeRules } from "./regional/store.ts";
-import { parseRegistries } from "./regional/url.ts";
+import { AtlasError, messageOf } from "../../../src/errors.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
+import { quoted } from "../../../src/model/options.ts";
+import type { Store } from "../../../src/ports/store.ts";
+import { refused } from "../check.ts";
+import { quotedUrl } from "../redact_url.ts";
+import { memoryStore } from "../memory.ts";
+import { splitStrategy } from "../optimistic/options.ts";
+import type { HomeRules } from "../regional/store.ts";
+import { parseRegistries } from "../regional/url.ts";
 
 /** The token of all HTTP Redises, or of each region's. */
 export type RegistryTokens = string | Readonly<Record<string, string>>;
@@ -66,12 +66,12 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
       return memoryStore();
     case "file": {
       const { path, synchronous } = parseFileUrl(url);
-      const { sqliteStore } = await import("./sqlite/store.ts");
+      const { sqliteStore } = await import("../sqlite/store.ts");
       return await sqliteStore(path, { synchronous });
     }
     case "redis":
     case "rediss": {
-      const { redisStore } = await import("./open_redis.ts");
+      const { redisStore } = await import("./redis.ts");
       const asked = splitStrategy(url);
       return await redisStore(asked.url, { ...options, ...asked.options });
     }
@@ -79,12 +79,12 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     case "rediss+sentinel":
     case "redis+cluster":
     case "rediss+cluster": {
-      const { redisStore } = await import("./open_redis.ts");
+      const { redisStore } = await import("./redis.ts");
       return await redisStore(url, options);
     }
     case "https":
     case "http": {
-      const { upstashStore } = await import("./open_upstash.ts");
+      const { upstashStore } = await import("./upstash.ts");
       const { timeoutMs, onEvent } = options;
       const token = tokenOf(options.token) ?? "";
       const asked = splitStrategy(url);
@@ -111,7 +111,7 @@ async function openRegions(
   const stores = [...registries].map(([region, url]) =>
     [region, () => openStore(url, { ...others, token: tokenOf(token, region) })] as const
   );
-  const { regionalStore } = await import("./regional/store.ts");
+  const { regionalStore } = await import("../regional/store.ts");
   return await regionalStore({
     self,
     stores: Object.fromEntries(stores),
@@ -124,10 +124,10 @@ async function openRegions(
 async function checkEntry(region: string, url: string): Promise<void> {
   try {
     if (/^redis/.test(url)) {
-      const { parseRedisTarget } = await import("./redis/url.ts");
+      const { parseRedisTarget } = await import("../redis/url.ts");
       parseRedisTarget(splitStrategy(url).url);
     } else if (/^http/.test(url)) {
-      const { checkUrl } = await import("./open_upstash.ts");
+      const { checkUrl } = await import("./upstash.ts");
       checkUrl(splitStrategy(url).url);
     } else if (/^file:/.test(url)) parseFileUrl(url);
   } catch (cause) {
