@@ -6,11 +6,47 @@ import { makePartitionedPlan } from "../draw/draw_partitioned.ts";
 import { makeRegionalPlan } from "../draw/draw_regions.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 
-/** The scenario of this name. @throws Error where there is none */
-export function scenarioOf(name: string): Plan {
-  const plan = SCENARIOS[name];
-  if (plan) return plan;
-  throw new Error(`no scenario is called ${name}; there are: ${Object.keys(SCENARIOS).join(", ")}`);
+/** Links on which every message takes 1 to 1.5 ms. */
+const FAIR = { baseMs: 1, jitterMs: 0.5, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
+const HEAL_AT = 10_000;
+/** Long enough for the slowest healing that is allowed. */
+const END_AT = 28_000;
+
+/** A plan of these faults and this work; `shape` is what differs from the defaults. */
+function scenario(
+  shape: Partial<Shape>,
+  faults: readonly FaultEvent[],
+  work: readonly WorkEvent[],
+): Plan {
+  const bare: Shape = {
+    nodes: 2,
+    keys: 1,
+    lease: { heartbeatMs: 1_000, leaseMs: 3_000 },
+    idleAfterMs: 60_000,
+    store: { isStream: true, timeoutMs: 3_000 },
+    linkConditions: FAIR,
+    drift: 0,
+  };
+  return { seed: 0, shape: { ...bare, ...shape }, faults, work, healAt: HEAL_AT, endAt: END_AT };
+}
+
+/** From `at` on, for `ms`, something goes wrong with node `a`, as badly as can be. */
+function fault(at: number, kind: string, a: number, ms: number): FaultEvent {
+  return { at, kind, a, b: 0, ms, x: 1 };
+}
+
+/** At `at` a client of a node appends to a key. */
+function append(at: number, node: number, key: number = 0): WorkEvent {
+  return {
+    at,
+    node,
+    client: 0,
+    key,
+    what: "append",
+    count: 1,
+    isKeyed: false,
+    timeoutMs: 3_000,
+  };
 }
 
 /**
@@ -171,49 +207,6 @@ const outlivedWork: Plan = scenario(
   ],
 );
 
-/** Roads on which everything takes 1 to 1.5 ms. */
-const FAIR = { baseMs: 1, jitterMs: 0.5, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
-const HEAL_AT = 10_000;
-/** Long enough for the slowest healing that is allowed. */
-const END_AT = 28_000;
-
-/** A plan of these faults and this work; `shape` is what differs from the bare stage. */
-export function scenario(
-  shape: Partial<Shape>,
-  faults: readonly FaultEvent[],
-  work: readonly WorkEvent[],
-): Plan {
-  const bare: Shape = {
-    nodes: 2,
-    keys: 1,
-    lease: { heartbeatMs: 1_000, leaseMs: 3_000 },
-    idleAfterMs: 60_000,
-    store: { isStream: true, timeoutMs: 3_000 },
-    linkConditions: FAIR,
-    drift: 0,
-  };
-  return { seed: 0, shape: { ...bare, ...shape }, faults, work, healAt: HEAL_AT, endAt: END_AT };
-}
-
-/** From `at` on, for `ms`, something goes wrong with node `a`, as badly as can be. */
-export function fault(at: number, kind: string, a: number, ms: number): FaultEvent {
-  return { at, kind, a, b: 0, ms, x: 1 };
-}
-
-/** At `at` a client of a node appends to a key. */
-export function append(at: number, node: number, key: number = 0): WorkEvent {
-  return {
-    at,
-    node,
-    client: 0,
-    key,
-    what: "append",
-    count: 1,
-    isKeyed: false,
-    timeoutMs: 3_000,
-  };
-}
-
 /**
  * An owner lets its key go after a rest, and a failover loses the turns of before. Nobody owns
  * the key; who had owned it must say what is missing.
@@ -345,3 +338,10 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   twins,
   outlived_work: outlivedWork,
 };
+
+/** The scenario of this name. @throws Error where there is none */
+export function scenarioOf(name: string): Plan {
+  const plan = SCENARIOS[name];
+  if (plan) return plan;
+  throw new Error(`no scenario is called ${name}; there are: ${Object.keys(SCENARIOS).join(", ")}`);
+}
