@@ -101,17 +101,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   hono.notFound(({ req }) =>
     errorResponse(new AtlasError("not_found", `there is no ${req.method} ${shorten(req.path)}`))
   );
-  hono.use(async (context, next) => {
-    const began = performance.now();
-    const { method } = context.req;
-    await next();
-    // Not by context.header, which makes a new Response of a finished one each time.
-    const { headers } = context.res;
-    for (const name in HEADERS) headers.set(name, HEADERS[name as keyof typeof HEADERS]);
-    const known = METHODS.has(method) ? method : "other";
-    const route = routes.get(context.req.raw) ?? "none";
-    metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
-  });
+  measure(hono, metrics);
   hono.use(async ({ req }, next) => {
     const fault = faultOfHost(req.raw.headers);
     if (fault) throw fault;
@@ -166,6 +156,21 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
 
 /** The route pattern of each request under way. */
 const routes = new WeakMap<Request, string>();
+
+/** Sets the headers of every response, and observes each request. */
+function measure(hono: Hono, metrics: Metrics): void {
+  hono.use(async (context, next) => {
+    const began = performance.now();
+    const { method } = context.req;
+    await next();
+    // Not by context.header, which makes a new Response of a finished one each time.
+    const { headers } = context.res;
+    for (const name in HEADERS) headers.set(name, HEADERS[name as keyof typeof HEADERS]);
+    const known = METHODS.has(method) ? method : "other";
+    const route = routes.get(context.req.raw) ?? "none";
+    metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
+  });
+}
 
 function guard(hono: Hono, token: string): void {
   const allowed = bearerCheck(token);

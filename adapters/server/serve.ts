@@ -162,18 +162,10 @@ async function open<A extends App>(
   if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
   const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";
-  const store = await registry(
-    settings,
-    nameOfRegistry,
-    [],
-    () =>
-      openStore(settings.registry, {
-        token: settings.registryToken,
-        region: settings.region,
-        ...settings.homes && { homes: settings.homes },
-        onEvent,
-      }),
-  );
+  const { registryToken: token, region, homes } = settings;
+  const open = () =>
+    openStore(settings.registry, { token, region, ...homes && { homes }, onEvent });
+  const store = await registry(settings, nameOfRegistry, [], open);
   opened.push(() => store.close());
   node = await registry(
     settings,

@@ -21,6 +21,8 @@ import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Transport } from "../ports/transport.ts";
 import { Claims } from "../registry/claims.ts";
 import { Directory } from "../registry/directory.ts";
 import { withGuardedStore } from "../registry/guarded_store.ts";
@@ -116,25 +118,8 @@ class NodeProcess implements CallBackend {
       tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
-    this.#inbound = new InboundRequests({
-      host: this.#host,
-      clock,
-      deadlines: this.#deadlines,
-      remoteHomeOf: (key) => this.#routing.locator.remoteHomeOf(key),
-      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
-      deliver: (call, activation) => this.#routing.deliver(call, activation),
-    });
-    this.#links = new Links(transport, {
-      request: (request, session) => this.#inbound.request(request, session),
-      cancel: (id, session) => this.#inbound.cancel(id, session),
-      post: (message, session) => this.#market.arrived(message, session),
-      closed: (session) => {
-        this.#inbound.closed(session);
-        this.#market.closed(session.peer.incarnation);
-      },
-      reachable: (incarnation) => this.#membership.trust(incarnation),
-      unreachable: (incarnation) => this.#membership.suspect(incarnation),
-    });
+    this.#inbound = this.#newInbound(clock);
+    this.#links = this.#newLinks(transport);
     this.#deadPeers = new DeadPeers(clock, this.#links, isDead);
     this.#routing = routerOf({
       options,
@@ -165,12 +150,37 @@ class NodeProcess implements CallBackend {
     this.#life = this.#newLife();
   }
 
+  #newInbound(clock: Clock): InboundRequests {
+    return new InboundRequests({
+      host: this.#host,
+      clock,
+      deadlines: this.#deadlines,
+      remoteHomeOf: (key) => this.#routing.locator.remoteHomeOf(key),
+      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
+      deliver: (call, activation) => this.#routing.deliver(call, activation),
+    });
+  }
+
+  #newLinks(transport: Transport): Links {
+    return new Links(transport, {
+      request: (request, session) => this.#inbound.request(request, session),
+      cancel: (id, session) => this.#inbound.cancel(id, session),
+      post: (message, session) => this.#market.arrived(message, session),
+      closed: (session) => {
+        this.#inbound.closed(session);
+        this.#market.closed(session.peer.incarnation);
+      },
+      reachable: (incarnation) => this.#membership.trust(incarnation),
+      unreachable: (incarnation) => this.#membership.suspect(incarnation),
+    });
+  }
+
   /** The node as users see it. */
   facade(): AtlasNode {
-    const outlet = makeFacade(this, this.#market, () => null);
+    const calls = makeFacade(this, this.#market, () => null);
     const { region, node } = this.#options;
     const facade: Omit<AtlasNode, "incarnation" | "state"> = {
-      ...outlet,
+      ...calls,
       region,
       node,
       closed: this.#closed,

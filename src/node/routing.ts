@@ -12,6 +12,8 @@ import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
 import type { Directory } from "../registry/directory.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
@@ -109,7 +111,21 @@ export function routerOf(wiring: RouterWiring): Routing {
     drains,
     onEvent,
   });
-  links.watch = new LinkMonitor({
+  links.watch = monitorOf(region, clock, links, { routes, gateways, router });
+  const move = moveBy(router, store, clock);
+  const regions = new KnownRegions({ clock, store, membership, gateways, region });
+  const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
+  return { router, locator, gateways, regions, deliver, move, drainNodes };
+}
+
+/** Calls of an unresponsive link go another way where there is one, in the order of their keys. */
+function monitorOf(
+  region: string,
+  clock: Clock,
+  links: Links,
+  { routes, gateways, router }: { routes: RegionRoutes; gateways: Gateways; router: Router },
+): LinkMonitor {
+  return new LinkMonitor({
     clock,
     region,
     hasOtherRoute: (peer) => routes.hasGateway(peer),
@@ -124,7 +140,11 @@ export function routerOf(wiring: RouterWiring): Routing {
       router.resume(router.callOrder.release(session, isStraight));
     },
   });
-  const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
+}
+
+/** Takes back a departure that is not signed yet, then has the owner move the resource. */
+function moveBy(router: Router, store: Store, clock: Clock): AtlasNode["move"] {
+  return async (type, id, to, options = {}) => {
     const { timeoutMs = DEFAULT_TIMEOUT_MS } = checkTimeout(options);
     const target = { type, key: resourceKey(type, id) };
     checkRegion(store, to);
@@ -134,9 +154,6 @@ export function routerOf(wiring: RouterWiring): Routing {
     const { rrp, epoch } = await router.call(target, MIGRATE, [to], left, null);
     return { rrp, epoch };
   };
-  const regions = new KnownRegions({ clock, store, membership, gateways, region });
-  const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, locator, gateways, regions, deliver, move, drainNodes };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {
