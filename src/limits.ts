@@ -200,7 +200,7 @@ export const MAX_MODULES = 16_384;
 export const MAX_PEERS = 10_000;
 /** Addresses of nodes that one node remembers from what others told it. */
 export const MAX_CONTACTS = 20_000;
-/** Letters that wait for one link to be opened before all of them are given up. */
+/** Messages that wait for one link to be opened before all of them are given up. */
 export const MAX_OUTBOX = 8_192;
 /** How long `discover` waits for a seller where its caller names no time, in ms. */
 export const DEFAULT_DISCOVER_MS = 10_000;
@@ -237,13 +237,13 @@ export const MAX_TAIL_BYTES = 65_536;
 export const EVENT_BLOCK = 1_000;
 /** Connections that one resource may have. */
 export const MAX_CONNECTIONS = 65_536;
-/** How long an owner holds a door's question for events while there are none, in ms. */
+/** How long an owner holds a subscriber's poll for events while there are none, in ms. */
 export const POLL_MS = 20_000;
-/** After so long without a question of its door a connection counts as gone, in ms. */
+/** After so long without a poll of its subscriber a connection counts as gone, in ms. */
 export const SUBSCRIBER_TIMEOUT_MS: number = 3 * POLL_MS;
-/** How often owners look for doors that have gone, in ms. */
+/** How often owners look for subscribers that have gone, in ms. */
 export const SUBSCRIBER_SWEEP_MS = 2_000;
-/** How long a resource on its way out waits for doors to have its last events, in ms. */
+/** How long a resource on its way out waits for subscribers to have its last events, in ms. */
 export const SETTLE_EVENTS_MS = 1_000;
 
 /** Client sockets that one node may have open. */

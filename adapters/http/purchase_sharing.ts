@@ -103,7 +103,7 @@ export class Sharing {
     const purchases = this.#table.purchases();
     const openings = this.#table.openings();
     const waiting = Map.groupBy(
-      openings.filter((it) => now - it.since >= this.#patienceOf(it)),
+      openings.filter((it) => now - it.since >= this.#waitOf(it)),
       ({ module }) => module,
     );
     const served = new Map<string, Served>();
@@ -119,7 +119,7 @@ export class Sharing {
   }
 
   /** A quarter of the time that a caller gives, where that is short. */
-  #patienceOf({ options: { timeoutMs = Infinity } }: Opening): number {
+  #waitOf({ options: { timeoutMs = Infinity } }: Opening): number {
     return Math.min(this.#times.waitMs, timeoutMs / 4);
   }
 

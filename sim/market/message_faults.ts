@@ -30,7 +30,7 @@ export function busListener(hear: (heard: SentMessage) => void): FrameListener {
       to: addressOf(to.incarnation, post.to),
       link,
       // Nobody's own: every address is given in full.
-      message: readMessage(post.letter, post.body, ""),
+      message: readMessage(post.content, post.body, ""),
     });
   };
 }
@@ -60,6 +60,6 @@ export function messageFaults(
 
 function isAboutCredit(post: Message): boolean {
   if (post.kind !== "post") return false;
-  const { kind } = readMessage(post.letter, post.body, "");
+  const { kind } = readMessage(post.content, post.body, "");
   return kind === "credit" || kind === "probe";
 }

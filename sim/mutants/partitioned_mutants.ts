@@ -76,7 +76,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     about: "Links of a member that is dead by the registry's word are closed though it answers.",
     edits: [{
       file: "src/links/dead_peers.ts",
-      find: "const PATIENCE_MS = 1_000;",
+      find: "const ANSWER_WAIT_MS = 1_000;",
       replace: "const PATIENCE_MS = 0;",
     }],
   },

@@ -279,58 +279,58 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** Connections have ended at their node. Resolves once `onDisconnect` has run for them. */
-  async leave(door: string, ids: readonly string[]): Promise<void> {
+  async leave(subscriber: string, ids: readonly string[]): Promise<void> {
     const told: Promise<unknown>[] = [];
     for (const id of ids) {
       const connection = this.#connections.get(id);
-      if (connection?.subscriber === door) told.push(this.#disconnected(connection));
+      if (connection?.subscriber === subscriber) told.push(this.#disconnected(connection));
       else if (!connection && this.#records) told.push(this.#records.miss(id));
     }
-    if (!this.#isUsed(door)) this.#forgetSubscriber(door);
+    if (!this.#isUsed(subscriber)) this.#forgetSubscriber(subscriber);
     await Promise.all(told);
   }
 
   /** A subscriber polls for events. Null: it isn't known; else the answer comes later. */
   poll(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
-    const door = this.#subscribers.get(name);
-    if (!door) return null;
-    const isReborn = door.life !== life;
-    door.poll(call, life, at, closed);
+    const subscriber = this.#subscribers.get(name);
+    if (!subscriber) return null;
+    const isReborn = subscriber.life !== life;
+    subscriber.poll(call, life, at, closed);
     if (isReborn) this.#records?.rewrite(() => this.#at(name), life);
     return undefined;
   }
 
-  #isUsed(door: string): boolean {
+  #isUsed(subscriber: string): boolean {
     for (const connection of this.#connections.values()) {
-      if (connection.subscriber === door) return true;
+      if (connection.subscriber === subscriber) return true;
     }
     return false;
   }
 
   /** The connections of a subscriber. */
-  #at(door: string): string[] {
-    return [...this.#connections.values()].filter((it) => it.subscriber === door).map(({ id }) =>
-      id
-    );
+  #at(subscriber: string): string[] {
+    return [...this.#connections.values()].filter((it) => it.subscriber === subscriber).map((
+      { id },
+    ) => id);
   }
 
-  /** A subscriber, if it is known; with `founded` it is created otherwise. */
-  async door(name: string, life: string, mayCreate: boolean): Promise<Subscriber | undefined> {
+  /** A subscriber, if it is known; with `mayCreate` it is created otherwise. */
+  async subscribe(name: string, life: string, mayCreate: boolean): Promise<Subscriber | undefined> {
     const known = this.#subscribers.get(name);
     if (known || !mayCreate) return known;
     const replay = await this.#open();
     if (this.#over) return undefined;
     const { clock, deadlines } = this.#parts;
-    const door = new Subscriber({
+    const subscriber = new Subscriber({
       clock,
       deadlines,
       replay,
       owner: () => this.#of.owner,
       isHere: (id) => this.#connections.get(id)?.subscriber === name,
     }, life);
-    this.#subscribers.set(name, door);
+    this.#subscribers.set(name, subscriber);
     this.#parts.reaper.watch(this);
-    return door;
+    return subscriber;
   }
 
   /** The subscriber that polls, if it is known. */
@@ -348,7 +348,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   async settle(): Promise<void> {
     const { clock } = this.#parts;
     const until = clock.now() + SETTLE_EVENTS_MS;
-    const isUnsettled = (door: Subscriber): boolean => !door.isSettled;
+    const isUnsettled = (subscriber: Subscriber): boolean => !subscriber.isSettled;
     while (clock.now() < until && [...this.#subscribers.values()].some(isUnsettled)) {
       await pause(clock, 5);
     }
@@ -356,8 +356,8 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
 
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean {
     this.#records?.sweep(now, isDead);
-    for (const [name, door] of this.#subscribers) {
-      if (!door.isGone(now, isDead(door.life))) continue;
+    for (const [name, subscriber] of this.#subscribers) {
+      if (!subscriber.isGone(now, isDead(subscriber.life))) continue;
       this.#forgetSubscriber(name);
       for (const connection of this.#connections.values()) {
         if (connection.subscriber === name) this.#disconnected(connection);
@@ -372,7 +372,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     for (const connection of this.#connections.values()) connection.isGone = true;
     this.#connections.clear();
     this.#records?.stop();
-    for (const door of this.#subscribers.values()) door.end(error, next);
+    for (const subscriber of this.#subscribers.values()) subscriber.end(error, next);
     this.#subscribers.clear();
   }
 
@@ -391,7 +391,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   #forgetSubscriber(name: string): void {
-    this.#subscribers.get(name)?.dismiss();
+    this.#subscribers.get(name)?.forget();
     this.#subscribers.delete(name);
   }
 
@@ -437,10 +437,10 @@ export class ConnectionHandle implements Connection {
   delivering: Promise<unknown> = Promise.resolve();
   readonly #owner: ConnectionOwner;
 
-  constructor(owner: ConnectionOwner, id: string, door: string, resumed: boolean) {
+  constructor(owner: ConnectionOwner, id: string, subscriber: string, resumed: boolean) {
     this.#owner = owner;
     this.id = id;
-    this.subscriber = door;
+    this.subscriber = subscriber;
     this.resumed = resumed;
   }
 

@@ -115,7 +115,7 @@ export class Subscriber extends Expiring {
   }
 
   /** It isn't known here any more. */
-  dismiss(): void {
+  forget(): void {
     this.#answer(null);
   }
 

@@ -7,7 +7,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Links, Session } from "./links.ts";
 
 /** How long a dead member may take to answer a ping before its link is closed, in ms. */
-const PATIENCE_MS = 1_000;
+const ANSWER_WAIT_MS = 1_000;
 const DEAD = "the member is dead";
 
 export class DeadPeers {
@@ -37,7 +37,7 @@ export class DeadPeers {
   }
 
   #ping(session: Session): void {
-    const timer = this.#clock.after(PATIENCE_MS, () => session.close(DEAD));
+    const timer = this.#clock.after(ANSWER_WAIT_MS, () => session.close(DEAD));
     const heard = (): void => timer.cancel();
     // As for calls that are passed on: that the peer owns nothing is no answer.
     if (!session.ping({ relay: true, replied: heard, failed: heard, lost: heard })) {

@@ -29,7 +29,7 @@ import {
 import { nodeName } from "../model/call_path.ts";
 import type { NodeLife } from "../registry/lease.ts";
 
-const GOODBYE: Message = { kind: "farewell", id: 0 };
+const GOODBYE: Message = { kind: "goodbye", id: 0 };
 const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
 
 /** A request that waits for an answer over a link. Exactly one of these methods runs, once. */
@@ -371,7 +371,7 @@ export class Links {
         return this.#listener.post(message, session);
       case "ping":
         return session.send({ ...PONG, id: message.id });
-      case "farewell":
+      case "goodbye":
         session.drained();
         // The membership is checked soon, too.
         return this.#listener.unreachable(session.peer.incarnation);

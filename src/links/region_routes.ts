@@ -76,14 +76,14 @@ export class RegionRoutes {
       this.#recovered(incarnation);
       return { session: straight, relay: false };
     }
-    const detour = this.#failed.get(incarnation);
+    const failed = this.#failed.get(incarnation);
     const member = membership.peek(incarnation);
     // A direct link that was never tried is waited for; one whose retry is due is tried in the
     // background.
-    if (member && !detour) return null;
+    if (member && !failed) return null;
     const around = gateways.ready(region);
     if (!around) return null;
-    if (member && detour && this.#isDue(detour)) void this.#dial(member);
+    if (member && failed && this.#isDue(failed)) void this.#dial(member);
     return { session: around, relay: true };
   }
 
@@ -178,8 +178,8 @@ export class RegionRoutes {
 
   /** Whether a member was recently out of reach. */
   isDown(incarnation: string): boolean {
-    const detour = this.#failed.get(incarnation);
-    return detour !== undefined && !this.#isDue(detour);
+    const failed = this.#failed.get(incarnation);
+    return failed !== undefined && !this.#isDue(failed);
   }
 
   /** Live members of a region that may be reached, those with an open link first. */
@@ -243,10 +243,10 @@ export class RegionRoutes {
   }
 
   #recovered(incarnation: string): void {
-    const detour = this.#failed.get(incarnation);
-    if (!detour) return;
+    const failed = this.#failed.get(incarnation);
+    if (!failed) return;
     this.#failed.delete(incarnation);
-    this.#tell("info", "link to region up", detour.member, {});
+    this.#tell("info", "link to region up", failed.member, {});
   }
 
   #tell(

@@ -97,7 +97,7 @@ export interface Cancel {
  * not executed, and further ones will not be.
  */
 export interface Goodbye {
-  readonly kind: "farewell";
+  readonly kind: "goodbye";
   readonly id: 0;
 }
 
@@ -110,7 +110,7 @@ export interface Post {
   /** The process that sent it. */
   readonly from: string;
   /** The message's kind and its fields, which its reader has to check. */
-  readonly letter: readonly unknown[];
+  readonly content: readonly unknown[];
   /** The payload, which is not decoded on the way; empty where there is none. */
   readonly body: Uint8Array;
 }
@@ -140,12 +140,12 @@ export function encodeHead(message: Message): Uint8Array {
       return encodeFailureHead(message);
     case "cancel":
       return pack([CANCEL, id]);
-    case "farewell":
+    case "goodbye":
       return pack([GOODBYE, id]);
     case "ping":
       return pack([PING, id]);
     case "post":
-      return pack([POST, id, message.to, message.from, message.letter]);
+      return pack([POST, id, message.to, message.from, message.content]);
   }
 }
 
@@ -154,10 +154,12 @@ export function encodeRequestHead(
   id: number,
   request: Omit<Request, "id" | "kind" | "body">,
 ): Uint8Array {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath: trail, relay } = request;
+  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = request;
   const left = Math.ceil(timeoutMs);
-  if (trail === null) return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
-  const { via, region, trace } = trail;
+  if (callPath === null) {
+    return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
+  }
+  const { via, region, trace } = callPath;
   const kind = relay ? RELAY : REQUEST;
   const marks = [via, region, trace];
   return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, marks]);
@@ -207,13 +209,13 @@ export function decodeMessage(bytes: Uint8Array): Message {
       return { kind: "cancel", id };
     case GOODBYE:
       if (id !== 0 || body !== NO_BODY) throw malformed("a goodbye has neither number nor body");
-      return { kind: "farewell", id };
+      return { kind: "goodbye", id };
     case POST: {
-      const [, , to, from, letter] = tuple;
-      if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(letter)) {
+      const [, , to, from, content] = tuple;
+      if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(content)) {
         throw malformed("a message needs two process names, a kind and fields");
       }
-      return { kind: "post", id, to, from, letter: letter, body };
+      return { kind: "post", id, to, from, content, body };
     }
     default:
       throw malformed("its kind is unknown");
@@ -227,8 +229,8 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
     !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
   ) throw malformed("a field of the request has the wrong type");
   const relay = kind === RELAY;
-  const trail = marks === undefined ? null : callPathOf(marks);
-  if (relay && !trail?.via.length) throw malformed("a request to pass on needs a path");
+  const callPath = marks === undefined ? null : callPathOf(marks);
+  if (relay && !callPath?.via.length) throw malformed("a request to pass on needs a path");
   return {
     kind: "request",
     id,
@@ -239,7 +241,7 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
     epoch,
     idempotencyKey,
     chain,
-    callPath: trail,
+    callPath,
     relay,
   };
 }

@@ -23,8 +23,8 @@ export class Conflicts {
   #isWatching = false;
 
   /** @param held what the host holds now. */
-  constructor(stage: ActivationHost<Activation>, held: () => Iterable<Activation>) {
-    this.#host = stage;
+  constructor(host: ActivationHost<Activation>, held: () => Iterable<Activation>) {
+    this.#host = host;
     this.#held = held;
   }
 

@@ -43,7 +43,7 @@ async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown
   switch (call.method) {
     case CONNECT: {
       const [door, life, founded, applicants] = args as [string, string, boolean, JoinRequest[]];
-      if (!await audience.door(door, life, founded)) return null;
+      if (!await audience.subscribe(door, life, founded)) return null;
       return await admit(call, audience, door, applicants);
     }
     case EVENTS: {

@@ -155,12 +155,12 @@ export class Subscription {
     if (this.#isJoining) return;
     this.#isJoining = true;
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
-      const seats = [...this.#pending].slice(0, MAX_JOINS);
+      const sessions = [...this.#pending].slice(0, MAX_JOINS);
       const registers = this.#subscriberId === null;
       const name = this.#subscriberId ?? this.#parts.random.uuid();
       // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
-        for (const session of seats) {
+        for (const session of sessions) {
           session.isKnown = true;
           if (session.isOver) void this.#notifyClosed(name, session);
         }
@@ -168,20 +168,20 @@ export class Subscription {
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
-          [name, this.#parts.life(), registers, seats.map(joinRequestOf)],
+          [name, this.#parts.life(), registers, sessions.map(joinRequestOf)],
           {},
         );
         known();
         if (!registers && this.#subscriberId !== name) continue;
         if (result === null) this.#leaveOwner(name);
-        else if (await this.#admit(name, seats, result as JoinResult[], epoch)) {
+        else if (await this.#admit(name, sessions, result as JoinResult[], epoch)) {
           attempt = -1;
           continue;
         }
         await this.#rest(attempt);
       } catch (error) {
         if (toAtlasError(error).maybeExecuted) known();
-        this.#refuse(error, seats);
+        this.#refuse(error, sessions);
         await this.#rest(attempt);
       }
     }
@@ -191,19 +191,19 @@ export class Subscription {
   /** Resolves to whether any could be joined. */
   async #admit(
     name: string,
-    seats: readonly ClientSession[],
-    admissions: readonly JoinResult[],
+    sessions: readonly ClientSession[],
+    results: readonly JoinResult[],
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
-    seats.forEach((session, i) => {
-      const admission = admissions[i] as JoinResult;
-      if (typeof admission[0] === "number") {
-        const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
+    sessions.forEach((session, i) => {
+      const joinResult = results[i] as JoinResult;
+      if (typeof joinResult[0] === "number") {
+        const [seq, gap, lost = seq] = joinResult as readonly [number, boolean, number?];
         joined.push({ session, seq, lost: gap ? lost : null });
         return;
       }
-      const [code, message, retryable] = admission as readonly [string, string, boolean];
+      const [code, message, retryable] = joinResult as readonly [string, string, boolean];
       if (!retryable) session.reject(new AtlasError(code as ErrorCode, message));
     });
     if (joined.length === 0 || this.#over.signal.aborted) return false;
@@ -305,9 +305,9 @@ export class Subscription {
   }
 
   /** Closes sessions for an error that a retry can't fix. */
-  #refuse(error: unknown, seats: readonly ClientSession[]): void {
+  #refuse(error: unknown, sessions: readonly ClientSession[]): void {
     if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
-    for (const session of seats) session.reject(error);
+    for (const session of sessions) session.reject(error);
   }
 
   #rest(attempt: number): Promise<void> {

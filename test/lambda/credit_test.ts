@@ -113,7 +113,7 @@ function lossy(inner: Transport, loses: { count: number }): Transport {
   const isLost = (bytes: Uint8Array): boolean => {
     const message = decodeMessage(bytes);
     if (loses.count === 0 || message.kind !== "post") return false;
-    const isCredit = readMessage(message.letter, message.body, "").kind === "credit";
+    const isCredit = readMessage(message.content, message.body, "").kind === "credit";
     if (isCredit) loses.count--;
     return isCredit;
   };

@@ -360,11 +360,11 @@ function redisKey(kind: Kind, master: string, key: string): string {
   return kind === "epoch" ? name : `${name}:${key}`;
 }
 
-const STAKE_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
+const CLAIM_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
 
 function parseClaim(key: string, master: string, text: string): MasterClaim {
   const [, digits, incarnation, opId, overText, rrp] = text.length <= MAX_ENTRY
-    ? STAKE_TEXT.exec(text) ?? []
+    ? CLAIM_TEXT.exec(text) ?? []
     : [];
   const epoch = Number(digits);
   if (!incarnation || !opId || !overText || !rrp || !Number.isSafeInteger(epoch)) {

@@ -11,7 +11,7 @@ import { Batcher, type Entry } from "../batch.ts";
 import { closedError, unavailable, unsent } from "../check.ts";
 import { type Database, isBusy, type Statement } from "./schema.ts";
 
-export interface LaneOptions {
+export interface QueueOptions {
   /** The file, for messages. */
   name: string;
   /** `BEGIN IMMEDIATE` takes the write lock; `BEGIN` is for steps that only read. */
@@ -37,7 +37,7 @@ const LAST_BACKOFF = 50;
 const GONE = "deleted or replaced while it was open: what it held is not what is there now";
 
 export class TransactionQueue {
-  readonly #options: LaneOptions;
+  readonly #options: QueueOptions;
   readonly #batcher: Batcher<Step>;
   readonly #begin: Statement;
   readonly #commit: Statement;
@@ -49,7 +49,7 @@ export class TransactionQueue {
   #closed = false;
   #up = true;
 
-  constructor(database: Database, options: LaneOptions) {
+  constructor(database: Database, options: QueueOptions) {
     this.#options = options;
     this.#begin = database.prepare(options.begin);
     this.#commit = database.prepare("COMMIT");

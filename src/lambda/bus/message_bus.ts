@@ -129,7 +129,7 @@ export class MessageBus {
     const self = this.incarnation;
     let message: BusMessage;
     try {
-      message = readMessage(wire.letter, payloadOf(wire.body), self);
+      message = readMessage(wire.content, payloadOf(wire.body), self);
     } catch (error) {
       return this.#log("warning", "message refused", { from: incarnation, why: messageOf(error) });
     }
@@ -327,7 +327,7 @@ export class MessageBus {
         id: 0,
         to: this.#addresses.split(to).process,
         from: this.#addresses.split(from).process,
-        letter: tuple,
+        content: tuple,
         body,
       });
       // A message must not be lost silently: closing the link tells both ends.

@@ -105,7 +105,7 @@ function tiers(buy: StandingOrder, supply: readonly VersionSupply[]): StandingOr
 /** The sell orders of a version that serve the buyer's region and are not matched with it yet. */
 function openTo(buy: StandingOrder, { sells }: VersionSupply): StandingOrder[] {
   const { region } = buy.order.contact;
-  const known = new Set([...buy.matches].map((deal) => deal.sell));
+  const known = new Set([...buy.matches].map((match) => match.sell));
   return sells.filter((sell) => {
     const { regions } = sell.order;
     const isOpen = regions.length === 0 || regions.includes(region);
