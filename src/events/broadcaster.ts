@@ -58,7 +58,7 @@ export interface EventOwner {
   /** Whether it has an `onDisconnect`. */
   readonly hasOnDisconnect: boolean;
   readonly turnCommit: { readonly storage: EventStorage };
-  deliver(call: Call): void;
+  receive(call: Call): void;
   /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
   turn(what: string): unknown;
 }
@@ -242,7 +242,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
       const gone = admitted;
       if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
-    this.#of.deliver(hookCall);
+    this.#of.receive(hookCall);
     return hookCall;
   }
 
@@ -274,7 +274,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     const hookCall = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
       if (!connection.isGone) return it.onMessage(connection, data);
     });
-    this.#of.deliver(hookCall);
+    this.#of.receive(hookCall);
     return hookCall;
   }
 
@@ -386,7 +386,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   /** Runs a turn that no caller waits for; resolves to its error, null where it was committed. */
   #turn(hook: string, run: Hook): Promise<AtlasError | null> {
     const hookCall = new HookCall(this.#of.key, hook, Infinity, NOWHERE, run);
-    this.#of.deliver(hookCall);
+    this.#of.receive(hookCall);
     return hookCall.ended;
   }
 

@@ -17,7 +17,7 @@ import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
-import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
+import { internalKind, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
@@ -30,7 +30,7 @@ import type { Activation } from "../resource/activation.ts";
 import { checkDrain, Host } from "../resource/host.ts";
 import { currentTurn } from "../resource/turn.ts";
 import { tellWinner } from "../routing/dispatcher.ts";
-import { InboundRequests } from "../routing/inbound.ts";
+import type { InboundRequests } from "../routing/inbound.ts";
 import type { Router } from "../routing/router.ts";
 import { SocketServer } from "../sockets/socket_server.ts";
 import { TimerWheel } from "../time/timer_wheel.ts";
@@ -116,14 +116,6 @@ class NodeProcess implements CallBackend {
       tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
-    this.#inbound = new InboundRequests({
-      host: this.#host,
-      clock,
-      deadlines: this.#deadlines,
-      remoteHomeOf: (key) => this.#routing.locator.remoteHomeOf(key),
-      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
-      deliver: (call, activation) => this.#routing.deliver(call, activation),
-    });
     this.#links = new Links(transport, {
       request: (request, session) => this.#inbound.request(request, session),
       cancel: (id, session) => this.#inbound.cancel(id, session),
@@ -147,11 +139,14 @@ class NodeProcess implements CallBackend {
       drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;
+    this.#inbound = this.#routing.inbound;
     this.#sockets = new SocketServer({
       clock,
       random,
       deadlines: this.#deadlines,
-      ...this.#routing,
+      router: this.#router,
+      locator: this.#routing.locator,
+      callForClient: this.call,
       life: () => this.#life,
     });
     this.#market = marketOf({
@@ -205,9 +200,9 @@ class NodeProcess implements CallBackend {
   // The back end of facades.
 
   readonly call: CallBackend["call"] = (target, method, args, options, context) =>
-    isNodeMethod(method)
-      ? Promise.reject(notForClients(target.type, method))
-      : this.#router.call(target, method, args, options, context);
+    internalKind(method) === null
+      ? this.#router.call(target, method, args, options, context)
+      : Promise.reject(notForClients(target.type, method));
 
   readonly lookup: CallBackend["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
