@@ -233,14 +233,14 @@ function goodMessage(draw: Draw): Message {
       owner: draw.pick([null, ["rrp:local/x/channels/a1", draw.uuid(), 7]]),
     })],
     [1, () => ({ kind: "cancel", id })],
-    [1, () => ({ kind: "farewell", id: 0 })],
+    [1, () => ({ kind: "goodbye", id: 0 })],
     [2, () => ({ kind: "ping", id })],
     [6, () => ({
-      kind: "post",
+      kind: "process",
       id: 0,
       to: draw.pick(["", "authority", "broker", "exchange", "bootstrap", "listener", "x"]),
       from: draw.pick(["", "broker", "authority", "y"]),
-      letter: [draw.below(33), ...Array.from({ length: draw.below(6) }, () => value(draw))],
+      content: [draw.below(33), ...Array.from({ length: draw.below(6) }, () => value(draw))],
       body: draw.chance(0.2) ? oddPack(draw) : NO_BODY,
     })],
   ])();

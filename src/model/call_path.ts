@@ -40,12 +40,12 @@ export function regionOf(name: string): string {
 }
 
 /** Who made a call that came over a link from `peer` with this path. */
-export function callerOf(trail: CallPath | null, peer: Caller): Caller {
-  const first = trail?.via[0];
+export function callerOf(path: CallPath | null, peer: Caller): Caller {
+  const first = path?.via[0];
   const [region, node] = first === undefined
     ? [peer.region, peer.node]
     : [regionOf(first), first.slice(first.indexOf("/") + 1)];
-  return { region: trail?.region ?? region, node };
+  return { region: path?.region ?? region, node };
 }
 
 /** Whether `text` is a `traceparent` of a version that has the four fields known today. */

@@ -17,7 +17,7 @@ const REPLY = 1;
 const FAILURE = 2;
 const CANCEL = 3;
 const GOODBYE = 4;
-const POST = 5;
+const PROCESS = 5;
 const RELAY = 6;
 const RELAYED_REPLY = 7;
 const PING = 8;
@@ -97,20 +97,20 @@ export interface Cancel {
  * not executed, and further ones will not be.
  */
 export interface Goodbye {
-  readonly kind: "farewell";
+  readonly kind: "goodbye";
   readonly id: 0;
 }
 
 /** A message from one process of the market to one on another node. */
-export interface Post {
-  readonly kind: "post";
+export interface ProcessMessage {
+  readonly kind: "process";
   readonly id: 0;
   /** The process that it is for, at the receiver; empty: its message bus. */
   readonly to: string;
   /** The process that sent it. */
   readonly from: string;
   /** The message's kind and its fields, which its reader has to check. */
-  readonly letter: readonly unknown[];
+  readonly content: readonly unknown[];
   /** The payload, which is not decoded on the way; empty where there is none. */
   readonly body: Uint8Array;
 }
@@ -121,7 +121,7 @@ export interface Ping {
   readonly id: number;
 }
 
-export type Message = Request | Reply | Failure | Cancel | Goodbye | Post | Ping;
+export type Message = Request | Reply | Failure | Cancel | Goodbye | ProcessMessage | Ping;
 
 /** The longest name of a process. */
 const MAX_PROCESS_NAME = 64;
@@ -140,12 +140,12 @@ export function encodeHead(message: Message): Uint8Array {
       return encodeFailureHead(message);
     case "cancel":
       return pack([CANCEL, id]);
-    case "farewell":
+    case "goodbye":
       return pack([GOODBYE, id]);
     case "ping":
       return pack([PING, id]);
-    case "post":
-      return pack([POST, id, message.to, message.from, message.letter]);
+    case "process":
+      return pack([PROCESS, id, message.to, message.from, message.content]);
   }
 }
 
@@ -154,13 +154,15 @@ export function encodeRequestHead(
   id: number,
   request: Omit<Request, "id" | "kind" | "body">,
 ): Uint8Array {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath: trail, relay } = request;
+  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = request;
   const left = Math.ceil(timeoutMs);
-  if (trail === null) return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
-  const { via, region, trace } = trail;
+  if (callPath === null) {
+    return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
+  }
+  const { via, region, trace } = callPath;
   const kind = relay ? RELAY : REQUEST;
-  const marks = [via, region, trace];
-  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, marks]);
+  const path = [via, region, trace];
+  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, path]);
 }
 
 function encodeReplyHead({ id, epoch, rrp, passed, mark }: Reply): Uint8Array {
@@ -207,13 +209,13 @@ export function decodeMessage(bytes: Uint8Array): Message {
       return { kind: "cancel", id };
     case GOODBYE:
       if (id !== 0 || body !== NO_BODY) throw malformed("a goodbye has neither number nor body");
-      return { kind: "farewell", id };
-    case POST: {
-      const [, , to, from, letter] = tuple;
-      if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(letter)) {
+      return { kind: "goodbye", id };
+    case PROCESS: {
+      const [, , to, from, content] = tuple;
+      if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(content)) {
         throw malformed("a message needs two process names, a kind and fields");
       }
-      return { kind: "post", id, to, from, letter: letter, body };
+      return { kind: "process", id, to, from, content, body };
     }
     default:
       throw malformed("its kind is unknown");
@@ -221,14 +223,14 @@ export function decodeMessage(bytes: Uint8Array): Message {
 }
 
 function request(id: number, tuple: unknown[], body: Uint8Array): Request {
-  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, marks] = tuple;
+  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, path] = tuple;
   if (
     typeof key !== "string" || typeof method !== "string" || !isCount(timeoutMs) ||
     !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
   ) throw malformed("a field of the request has the wrong type");
   const relay = kind === RELAY;
-  const trail = marks === undefined ? null : callPathOf(marks);
-  if (relay && !trail?.via.length) throw malformed("a request to pass on needs a path");
+  const callPath = path === undefined ? null : callPathOf(path);
+  if (relay && !callPath?.via.length) throw malformed("a request to pass on needs a path");
   return {
     kind: "request",
     id,
@@ -239,14 +241,14 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
     epoch,
     idempotencyKey,
     chain,
-    callPath: trail,
+    callPath,
     relay,
   };
 }
 
-function callPathOf(marks: unknown): CallPath {
-  if (Array.isArray(marks)) {
-    const [via, region, trace] = marks;
+function callPathOf(path: unknown): CallPath {
+  if (Array.isArray(path)) {
+    const [via, region, trace] = path;
     if (isTexts(via) && isTextOrNull(region) && isTextOrNull(trace)) return { via, region, trace };
   }
   throw malformed("a path is a list of nodes, a region or null, a traceparent or null");

@@ -35,7 +35,7 @@ class Digest {
     // The last input has reached only a few bits of some words.
     for (let round = 0; round < 8; round++) this.unit(round);
     return [this.#a, this.#b, this.#c, this.#d]
-      .map((lane) => ((lane ^ (lane >>> 15)) >>> 0).toString(16).padStart(8, "0")).join("");
+      .map((word) => ((word ^ (word >>> 15)) >>> 0).toString(16).padStart(8, "0")).join("");
   }
 }
 

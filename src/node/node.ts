@@ -13,7 +13,7 @@ import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "../api/node.ts"
 import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
-import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
+import { scopedModules } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
@@ -119,7 +119,7 @@ class NodeProcess implements CallBackend {
     this.#links = new Links(transport, {
       request: (request, session) => this.#inbound.request(request, session),
       cancel: (id, session) => this.#inbound.cancel(id, session),
-      post: (message, session) => this.#market.arrived(message, session),
+      toProcess: (message, session) => this.#market.arrived(message, session),
       closed: (session) => {
         this.#inbound.closed(session);
         this.#market.closed(session.peer.incarnation);
@@ -162,10 +162,10 @@ class NodeProcess implements CallBackend {
 
   /** The node as users see it. */
   facade(): AtlasNode {
-    const outlet = makeFacade(this, this.#market, () => null);
+    const calls = makeFacade(this, this.#market, () => null);
     const { region, node } = this.#options;
     const facade: Omit<AtlasNode, "incarnation" | "state"> = {
-      ...outlet,
+      ...calls,
       region,
       node,
       closed: this.#closed,
@@ -276,7 +276,7 @@ class NodeProcess implements CallBackend {
    */
   #modulesFor(from: Activation): ModuleAtlas {
     const { clock, context } = this.#options;
-    return withinTurns(this.#market, {
+    return scopedModules(this.#market, {
       // Capacity that was bought in one turn may be used in later ones, and between turns.
       leftMs: () => (currentTurn(context, from)?.call?.deadline ?? Infinity) - clock.now(),
       lifetime: () => from.lifetime,

@@ -107,19 +107,19 @@ export class ExpiredAnswers {
 
   /** Resolves to when more will expire, on the monotonic clock. */
   async #drop(key: string, life: NodeLife): Promise<number> {
-    const { host: stage, claims, place } = this.#parts;
+    const { host, claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
-    if (isStateLost) tellLostState(stage, key, owner);
-    const ownership = ownershipOf(stage, key, owner, life, last);
-    const turnCommit = new TurnCommit(stage, ownership);
+    if (isStateLost) tellLostState(host, key, owner);
+    const ownership = ownershipOf(host, key, owner, life, last);
+    const turnCommit = new TurnCommit(host, ownership);
     try {
       turnCommit.begin();
       await turnCommit.prune();
       if (turnCommit.isDirty) await turnCommit.commit();
       return ownership.pruneAt;
     } finally {
-      await releaseOwnership(stage, ownership);
+      await releaseOwnership(host, ownership);
     }
   }
 }

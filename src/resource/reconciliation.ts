@@ -85,9 +85,9 @@ export class Reconciliation {
     former: NodeLife,
     epoch: number,
   ): Promise<Activation> {
-    const { host: stage, place: { region, node } } = this.#parts;
+    const { host, place: { region, node } } = this.#parts;
     const owner = { rrp: locator(region, node, key), incarnation: former.incarnation, epoch };
-    const activation = new Activation(stage, key, type, owner, former, NO_TURNS);
+    const activation = new Activation(host, key, type, owner, former, NO_TURNS);
     this.goOffline(activation, true);
     try {
       await activation.start();
@@ -192,9 +192,9 @@ export class Reconciliation {
     owner: Ownership,
     last: Stamp,
   ): Promise<void> {
-    const { host: stage } = this.#parts;
-    const ownership = ownershipOf(stage, activation.key, owner, life, last);
-    const turnCommit = new TurnCommit(stage, ownership);
+    const { host } = this.#parts;
+    const ownership = ownershipOf(host, activation.key, owner, life, last);
+    const turnCommit = new TurnCommit(host, ownership);
     // From here on calls of it name the new epoch, even if a commit fails.
     [activation.owner, activation.last] = [owner, last];
     const turns = offline.turns;
@@ -204,7 +204,7 @@ export class Reconciliation {
       activation.last = ownership.last;
       offline.committed();
       this.#fewer.notify();
-      stage.stats.offlineTurnsCommitted++;
+      host.stats.offlineTurnsCommitted++;
     }
     // The lease may have lapsed before the last answer came: then the next life continues from
     // here.
@@ -213,12 +213,12 @@ export class Reconciliation {
     activation.reconciled(owner, life, ownership.last);
     this.#tell("info", "reconciled", activation, { turns });
     // Its instance was stopped meanwhile: nobody serves under this ownership.
-    if (activation.isOver) await releaseOwnership(stage, activation);
+    if (activation.isOver) await releaseOwnership(host, activation);
   }
 
   /** Another owner has, or had, the key: that owner's state stays. */
   async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
-    const { host: stage, tellWinner } = this.#parts;
+    const { host, tellWinner } = this.#parts;
     const { key, offline, rrp } = activation;
     // Nothing was answered here that the winner doesn't know.
     const isConflict = offline?.hasAnswered === true;
@@ -227,7 +227,7 @@ export class Reconciliation {
     if (this.#offline.get(key) !== activation) return;
     this.#remove(key);
     if (!isConflict) return await activation.abandon();
-    stage.stats.conflictsLost++;
+    host.stats.conflictsLost++;
     this.#note(key);
     this.#tell("warning", "lost to another owner while offline", activation, {
       winner: winner.rrp,
@@ -238,7 +238,7 @@ export class Reconciliation {
     // From here on the key leads to the winner.
     tellWinner(key, rrp);
     await finalHooks;
-    stage.stats.offlineTurnsLost += offline.clear();
+    host.stats.offlineTurnsLost += offline.clear();
   }
 
   #remove(key: string): void {
@@ -267,7 +267,7 @@ export class Reconciliation {
 
 /** An ownership without an instance, for the turn commits under it. */
 export function ownershipOf(
-  stage: Pick<ActivationHost<Activation>, "stats" | "tell">,
+  host: Pick<ActivationHost<Activation>, "stats" | "tell">,
   key: string,
   owner: Ownership,
   life: NodeLife,
@@ -293,7 +293,7 @@ export function ownershipOf(
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
     behind: (kept) => {
-      tellLoss(stage, ownership, kept);
+      tellLoss(host, ownership, kept);
       ownership.last = kept;
       end();
     },

@@ -49,9 +49,9 @@ export class TurnStorage implements Storage {
   /** Writes of turns in the offline log. */
   #kept: Writes | null = null;
 
-  constructor(state: OwnState, tenure: StorageOwner) {
+  constructor(state: OwnState, owner: StorageOwner) {
     this.#state = state;
-    this.#owner = tenure;
+    this.#owner = owner;
   }
 
   /** Whether the running turn wrote anything. */

@@ -150,12 +150,12 @@ export class TurnCommit {
     const { last: after } = this.#ownership;
     for (let attempt = 0;; attempt++) {
       if (!this.#ownership.holds()) throw this.#ownership.lost(true);
-      const { offline: adrift } = this.#ownership;
-      if (adrift) {
+      const { offline } = this.#ownership;
+      if (offline) {
         // A turn that may be in the store has to stay in the log.
-        if (attempt === 0) adrift.checkRoom(key);
+        if (attempt === 0) offline.checkRoom(key);
         // The outcome of a commit that was sent before is known when the store is back.
-        adrift.keep(writes, attempt > 0 ? { epoch, turn } : null);
+        offline.keep(writes, attempt > 0 ? { epoch, turn } : null);
         return this.storage.kept(writes);
       }
       try {

@@ -98,7 +98,7 @@ class InboundCall extends Call {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
+  override succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
     if (this.done) return;
     this.#settle();
     const { incarnation } = owner;
@@ -109,7 +109,7 @@ class InboundCall extends Call {
       rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
       // A resource that has just moved has another owner.
       ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
-      ...mark !== null && { mark },
+      ...verdict !== null && { mark: verdict },
       body: encoded as Uint8Array,
     });
   }

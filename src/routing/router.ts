@@ -249,8 +249,8 @@ export class Router implements CallRouter, PendingRequestHandler {
       if (session) return this.#send(call, { session, relay: true, owner });
     }
     if (straight) return this.#send(call, { session: straight, relay: false, owner });
-    const way = owner && locator.ready(owner);
-    if (way) this.#send(call, { ...way, owner });
+    const route = owner && locator.ready(owner);
+    if (route) this.#send(call, { ...route, owner });
     else this.#enqueue(call);
   }
 
@@ -345,14 +345,14 @@ export class Router implements CallRouter, PendingRequestHandler {
 
   /** Finds or claims the owner of a queue's key, then sends its calls, in order. */
   async #search(
-    { key, type, redirects: bounces }: Outgoing,
+    { key, type, redirects }: Outgoing,
     queue: PendingCallQueue,
   ): Promise<void> {
     const { clock, random, membership } = this.#parts;
     /** Since when the store has been out of reach; null where it isn't. */
     let outSince: number | null = null;
     // Calls that were redirected repeatedly wait between attempts, those redirected once don't.
-    let attempt = bounces - MAX_HOPS;
+    let attempt = redirects - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
