@@ -56,12 +56,12 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
   },
   "messages have no numbers: those said again are heard again": {
     file: "src/routing/subscription_calls.ts",
-    find: "<= seated.lastMessage",
+    find: "<= connection.lastMessage",
     replace: "< 0",
   },
   "messages of a socket are heard beside those that were said before": {
     file: "src/routing/subscription_calls.ts",
-    find: "seated.delivering.then(run)",
+    find: "connection.delivering.then(run)",
     replace: "run()",
   },
   "no record is kept of a connection": {
