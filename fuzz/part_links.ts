@@ -236,7 +236,7 @@ function goodMessage(draw: Draw): Message {
     [1, () => ({ kind: "goodbye", id: 0 })],
     [2, () => ({ kind: "ping", id })],
     [6, () => ({
-      kind: "post",
+      kind: "process",
       id: 0,
       to: draw.pick(["", "authority", "broker", "exchange", "bootstrap", "listener", "x"]),
       from: draw.pick(["", "broker", "authority", "y"]),

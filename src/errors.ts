@@ -163,9 +163,9 @@ export function withPath(error: AtlasError, path: readonly string[]): AtlasError
   const { code, retryable, maybeExecuted, detail } = error;
   const cause = error instanceof AtlasError ? error.cause : error;
   const options = { retryable, maybeExecuted, cause, path, detail };
-  const told = new AtlasError(code, messageOf(error), options);
-  told.stack = stackOf(error);
-  return told;
+  const copy = new AtlasError(code, messageOf(error), options);
+  copy.stack = stackOf(error);
+  return copy;
 }
 
 /** A copy of the error that also names the error of the previous attempt. */

@@ -22,15 +22,15 @@ export interface SentMessage {
 
 /** Has `hear` hear every letter that is sent between nodes. */
 export function busListener(hear: (heard: SentMessage) => void): FrameListener {
-  return (link, process, post, to, self) => {
-    if (post.kind !== "post" || !self) return;
+  return (link, process, message, to, self) => {
+    if (message.kind !== "process" || !self) return;
     hear({
       process,
-      from: addressOf(self.incarnation, post.from),
-      to: addressOf(to.incarnation, post.to),
+      from: addressOf(self.incarnation, message.from),
+      to: addressOf(to.incarnation, message.to),
       link,
       // Nobody's own: every address is given in full.
-      message: readMessage(post.content, post.body, ""),
+      message: readMessage(message.content, message.body, ""),
     });
   };
 }
@@ -58,8 +58,8 @@ export function messageFaults(
   };
 }
 
-function isAboutCredit(post: Message): boolean {
-  if (post.kind !== "post") return false;
-  const { kind } = readMessage(post.content, post.body, "");
+function isAboutCredit(message: Message): boolean {
+  if (message.kind !== "process") return false;
+  const { kind } = readMessage(message.content, message.body, "");
   return kind === "credit" || kind === "probe";
 }

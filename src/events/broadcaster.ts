@@ -8,6 +8,7 @@
  *
  * Source: `docs/design.md`, Client sockets; State.
  */
+import type { Connection } from "../api/resource.ts";
 import { AtlasError } from "../errors.ts";
 import {
   EVENT_BLOCK,
@@ -29,7 +30,6 @@ import { ConnectionRecords, type EventStorage } from "./connection_records.ts";
 import { type Hook, HookCall, NOWHERE } from "./hook_call.ts";
 import { type EventBatch, ReplayBuffer, type Unsent } from "./replay_buffer.ts";
 import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts";
-import type { Connection } from "../api/resource.ts";
 
 /** The field of a resource's state that holds the bound; users' keys have another prefix. */
 const BOUND = "q:bound";
@@ -58,14 +58,14 @@ export interface EventOwner {
   /** Whether it has an `onDisconnect`. */
   readonly hasOnDisconnect: boolean;
   readonly turnCommit: { readonly storage: EventStorage };
-  deliver(call: Call): void;
+  receive(call: Call): void;
   /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
   turn(what: string): unknown;
 }
 
 export class EventBroadcaster implements ConnectionOwner, Reaped {
   readonly #parts: BroadcasterParts;
-  readonly #of: EventOwner;
+  readonly #activation: EventOwner;
   /** The events sent; null before the bound of their numbers has been read from the state. */
   #replay: ReplayBuffer | null = null;
   /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
@@ -86,16 +86,16 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   readonly #records: ConnectionRecords | null = null;
   readonly #joined = new WeakMap<HookCall, Joined>();
   #isLast = false;
-  #over = false;
+  #isOver = false;
 
-  constructor(parts: BroadcasterParts, of: EventOwner) {
+  constructor(parts: BroadcasterParts, activation: EventOwner) {
     this.#parts = parts;
-    this.#of = of;
-    if (!of.hasOnDisconnect) return;
+    this.#activation = activation;
+    if (!activation.hasOnDisconnect) return;
     this.#records = new ConnectionRecords({
       ...parts,
-      key: of.key,
-      storage: () => of.turnCommit.storage,
+      key: activation.key,
+      storage: () => activation.turnCommit.storage,
       turn: (hook, run) => this.#turn(hook, run),
       watch: () => parts.reaper.watch(this),
       isHere: (id) => this.#connections.has(id),
@@ -149,17 +149,17 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     const count = this.#pending.filter((pending) => "data" in pending).length;
     if (!this.#isLast && replay.last + count <= this.#bound) return;
     this.#reserved = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
-    const { storage } = this.#of.turnCommit;
+    const { storage } = this.#activation.turnCommit;
     storage.reserve(BOUND, String(this.#reserved));
     if (this.#isLast && this.#hadReceivers) {
-      storage.reserve(TAIL, replay.tail(eventsOf(this.#pending, this.#of.owner.epoch)));
+      storage.reserve(TAIL, replay.tail(eventsOf(this.#pending, this.#activation.owner.epoch)));
     } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
   /** The running turn is committed, and ownership still holds: sends its events. */
   flush(): void {
     this.#bound = Math.max(this.#bound, this.#reserved);
-    const { epoch } = this.#of.owner;
+    const { epoch } = this.#activation.owner;
     const closing: ConnectionHandle[] = [];
     for (const pending of this.#pending) {
       if ("reason" in pending) {
@@ -194,41 +194,41 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     [id, after, , resumed, epoch = null]: JoinRequest,
     call: Call,
   ): HookCall {
-    let admitted: ConnectionHandle | null = null;
+    let opened: ConnectionHandle | null = null;
     let undo: (() => void) | undefined;
     const hookCall = new HookCall(
-      this.#of.key,
+      this.#activation.key,
       "onConnect",
       call.deadline,
       call.caller,
       async (it) => {
         const replay = await this.#open();
-        const side = this.#subscribers.get(subscriber);
-        if (!side) {
+        const joined = this.#subscribers.get(subscriber);
+        if (!joined) {
           throw new AtlasError(
             "unavailable",
-            `${this.#of.key} doesn't know this subscriber any more`,
+            `${this.#activation.key} doesn't know this subscriber any more`,
           );
         }
         const lost = after === null ? null : replay.lostTo(after, epoch);
-        const { life } = side;
+        const { life } = joined;
         this.#joined.set(hookCall, { seq: replay.last, lost });
         undo = this.#records?.write(id, life);
         const known = this.#connections.get(id);
         if (known) return void (known.subscriber = subscriber);
         if (this.#connections.size >= MAX_CONNECTIONS) {
-          const message = `${this.#of.key} has ${MAX_CONNECTIONS} connections already`;
+          const message = `${this.#activation.key} has ${MAX_CONNECTIONS} connections already`;
           throw new AtlasError("overloaded", message);
         }
-        admitted = new ConnectionHandle(this, id, subscriber, resumed);
-        this.#connections.set(id, admitted);
+        opened = new ConnectionHandle(this, id, subscriber, resumed);
+        this.#connections.set(id, opened);
         this.#records?.returned(id);
         this.#hadReceivers = true;
         try {
-          await it.onConnect(admitted);
+          await it.onConnect(opened);
         } catch (error) {
           // Before any turn that reports its end.
-          this.#forget(admitted);
+          this.#forget(opened);
           throw error;
         }
       },
@@ -236,13 +236,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     hookCall.ended.then((error) => {
       if (error === null) return;
       undo?.();
-      if (admitted === null) return;
-      this.#forget(admitted);
+      if (opened === null) return;
+      this.#forget(opened);
       // For a connection that an earlier owner had, `onDisconnect` runs, too.
-      const gone = admitted;
+      const gone = opened;
       if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
-    this.#of.deliver(hookCall);
+    this.#activation.receive(hookCall);
     return hookCall;
   }
 
@@ -264,30 +264,30 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** A current connection. */
-  connectionsAt(id: string): ConnectionHandle | undefined {
+  connection(id: string): ConnectionHandle | undefined {
     return this.#connections.get(id);
   }
 
   /** Delivers a connection's message, in a turn of its own. */
   deliverMessage(connection: ConnectionHandle, data: unknown, call: Call): HookCall {
     const { deadline, caller } = call;
-    const hookCall = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
+    const hookCall = new HookCall(this.#activation.key, "onMessage", deadline, caller, (it) => {
       if (!connection.isGone) return it.onMessage(connection, data);
     });
-    this.#of.deliver(hookCall);
+    this.#activation.receive(hookCall);
     return hookCall;
   }
 
   /** Connections have ended at their node. Resolves once `onDisconnect` has run for them. */
   async leave(subscriber: string, ids: readonly string[]): Promise<void> {
-    const told: Promise<unknown>[] = [];
+    const ended: Promise<unknown>[] = [];
     for (const id of ids) {
       const connection = this.#connections.get(id);
-      if (connection?.subscriber === subscriber) told.push(this.#disconnected(connection));
-      else if (!connection && this.#records) told.push(this.#records.miss(id));
+      if (connection?.subscriber === subscriber) ended.push(this.#disconnected(connection));
+      else if (!connection && this.#records) ended.push(this.#records.miss(id));
     }
     if (!this.#isUsed(subscriber)) this.#forgetSubscriber(subscriber);
-    await Promise.all(told);
+    await Promise.all(ended);
   }
 
   /** A subscriber polls for events. Null: it isn't known; else the answer comes later. */
@@ -315,17 +315,21 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** A subscriber, if it is known; with `mayCreate` it is created otherwise. */
-  async subscribe(name: string, life: string, mayCreate: boolean): Promise<Subscriber | undefined> {
+  async openSubscriber(
+    name: string,
+    life: string,
+    mayCreate: boolean,
+  ): Promise<Subscriber | undefined> {
     const known = this.#subscribers.get(name);
     if (known || !mayCreate) return known;
     const replay = await this.#open();
-    if (this.#over) return undefined;
+    if (this.#isOver) return undefined;
     const { clock, deadlines } = this.#parts;
     const subscriber = new Subscriber({
       clock,
       deadlines,
       replay,
-      owner: () => this.#of.owner,
+      owner: () => this.#activation.owner,
       isHere: (id) => this.#connections.get(id)?.subscriber === name,
     }, life);
     this.#subscribers.set(name, subscriber);
@@ -333,8 +337,8 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return subscriber;
   }
 
-  /** The subscriber that polls, if it is known. */
-  subscriberOf(name: string): Subscriber | undefined {
+  /** A subscriber, if it is known. */
+  subscriber(name: string): Subscriber | undefined {
     return this.#subscribers.get(name);
   }
 
@@ -363,12 +367,12 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         if (connection.subscriber === name) this.#disconnected(connection);
       }
     }
-    return !this.#over && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
+    return !this.#isOver && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
   }
 
   /** This owner ends: no more events are sent. */
   end(error: AtlasError, next: Ownership | null = null): void {
-    this.#over = true;
+    this.#isOver = true;
     for (const connection of this.#connections.values()) connection.isGone = true;
     this.#connections.clear();
     this.#records?.stop();
@@ -385,8 +389,8 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
 
   /** Runs a turn that no caller waits for; resolves to its error, null where it was committed. */
   #turn(hook: string, run: Hook): Promise<AtlasError | null> {
-    const hookCall = new HookCall(this.#of.key, hook, Infinity, NOWHERE, run);
-    this.#of.deliver(hookCall);
+    const hookCall = new HookCall(this.#activation.key, hook, Infinity, NOWHERE, run);
+    this.#activation.receive(hookCall);
     return hookCall.ended;
   }
 
@@ -404,7 +408,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
 
   async #open(): Promise<ReplayBuffer> {
     if (this.#replay) return this.#replay;
-    const { storage } = this.#of.turnCommit;
+    const { storage } = this.#activation.turnCommit;
     const [text, tail] = await Promise.all([storage.field(BOUND), storage.field(TAIL)]);
     this.#bound = Math.max(this.#bound, textToCount(text, "the number of its last event"));
     this.#hasTail ||= tail !== null;
@@ -412,8 +416,8 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   #checkTurn(): void {
-    this.#of.turn("broadcast");
-    if (this.#of.turnCommit.storage.isOpen && !this.#over) return;
+    this.#activation.turn("broadcast");
+    if (this.#activation.turnCommit.storage.isOpen && !this.#isOver) return;
     const message = "events can only be sent while a call or a hook is running";
     throw new AtlasError("bad_request", message);
   }

@@ -19,7 +19,7 @@ import type { Role } from "../api/options.ts";
 import { makeProxy } from "../api/proxies.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
-import type { Post as PostMessage } from "../model/envelope.ts";
+import type { ProcessMessage } from "../model/envelope.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
@@ -115,9 +115,9 @@ export class Market implements ModuleNode {
   }
 
   /** A message of a peer arrived. */
-  arrived(message: PostMessage, line: BusLink): void {
+  arrived(message: ProcessMessage, link: BusLink): void {
     this.open();
-    this.#bus.arrived(message, line);
+    this.#bus.arrived(message, link);
   }
 
   /** A link to a peer closed. */

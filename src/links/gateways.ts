@@ -108,10 +108,12 @@ export class Gateways {
     const session = this.ready(region);
     if (session) return session;
     const { gateways } = regionGateways;
-    const told = [...new Set(gateways.map(({ why }) => messageOf(why)))].join("; ");
+    const reasons = [...new Set(gateways.map(({ why }) => messageOf(why)))].join("; ");
     const each = gateways.map(({ address, why }) => `${address}: ${detailOf(why)}`).join("; ");
     const message = `no gateway of region ${region} can be reached`;
-    throw new AtlasError("unavailable", `${message} (${told})`, { detail: `${message} (${each})` });
+    throw new AtlasError("unavailable", `${message} (${reasons})`, {
+      detail: `${message} (${each})`,
+    });
   }
 
   /** A gateway could not pass a call on: others come first for a while. */

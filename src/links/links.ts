@@ -15,7 +15,7 @@ import {
   encodeRequestHead,
   type Failure,
   type Message,
-  type Post,
+  type ProcessMessage,
   type Reply,
   type Request,
 } from "../model/envelope.ts";
@@ -46,7 +46,7 @@ export interface Waiter {
 export interface LinkListener {
   request(request: Request, session: Session): void;
   cancel(id: number, session: Session): void;
-  post(post: Post, session: Session): void;
+  toProcess(message: ProcessMessage, session: Session): void;
   closed(session: Session): void;
   /** A link to a member was opened. */
   reachable(incarnation: string): void;
@@ -181,11 +181,11 @@ export class Session {
   }
 
   /**
-   * Sends a message of the market. Returns false, and sends nothing, where the link is closed or
+   * Sends a message to a process of the market. Returns false, and sends nothing, where the link is closed or
    * backed up.
    */
-  post(post: Post): boolean {
-    return this.#open && this.#link.send(encodeHead(post), post.body);
+  sendToProcess(message: ProcessMessage): boolean {
+    return this.#open && this.#link.send(encodeHead(message), message.body);
   }
 
   close(reason: string): void {
@@ -367,8 +367,8 @@ export class Links {
         return this.#listener.request(message, session);
       case "cancel":
         return this.#listener.cancel(message.id, session);
-      case "post":
-        return this.#listener.post(message, session);
+      case "process":
+        return this.#listener.toProcess(message, session);
       case "ping":
         return session.send({ ...PONG, id: message.id });
       case "goodbye":

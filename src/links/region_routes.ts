@@ -228,7 +228,7 @@ export class RegionRoutes {
     const before = this.#failed.get(incarnation);
     const late = `${nodeName(member)} gave no link within ${DIRECT_LINK_WAIT_MS} ms`;
     const reason = why === null ? before?.reason ?? late : detailOf(why);
-    const told = why === null ? before?.publicReason ?? late : messageOf(why);
+    const publicReason = why === null ? before?.publicReason ?? late : messageOf(why);
     const failures = (before?.failures ?? -1) + 1;
     // Where there may be no other route, calls fail until the direct link is tried again.
     const most = gateways.has(region) ? MAX_ROUTE_RETRY_MS : MAX_LONE_ROUTE_RETRY_MS;
@@ -238,7 +238,7 @@ export class RegionRoutes {
       const [oldest] = this.#failed.keys();
       this.#failed.delete(oldest as string);
     }
-    this.#failed.set(incarnation, { member, failures, retryAt, reason, publicReason: told });
+    this.#failed.set(incarnation, { member, failures, retryAt, reason, publicReason });
     if (reason !== before?.reason) this.#tell("warning", "link to region down", member, { reason });
   }
 

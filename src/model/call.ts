@@ -39,8 +39,8 @@ export abstract class Call extends Expiring {
   abstract arguments(): unknown[];
   /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */
   abstract encode(result: unknown): unknown;
-  /** Answers with an encoded result; `mark` where the owner couldn't reach the store. */
-  abstract succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void;
+  /** Answers with an encoded result; `verdict` where the owner couldn't reach the store. */
+  abstract succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void;
   /** Answers with an error; `owner`, with `not_owner`: who owns the key, where known. */
   abstract fail(error: AtlasError, owner?: Ownership | null): void;
 

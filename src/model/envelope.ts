@@ -17,7 +17,7 @@ const REPLY = 1;
 const FAILURE = 2;
 const CANCEL = 3;
 const GOODBYE = 4;
-const POST = 5;
+const PROCESS = 5;
 const RELAY = 6;
 const RELAYED_REPLY = 7;
 const PING = 8;
@@ -102,8 +102,8 @@ export interface Goodbye {
 }
 
 /** A message from one process of the market to one on another node. */
-export interface Post {
-  readonly kind: "post";
+export interface ProcessMessage {
+  readonly kind: "process";
   readonly id: 0;
   /** The process that it is for, at the receiver; empty: its message bus. */
   readonly to: string;
@@ -121,7 +121,7 @@ export interface Ping {
   readonly id: number;
 }
 
-export type Message = Request | Reply | Failure | Cancel | Goodbye | Post | Ping;
+export type Message = Request | Reply | Failure | Cancel | Goodbye | ProcessMessage | Ping;
 
 /** The longest name of a process. */
 const MAX_PROCESS_NAME = 64;
@@ -144,8 +144,8 @@ export function encodeHead(message: Message): Uint8Array {
       return pack([GOODBYE, id]);
     case "ping":
       return pack([PING, id]);
-    case "post":
-      return pack([POST, id, message.to, message.from, message.content]);
+    case "process":
+      return pack([PROCESS, id, message.to, message.from, message.content]);
   }
 }
 
@@ -161,8 +161,8 @@ export function encodeRequestHead(
   }
   const { via, region, trace } = callPath;
   const kind = relay ? RELAY : REQUEST;
-  const marks = [via, region, trace];
-  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, marks]);
+  const path = [via, region, trace];
+  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, path]);
 }
 
 function encodeReplyHead({ id, epoch, rrp, passed, mark }: Reply): Uint8Array {
@@ -210,12 +210,12 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case GOODBYE:
       if (id !== 0 || body !== NO_BODY) throw malformed("a goodbye has neither number nor body");
       return { kind: "goodbye", id };
-    case POST: {
+    case PROCESS: {
       const [, , to, from, content] = tuple;
       if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(content)) {
         throw malformed("a message needs two process names, a kind and fields");
       }
-      return { kind: "post", id, to, from, content, body };
+      return { kind: "process", id, to, from, content, body };
     }
     default:
       throw malformed("its kind is unknown");
@@ -223,13 +223,13 @@ export function decodeMessage(bytes: Uint8Array): Message {
 }
 
 function request(id: number, tuple: unknown[], body: Uint8Array): Request {
-  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, marks] = tuple;
+  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, path] = tuple;
   if (
     typeof key !== "string" || typeof method !== "string" || !isCount(timeoutMs) ||
     !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
   ) throw malformed("a field of the request has the wrong type");
   const relay = kind === RELAY;
-  const callPath = marks === undefined ? null : callPathOf(marks);
+  const callPath = path === undefined ? null : callPathOf(path);
   if (relay && !callPath?.via.length) throw malformed("a request to pass on needs a path");
   return {
     kind: "request",
@@ -246,9 +246,9 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
   };
 }
 
-function callPathOf(marks: unknown): CallPath {
-  if (Array.isArray(marks)) {
-    const [via, region, trace] = marks;
+function callPathOf(path: unknown): CallPath {
+  if (Array.isArray(path)) {
+    const [via, region, trace] = path;
     if (isTexts(via) && isTextOrNull(region) && isTextOrNull(trace)) return { via, region, trace };
   }
   throw malformed("a path is a list of nodes, a region or null, a traceparent or null");

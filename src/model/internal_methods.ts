@@ -1,11 +1,11 @@
 /**
- * The internal methods of client sockets, and the messages they carry between the node that
- * holds a socket and the owner of its resource.
+ * The internal methods: their names, which component runs each, and the messages that those of
+ * client sockets carry. Also holds which names users' methods may have.
  *
  * Names begin with `$`, and only nodes may call them. They travel as ordinary calls, so
  * deadlines, gateways, hop limits and redirects apply to them, too.
  *
- * Source: `docs/design.md`, Client sockets.
+ * Source: `docs/design.md`, Client sockets; Regions and moves.
  */
 import { MAX_METHOD } from "../limits.ts";
 import { quoted } from "./options.ts";
@@ -25,10 +25,53 @@ export const MESSAGE = "$message";
 /** Ends connections. */
 export const LEAVE = "$leave";
 
-/** Whether a method is one of those for client sockets. */
-export function isSubscriptionMethod(method: string): boolean {
-  return method === EVENTS || method === CONNECT || method === REPLAY || method === MESSAGE ||
-    method === LEAVE;
+/** Moves a resource to the region in its only argument. */
+export const MIGRATE = "$move";
+/** Activates a resource on this node; answers nothing. */
+export const ACTIVATE = "$take";
+/** Tells a resource's owner that it won a conflict with the node in its only argument. */
+export const CONFLICT_WON = "$won";
+
+/** Drains a node, or its resources under a prefix. */
+export const DRAIN = "$drain";
+/** Asks a node whether its region can take a key now. */
+export const CAN_CLAIM = "$prove";
+
+/**
+ * What an internal method is about: the subscribers of a resource, the ownership of a resource,
+ * or the node itself.
+ */
+export type InternalKind = "subscription" | "ownership" | "node";
+
+const KINDS: ReadonlyMap<string, InternalKind> = new Map([
+  [CONNECT, "subscription"],
+  [REPLAY, "subscription"],
+  [EVENTS, "subscription"],
+  [MESSAGE, "subscription"],
+  [LEAVE, "subscription"],
+  [MIGRATE, "ownership"],
+  [ACTIVATE, "ownership"],
+  [CONFLICT_WON, "ownership"],
+  [DRAIN, "node"],
+  [CAN_CLAIM, "node"],
+]);
+
+const DOLLAR = 36;
+
+/** The kind of an internal method; null for a method of the resource's class. */
+export function internalKind(method: string): InternalKind | null {
+  // Almost all calls are decided by the first character.
+  return method.charCodeAt(0) === DOLLAR ? KINDS.get(method) ?? null : null;
+}
+
+/** Whether a method waits for events, so that its calls are no work in progress. */
+export function isPoll(method: string): boolean {
+  return method === EVENTS;
+}
+
+/** The error for a caller of an internal method that is not a node. */
+export function notForClients(type: string, method: string): AtlasError {
+  return new AtlasError("not_found", `${type} has no method ${method}`);
 }
 
 /**
@@ -95,30 +138,3 @@ export function isCallable(name: string): boolean {
 export function noMethod(name: string): string {
   return `there is no method ${quoted(name)}: names have at most ${MAX_METHOD} characters`;
 }
-
-/** Moves a resource to the region in its only argument. */
-export const MIGRATE = "$move";
-
-/** Activates a resource on this node; answers nothing. */
-export const ACTIVATE = "$take";
-
-/** Tells a resource's owner that it won a conflict with the node in its only argument. */
-export const CONFLICT_WON = "$won";
-
-/** Whether only nodes may call a method. */
-export function isNodeMethod(method: string): boolean {
-  return method === MIGRATE || method === ACTIVATE || method === CONFLICT_WON ||
-    method === CAN_CLAIM ||
-    method === DRAIN || isSubscriptionMethod(method);
-}
-
-/** The error for a caller of one of those that is not a node. */
-export function notForClients(type: string, method: string): AtlasError {
-  return new AtlasError("not_found", `${type} has no method ${method}`);
-}
-
-/** Drains a node, or its resources under a prefix. For nodes only. */
-export const DRAIN = "$drain";
-
-/** Asks a node whether its region can take a key now. For nodes only. */
-export const CAN_CLAIM = "$prove";

@@ -121,9 +121,9 @@ function printed(value: unknown): string {
   return typeof value === "bigint" ? `${value}n` : String(value);
 }
 
-/** `text` without the characters `mark` at its end. */
-export function withoutTrailing(text: string, mark: string): string {
+/** `text` without the characters `unwanted` at its end. */
+export function withoutTrailing(text: string, unwanted: string): string {
   let end = text.length;
-  while (end > 0 && text[end - 1] === mark) end--;
+  while (end > 0 && text[end - 1] === unwanted) end--;
   return text.slice(0, end);
 }

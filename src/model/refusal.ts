@@ -65,7 +65,7 @@ const REFUSALS: readonly (readonly [pattern: RegExp, refusal: Refusal, meaning: 
 ];
 
 /** The start of the message for callers. */
-const TOLD = "the registry refuses it: ";
+const PREFIX = "the registry refuses it: ";
 
 /**
  * The error for a step that a server refused with the message `said`; null where it is not
@@ -75,7 +75,7 @@ const TOLD = "the registry refuses it: ";
  */
 export function stepRefused(said: string, detail: string, cause?: unknown): StepRefused | null {
   for (const [pattern, refusal, meaning] of REFUSALS) {
-    if (pattern.test(said)) return new StepRefused(TOLD + meaning, refusal, detail, cause);
+    if (pattern.test(said)) return new StepRefused(PREFIX + meaning, refusal, detail, cause);
   }
   return null;
 }
@@ -87,7 +87,7 @@ export function fileRefused(error: unknown, detail: string): StepRefused | null 
     : isOfSqlite(error, SQLITE_READONLY, /readonly database/)
     ? "its file can't be written to (SQLITE_READONLY)"
     : null;
-  return why === null ? null : new StepRefused(TOLD + why, "lasting", detail, error);
+  return why === null ? null : new StepRefused(PREFIX + why, "lasting", detail, error);
 }
 
 /** Whether SQLite reports that its disk is full. */

@@ -45,7 +45,7 @@ export interface CallBackend {
  * modules. Where `context` throws, no call is made.
  */
 export function makeFacade(
-  exchange: CallBackend,
+  backend: CallBackend,
   modules: ModuleAtlas,
   context: () => CallContext | null,
 ): Atlas {
@@ -54,28 +54,28 @@ export function makeFacade(
       const target = { type, key: resourceKey(type, id) };
       checkCall(options);
       checkMethod(type, method);
-      return await exchange.call(target, method, checkArguments(args), options, context());
+      return await backend.call(target, method, checkArguments(args), options, context());
     },
     resource(type, id, options = {}) {
       const target = { type, key: resourceKey(type, id) };
       checkCall(options);
       const stub = makeStub((method, args) =>
-        exchange.call(target, method, args, options, context()).then(resultOf)
+        backend.call(target, method, args, options, context()).then(resultOf)
       );
       // deno-lint-ignore no-explicit-any
       return stub as any;
     },
     async lookup(type, id, options = {}) {
       context();
-      return await exchange.lookup(type, id, checkLookup(options));
+      return await backend.lookup(type, id, checkLookup(options));
     },
     async members() {
       context();
-      return await exchange.members();
+      return await backend.members();
     },
     async resources(prefix, page = {}) {
       context();
-      return await exchange.resources(prefix, checkPage(page));
+      return await backend.resources(prefix, checkPage(page));
     },
     async discover(name, options) {
       context();
@@ -99,7 +99,7 @@ export function makeFacade(
     },
     async count(prefix, options = {}) {
       context();
-      return await exchange.count(prefix, checkTimeout(options));
+      return await backend.count(prefix, checkTimeout(options));
     },
   };
 }

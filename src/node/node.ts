@@ -13,15 +13,14 @@ import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "../api/node.ts"
 import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
-import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
+import { scopedModules } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
-import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
+import { internalKind, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
-import type { Clock } from "../ports/clock.ts";
 import type { Transport } from "../ports/transport.ts";
 import { Claims } from "../registry/claims.ts";
 import { Directory } from "../registry/directory.ts";
@@ -32,7 +31,7 @@ import type { Activation } from "../resource/activation.ts";
 import { checkDrain, Host } from "../resource/host.ts";
 import { currentTurn } from "../resource/turn.ts";
 import { tellWinner } from "../routing/dispatcher.ts";
-import { InboundRequests } from "../routing/inbound.ts";
+import type { InboundRequests } from "../routing/inbound.ts";
 import type { Router } from "../routing/router.ts";
 import { SocketServer } from "../sockets/socket_server.ts";
 import { TimerWheel } from "../time/timer_wheel.ts";
@@ -118,7 +117,6 @@ class NodeProcess implements CallBackend {
       tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
-    this.#inbound = this.#newInbound(clock);
     this.#links = this.#newLinks(transport);
     this.#deadPeers = new DeadPeers(clock, this.#links, isDead);
     this.#routing = routerOf({
@@ -132,11 +130,14 @@ class NodeProcess implements CallBackend {
       drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;
+    this.#inbound = this.#routing.inbound;
     this.#sockets = new SocketServer({
       clock,
       random,
       deadlines: this.#deadlines,
-      ...this.#routing,
+      router: this.#router,
+      locator: this.#routing.locator,
+      callForClient: this.call,
       life: () => this.#life,
     });
     this.#market = marketOf({
@@ -150,22 +151,11 @@ class NodeProcess implements CallBackend {
     this.#life = this.#newLife();
   }
 
-  #newInbound(clock: Clock): InboundRequests {
-    return new InboundRequests({
-      host: this.#host,
-      clock,
-      deadlines: this.#deadlines,
-      remoteHomeOf: (key) => this.#routing.locator.remoteHomeOf(key),
-      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
-      deliver: (call, activation) => this.#routing.deliver(call, activation),
-    });
-  }
-
   #newLinks(transport: Transport): Links {
     return new Links(transport, {
       request: (request, session) => this.#inbound.request(request, session),
       cancel: (id, session) => this.#inbound.cancel(id, session),
-      post: (message, session) => this.#market.arrived(message, session),
+      toProcess: (message, session) => this.#market.arrived(message, session),
       closed: (session) => {
         this.#inbound.closed(session);
         this.#market.closed(session.peer.incarnation);
@@ -215,9 +205,9 @@ class NodeProcess implements CallBackend {
   // The back end of facades.
 
   readonly call: CallBackend["call"] = (target, method, args, options, context) =>
-    isNodeMethod(method)
-      ? Promise.reject(notForClients(target.type, method))
-      : this.#router.call(target, method, args, options, context);
+    internalKind(method) === null
+      ? this.#router.call(target, method, args, options, context)
+      : Promise.reject(notForClients(target.type, method));
 
   readonly lookup: CallBackend["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
@@ -291,7 +281,7 @@ class NodeProcess implements CallBackend {
    */
   #modulesFor(from: Activation): ModuleAtlas {
     const { clock, context } = this.#options;
-    return withinTurns(this.#market, {
+    return scopedModules(this.#market, {
       // Capacity that was bought in one turn may be used in later ones, and between turns.
       leftMs: () => (currentTurn(context, from)?.call?.deadline ?? Infinity) - clock.now(),
       lifetime: () => from.lifetime,

@@ -8,8 +8,8 @@ import { Gateways } from "../links/gateways.ts";
 import { LinkMonitor } from "../links/link_monitor.ts";
 import type { Links } from "../links/links.ts";
 import { RegionRoutes } from "../links/region_routes.ts";
-import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
+import { ACTIVATE, MIGRATE } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -17,12 +17,11 @@ import type { Store } from "../ports/store.ts";
 import type { Directory } from "../registry/directory.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
-import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import { CallerAffinity } from "../routing/caller_affinity.ts";
-import { ACTIVATE, MIGRATE } from "../model/internal_methods.ts";
 import { Dispatcher } from "../routing/dispatcher.ts";
 import { Drains } from "../routing/drains.ts";
+import { InboundRequests } from "../routing/inbound.ts";
 import { KnownRegions } from "../routing/known_regions.ts";
 import { Locator } from "../routing/locator.ts";
 import { callBack, checkRegion, Migration, prove } from "../routing/migration.ts";
@@ -46,11 +45,10 @@ export interface RouterWiring {
 /** The parts of routing that a node uses. */
 export interface Routing {
   readonly router: Router;
+  readonly inbound: InboundRequests;
   readonly locator: Locator;
   readonly gateways: Gateways;
   readonly regions: KnownRegions;
-  /** Dispatches a call to its resource on this node. */
-  readonly deliver: (call: Call, activation: Activation) => void;
   /** Moves a resource to another region. */
   readonly move: AtlasNode["move"];
   /** Drains nodes. */
@@ -93,29 +91,30 @@ export function routerOf(wiring: RouterWiring): Routing {
     ask: (key, route) => router.ask(key, ACTIVATE, route),
     onEvent,
   });
-  const dispatcher = new Dispatcher(
+  const dispatcher = new Dispatcher({
     migration,
-    new CallerAffinity(clock, region),
+    affinity: new CallerAffinity(clock, region),
+    locator,
+    drains,
     clock,
-    wiring.host.stats,
+    stats: wiring.host.stats,
     onEvent,
-  );
-  const deliver = (call: Call, to: Activation): void => dispatcher.deliver(call, to);
+  });
   const router: Router = new Router({
     ...wiring,
     clock,
     random,
     place,
     locator,
-    deliver,
-    drains,
+    dispatcher,
     onEvent,
   });
+  const inbound = new InboundRequests({ ...wiring, clock, locator, router, dispatcher });
   links.watch = monitorOf(region, clock, links, { routes, gateways, router });
   const move = moveBy(router, store, clock);
   const regions = new KnownRegions({ clock, store, membership, gateways, region });
   const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, locator, gateways, regions, deliver, move, drainNodes };
+  return { router, inbound, locator, gateways, regions, move, drainNodes };
 }
 
 /** Calls of an unresponsive link go another way where there is one, in the order of their keys. */

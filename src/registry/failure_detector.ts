@@ -15,7 +15,7 @@ export interface FailureDetectorParts {
   readonly clock: Clock;
   readonly timing: Timing;
   readonly store: Pick<Store, "kill">;
-  readonly watches: HeartbeatMonitor;
+  readonly monitor: HeartbeatMonitor;
   /** The node's current life; null while it isn't a member. */
   readonly life: () => NodeLife | null;
   /** Reads the members again. */
@@ -42,27 +42,27 @@ export class FailureDetector {
   /** Checks again when the member that has stood still for longest is due. */
   schedule(): void {
     this.stop();
-    const { clock, timing, watches, life } = this.#parts;
-    const oldest = watches.oldest();
+    const { clock, timing, monitor, life } = this.#parts;
+    const oldest = monitor.oldest();
     if (!life() || oldest === Infinity) return;
     const wait = oldest + timing.takeoverMs - clock.now();
     this.#timer = clock.after(Math.max(1, wait), () => this.#killStalled());
   }
 
   async #killStalled(): Promise<void> {
-    const { clock, timing, store, watches, refresh, killed, failed } = this.#parts;
+    const { clock, timing, store, monitor, refresh, killed, failed } = this.#parts;
     const life = this.#parts.life();
     const due = clock.now() - timing.takeoverMs;
-    for (const [incarnation, seq] of watches.stalledSince(due)) {
+    for (const [incarnation, seq] of monitor.stalledSince(due)) {
       if (life === null || !life.lease.holds()) continue;
       try {
         const state = await store.kill(incarnation, seq);
         if (state === "dead") killed(incarnation, seq);
         // Not dead: its seq moved, which the next renewal reports.
-        watches.drop(incarnation);
+        monitor.drop(incarnation);
         await refresh();
       } catch (error) {
-        watches.putOff(incarnation, seq, clock.now() - timing.takeoverMs + timing.heartbeatMs);
+        monitor.putOff(incarnation, seq, clock.now() - timing.takeoverMs + timing.heartbeatMs);
         failed(incarnation, detailOf(error));
       }
     }

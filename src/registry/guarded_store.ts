@@ -55,17 +55,17 @@ class FailureLog {
 
   /** The step `name` failed; returns the error for callers. */
   failed(name: string, error: unknown): unknown {
-    const told = registryErrorForCallers(error);
-    if (LEASE_STEPS.includes(name) && isAtlasError(told)) this.leaseError = told;
-    if (!isAtlasError(told) || told.code !== "unavailable") return told;
+    const reported = registryErrorForCallers(error);
+    if (LEASE_STEPS.includes(name) && isAtlasError(reported)) this.leaseError = reported;
+    if (!isAtlasError(reported) || reported.code !== "unavailable") return reported;
     // Its owner reports that.
-    if (told instanceof LostTurns) return told;
-    const refusal = refusalOf(told);
+    if (reported instanceof LostTurns) return reported;
+    const refusal = refusalOf(reported);
     const isRefusing = refusal === "passing" || refusal === "lasting";
     const event = isRefusing ? "registry refuses steps" : "registry can't be reached";
-    if (told.retryable) this.#failure(event, messageOf(told), detailOf(told));
-    else this.row(messageOf(told), detailOf(told));
-    return told;
+    if (reported.retryable) this.#failure(event, messageOf(reported), detailOf(reported));
+    else this.row(messageOf(reported), detailOf(reported));
+    return reported;
   }
 
   /** A row or an entry can't be read. `name` identifies it. */

@@ -102,8 +102,8 @@ export class Lease {
     if (this.#state !== "held") return false;
     const now = this.#clock.now();
     if (now < this.#until) {
-      const drift = this.#clock.wall() - now - this.#offset;
-      if (drift <= this.#timing.stallMs && drift >= -this.#timing.stallMs) return true;
+      const deviation = this.#clock.wall() - now - this.#offset;
+      if (deviation <= this.#timing.stallMs && deviation >= -this.#timing.stallMs) return true;
     }
     this.lapse();
     return false;

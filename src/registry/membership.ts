@@ -72,7 +72,7 @@ export class Membership {
       clock,
       timing,
       store,
-      watches: this.#monitor,
+      monitor: this.#monitor,
       life: () => this.#life,
       refresh: () => this.refresh(),
       killed: (incarnation, seq) => {
@@ -255,8 +255,8 @@ export class Membership {
 
   async #read(): Promise<void> {
     try {
-      const told = await this.#store.members();
-      const { version, lineage } = told;
+      const answer = await this.#store.members();
+      const { version, lineage } = answer;
       this.#lastContact = this.#clock.now();
       if (!this.lineages.isPresent(lineage)) {
         this.look();
@@ -265,7 +265,7 @@ export class Membership {
       // Reads are sequential, so a lower version is not an older answer: the counter was repaired.
       const changed = version !== this.#version;
       this.#version = version;
-      this.#view.read(told);
+      this.#view.read(answer);
       this.#assignWatches();
       this.#repairOwn();
       if (changed) this.#listener.onChange();

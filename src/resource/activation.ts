@@ -240,7 +240,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /** Runs a call, at once or after those that wait. */
-  deliver(call: Call): void {
+  receive(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#runTurns(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) {

@@ -50,14 +50,14 @@ export class Conflicts {
     const { store, stats } = this.#host;
     if (store.recheckMs === undefined && !found) return void activation.abandon();
     const winner = found === undefined ? this.#winner(activation) : Promise.resolve(found);
-    const told = winner.then((owner) => {
+    const reported = winner.then((owner) => {
       if (owner === null) return null;
       stats.conflictsLost++;
       this.#tell("lost to a greater claim", activation, owner.rrp);
       return owner;
     });
     // The claim stays until the final hooks have run: the store finds this owner's writes by it.
-    await this.#within(MAX_TURN_MS, activation.abandon(told));
+    await this.#within(MAX_TURN_MS, activation.abandon(reported));
     const { key, owner: { incarnation, epoch } } = activation;
     const givenUp = found && store.depart && store.homeOf?.(key)
       ? store.depart(key, incarnation, epoch, regionOf(found.rrp))

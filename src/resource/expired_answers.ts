@@ -140,6 +140,6 @@ export async function tidy(activation: Activation, now: number): Promise<void> {
     NOWHERE,
     () => activation.turnCommit.prune(),
   );
-  activation.deliver(hookCall);
+  activation.receive(hookCall);
   await hookCall.ended;
 }

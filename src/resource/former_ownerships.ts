@@ -134,9 +134,9 @@ export class FormerOwnerships {
 
   #due(lineage: LineageName): FormerOwnership[] {
     const due: FormerOwnership[] = [];
-    const mark = markOf(lineage);
+    const current = markOf(lineage);
     for (const former of this.#all.values()) {
-      if (former.lineage !== mark) due.push(former);
+      if (former.lineage !== current) due.push(former);
       if (due.length === SHARE) break;
     }
     return due;

@@ -13,20 +13,23 @@ import {
   MAX_METHOD,
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
+import type { Session } from "../links/links.ts";
 import { argumentsOf, Call, encodeBody } from "../model/call.ts";
+import { type Caller, callerOf, type CallPath, isTraceparent } from "../model/call_path.ts";
 import type { Request } from "../model/envelope.ts";
 import { noMethod } from "../model/internal_methods.ts";
-import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { shown } from "../model/options.ts";
+import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
-import { type Caller, callerOf, type CallPath, isTraceparent } from "../model/call_path.ts";
 import { fitsBytes } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
-import type { Session } from "../links/links.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { Locator } from "./locator.ts";
+import type { Router } from "./router.ts";
 
 /** A call that came over a link. */
 class InboundCall extends Call {
@@ -95,7 +98,7 @@ class InboundCall extends Call {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
+  override succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
     if (this.done) return;
     this.#settle();
     const { incarnation } = owner;
@@ -106,7 +109,7 @@ class InboundCall extends Call {
       rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
       // A resource that has just moved has another owner.
       ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
-      ...mark !== null && { mark },
+      ...verdict !== null && { mark: verdict },
       body: encoded as Uint8Array,
     });
   }
@@ -144,12 +147,9 @@ export interface InboundParts {
   readonly host: Host;
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
-  /** The other region that is a key's home; null where this node may own it. */
-  readonly remoteHomeOf: (key: string) => string | null;
-  /** Passes a call on; `onEnd` runs once it was answered or given up. */
-  readonly relay: (request: Request, session: Session, onEnd: () => void) => Call;
-  /** Dispatches a call to its resource here. */
-  readonly deliver: (call: Call, activation: Activation) => void;
+  readonly locator: Locator;
+  readonly router: Router;
+  readonly dispatcher: Dispatcher;
 }
 
 export interface InboundStats {
@@ -180,13 +180,13 @@ export class InboundRequests {
     calls.set(request.id, call);
     const present = host.find(request.key);
     // Of this node's current life: its lease is checked when the call's turn comes.
-    if (present?.life === session.life) this.#deliver(call, present);
+    if (present?.life === session.life) this.#serveHere(call, present);
     else if (session.life.lease.holds()) this.#acquire(call);
     else this.#notOwner(call, null);
   }
 
   #relay(request: Request, session: Session, calls: Map<number, Call>): void {
-    const call = this.#parts.relay(request, session, () => calls.delete(request.id));
+    const call = this.#parts.router.relay(request, session, () => calls.delete(request.id));
     if (!call.done) calls.set(request.id, call);
   }
 
@@ -204,18 +204,19 @@ export class InboundRequests {
     for (const call of calls?.values() ?? []) call.cancel();
   }
 
-  #deliver(call: InboundCall, activation: Activation): void {
+  /** Delivers a call to the resource here, unless its caller expects another ownership. */
+  #serveHere(call: InboundCall, activation: Activation): void {
     const isMeant = call.epoch === activation.epoch || call.epoch === 0;
-    if (isMeant) this.#parts.deliver(call, activation);
+    if (isMeant) this.#parts.dispatcher.deliver(call, activation);
     else this.#notOwner(call, activation.owner);
   }
 
   /** The resource isn't active here: finds or claims its owner, and answers with it. */
   async #acquire(call: InboundCall): Promise<void> {
     try {
-      const { host, remoteHomeOf } = this.#parts;
+      const { host, locator } = this.#parts;
       const { type } = parseKey(call.key);
-      if (remoteHomeOf(call.key) !== null) return this.#notOwner(call, null);
+      if (locator.remoteHomeOf(call.key) !== null) return this.#notOwner(call, null);
       if (!host.knows(type)) {
         return call.fail(
           new AtlasError("not_found", `this node runs no resources of type ${type}`),
@@ -225,7 +226,7 @@ export class InboundRequests {
       // the key asks another node.
       if (call.epoch > 0 && !host.canHost(type, call.key)) return this.#notOwner(call, null);
       const acquired = await host.acquire(call.key, type);
-      if (acquired instanceof Activation) this.#deliver(call, acquired);
+      if (acquired instanceof Activation) this.#serveHere(call, acquired);
       else this.#notOwner(call, acquired);
     } catch (error) {
       call.fail(toAtlasError(error));
@@ -250,7 +251,7 @@ function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
 
 /** Checks the sizes of a request's fields. */
 function check(request: Request): AtlasError | null {
-  const { method, chain, idempotencyKey, callPath: trail } = request;
+  const { method, chain, idempotencyKey, callPath } = request;
   if (method.length > MAX_METHOD) {
     return new AtlasError("not_found", noMethod(method));
   }
@@ -266,7 +267,7 @@ function check(request: Request): AtlasError | null {
       `an idempotency key must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} bytes`,
     );
   }
-  const { via = [], trace = null } = trail ?? {};
+  const { via = [], trace = null } = callPath ?? {};
   if (via.length > MAX_HOPS) {
     return new AtlasError("bad_request", `a call came over more than ${MAX_HOPS} links`);
   }

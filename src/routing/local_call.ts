@@ -49,7 +49,7 @@ export class LocalCall extends Outgoing {
   #signal: AbortSignal | null = null;
 
   constructor(
-    keeper: CallRouter,
+    router: CallRouter,
     number: number,
     target: { readonly type: string; readonly key: string },
     method: string,
@@ -58,7 +58,7 @@ export class LocalCall extends Outgoing {
     context: CallContext | null,
     now: number,
   ) {
-    super(keeper);
+    super(router);
     this.number = number;
     this.key = target.key;
     this.type = target.type;
@@ -110,27 +110,27 @@ export class LocalCall extends Outgoing {
     return isSmall(result) ? result : unpack(encodeBody(result, "the result"));
   }
 
-  override succeed(result: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
-    if (!this.done) this.#succeed(result, owner, this.router.ownPath, mark);
+  override succeed(result: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
+    if (!this.done) this.#succeed(result, owner, this.router.ownPath, verdict);
   }
 
   override answered(
     body: Uint8Array,
     owner: Ownership,
     path: readonly string[],
-    mark: DegradedVerdict | null,
+    verdict: DegradedVerdict | null,
   ): void {
-    if (!this.done) this.#succeed(unpack(body), owner, path, mark);
+    if (!this.done) this.#succeed(unpack(body), owner, path, verdict);
   }
 
   #succeed(
     result: unknown,
     { rrp, epoch }: Ownership,
     path: readonly string[],
-    mark: DegradedVerdict | null,
+    verdict: DegradedVerdict | null,
   ): void {
     this.settle(null);
-    this.#resolve({ result, rrp, epoch, path, ...mark && { verdict: mark } });
+    this.#resolve({ result, rrp, epoch, path, ...verdict && { verdict } });
   }
 
   protected override refuse(

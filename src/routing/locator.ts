@@ -153,9 +153,9 @@ export class Locator {
     if (host.canStartOffline(type)) {
       const route = owner && await this.#inReach(key, owner);
       if (route) return route;
-      const floating = await host.startOffline(key, type, owner?.epoch ?? 0);
-      if (floating instanceof Activation) return floating;
-      registry.note(key, owner = floating);
+      const found = await host.startOffline(key, type, owner?.epoch ?? 0);
+      if (found instanceof Activation) return found;
+      registry.note(key, owner = found);
     }
     if (!owner && host.placement(type) === "spread") {
       const elsewhere = await this.#spread(key, type);
@@ -300,8 +300,8 @@ export class Locator {
       if (!member && !host.knows(type) && !this.#placement.areKnown(type)) throw unknown(type);
     }
     // That node decides: it claims the key itself, or knows its owner by now.
-    const way = await routes.find(member, member?.incarnation ?? "", home);
-    return { session: way.session, relay: true, owner: null };
+    const route = await routes.find(member, member?.incarnation ?? "", home);
+    return { session: route.session, relay: true, owner: null };
   }
 
   /** The region whose nodes may be asked to activate a key; null: any. */

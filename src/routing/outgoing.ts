@@ -70,9 +70,9 @@ export abstract class Outgoing extends Call {
   #lastError: AtlasError | null = null;
   #mayHaveRunBefore = false;
 
-  constructor(keeper: CallRouter) {
+  constructor(router: CallRouter) {
     super();
-    this.router = keeper;
+    this.router = router;
   }
 
   /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
@@ -86,7 +86,7 @@ export abstract class Outgoing extends Call {
     body: Uint8Array,
     owner: Ownership,
     path: readonly string[],
-    mark: DegradedVerdict | null,
+    verdict: DegradedVerdict | null,
   ): void;
 
   /** Rejects it for good; `path` is how far it came, from this node on. */
@@ -135,12 +135,13 @@ export abstract class Outgoing extends Call {
   /** Ends it with an error, for good. */
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
-    const { path: way, noteError: trouble } = this;
-    const whole = error.code === "timeout" && trouble ? withPreviousError(error, trouble) : error;
-    const told = this.#mayHaveRunBefore ? asMaybeExecuted(whole) : whole;
-    this.settle(told);
-    super.cancel(told);
-    this.refuse(told, owner, way);
+    const { path } = this;
+    const last = this.#lastError;
+    const whole = error.code === "timeout" && last ? withPreviousError(error, last) : error;
+    const reported = this.#mayHaveRunBefore ? asMaybeExecuted(whole) : whole;
+    this.settle(reported);
+    super.cancel(reported);
+    this.refuse(reported, owner, path);
   }
 
   override expire(): void {

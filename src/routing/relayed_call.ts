@@ -109,21 +109,21 @@ export class RelayedCall extends Outgoing {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
-    this.answered(encoded as Uint8Array, owner, this.router.ownPath, mark);
+  override succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
+    this.answered(encoded as Uint8Array, owner, this.router.ownPath, verdict);
   }
 
   override answered(
     body: Uint8Array,
     owner: Ownership,
     path: readonly string[],
-    mark: DegradedVerdict | null,
+    verdict: DegradedVerdict | null,
   ): void {
     if (this.done) return;
     const { rrp, incarnation, epoch } = owner;
     const passed = { incarnation, path };
     this.settle(null);
-    const marked = mark !== null && { mark };
+    const marked = verdict !== null && { mark: verdict };
     this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, ...marked, body });
   }
 

@@ -11,10 +11,9 @@ import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_WAIT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
-import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
-import { ACTIVATE, CAN_CLAIM, DRAIN, EVENTS } from "../model/internal_methods.ts";
+import { ACTIVATE, isPoll } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isLasting } from "../model/refusal.ts";
@@ -29,10 +28,9 @@ import { EventLoopYield } from "../time/event_loop_yield.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause } from "../time/wait.ts";
 import { CallOrder, PendingCallQueue } from "./call_order.ts";
-import type { Drains } from "./drains.ts";
+import type { Dispatcher } from "./dispatcher.ts";
 import { type CallContext, LocalCall } from "./local_call.ts";
 import type { Locator, Route, Target } from "./locator.ts";
-import { answerCanClaim } from "./migration.ts";
 import {
   type CallRouter,
   type Outgoing,
@@ -56,9 +54,7 @@ export interface RouterParts {
   readonly random: Random;
   readonly deadlines: TimerWheel;
   readonly place: { readonly region: string; readonly node: string };
-  /** Dispatches a call to its resource here. */
-  readonly deliver: (call: Call, activation: Activation) => void;
-  readonly drains: Pick<Drains, "answer">;
+  readonly dispatcher: Dispatcher;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
@@ -149,7 +145,7 @@ export class Router implements CallRouter, PendingRequestHandler {
   }
 
   #begin(call: Outgoing): void {
-    if (call.method !== EVENTS) this.#inFlight++;
+    if (!isPoll(call.method)) this.#inFlight++;
     this.extended(call);
   }
 
@@ -171,16 +167,13 @@ export class Router implements CallRouter, PendingRequestHandler {
     }
     const trouble = call.via.includes(this.#name) && pathError(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
-    if (call.method === CAN_CLAIM && !call.done) {
-      answerCanClaim(call, this.#parts.locator);
-      return call;
-    }
-    if (call.method === DRAIN && !call.done) return (void this.#parts.drains.answer(call), call);
-    // For `$take`: the cached owner has just released the key, and is the caller. So this call
-    // isn't queued behind calls on their way to it.
-    if (call.method === ACTIVATE) this.#parts.registry.forget(call.key);
-    if (call.method === ACTIVATE && !call.done) this.#enqueue(call);
-    else if (!call.done) this.#dispatch(call);
+    // The cached owner has just released the key, and is the caller. So this call isn't queued
+    // behind calls on their way to it.
+    const isActivation = call.method === ACTIVATE;
+    if (isActivation) this.#parts.registry.forget(call.key);
+    if (call.done || this.#parts.dispatcher.answerForNode(call)) return call;
+    if (isActivation) this.#enqueue(call);
+    else this.#dispatch(call);
     return call;
   }
 
@@ -198,7 +191,7 @@ export class Router implements CallRouter, PendingRequestHandler {
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void {
     this.#tracer.ended(call, outcome);
     this.resume(this.callOrder.arrived(call));
-    if (call.method !== EVENTS) this.#inFlight--;
+    if (!isPoll(call.method)) this.#inFlight--;
     this.#parts.deadlines.remove(call);
     if (error !== null) this.#tracer.failed(call, error);
   }
@@ -246,7 +239,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     if (call.done) return;
     if (this.#pendingCalls.has(call.key)) return this.#enqueue(call);
     const here = host.find(call.key);
-    if (here) return this.#hand(call, here);
+    if (here) return this.#serveHere(call, here);
     const owner = registry.cached(call.key);
     const present = owner && links.present(owner.incarnation);
     const straight = present?.isUnresponsive === false ? present : null;
@@ -256,15 +249,15 @@ export class Router implements CallRouter, PendingRequestHandler {
       if (session) return this.#send(call, { session, relay: true, owner });
     }
     if (straight) return this.#send(call, { session: straight, relay: false, owner });
-    const way = owner && locator.ready(owner);
-    if (way) this.#send(call, { ...way, owner });
+    const route = owner && locator.ready(owner);
+    if (route) this.#send(call, { ...route, owner });
     else this.#enqueue(call);
   }
 
-  /** Dispatches a call to the resource here, unless its caller has seen a later owner. */
-  #hand(call: Outgoing, activation: Activation): void {
+  /** Delivers a call to the resource here, unless its caller has seen a later owner. */
+  #serveHere(call: Outgoing, activation: Activation): void {
     call.arrived();
-    if (activation.epoch >= call.epoch) return this.#parts.deliver(call, activation);
+    if (activation.epoch >= call.epoch) return this.#parts.dispatcher.deliver(call, activation);
     call.fail(new AtlasError("not_owner", `this node's ownership of ${call.key} has ended`));
   }
 
@@ -352,14 +345,14 @@ export class Router implements CallRouter, PendingRequestHandler {
 
   /** Finds or claims the owner of a queue's key, then sends its calls, in order. */
   async #search(
-    { key, type, redirects: bounces }: Outgoing,
+    { key, type, redirects }: Outgoing,
     queue: PendingCallQueue,
   ): Promise<void> {
     const { clock, random, membership } = this.#parts;
     /** Since when the store has been out of reach; null where it isn't. */
     let outSince: number | null = null;
     // Calls that were redirected repeatedly wait between attempts, those redirected once don't.
-    let attempt = bounces - MAX_HOPS;
+    let attempt = redirects - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
@@ -384,7 +377,7 @@ export class Router implements CallRouter, PendingRequestHandler {
       this.#pendingCalls.delete(key);
       for (const call of queue.waiting()) {
         if (call.done) continue;
-        if (target instanceof Activation) this.#hand(call, target);
+        if (target instanceof Activation) this.#serveHere(call, target);
         else if (this.callOrder.leaves(call) || !this.callOrder.holds(call, false)) {
           this.#send(call, target);
         }

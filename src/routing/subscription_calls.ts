@@ -38,32 +38,39 @@ export async function serveSubscription(call: Call, activation: Activation): Pro
 }
 
 /** The answer to such a call; undefined: it comes later. */
-async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown> {
+async function answerTo(call: Call, broadcaster: EventBroadcaster): Promise<unknown> {
   const args = call.arguments();
   switch (call.method) {
     case CONNECT: {
-      const [door, life, founded, applicants] = args as [string, string, boolean, JoinRequest[]];
-      if (!await audience.subscribe(door, life, founded)) return null;
-      return await admit(call, audience, door, applicants);
+      const [subscriber, life, mayCreate, requests] = args as [
+        string,
+        string,
+        boolean,
+        JoinRequest[],
+      ];
+      if (!await broadcaster.openSubscriber(subscriber, life, mayCreate)) return null;
+      return await joinAll(call, broadcaster, subscriber, requests);
     }
     case EVENTS: {
-      const [door, life, at, closed] = args as [string, string, number, number];
-      return audience.poll(call, door, life, at, closed);
+      const [subscriber, life, at, closed] = args as [string, string, number, number];
+      return broadcaster.poll(call, subscriber, life, at, closed);
     }
     case REPLAY: {
       const [after, until, ids] = args as [number, number, string[]];
-      const share = audience.replaySince(after, until, ids);
+      const share = broadcaster.replaySince(after, until, ids);
       return share && [share.upto, share.events.map(wireEvent)];
     }
     case MESSAGE: {
-      const [door, id, messages, from] = args as [string, string, unknown[], number];
-      const seated = audience.connectionsAt(id);
-      if (!audience.subscriberOf(door)) return null;
-      return seated ? await inTurn(seated, () => hear(call, audience, seated, messages, from)) : 0;
+      const [subscriber, id, messages, from] = args as [string, string, unknown[], number];
+      const connection = broadcaster.connection(id);
+      if (!broadcaster.subscriber(subscriber)) return null;
+      return connection
+        ? await inTurn(connection, () => deliverAll(call, broadcaster, connection, messages, from))
+        : 0;
     }
     case LEAVE: {
-      const [door, ids] = args as [string, string[]];
-      await audience.leave(door, ids);
+      const [subscriber, ids] = args as [string, string[]];
+      await broadcaster.leave(subscriber, ids);
       return true;
     }
     default:
@@ -72,55 +79,55 @@ async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown
 }
 
 /** Joins all connections, a turn each; an error of one doesn't affect the others. */
-async function admit(
+async function joinAll(
   call: Call,
-  audience: EventBroadcaster,
-  door: string,
-  applicants: readonly JoinRequest[],
+  broadcaster: EventBroadcaster,
+  subscriber: string,
+  requests: readonly JoinRequest[],
 ): Promise<JoinResult[]> {
-  const visits = applicants.map((applicant) => audience.join(door, applicant, call));
-  const admissions: JoinResult[] = [];
-  for (const visit of visits) {
-    const error = await visit.ended;
+  const joins = requests.map((request) => broadcaster.join(subscriber, request, call));
+  const results: JoinResult[] = [];
+  for (const join of joins) {
+    const error = await join.ended;
     if (error?.code === "not_owner") throw new AtlasError("not_owner", error.message);
-    admissions.push(
-      error ? [error.code, error.message, error.retryable] : audience.joinResult(visit),
+    results.push(
+      error ? [error.code, error.message, error.retryable] : broadcaster.joinResult(join),
     );
   }
-  return admissions;
+  return results;
 }
 
 /** Runs it once earlier work for this connection is done. */
-function inTurn(seated: ConnectionHandle, run: () => Promise<number>): Promise<number> {
-  const heard = seated.delivering.then(run);
-  seated.delivering = heard.catch(() => {});
-  return heard;
+function inTurn(connection: ConnectionHandle, run: () => Promise<number>): Promise<number> {
+  const delivered = connection.delivering.then(run);
+  connection.delivering = delivered.catch(() => {});
+  return delivered;
 }
 
 /** How many of a connection's messages were delivered; 0: the connection has gone. */
-async function hear(
+async function deliverAll(
   call: Call,
-  audience: EventBroadcaster,
-  seated: ConnectionHandle,
+  broadcaster: EventBroadcaster,
+  connection: ConnectionHandle,
   messages: readonly unknown[],
   from: number,
 ): Promise<number> {
-  let heard = 0;
+  let delivered = 0;
   for (const message of messages) {
-    if (from + heard <= seated.lastMessage) {
+    if (from + delivered <= connection.lastMessage) {
       // Their answer got lost.
-      heard++;
+      delivered++;
       continue;
     }
     // Nobody waits for this any more: it is sent again.
-    if (call.done || seated.isGone) return heard;
-    const error = await audience.deliverMessage(seated, message, call).ended;
+    if (call.done || connection.isGone) return delivered;
+    const error = await broadcaster.deliverMessage(connection, message, call).ended;
     // Not begun: it is sent again, here or to the next owner.
     if (error && !error.maybeExecuted && error.retryable) {
-      if (heard === 0) throw error;
-      return heard;
+      if (delivered === 0) throw error;
+      return delivered;
     }
-    seated.lastMessage = from + heard++;
+    connection.lastMessage = from + delivered++;
   }
-  return heard;
+  return delivered;
 }

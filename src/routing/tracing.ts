@@ -57,8 +57,8 @@ export class CallTracer {
 
 /** The log fields of a call: its key, method, caller's region and path. */
 function about(call: Outgoing): NodeEvent["fields"] {
-  const { key, method, via, path: way, caller: { region: callerRegion } } = call;
-  return { key, method, callerRegion, path: [...via, ...way].join(", ") };
+  const { key, method, via, path, caller: { region: callerRegion } } = call;
+  return { key, method, callerRegion, path: [...via, ...path].join(", ") };
 }
 
 /**

@@ -20,7 +20,6 @@ import {
   SOCKET_PING_MS,
 } from "../limits.ts";
 import { Expiring } from "../model/expiring.ts";
-import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import { checkMs, shown } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
@@ -50,7 +49,10 @@ export interface SocketServerParts {
   readonly random: Random;
   /** The node's current life. */
   readonly life: () => NodeLife;
+  /** For calls of this node itself. */
   readonly router: Pick<Router, "call">;
+  /** For calls of clients: refuses internal methods. */
+  readonly callForClient: Router["call"];
   readonly locator: Pick<Locator, "checkType">;
 }
 
@@ -145,7 +147,7 @@ export class SocketServer {
 
   #openSession(target: Target, options: ConnectionOptions, socket: Socket): ClientSession {
     const subscription = this.#subscriptionOf(target);
-    const { clock, router, random } = this.#parts;
+    const { clock, callForClient, random } = this.#parts;
     const { callerRegion, identity } = options;
     let deliveryTimer: Timer | null = null;
     const session = new ClientSession({
@@ -167,14 +169,13 @@ export class SocketServer {
       },
       now: () => clock.now(),
       call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
-        if (isNodeMethod(method)) throw notForClients(target.type, method);
         const given = {
           signal,
           timeoutMs: leftOf(timeoutMs, waitedMs, target.key, method),
           ...idempotencyKey !== undefined && { idempotencyKey },
           ...callerRegion !== undefined && { callerRegion },
         };
-        return await router.call(target, method, args, given, null);
+        return await callForClient(target, method, args, given, null);
       },
     }, socket);
     const ping = new Ping(this.#parts, session);

@@ -112,7 +112,7 @@ test("capacity is conserved and never exceeded while buyers come and go", async 
 function lossy(inner: Transport, loses: { count: number }): Transport {
   const isLost = (bytes: Uint8Array): boolean => {
     const message = decodeMessage(bytes);
-    if (loses.count === 0 || message.kind !== "post") return false;
+    if (loses.count === 0 || message.kind !== "process") return false;
     const isCredit = readMessage(message.content, message.body, "").kind === "credit";
     if (isCredit) loses.count--;
     return isCredit;

@@ -28,7 +28,7 @@ function dialler() {
   const links = new Links(transport, {
     request: nothing,
     cancel: nothing,
-    post: nothing,
+    toProcess: nothing,
     closed: nothing,
     reachable: nothing,
     unreachable: nothing,

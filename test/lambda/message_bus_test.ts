@@ -39,7 +39,7 @@ function makeBus() {
   const sent: string[] = [];
   const link: BusLink = {
     peer: PEER,
-    post({ content, body }) {
+    sendToProcess({ content, body }) {
       const read = readMessage(content, body, "");
       sent.push(
         read.kind === "monitor_down"
@@ -70,7 +70,7 @@ function makeBus() {
   });
   const arrived = (message: BusMessage) => {
     const { tuple, body } = writeMessage(message, PEER.incarnation);
-    bus.arrived({ kind: "post", id: 0, to: "", from: "", content: tuple, body }, link);
+    bus.arrived({ kind: "process", id: 0, to: "", from: "", content: tuple, body }, link);
   };
   const settled = async () => {
     for (let turn = 0; turn < 20; turn++) await Promise.resolve();

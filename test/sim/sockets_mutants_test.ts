@@ -7,62 +7,62 @@ import { expect, test } from "vitest";
 import type { Edit } from "../../sim/draw/schedule.ts";
 import { applyEdit, ROOT, withCopy } from "./copy.ts";
 
-const AUDIENCE = "src/events/broadcaster.ts";
+const BROADCASTER = "src/events/broadcaster.ts";
 const ACTIVATION = "src/resource/activation.ts";
 
 const RECORDS = "src/events/connection_records.ts";
-const SEAT = "src/sockets/client_session.ts";
-const PARTY = "src/sockets/subscription.ts";
+const SESSION = "src/sockets/client_session.ts";
+const SUBSCRIPTION = "src/sockets/subscription.ts";
 
 const EVENT_MUTANTS: Readonly<Record<string, Edit>> = {
   "numbers are not reserved: the next owner gives them again": {
-    file: AUDIENCE,
-    find: "storage.reserve(BOUND, String(this.#promised));",
+    file: BROADCASTER,
+    find: "storage.reserve(BOUND, String(this.#reserved));",
     replace: "",
   },
   "events go out before the commit": {
     file: ACTIVATION,
-    find: "        if (this.hall?.hasNews) await this.hall.seal();\n        isAtUser",
-    replace: "        if (this.hall?.hasNews) {\n          await this.hall.seal();\n" +
-      "          this.hall.publish();\n        }\n        isAtUser",
+    find: "await this.#broadcaster.reserveNumbers();\n        isAtUser = false;",
+    replace: "await this.#broadcaster.reserveNumbers();\n" +
+      "        if (this.#broadcaster?.hasPending) this.#broadcaster.flush();\n        isAtUser = false;",
   },
   "what a failed turn said goes out with the next one's": {
     file: ACTIVATION,
-    find: "    this.hall?.drop();\n",
+    find: "    this.#broadcaster?.drop();\n",
     replace: "",
   },
   "what was said before a socket came back is not sent": {
-    file: PARTY,
+    file: SUBSCRIPTION,
     find: "if (back.length === 0) return [];",
     replace: "if (back.length >= 0) return [];",
   },
   "what passes by while a socket is being joined is forgotten": {
-    file: SEAT,
-    find: "for (const event of passed) this.tell(event);",
+    file: SESSION,
+    find: "for (const event of passed) this.send(event);",
     replace: "",
   },
 };
 
 const END_MUTANTS: Readonly<Record<string, Edit>> = {
   "messages that wait as their socket closes are dropped": {
-    file: SEAT,
+    file: SESSION,
     find: 'this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");',
     replace: "this.#waiting = [];",
   },
   "a socket is over once it closes, whatever of it waits": {
-    file: SEAT,
-    find: "if (this.isClosed && !this.#isHearing && this.#waiting.length === 0) this.giveUp();",
+    file: SESSION,
+    find: "if (this.isClosed && !this.#isDelivering && this.#waiting.length === 0) this.giveUp();",
     replace: "if (this.isClosed) this.giveUp();",
   },
   "messages have no numbers: those said again are heard again": {
     file: "src/routing/subscription_calls.ts",
-    find: "if (from + heard <= seated.heard) {",
-    replace: "if (false) {",
+    find: "<= connection.lastMessage",
+    replace: "< 0",
   },
   "messages of a socket are heard beside those that were said before": {
     file: "src/routing/subscription_calls.ts",
-    find: "const heard = seated.hearing.then(run);",
-    replace: "const heard = run();",
+    find: "connection.delivering.then(run)",
+    replace: "run()",
   },
   "no record is kept of a connection": {
     file: RECORDS,
@@ -85,8 +85,8 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
     replace: "if (isDead(life)) void this.miss(id);",
   },
   "a socket that closes while it is being joined is not told of": {
-    file: PARTY,
-    find: "          seat.isKnown = true;\n",
+    file: SUBSCRIPTION,
+    find: "          session.isKnown = true;\n",
     replace: "",
   },
 };
@@ -101,7 +101,7 @@ const STAY_MUTANTS: Readonly<Record<string, Edit>> = {
 
 const SILENCE_MUTANTS: Readonly<Record<string, Edit>> = {
   "a node says no ping": {
-    file: SEAT,
+    file: SESSION,
     find: 'if (this.resumed) this.#send({ t: "ping" });',
     replace: "",
   },

@@ -171,7 +171,7 @@ describe("a malformed message is bad_request", () => {
     });
   }
 
-  test("a failure, a cancel or a farewell with bytes behind it, as of a body", () => {
+  test("a failure, a cancel or a goodbye with bytes behind it, as of a body", () => {
     for (const tuple of [FAILURE, [3, 1], [4, 0]]) {
       expect(codeOf(new Uint8Array([...pack(tuple), 0x90]))).toBe("bad_request");
     }

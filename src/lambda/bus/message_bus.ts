@@ -10,7 +10,7 @@
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
-import type { Post as PostMessage } from "../../model/envelope.ts";
+import type { ProcessMessage } from "../../model/envelope.ts";
 import type { NodeEvent } from "../../model/node_event.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
 import type { Random } from "../../ports/random.ts";
@@ -123,7 +123,7 @@ export class MessageBus {
   }
 
   /** A message of a peer arrived. */
-  arrived(wire: PostMessage, link: BusLink): void {
+  arrived(wire: ProcessMessage, link: BusLink): void {
     const { incarnation } = link.peer;
     const { to, from } = wire;
     const self = this.incarnation;
@@ -322,8 +322,8 @@ export class MessageBus {
   #write(link: BusLink, { to, from, message }: Envelope): void {
     try {
       const { tuple, body } = writeMessage(message, this.incarnation);
-      const sent = link.post({
-        kind: "post",
+      const sent = link.sendToProcess({
+        kind: "process",
         id: 0,
         to: this.#addresses.split(to).process,
         from: this.#addresses.split(from).process,
@@ -410,7 +410,7 @@ export class MessageBus {
 /** What the bus needs of a link to another node. */
 export interface BusLink {
   readonly peer: { readonly incarnation: string };
-  post(message: PostMessage): boolean;
+  sendToProcess(message: ProcessMessage): boolean;
   close(reason: string): void;
 }
 
