@@ -3,7 +3,7 @@
  * is atomic and done when it returns. It gives the same answers as the Lua scripts of the Redis
  * adapter.
  *
- * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`.
+ * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`, State.
  */
 import {
   checkClaim,

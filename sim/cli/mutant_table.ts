@@ -38,7 +38,7 @@ export function document(outcomes: readonly Outcome[]): string {
     `within ${resources} seeds of random faults from seed 1 (${regions} with regions, ${market} in the`,
     `market of modules, ${masters} with several masters, ${adrift} without the`,
     "store), or in a directed scenario",
-    "(`sim/mutants/scenarios/`) where those meet the mistake too rarely.",
+    "(`sim/mutants/scenarios.ts`) where those meet the mistake too rarely.",
     '"Killed by" is the checker that saw it first (`sim/checkers/`, `sim/market/checkers/`,',
     "`sim/worlds/masters_checkers.ts`, `sim/worlds/partitioned_checkers.ts`).",
     "",

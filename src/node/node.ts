@@ -119,14 +119,17 @@ class NodeProcess implements CallBackend {
     });
     this.#links = this.#newLinks(transport);
     this.#deadPeers = new DeadPeers(clock, this.#links, isDead);
-    this.#routing = routerOf({
+    const wiring = {
       options,
-      host: this.#host,
-      registry: this.#directory,
       membership: this.#membership,
       links: this.#links,
       deadlines: this.#deadlines,
       life: () => this.#life,
+    };
+    this.#routing = routerOf({
+      ...wiring,
+      host: this.#host,
+      registry: this.#directory,
       drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;
@@ -140,14 +143,7 @@ class NodeProcess implements CallBackend {
       callForClient: this.call,
       life: () => this.#life,
     });
-    this.#market = marketOf({
-      options,
-      app,
-      links: this.#links,
-      membership: this.#membership,
-      deadlines: this.#deadlines,
-      life: () => this.#life,
-    });
+    this.#market = marketOf({ ...wiring, app });
     this.#life = this.#newLife();
   }
 

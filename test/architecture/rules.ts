@@ -2,9 +2,10 @@
  * The architecture rules, applied to one file at a time.
  *
  * Takes a file's path from the root and its source; gives what is wrong with it, in sentences that
- * say what to do instead. Source: ARCHITECTURE.md.
+ * say what to do instead. Rules about several files are in `graph.ts` and `documents.ts`.
  */
 import { codeOf } from "./code.ts";
+import { functionsOf } from "./functions.ts";
 
 export interface SourceFile {
   /** From the root, with `/`. */
@@ -48,9 +49,11 @@ function ban(pattern: RegExp, name: string, instead: string): Ban {
 /** The packages that the core may import: pure computation only. */
 const CORE_PACKAGES = ["msgpackr", "semver"];
 const MAX_LINES = 700;
+/** A test's groups and steps are functions, too, and may be longer. */
+const MAX_FUNCTION_LINES = 70;
 
 /** Which folders may import which. The first entry whose `from` starts the path applies. */
-const ARROWS: readonly { from: string; to: readonly string[] }[] = [
+export const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   { from: "src/model/", to: ["src/model/", "src/time/", "src/errors.ts", "src/limits.ts"] },
   { from: "src/ports/", to: ["src/ports/", "src/model/", "src/errors.ts", "src/limits.ts"] },
   { from: "src/", to: ["src/"] },
@@ -93,18 +96,21 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
 const OURS = /^(?:test|bench|scripts|chaos|fuzz)\//;
 
 /** Folders of the core that must not import each other. */
-const STRANGERS = [["src/lambda/", "src/resource/"], ["src/resource/", "src/lambda/"]] as const;
+export const STRANGERS: readonly (readonly [from: string, to: string])[] = [
+  ["src/lambda/", "src/resource/"],
+  ["src/resource/", "src/lambda/"],
+];
 
-/** The parts of the module market: state machines that only exchange messages. */
-const PARTS = [
+/** The processes of the module market, which only exchange messages. */
+export const PROCESSES: readonly string[] = [
   "Authority",
   "Bootstrap",
   "Broker",
   "Channel",
   "Exchange",
-  "Inquiry",
-  "ListenerPart",
-  "PlbPart",
+  "ListenerProcess",
+  "PlbProcess",
+  "ScatterGather",
 ];
 
 /** All that is wrong with a file. */
@@ -124,7 +130,7 @@ function nameOf({ path }: SourceFile): string[] {
     .map((part) => `${part} is not in snake_case`);
 }
 
-function shapeOf({ source }: SourceFile): string[] {
+function shapeOf({ path, source }: SourceFile): string[] {
   const troubles = [];
   if (!/^(?:#![^\n]*\n)?\/\*\*/.test(source)) {
     troubles.push(
@@ -134,6 +140,14 @@ function shapeOf({ source }: SourceFile): string[] {
   const lines = source.trimEnd().split("\n").length;
   if (lines > MAX_LINES) {
     troubles.push(`has ${lines} lines, over ${MAX_LINES}: split it by purpose`);
+  }
+  if (!path.startsWith("test/")) {
+    for (const { line, lines } of functionsOf(source)) {
+      if (lines <= MAX_FUNCTION_LINES) continue;
+      troubles.push(
+        `line ${line} opens a function of ${lines} lines, over ${MAX_FUNCTION_LINES}: split it`,
+      );
+    }
   }
   return troubles;
 }
@@ -168,14 +182,14 @@ function arrowsOf(file: SourceFile): string[] {
   });
 }
 
-/** Finds parts that use another part's class other than to create it. */
+/** Finds processes that use another process's class other than to create it. */
 function callsOf({ path, source }: SourceFile): string[] {
-  if (!path.startsWith("src/lambda/") || !/\bclass \w+ extends Part\b/.test(source)) return [];
+  if (!path.startsWith("src/lambda/") || !/\bclass \w+ extends Process\b/.test(source)) return [];
   return codeOf(source).split("\n").flatMap((line, i) =>
-    /^\s*import\b/.test(line) ? [] : PARTS.filter((name) => {
+    /^\s*import\b/.test(line) ? [] : PROCESSES.filter((name) => {
       const uses = [...line.matchAll(new RegExp(`(\\w+\\s+)?\\b${name}\\b`, "g"))];
       return uses.some(([, before = ""]) => !["new", "class"].includes(before.trim()));
-    }).map((name) => `line ${i + 1} knows a ${name}: parts exchange messages only`)
+    }).map((name) => `line ${i + 1} knows a ${name}: processes exchange messages only`)
   );
 }
 

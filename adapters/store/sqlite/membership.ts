@@ -1,6 +1,6 @@
 /**
- * Membership in SQLite. Its steps run inside a transaction of the transaction queue, which rolls
- * back a step that fails.
+ * Membership in SQLite. Its steps run inside a transaction of the transaction queue; a step that fails
+ * is rolled back.
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { isDead, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
