@@ -349,10 +349,7 @@ export const ANSWER_IDLE_MS = 60_000;
 export const MAX_PIPELINED = 16;
 /** The number of requests read ahead on one connection beyond which it is closed. */
 export const MAX_SENT_AHEAD = 256;
-/**
- * The number of requests that begin on Bun before the event loop continues; twice as many where Bun
- * was not asked to yield.
- */
+/** The number of requests that begin on Bun in one turn of its event loop, twice as many at first. */
 export const MAX_BEGUN_AT_ONCE = 64;
 /** How long a request may take to arrive whole, whatever deadline it names, in ms. */
 export const MAX_REQUEST_MS: number = MAX_TIMEOUT_MS + 10_000;

@@ -132,7 +132,7 @@ export interface Store {
    * lower epoch. Null, and nothing changed, where `lineage` is not the present one.
    */
   reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null>;
 

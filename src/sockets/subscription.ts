@@ -65,7 +65,7 @@ export class Subscription {
   readonly #sessions = new Map<string, ClientSession>();
   /** Sessions that have to be joined. */
   readonly #pending = new Set<ClientSession>();
-  readonly #over = new AbortController();
+  readonly #ended = new AbortController();
   /** Its subscriber id at the current owner; a new one each time it has to register. */
   #subscriberId: string | null = null;
   #epoch = 0;
@@ -106,7 +106,7 @@ export class Subscription {
         await this.#parts.ask(LEAVE, [name, [session.id]], {});
         return;
       } catch {
-        await this.#rest(attempt);
+        await this.#pause(attempt);
       }
     }
   }
@@ -144,7 +144,7 @@ export class Subscription {
           session.reject(error);
           return messages.length;
         }
-        await this.#rest(attempt++);
+        await this.#pause(attempt++);
       }
     }
     return messages.length;
@@ -155,12 +155,12 @@ export class Subscription {
     if (this.#isJoining) return;
     this.#isJoining = true;
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
-      const seats = [...this.#pending].slice(0, MAX_JOINS);
+      const sessions = [...this.#pending].slice(0, MAX_JOINS);
       const registers = this.#subscriberId === null;
       const name = this.#subscriberId ?? this.#parts.random.uuid();
       // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
-        for (const session of seats) {
+        for (const session of sessions) {
           session.isKnown = true;
           if (session.isOver) void this.#notifyClosed(name, session);
         }
@@ -168,21 +168,21 @@ export class Subscription {
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
-          [name, this.#parts.life(), registers, seats.map(joinRequestOf)],
+          [name, this.#parts.life(), registers, sessions.map(joinRequestOf)],
           {},
         );
         known();
         if (!registers && this.#subscriberId !== name) continue;
         if (result === null) this.#leaveOwner(name);
-        else if (await this.#admit(name, seats, result as JoinResult[], epoch)) {
+        else if (await this.#admit(name, sessions, result as JoinResult[], epoch)) {
           attempt = -1;
           continue;
         }
-        await this.#rest(attempt);
+        await this.#pause(attempt);
       } catch (error) {
         if (toAtlasError(error).maybeExecuted) known();
-        this.#refuse(error, seats);
-        await this.#rest(attempt);
+        this.#refuse(error, sessions);
+        await this.#pause(attempt);
       }
     }
     this.#isJoining = false;
@@ -191,12 +191,12 @@ export class Subscription {
   /** Resolves to whether any could be joined. */
   async #admit(
     name: string,
-    seats: readonly ClientSession[],
+    sessions: readonly ClientSession[],
     admissions: readonly JoinResult[],
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
-    seats.forEach((session, i) => {
+    sessions.forEach((session, i) => {
       const admission = admissions[i] as JoinResult;
       if (typeof admission[0] === "number") {
         const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
@@ -206,7 +206,7 @@ export class Subscription {
       const [code, message, retryable] = admission as readonly [string, string, boolean];
       if (!retryable) session.reject(new AtlasError(code as ErrorCode, message));
     });
-    if (joined.length === 0 || this.#over.signal.aborted) return false;
+    if (joined.length === 0 || this.#ended.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
     this.#epoch = Math.max(this.#epoch, epoch);
     if (this.#subscriberId === null) {
@@ -238,7 +238,7 @@ export class Subscription {
     const past: EncodedEvent[] = [];
     try {
       while (after < until) {
-        const options = { signal: this.#over.signal };
+        const options = { signal: this.#ended.signal };
         const { result } = await this.#parts.ask(REPLAY, [after, until, ids], options);
         const answer = result as ReplayAnswer;
         if (answer === null || answer[0] <= after) return null;
@@ -258,7 +258,7 @@ export class Subscription {
         const { result, epoch } = await this.#parts.ask(
           EVENTS,
           [name, this.#parts.life(), this.#at, this.#closed],
-          { timeoutMs: POLL_MS + GRACE_MS, signal: this.#over.signal },
+          { timeoutMs: POLL_MS + GRACE_MS, signal: this.#ended.signal },
         );
         if (this.#subscriberId !== name) return;
         attempt = 0;
@@ -267,7 +267,7 @@ export class Subscription {
       } catch (error) {
         if (this.#subscriberId !== name) return;
         this.#refuse(error, [...this.#sessions.values()]);
-        await this.#rest(attempt++);
+        await this.#pause(attempt++);
       }
     }
   }
@@ -279,8 +279,8 @@ export class Subscription {
     this.#epoch = Math.max(this.#epoch, epoch);
     const all = [...this.#sessions.values()];
     if (gap) all.forEach((session) => session.missed(this.#epoch, upto));
-    for (const posted of events) {
-      const event = encodedEventOf(posted);
+    for (const wireEvent of events) {
+      const event = encodedEventOf(wireEvent);
       const one = event.to === null ? null : this.#sessions.get(event.to);
       this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
       if (event.to === null) all.forEach((session) => session.send(event));
@@ -305,19 +305,19 @@ export class Subscription {
   }
 
   /** Closes sessions for an error that a retry can't fix. */
-  #refuse(error: unknown, seats: readonly ClientSession[]): void {
-    if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
-    for (const session of seats) session.reject(error);
+  #refuse(error: unknown, sessions: readonly ClientSession[]): void {
+    if (this.#ended.signal.aborted || (isAtlasError(error) && error.retryable)) return;
+    for (const session of sessions) session.reject(error);
   }
 
-  #rest(attempt: number): Promise<void> {
+  #pause(attempt: number): Promise<void> {
     const { clock, random } = this.#parts;
     return pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
   }
 
   #end(): void {
     this.#subscriberId = null;
-    this.#over.abort();
+    this.#ended.abort();
     this.#admitted.notify();
     this.#parts.empty();
   }
