@@ -1,305 +1,370 @@
-/** Every bound and default of the core, named with its unit. */
+/** Holds every bound and default of the core and the adapters, each with its unit. */
 
-/** Longest resource id, in bytes after percent-encoding. */
+/** The longest resource id, in bytes after percent-encoding. */
 export const MAX_ID_BYTES = 256;
-/** Longest region, node or type name, in bytes. */
+/** The longest region, node or type name, in bytes. */
 export const MAX_TOKEN_BYTES = 64;
-/** Hash slots that keys are spread over, each with an epoch counter of its own. */
+/** The number of hash slots that keys are spread over; each has its own epoch counter. */
 export const SLOTS = 1_024;
-/** Epochs of one term of the store's lineage: the step from a term's first to the next's. */
+/**
+ * The number of epochs in one term of the store's lineage, from a term's first to the next term's
+ * first.
+ */
 export const EPOCHS_PER_TERM: number = 2 ** 36;
 
-/** Longest name of a method or function that is called, in UTF-16 code units. */
+/** The longest name of a method or function, in UTF-16 code units. */
 export const MAX_METHOD = 128;
-/** Arguments that one call of a method or function may have. */
+/** The number of arguments that one call of a method or function may have. */
 export const MAX_ARGUMENTS = 1_024;
-/** Largest encoded arguments or result of one call, in bytes. */
+/** The largest encoded arguments or result of one call, in bytes. */
 export const MAX_BODY_BYTES = 1_048_576;
-/** Largest answer that a client reads, in bytes: of a call, or a page of a listing. */
+/** The largest answer that a client reads, of a call or of a page of a listing, in bytes. */
 export const MAX_ANSWER_BYTES = 16_777_216;
-/** Deepest nesting of arrays, maps and sets in a value that travels or is stored. */
+/** The deepest nesting of arrays, maps and sets in a value that is sent or stored, in levels. */
 export const MAX_VALUE_DEPTH = 64;
-/** Largest frame on a node link, in bytes. */
+/** The largest frame on a link between nodes, in bytes. */
 export const MAX_FRAME_BYTES = 2_097_152;
-/** Bytes that may wait to be sent on one link before calls over it are refused. */
+/** The data that may wait to be sent on one link before calls over it are refused, in bytes. */
 export const MAX_LINK_BUFFER_BYTES = 16_777_216;
-/** Calls in flight on one link before further ones are refused. */
+/** The number of calls in flight on one link before further ones are refused. */
 export const MAX_LINK_CALLS = 65_536;
 
-/** Unsettled calls that start at one node before further ones are refused. */
+/** The number of unsettled calls that start at one node before further ones are refused. */
 export const MAX_CALLS = 262_144;
-/** Messages that may wait at one resource. */
+/** The number of calls that may wait at one resource. */
 export const MAX_MAILBOX = 1_024;
-/** Resources that one node may hold at once. */
+/** The number of resources that one node may hold at once. */
 export const MAX_RESOURCES = 4_000_000;
-/** Ownerships that ended here whose last turns a node remembers, for the next store failover. */
+/**
+ * The number of ended ownerships whose last turns a node remembers, for the store's next failover.
+ */
 export const MAX_FORMER_OWNERSHIPS = 50_000;
-/** How long it remembers them while the store can be reached, in ms. */
+/** How long a node remembers an ended ownership while it can reach the store, in ms. */
 export const FORMER_OWNERSHIPS_MS = 600_000;
-/** How long a store keeps the last turn of a state without fields that nobody owns, in ms. */
+/** How long a store keeps the last turn of a resource that has no fields and no owner, in ms. */
 export const ENDED_TURNS_MS = 900_000;
-/** Locations of resources owned elsewhere that one node remembers. */
+/** The number of locations of resources owned elsewhere that one node caches. */
 export const MAX_CACHED_LOCATIONS = 100_000;
 
-/** Calls, the past ones decayed, before a resource may follow its callers to their region. */
+/**
+ * The number of calls, decayed by age, that a resource needs before it may follow its callers to
+ * their region.
+ */
 export const FOLLOW_CALLS = 32;
-/** The share of them that must come from one other region. */
+/** The share of these calls that must come from one other region, from 0 to 1. */
 export const FOLLOW_SHARE: number = 2 / 3;
-/** After so long a call counts half, in ms. */
+/** The age at which a call counts half, in ms. */
 export const FOLLOW_HALF_LIFE_MS = 30_000;
-/** How long most calls must have come from there before the resource follows, in ms. */
+/** How long most calls must have come from that region before the resource follows, in ms. */
 export const FOLLOW_HOLD_MS = 30_000;
-/** How long a resource stays where it is after it moved or failed to, in ms. */
+/** How long a resource stays where it is after it moved or failed to move, in ms. */
 export const FOLLOW_COOL_DOWN_MS = 600_000;
-/** Resources whose callers' regions one node counts. */
+/** The number of resources whose callers' regions one node counts. */
 export const MAX_FOLLOWED = 10_000;
 
-/** Prefixes that one node declines at once, and how long it declines one, in ms. */
+/** The number of drained prefixes that one node declines at once. */
 export const MAX_DECLINED = 64;
+/** How long a node declines a drained prefix where the caller names no time, in ms. */
 export const DEFAULT_DECLINE_MS = 60_000;
+/** The longest time that a node may be asked to decline a drained prefix, in ms. */
 export const MAX_DECLINE_MS = 86_400_000;
 
-/** Resources that a page of a listing holds, at most. */
+/** The number of resources on one page of a listing. */
 export const MAX_PAGE = 1_000;
 
-/** A call's deadline where the caller names none, in ms. */
+/** A call's deadline where its caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
-/** A lookup's deadline where nobody gives one, ms. */
+/** A lookup's deadline where its caller names none, in ms. */
 export const DEFAULT_LOOKUP_MS = 10_000;
-/** How long what is under way may take after a close, where nobody says, ms. */
+/** How long a closing node drains where its caller names no time, in ms. */
 export const DEFAULT_DRAIN_MS = 10_000;
-/** The longest deadline a caller may ask for, in ms. */
+/** The longest deadline that a caller may ask for, in ms. */
 export const MAX_TIMEOUT_MS = 300_000;
 /** How long a call waits for a store that can't be reached before it is refused, in ms. */
 export const STORE_WAIT_MS = 1_000;
-/** How long one turn may run before its instance is given up, in ms. */
+/** How long one turn may run before its instance is stopped, in ms. */
 export const MAX_TURN_MS = 60_000;
 /**
- * Wrong owners that one call may be sent to before it waits between attempts, and links
- * that one call may be passed over on its way to its owner.
+ * The number of links that one call may go over on its way to its owner, and of redirects before it
+ * waits between attempts.
  */
 export const MAX_HOPS = 3;
-/** Gateways that one region may have. */
+/** The number of gateways that one region may have. */
 export const MAX_GATEWAYS = 16;
-/** Nodes of other regions that one node remembers it could not reach directly. */
+/** The number of nodes of other regions that one node remembers it could not reach directly. */
 export const MAX_UNREACHABLE = 4_096;
-/** How long a node of another region is waited for before a way around it is taken, in ms. */
+/**
+ * How long a call waits for a direct link to a node of another region before it goes over a
+ * gateway, in ms.
+ */
 export const DIRECT_LINK_WAIT_MS = 1_000;
 /**
- * How long nothing comes from a node of another region that owes an answer, a sign of life
- * included, before calls take a way around it, in ms.
+ * How long a node of another region that owes an answer may send nothing, not even a reply to a
+ * ping, before calls go over a gateway, in ms.
  */
 export const SILENCE_MS = 2_000;
-/** The first and the longest pause before a node or gateway that failed is tried again, in ms. */
+/** The first pause before a node or gateway that failed is tried again, in ms. */
 export const ROUTE_RETRY_MS = 500;
+/** The longest pause before a node or gateway that failed is tried again, in ms. */
 export const MAX_ROUTE_RETRY_MS = 30_000;
 /** The longest pause before a node of a region without gateways is tried again, in ms. */
 export const MAX_LONE_ROUTE_RETRY_MS = 2_000;
-/** How often a gateway in use is asked whether it is there, in ms. */
+/** The pause between two probes of a gateway in use, in ms. */
 export const GATEWAY_PROBE_MS = 5_000;
-/** How long a gateway may take to say so, in ms. */
+/** How long a gateway may take to answer a probe, in ms. */
 export const GATEWAY_PROBE_TIMEOUT_MS = 2_000;
 /** How long after its last use a region's gateways are still probed, in ms. */
 export const GATEWAY_IDLE_MS = 60_000;
-/** How long a node that has drained waits for its peers to have heard so, in ms. */
+/** How long a drained node waits until its peers have received its goodbye, in ms. */
 export const GOODBYE_WAIT_MS = 2_000;
-/** Resources that one chain of calls may be inside of at once. */
+/** The number of turns that one chain of nested calls may consist of. */
 export const MAX_CHAIN = 32;
 
-/** Ownerships that one node looks up at once, where a greater claim may have come. */
+/** The number of ownerships that one node looks up at once to find greater claims. */
 export const RECHECKS_AT_ONCE = 32;
 
-/** Turns that one resource keeps while the store can't be reached; a further one is refused. */
+/**
+ * The number of turns that one resource keeps while the store can't be reached, before further ones
+ * are refused.
+ */
 export const MAX_OFFLINE_TURNS = 1_024;
-/** Characters of such turns that one node keeps, all in all, before further ones are refused. */
+/**
+ * The size of all such turns that one node keeps before further ones are refused, in UTF-16 code
+ * units.
+ */
 export const MAX_OFFLINE_CHARACTERS = 67_108_864;
-/** How long a lookup at the losing node says that a name was contested, in ms. */
+/** How long a lookup at the losing node reports that a name was contested, in ms. */
 export const CONTESTED_MS = 60_000;
-/** Contested names that one node remembers. */
+/** The number of contested names that one node remembers. */
 export const MAX_CONTESTED = 10_000;
 
-/** How long an unused resource stays in memory, in ms. */
+/** How long an unused resource stays in memory where its type names no time, in ms. */
 export const DEFAULT_IDLE_MS = 60_000;
 
-/** Longest storage key, in UTF-8 bytes. */
+/** The longest storage key, in bytes of UTF-8. */
 export const MAX_STORAGE_KEY_BYTES = 512;
-/** Largest stored value, in UTF-16 code units of its text. */
+/** The largest stored value, in UTF-16 code units of its text. */
 export const MAX_STORAGE_VALUE = 1_048_576;
-/** Writes that one turn may make. */
+/** The number of writes that one turn may make. */
 export const MAX_TURN_WRITES = 4_096;
-/** Characters that all writes of one turn may take together. */
+/** The size of all writes of one turn, in UTF-16 code units. */
 export const MAX_TURN_CHARACTERS = 8_388_608;
-/** Entries that one `storage.list` answers where the caller names no limit, and at most. */
+/** The number of entries that one `storage.list` returns, also where its caller names no limit. */
 export const MAX_LIST = 10_000;
 
-/** Longest idempotency key, in UTF-8 bytes. */
+/** The longest idempotency key, in bytes of UTF-8. */
 export const MAX_IDEMPOTENCY_KEY_BYTES = 256;
-/** How long an idempotency key's answer is kept at least, in ms of the owner's wall clock. */
+/** How long the answer of an idempotency key is kept at least, in ms of the owner's wall clock. */
 export const IDEMPOTENCY_MS = 600_000;
-/** How long answers past their time may stay, in ms, so that some go at once. */
+/** How long an expired answer may stay, so that several are removed at once, in ms. */
 export const PRUNE_DELAY_MS = 60_000;
-/** Answers kept for one resource's idempotency keys; a further one is refused as `overloaded`. */
+/**
+ * The number of answers kept for one resource's idempotency keys; further ones are refused as
+ * `overloaded`.
+ */
 export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
 
 /**
- * Idempotency keys of one resource that a node remembers to have answers, where its type goes on
- * without the store. With more of them keyed calls are refused while the store can't be reached.
+ * The number of answered idempotency keys that a node remembers for one resource that operates
+ * without the store; beyond it, calls with a key are refused while the store can't be reached.
  */
 export const MAX_KNOWN_ANSWERS = 100_000;
 
-/** Dead members kept in the store's membership, so that late messages of theirs are recognised. */
+/**
+ * The number of dead members that the store's membership keeps, to recognise their late messages.
+ */
 export const MAX_DEAD_MEMBERS = 64;
-/** Longest incarnation and address of a member's row, in UTF-16 code units. */
+/** The longest incarnation in a member's row, in UTF-16 code units. */
 export const MAX_INCARNATION = 128;
+/** The longest address in a member's row, in UTF-16 code units. */
 export const MAX_ADDRESS = 1_024;
-/** Types that a member's row may name, and what it may serve as. */
+/** The number of types that a member's row may name. */
 export const MAX_MEMBER_TYPES = 4_096;
+/** The number of roles that a member's row may name. */
 export const MAX_MEMBER_ROLES = 64;
-/** Longest text of a member's row, in bytes of UTF-8; a longer one is not fetched. */
+/** The longest text of a member's row that is fetched, in bytes of UTF-8. */
 export const MAX_MEMBER_BYTES = 524_288;
-/** Longest text of an ownership's entry, in UTF-16 code units. */
+/** The longest text of an ownership's entry, in UTF-16 code units. */
 export const MAX_ENTRY = 4_096;
-/** Unreadable entries and rows of the store that one process logs, each once. */
+/** The number of unreadable entries and rows of the store that one process logs, each once. */
 export const MAX_LOGGED_ROWS = 1_000;
-/** Members that one node watches for a stalled heartbeat. */
+/** The number of members whose heartbeats one node monitors. */
 export const WATCHED_MEMBERS = 10;
 
-/** Functions that one module may export. */
+/** The number of functions that one module may export. */
 export const MAX_EXPORTS = 256;
-/** Characters of a version or a range of versions. */
+/** The longest version or range of versions, in UTF-16 code units. */
 export const MAX_VERSION = 256;
-/** Requests that one listener or buyer may have running at once. */
+/** The number of requests that one listener or buyer may have running at once. */
 export const MAX_CAPACITY = 65_536;
-/** Calls of one module proxy that may wait for credit before further ones are refused. */
+/**
+ * The number of calls of one module proxy that may wait for credit before further ones are refused.
+ */
 export const MAX_WAITING = 65_536;
-/** Listeners and buyers of modules that one node may have, each. */
+/** The number of listeners, and of buyers, that one node may have. */
 export const MAX_TRADERS = 10_000;
-/** Capacity that the requests of one node for one module and range want at most. */
+/**
+ * The capacity that one node's requests for one module and range ask for at most, in requests at
+ * once.
+ */
 export const MAX_REQUEST_CAPACITY = 1_024;
-/** How often capacity that requests don't need any more is given back, in ms. */
+/** The pause between two checks for capacity that requests don't need any more, in ms. */
 export const REQUEST_REVIEW_MS = 250;
-/** Modules that one node keeps figures of by name. */
+/** The number of modules for which one node keeps metrics by name. */
 export const MAX_METERS = 256;
-/** Purchases that one node keeps for clients at once. */
+/** The number of purchases that one node keeps for clients at once. */
 export const MAX_PURCHASES = 4_096;
-/** How long nobody may call over a client's purchase, or look at it, before it ends, in ms. */
+/** How long a client's purchase stays without a call or a look-up before it ends, in ms. */
 export const PURCHASE_IDLE_MS = 60_000;
-/** How long a client waits for capacity before callers that hold more give some back, in ms. */
+/** How long a client waits for capacity before callers that hold more return some, in ms. */
 export const PURCHASE_WAIT_MS = 1_000;
-/** How long a client's purchase stands at least before it ends for another caller, in ms. */
+/**
+ * How long a client's purchase lasts at least before it ends in favour of another caller, in ms.
+ */
 export const PURCHASE_STAND_MS = 5_000;
-/** How often a node asks whether others want what its clients don't use, in ms. */
+/**
+ * The pause between two checks whether others want capacity that a node's clients don't use, in ms.
+ */
 export const PURCHASE_ASK_MS = 10_000;
-/** Modules that it asks about each time. */
+/** The number of modules that one such check asks about. */
 export const MAX_PURCHASE_ASKS = 16;
-/** Orders that one broker passes on, and that one exchange keeps. */
+/** The number of orders that one broker passes on, and that one exchange keeps. */
 export const MAX_ORDERS = 65_536;
-/** Names of modules that one authority keeps exchanges of. */
+/** The number of module names for which one authority keeps exchanges. */
 export const MAX_MODULES = 16_384;
-/** Authorities, brokers, and exchanges of one module, that one part keeps track of, each. */
+/**
+ * The number of authorities, of brokers, and of exchanges of one module that one process keeps
+ * track of.
+ */
 export const MAX_PEERS = 10_000;
-/** Addresses of nodes that one node remembers from what others told it. */
+/** The number of nodes whose addresses one node remembers from other nodes' messages. */
 export const MAX_CONTACTS = 20_000;
-/** Messages that wait for one link to be opened before all of them are given up. */
+/** The number of messages that wait for one link to open before all of them are dropped. */
 export const MAX_OUTBOX = 8_192;
 /** How long `discover` waits for a seller where its caller names no time, in ms. */
 export const DEFAULT_DISCOVER_MS = 10_000;
-/** How often the names of authorities are resolved again, in ms. */
+/** The pause between two resolutions of the authorities' names, in ms. */
 export const BOOTSTRAP_MS = 10_000;
-/** The least pause between two attempts while no authority is known, in ms. */
+/** The shortest pause between two attempts while no authority is known, in ms. */
 export const BOOTSTRAP_SOON_MS = 1_000;
-/** Authorities once met whose addresses one node remembers. */
+/** The number of former authorities whose addresses one node remembers. */
 export const MAX_REMEMBERED = 64;
-/** The pause between two attempts to reach one of them that was lost, in ms: from, to. */
+/**
+ * The first and the longest pause between two attempts to reach an authority that was lost, in ms.
+ */
 export const SEEK_MS = [1_000, 15_000] as const;
-/** The pause before a part of the module market that failed again is started again, in ms: from, to. */
+/**
+ * The first and the longest pause before a process of the module market that failed is restarted,
+ * in ms.
+ */
 export const RESTART_MS = [100, 10_000] as const;
-/** How long a part must go well before its failures are forgotten, in ms. */
+/** How long a process must run without failure before its failures are forgotten, in ms. */
 export const RESTART_CALM_MS = 60_000;
-/** Contenders that one race may have. */
+/** The number of contenders that one race may have. */
 export const MAX_CONTENDERS = 16;
-/** Trials of each rule that one race may have. */
+/** The number of trials of each rule that one race may have. */
 export const MAX_TRIALS = 10_000;
-/** Longest time that one race may be given, in ms. */
+/** The longest time that one race may take, in ms. */
 export const MAX_RACE_MS = 600_000;
-/** Longest stall that contenders may be given, in ms. */
+/** The longest stall of a contender, in ms. */
 export const MAX_STALL_MS = 10_000;
 
-/** Largest event that a resource sends to its connections, in bytes: an answer holds it. */
+/**
+ * The largest event that a resource sends to its connections, in bytes; it fits into one answer.
+ */
 export const MAX_EVENT_BYTES: number = MAX_BODY_BYTES - 8_192;
-/** Events that one turn may send, and that one resource keeps for who comes back. */
+/**
+ * The number of events that one turn may send, and that one resource keeps for connections that
+ * come back.
+ */
 export const MAX_REPLAY_EVENTS = 1_024;
-/** Bytes of such events, of one turn and of one resource. */
+/** The size of the events of one turn, and of those that one resource keeps, in bytes. */
 export const MAX_REPLAY_BYTES = 4_194_304;
-/** Bytes of the last events that a resource keeps in its state when it stops in good order. */
+/**
+ * The size of the last events that a resource keeps in its state when it stops normally, in bytes.
+ */
 export const MAX_TAIL_BYTES = 65_536;
-/** Numbers of events that an owner reserves at once in its resource's state. */
+/** The number of event numbers that an owner reserves at once in its resource's state. */
 export const EVENT_BLOCK = 1_000;
-/** Connections that one resource may have. */
+/** The number of connections that one resource may have. */
 export const MAX_CONNECTIONS = 65_536;
-/** How long an owner holds a subscriber's poll for events while there are none, in ms. */
+/** How long an owner holds a subscriber's poll while there are no events, in ms. */
 export const POLL_MS = 20_000;
-/** After so long without a poll of its subscriber a connection counts as gone, in ms. */
+/** How long a subscriber may send no poll before its connections count as gone, in ms. */
 export const SUBSCRIBER_TIMEOUT_MS: number = 3 * POLL_MS;
-/** How often owners look for subscribers that have gone, in ms. */
+/** The pause between two sweeps for subscribers that are gone, in ms. */
 export const SUBSCRIBER_SWEEP_MS = 2_000;
-/** How long a resource on its way out waits for subscribers to have its last events, in ms. */
+/** How long a resource that stops waits until its subscribers have its last events, in ms. */
 export const SETTLE_EVENTS_MS = 1_000;
 
-/** Client sockets that one node may have open. */
+/** The number of client sockets that one node may have open. */
 export const MAX_SOCKETS = 32_768;
-/** Sockets that one step joins to their resource. */
+/** The number of sockets that one request joins to their resource. */
 export const MAX_JOINS = 64;
-/** Bytes that may wait to be sent on one client socket before it is cut as too slow. */
+/**
+ * The data that may wait to be sent on one client socket before it is closed as too slow, in bytes.
+ */
 export const MAX_SOCKET_BUFFER_BYTES = 4_194_304;
-/** Calls that one client socket may have under way, and messages that may wait of it. */
+/** The number of calls that one client socket may have in flight. */
 export const MAX_SOCKET_CALLS = 64;
+/** The number of messages of one client socket that may wait for delivery. */
 export const MAX_SOCKET_MESSAGES = 256;
 /**
- * How long frames of client sockets are handled on Bun before its event loop goes on, in ms. Those
- * that come after it are held, at most MAX_SOCKET_BUFFER_BYTES of one socket and so many of all.
+ * How long frames of client sockets are handled on Bun before its event loop continues, in ms;
+ * later frames are held, up to `MAX_SOCKET_BUFFER_BYTES` of one socket.
  */
 export const FRAMES_TURN_MS = 20;
+/** The size of all frames that are held this way, of all sockets, in bytes. */
 export const MAX_HELD_BYTES = 67_108_864;
-/** After so long without a sign of life a client socket is cut, in ms; it is pinged before. */
+/**
+ * How long a client socket may send nothing, not even a reply to a ping, before it is closed, in
+ * ms.
+ */
 export const SOCKET_IDLE_MS = 60_000;
-/** After so long without any other frame a node says `ping` to a client socket, in ms. */
+/** How long a node sends no other frame to a client socket before it sends `ping`, in ms. */
 export const SOCKET_PING_MS = 15_000;
-/** After so long without any frame our client leaves a connection for the next URL, in ms. */
+/** How long a client of ours receives no frame before it connects to the next URL, in ms. */
 export const SOCKET_SILENCE_MS = 30_000;
-/** How long a draining node reads from sockets that it told to leave, before it closes them, in ms. */
+/**
+ * How long a draining node reads from sockets that it asked to leave before it closes them, in ms.
+ */
 export const SOCKET_LEAVE_MS = 2_000;
-/** How long messages of a closed socket may wait to be heard, in ms; and bytes of all such of a node. */
+/** How long messages of a closed socket may wait for delivery, in ms. */
 export const CLOSED_SOCKET_MS = 60_000;
+/** The size of all such messages at one node, in bytes. */
 export const MAX_CLOSED_SOCKET_BYTES = 67_108_864;
 
-/** Bytes of one request's line and headers. */
+/** The size of one HTTP request's line and headers, in bytes. */
 export const MAX_HEAD_BYTES = 16_384;
-/** How long a new connection may take until its first request's head is whole, in ms. */
+/** How long a new connection may take to send its first request's line and headers, in ms. */
 export const HEAD_MS = 60_000;
 /**
- * How long a connection may be idle after a served request, in ms: longer than the usual load
- * balancers keep theirs. Bun's server allows no more than 255 s.
+ * How long a connection may be idle after a request, in ms: longer than the usual load balancers
+ * keep theirs. Bun's server allows at most 255 s.
  */
 export const KEEP_ALIVE_MS = 620_000;
-/** How long a client may take nothing of an answer before its connection is cut, in ms. */
+/** How long a client may read nothing of an answer before its connection is closed, in ms. */
 export const ANSWER_IDLE_MS = 60_000;
-/** Requests that may wait on one connection behind the one that is served. */
+/** The number of requests that may wait on one connection behind the one in progress. */
 export const MAX_PIPELINED = 16;
-/** Requests read ahead of one connection beyond which it is closed. */
+/** The number of requests read ahead on one connection beyond which it is closed. */
 export const MAX_SENT_AHEAD = 256;
-/** Requests that begin on Bun before the event loop goes on; where it wasn't asked, twice as many. */
+/** The number of requests that begin on Bun in one turn of its event loop, twice as many at first. */
 export const MAX_BEGUN_AT_ONCE = 64;
 /** How long a request may take to arrive whole, whatever deadline it names, in ms. */
 export const MAX_REQUEST_MS: number = MAX_TIMEOUT_MS + 10_000;
-/** Descriptors that a node keeps for its links, its store and files: no client gets them. */
+/**
+ * The number of file descriptors that a node keeps for its links, store and files; clients get none
+ * of them.
+ */
 export const RESERVED_DESCRIPTORS = 64;
-/** How often a node dials its own listener, in ms. */
+/** The pause between two probes of a node's own listener, in ms. */
 export const LISTENER_PROBE_MS = 5_000;
-/** How long the listener may take to answer, in ms; where it doesn't, it is dialled again soon. */
+/** How long the listener may take to answer a probe, in ms. */
 export const LISTENER_PROBE_TIMEOUT_MS = 2_000;
+/** The pause before a listener that didn't answer is probed again, in ms. */
 export const LISTENER_SOON_MS = 1_000;
-/** Probes in a row that fail before the node listens anew, and again after as many more. */
+/** The number of failed probes in a row after which the node listens anew, each time. */
 export const LISTENER_FAILURES = 3;
-/** Probes in a row that fail, some 2 minutes, before the node hands over and stops. */
+/** The number of failed probes in a row, about 2 minutes, after which the node drains and stops. */
 export const LISTENER_LOST = 42;

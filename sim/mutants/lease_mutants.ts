@@ -32,8 +32,8 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     about: "A renewal that failed is sent again at the next heartbeat only.",
     edits: [{
       file: "src/registry/heartbeats.ts",
-      find: "if (this.#isOn && this.#retry === null) {",
-      replace: "if (!this.#isOn && this.#retry === null) {",
+      find: "if (this.#isRunning && this.#retry === null) {",
+      replace: "if (!this.#isRunning && this.#retry === null) {",
     }],
     scenario: "short_outage",
   },
@@ -42,7 +42,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     about: "A process takes its node's name at once, also from one that renews.",
     edits: [{
       file: MEMBERSHIP,
-      find: "await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);",
+      find: "await waitUntilSilent(this.#clock, this.#timing.heartbeatMs, observe, isDue);",
       replace: "void observe;",
     }],
     scenario: "twins",

@@ -294,9 +294,9 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   poll(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
     const subscriber = this.#subscribers.get(name);
     if (!subscriber) return null;
-    const isReborn = subscriber.life !== life;
+    const hasNewLife = subscriber.life !== life;
     subscriber.poll(call, life, at, closed);
-    if (isReborn) this.#records?.rewrite(() => this.#at(name), life);
+    if (hasNewLife) this.#records?.rewrite(() => this.#at(name), life);
     return undefined;
   }
 

@@ -122,14 +122,14 @@ export function guardedStore(
   clock: Clock,
   onEvent: (event: NodeEvent) => void,
 ): Store {
-  const teller = new FailureLog(clock, onEvent);
+  const failures = new FailureLog(clock, onEvent);
   const methods = new Map<string | symbol, (...args: unknown[]) => unknown>();
   const method = (name: keyof Store): (...args: unknown[]) => unknown => (...args) => {
     try {
       const reply = (store[name] as (...args: unknown[]) => unknown)(...args);
-      return reply instanceof Promise ? settled(reply, name, teller) : reply;
+      return reply instanceof Promise ? settled(reply, name, failures) : reply;
     } catch (error) {
-      throw teller.failed(name, error);
+      throw failures.failed(name, error);
     }
   };
   const guarded = new Proxy(store, {
@@ -141,34 +141,34 @@ export function guardedStore(
       return known;
     },
   });
-  FAILURE_LOGS.set(guarded, teller);
+  FAILURE_LOGS.set(guarded, failures);
   return guarded;
 }
 
 async function settled(
   reply: Promise<unknown>,
   name: string,
-  teller: FailureLog,
+  failures: FailureLog,
 ): Promise<unknown> {
   try {
     const answer = await reply;
-    teller.answered(name);
-    if (name === "members") logRows(answer as Membership, teller);
-    if (name === "list") logEntries(answer as OwnershipPage, teller);
+    failures.answered(name);
+    if (name === "members") logRows(answer as Membership, failures);
+    if (name === "list") logEntries(answer as OwnershipPage, failures);
     return answer;
   } catch (error) {
-    throw teller.failed(name, error);
+    throw failures.failed(name, error);
   }
 }
 
-function logRows({ unreadable = [] }: Membership, teller: FailureLog): void {
+function logRows({ unreadable = [] }: Membership, failures: FailureLog): void {
   for (const { incarnation, region, reason } of unreadable) {
     const whose = region === undefined ? "" : ` of region ${region}`;
     const name = `member ${JSON.stringify(incarnation)}${whose}`;
-    teller.row(name, `the row of ${name} is left out: ${reason}`);
+    failures.row(name, `the row of ${name} is left out: ${reason}`);
   }
 }
 
-function logEntries({ unreadable = [] }: OwnershipPage, teller: FailureLog): void {
-  for (const error of unreadable) teller.row(messageOf(error), detailOf(error));
+function logEntries({ unreadable = [] }: OwnershipPage, failures: FailureLog): void {
+  for (const error of unreadable) failures.row(messageOf(error), detailOf(error));
 }

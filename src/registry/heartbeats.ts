@@ -18,9 +18,9 @@ export class Heartbeats {
   readonly #clock: Clock;
   readonly #heartbeatMs: number;
   readonly #renew: () => void;
-  #beat: Timer | null = null;
+  #timer: Timer | null = null;
   #retry: Timer | null = null;
-  #isOn = false;
+  #isRunning = false;
   #failures = 0;
   #loggedAt = -Infinity;
 
@@ -32,19 +32,19 @@ export class Heartbeats {
   }
 
   stop(): void {
-    this.#isOn = false;
-    this.#beat?.cancel();
+    this.#isRunning = false;
+    this.#timer?.cancel();
     this.#retry?.cancel();
-    this.#beat = this.#retry = null;
+    this.#timer = this.#retry = null;
     this.#failures = 0;
   }
 
   /** Sends the next renewal in one heartbeat from now, or sooner while a member is suspected. */
   schedule(isSuspicious: boolean): void {
-    this.#isOn = true;
-    this.#beat?.cancel();
+    this.#isRunning = true;
+    this.#timer?.cancel();
     const pause = isSuspicious ? this.#heartbeatMs / SUSPICION_SPEEDUP : this.#heartbeatMs;
-    this.#beat = this.#clock.after(pause, this.#renew);
+    this.#timer = this.#clock.after(pause, this.#renew);
   }
 
   /** A renewal was answered. */
@@ -61,7 +61,7 @@ export class Heartbeats {
     if (isNews) this.#loggedAt = now;
     const most = Math.min(MAX_RETRY_MS, this.#heartbeatMs / RETRIES_PER_BEAT);
     const pause = Math.min(most, RETRY_MS * 2 ** Math.min(this.#failures++, 8));
-    if (this.#isOn && this.#retry === null) {
+    if (this.#isRunning && this.#retry === null) {
       this.#retry = this.#clock.after(pause, () => {
         this.#retry = null;
         this.#renew();

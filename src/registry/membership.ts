@@ -106,7 +106,7 @@ export class Membership {
       for (const { incarnation } of this.#view.namesakes(self.region, self.node)) {
         this.#tell("info", "waiting for the former process of this name", { incarnation });
         const observe = () => this.observe(incarnation);
-        await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);
+        await waitUntilSilent(this.#clock, this.#timing.heartbeatMs, observe, isDue);
       }
       sent = life.lease.sendTime();
       // From here on the former process can't renew, even if it resumes.
@@ -424,7 +424,7 @@ const LOOKS_PER_BEAT = 4;
  * @param isDue whether the wait still matters.
  * @throws AtlasError `node_name_taken` where it renews; whatever `observe` throws.
  */
-export async function outwait(
+export async function waitUntilSilent(
   clock: Clock,
   heartbeatMs: number,
   observe: () => Promise<Observation | null>,

@@ -195,15 +195,15 @@ export class IdempotencyStore {
     void this.learn();
     const range = { start: "t:", end: "t;", limit: PRUNE_FETCH, reverse: false };
     const rows = await this.#state.range(range);
-    const young = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);
-    const expired = young === -1 ? rows : rows.slice(0, young);
+    const firstValid = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);
+    const expired = firstValid === -1 ? rows : rows.slice(0, firstValid);
     let count = this.#count;
     for (const [field] of expired) count = this.#drop(field, count);
     this.#expired = [];
     if (rows.length === 0) count = 0;
     if (count !== this.#count) this.#storage.reserve("n", count > 0 ? String(count) : null);
     if (count <= 0) return Infinity;
-    const oldest = rows[young]?.[0];
+    const oldest = rows[firstValid]?.[0];
     // Several at a time, rather than each when it expires.
     return oldest === undefined
       ? now

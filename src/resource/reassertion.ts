@@ -70,9 +70,9 @@ export async function reassertAll(
 ): Promise<boolean> {
   for (let at = 0; at < held.length; at += REASSERT_SHARE) {
     const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
-    const standings = await store.reassert(share.map(reassertionOf), lineage);
-    if (standings === null) return false;
-    share.forEach((ownership, i) => settle(ownership, standings[i] as Standing, lineage));
+    const outcomes = await store.reassert(share.map(reassertionOf), lineage);
+    if (outcomes === null) return false;
+    share.forEach((ownership, i) => settle(ownership, outcomes[i] as Standing, lineage));
   }
   return true;
 }

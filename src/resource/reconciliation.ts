@@ -174,8 +174,8 @@ export class Reconciliation {
       if (!this.#isDue(activation, life)) return;
       const { offline } = activation;
       // Where two claims may stand, the state's last turn proves nothing.
-      const isTold = this.#parts.host.store.recheckMs === undefined;
-      if (!offline || !isTold || !offline.fits(activation.last, last)) {
+      const hasOneWriteOrder = this.#parts.host.store.recheckMs === undefined;
+      if (!offline || !hasOneWriteOrder || !offline.fits(activation.last, last)) {
         return await this.#yieldTo(activation, owner);
       }
       await this.#commit(activation, offline, life, owner, last);

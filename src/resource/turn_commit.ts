@@ -186,20 +186,20 @@ export class TurnCommit {
         }
         // Another copy of the store answers: this node's ownerships are being reasserted to it.
         isInDoubt = true;
-        await this.#rest(attempt);
+        await this.#pause(attempt);
       } catch (error) {
         if (!isAtlasError(error) || !error.retryable) throw error;
         const refusal = refusalOf(error);
         if (refusal === null) isInDoubt = true;
         const isOver = refusal === "lasting" || clock.now() >= giveUp;
         if (!isInDoubt && isOver && !this.#ownership.offline) throw error;
-        await this.#rest(attempt, isInDoubt ? Infinity : giveUp - clock.now());
+        await this.#pause(attempt, isInDoubt ? Infinity : giveUp - clock.now());
       }
     }
     throw this.#ownership.lost(true);
   }
 
-  #rest(attempt: number, mostMs: number = Infinity): Promise<void> {
+  #pause(attempt: number, mostMs: number = Infinity): Promise<void> {
     const { clock, random } = this.#parts;
     const ms = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
     return pause(clock, Math.max(1, Math.min(ms, mostMs)));

@@ -45,14 +45,14 @@ export class RelayedCall extends Outgoing {
    * @param onEnd runs once it was answered or given up.
    */
   constructor(
-    keeper: CallRouter,
+    router: CallRouter,
     number: number,
     request: Request,
     session: Session,
     now: number,
     onEnd: () => void,
   ) {
-    super(keeper);
+    super(router);
     this.number = number;
     this.key = request.key;
     this.type = request.key.slice(0, Math.max(0, request.key.indexOf("/")));

@@ -222,9 +222,9 @@ export class Router implements CallRouter, PendingRequestHandler {
     const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
     // This needs the store, which is not waited for.
     const { registry, host } = this.#parts;
-    const isAdrift = error.code === "unavailable" && host.find(call.key)?.offline;
+    const isOffline = error.code === "unavailable" && host.find(call.key)?.offline;
     if (
-      isAdrift || !elsewhere || !error.retryable || !safe || call.redirects >= call.maxRedirects
+      isOffline || !elsewhere || !error.retryable || !safe || call.redirects >= call.maxRedirects
     ) {
       return call.reject(error, owner);
     }

@@ -129,13 +129,13 @@ export class SocketServer {
   }
 
   /** Resolves once a condition holds, checked whenever a socket has gone, or after `ms`. */
-  async #until(ms: number, isSo: () => boolean): Promise<void> {
+  async #until(ms: number, condition: () => boolean): Promise<void> {
     let isLate = false;
     const timer = this.#parts.clock.after(ms, () => {
       isLate = true;
       this.#closedOne.notify();
     });
-    while (!isSo() && !isLate) await this.#closedOne.wait();
+    while (!condition() && !isLate) await this.#closedOne.wait();
     timer.cancel();
   }
 
@@ -269,12 +269,12 @@ export interface PingParts {
 /** The pings of one socket, until it is closed. */
 export class Ping extends Expiring {
   readonly #parts: PingParts;
-  readonly #of: Pinged;
+  readonly #session: Pinged;
 
-  constructor(parts: PingParts, of: Pinged) {
+  constructor(parts: PingParts, session: Pinged) {
     super();
     this.#parts = parts;
-    this.#of = of;
+    this.#session = session;
     parts.deadlines.add(this, parts.clock.now() + SOCKET_PING_MS);
   }
 
@@ -284,10 +284,10 @@ export class Ping extends Expiring {
 
   override expire(): void {
     const { clock, deadlines } = this.#parts;
-    if (this.#of.isClosed) return;
+    if (this.#session.isClosed) return;
     const now = clock.now();
-    if (now - this.#of.sentAt >= SOCKET_PING_MS) this.#of.ping();
-    const due = this.#of.sentAt + SOCKET_PING_MS;
+    if (now - this.#session.sentAt >= SOCKET_PING_MS) this.#session.ping();
+    const due = this.#session.sentAt + SOCKET_PING_MS;
     // Before hello nothing is sent.
     deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
   }

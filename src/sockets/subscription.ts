@@ -65,7 +65,7 @@ export class Subscription {
   readonly #sessions = new Map<string, ClientSession>();
   /** Sessions that have to be joined. */
   readonly #pending = new Set<ClientSession>();
-  readonly #over = new AbortController();
+  readonly #ended = new AbortController();
   /** Its subscriber id at the current owner; a new one each time it has to register. */
   #subscriberId: string | null = null;
   #epoch = 0;
@@ -106,7 +106,7 @@ export class Subscription {
         await this.#parts.ask(LEAVE, [name, [session.id]], {});
         return;
       } catch {
-        await this.#rest(attempt);
+        await this.#pause(attempt);
       }
     }
   }
@@ -144,7 +144,7 @@ export class Subscription {
           session.reject(error);
           return messages.length;
         }
-        await this.#rest(attempt++);
+        await this.#pause(attempt++);
       }
     }
     return messages.length;
@@ -178,11 +178,11 @@ export class Subscription {
           attempt = -1;
           continue;
         }
-        await this.#rest(attempt);
+        await this.#pause(attempt);
       } catch (error) {
         if (toAtlasError(error).maybeExecuted) known();
         this.#refuse(error, sessions);
-        await this.#rest(attempt);
+        await this.#pause(attempt);
       }
     }
     this.#isJoining = false;
@@ -192,21 +192,21 @@ export class Subscription {
   async #admit(
     name: string,
     sessions: readonly ClientSession[],
-    results: readonly JoinResult[],
+    admissions: readonly JoinResult[],
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
     sessions.forEach((session, i) => {
-      const joinResult = results[i] as JoinResult;
-      if (typeof joinResult[0] === "number") {
-        const [seq, gap, lost = seq] = joinResult as readonly [number, boolean, number?];
+      const admission = admissions[i] as JoinResult;
+      if (typeof admission[0] === "number") {
+        const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
         joined.push({ session, seq, lost: gap ? lost : null });
         return;
       }
-      const [code, message, retryable] = joinResult as readonly [string, string, boolean];
+      const [code, message, retryable] = admission as readonly [string, string, boolean];
       if (!retryable) session.reject(new AtlasError(code as ErrorCode, message));
     });
-    if (joined.length === 0 || this.#over.signal.aborted) return false;
+    if (joined.length === 0 || this.#ended.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
     this.#epoch = Math.max(this.#epoch, epoch);
     if (this.#subscriberId === null) {
@@ -238,7 +238,7 @@ export class Subscription {
     const past: EncodedEvent[] = [];
     try {
       while (after < until) {
-        const options = { signal: this.#over.signal };
+        const options = { signal: this.#ended.signal };
         const { result } = await this.#parts.ask(REPLAY, [after, until, ids], options);
         const answer = result as ReplayAnswer;
         if (answer === null || answer[0] <= after) return null;
@@ -258,7 +258,7 @@ export class Subscription {
         const { result, epoch } = await this.#parts.ask(
           EVENTS,
           [name, this.#parts.life(), this.#at, this.#closed],
-          { timeoutMs: POLL_MS + GRACE_MS, signal: this.#over.signal },
+          { timeoutMs: POLL_MS + GRACE_MS, signal: this.#ended.signal },
         );
         if (this.#subscriberId !== name) return;
         attempt = 0;
@@ -267,7 +267,7 @@ export class Subscription {
       } catch (error) {
         if (this.#subscriberId !== name) return;
         this.#refuse(error, [...this.#sessions.values()]);
-        await this.#rest(attempt++);
+        await this.#pause(attempt++);
       }
     }
   }
@@ -279,8 +279,8 @@ export class Subscription {
     this.#epoch = Math.max(this.#epoch, epoch);
     const all = [...this.#sessions.values()];
     if (gap) all.forEach((session) => session.missed(this.#epoch, upto));
-    for (const posted of events) {
-      const event = encodedEventOf(posted);
+    for (const wireEvent of events) {
+      const event = encodedEventOf(wireEvent);
       const one = event.to === null ? null : this.#sessions.get(event.to);
       this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
       if (event.to === null) all.forEach((session) => session.send(event));
@@ -306,18 +306,18 @@ export class Subscription {
 
   /** Closes sessions for an error that a retry can't fix. */
   #refuse(error: unknown, sessions: readonly ClientSession[]): void {
-    if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
+    if (this.#ended.signal.aborted || (isAtlasError(error) && error.retryable)) return;
     for (const session of sessions) session.reject(error);
   }
 
-  #rest(attempt: number): Promise<void> {
+  #pause(attempt: number): Promise<void> {
     const { clock, random } = this.#parts;
     return pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
   }
 
   #end(): void {
     this.#subscriberId = null;
-    this.#over.abort();
+    this.#ended.abort();
     this.#admitted.notify();
     this.#parts.empty();
   }

@@ -28,17 +28,17 @@ export function backoffMs(random: Random, attempt: number, base: number, most: n
 }
 
 export class Signal {
-  #ring: (() => void) | null = null;
+  #wake: (() => void) | null = null;
 
   /** Resolves at the next {@link notify}. */
   wait(): Promise<void> {
-    const others = this.#ring;
-    return new Promise((resolve) => (this.#ring = () => (others?.(), resolve())));
+    const others = this.#wake;
+    return new Promise((resolve) => (this.#wake = () => (others?.(), resolve())));
   }
 
   notify(): void {
-    const ring = this.#ring;
-    this.#ring = null;
-    ring?.();
+    const wake = this.#wake;
+    this.#wake = null;
+    wake?.();
   }
 }

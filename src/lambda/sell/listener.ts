@@ -157,8 +157,8 @@ export class ListenerProcess extends Process {
 
   protected override started(): void {
     // Channels of the instance that failed: they are draining.
-    for (const [address, { grant, orphanRuns: strays }] of this.#records) {
-      const held = this.#offers.adopt(Math.max(grant, strays));
+    for (const [address, { grant, orphanRuns }] of this.#records) {
+      const held = this.#offers.adopt(Math.max(grant, orphanRuns));
       this.#held.set(address, held);
       this.#parts.counters.granted += sumOf(held);
       this.context.watch(address);
@@ -257,9 +257,9 @@ export class ListenerProcess extends Process {
     const record = this.#records.get(address);
     if (!record) return;
     // Functions of a failed channel run on and count until they end.
-    const strays = this.isClosing ? 0 : record.orphanRuns;
-    this.#shrunk(address, strays);
-    if (strays === 0) this.#forgetChannel(address);
+    const orphanRuns = this.isClosing ? 0 : record.orphanRuns;
+    this.#shrunk(address, orphanRuns);
+    if (orphanRuns === 0) this.#forgetChannel(address);
   }
 
   #forgetChannel(address: Address): void {
