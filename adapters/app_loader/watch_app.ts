@@ -10,11 +10,11 @@
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
 import type { App } from "../../src/api/app.ts";
-import { messageOf } from "../../src/errors.ts";
-import type { Listener } from "../../src/api/modules.ts";
 import type { Module } from "../../src/api/module.ts";
+import type { Listener } from "../../src/api/modules.ts";
+import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
+import { messageOf } from "../../src/errors.ts";
 import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from "./app_files.ts";
 import { type FreshApp, type FreshImport, freshImport } from "./fresh_import.ts";

@@ -3,8 +3,8 @@
  * UsageError} that says what is wrong.
  */
 import { parseArgs } from "node:util";
-import { messageOf } from "../../src/errors.ts";
 import { checkRange } from "../../src/api/module.ts";
+import { messageOf } from "../../src/errors.ts";
 import {
   MAX_CONTENDERS,
   MAX_DECLINE_MS,

@@ -258,7 +258,7 @@ export function withDeadline<T>(
   return new Promise((resolve, reject) => {
     const giveUp = (why: string): void =>
       reject(new AtlasError("timeout", `${what}: ${why}`, { cause: signal?.reason }));
-    const onAbort = (): void => giveUp("the caller gave the call up");
+    const onAbort = (): void => giveUp("the caller cancelled the call");
     const late = setTimeout(() => giveUp("the deadline passed"), deadline - performance.now());
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();

@@ -211,7 +211,7 @@ function redirected(
 }
 
 function givenUp(signal: AbortSignal, maybeExecuted: boolean): AtlasError {
-  return new AtlasError("timeout", "the caller gave the call up", {
+  return new AtlasError("timeout", "the caller cancelled the call", {
     maybeExecuted,
     retryable: false,
     cause: signal.reason,

@@ -51,7 +51,7 @@ const INVALID = 1007;
 /** 4000 and the status of RFC 9110, §15.5.22. */
 const UPGRADE_REQUIRED = 4426;
 const SWALLOWED = "the upgrade to a WebSocket doesn't arrive at the node, though requests do: a " +
-  "proxy on the way must pass on the headers Upgrade and Connection";
+  "proxy in between must pass on the headers Upgrade and Connection";
 /** Codes after which no reconnection helps; own codes are errors that are not retryable. */
 const FINAL = new Set([NORMAL, 1002, 1003, INVALID, 1008, 1009, 1010]);
 
@@ -82,7 +82,7 @@ class LastingSocket<T> implements ClientSocket<T> {
   #trouble: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The timer after which the present connection is left. */
-  #patience: ReturnType<typeof setTimeout> | undefined;
+  #lastWait: ReturnType<typeof setTimeout> | undefined;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
   #connection: string | null = null;
@@ -144,7 +144,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     this.#kept = this.#kept.filter((kept) => kept instanceof Uint8Array);
     const close = { code: NORMAL, reason: "" };
     if (this.#kept.length === 0) return this.#end(close);
-    this.#patience = setTimeout(() => this.#end(close), LINGER_MS);
+    this.#lastWait = setTimeout(() => this.#end(close), LINGER_MS);
     this.#finish();
   }
 
@@ -305,14 +305,14 @@ class LastingSocket<T> implements ClientSocket<T> {
       case "leave":
         this.#isLeaving = true;
         if (!this.#calls.areSent) return this.#goElsewhere();
-        clearTimeout(this.#patience);
-        this.#patience = setTimeout(() => this.#goElsewhere(), LEAVE_MS);
+        clearTimeout(this.#lastWait);
+        this.#lastWait = setTimeout(() => this.#goElsewhere(), LEAVE_MS);
     }
   }
 
   /** The node is draining, and all awaited answers have come or timed out. */
   #goElsewhere(): void {
-    clearTimeout(this.#patience);
+    clearTimeout(this.#lastWait);
     if (!this.#isLeaving || !this.#socket) return;
     void this.#leave({ code: 1012, reason: "the node is draining" }, true);
   }
@@ -321,7 +321,7 @@ class LastingSocket<T> implements ClientSocket<T> {
   async #lost(close: SocketClose, wasOpen: boolean): Promise<void> {
     this.#socket = null;
     clearTimeout(this.#watchdog);
-    if (!this.#isClosing) clearTimeout(this.#patience);
+    if (!this.#isClosing) clearTimeout(this.#lastWait);
     this.#isJoined = false;
     this.#trouble = close.reason || `the connection was closed with ${close.code}`;
     this.#kept = [...this.#calls.lost(`the connection broke: ${this.#trouble}`), ...this.#kept];
@@ -359,7 +359,7 @@ class LastingSocket<T> implements ClientSocket<T> {
   #end(close: SocketClose): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    for (const timer of [this.#timer, this.#patience, this.#watchdog]) clearTimeout(timer);
+    for (const timer of [this.#timer, this.#lastWait, this.#watchdog]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(NORMAL);

@@ -112,7 +112,7 @@ function forbidden(message: string): AtlasError {
 }
 
 /** Headers that pages may send. */
-const SENT = [
+const ALLOWED_HEADERS = [
   "accept",
   "authorization",
   "content-type",
@@ -124,7 +124,7 @@ const SENT = [
   TRACE_HEADER,
 ];
 /** Headers that pages may read. */
-const TOLD = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
+const EXPOSED_HEADERS = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
 /** How long a browser may cache a preflight, in s: the most that browsers allow. */
 const MAX_AGE_S = 7_200;
 
@@ -136,8 +136,8 @@ export function crossOrigin(origins: readonly string[], answer: Answer): Answer 
   hono.use(cors({
     origin: origins.includes("*") ? "*" : [...origins],
     allowMethods: ["GET", "POST", "DELETE"],
-    allowHeaders: SENT,
-    exposeHeaders: TOLD,
+    allowHeaders: ALLOWED_HEADERS,
+    exposeHeaders: EXPOSED_HEADERS,
     maxAge: MAX_AGE_S,
   }));
   hono.all("*", ({ req }) => answer(req.raw));

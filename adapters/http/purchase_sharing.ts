@@ -4,10 +4,10 @@
  * it asks whether buyers of other nodes wait for what is unused here. Takes the table's purchases
  * and openings; resizes or ends purchases, and refuses openings.
  */
-import { AtlasError } from "../../src/errors.ts";
-import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
-import { wantedOf } from "../../src/lambda/market_options.ts";
 import { accepts } from "../../src/api/module.ts";
+import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { wantedOf } from "../../src/lambda/market_options.ts";
 import {
   MAX_PURCHASE_ASKS,
   PURCHASE_ASK_MS,
@@ -15,7 +15,7 @@ import {
   PURCHASE_STAND_MS,
   PURCHASE_WAIT_MS,
 } from "../../src/limits.ts";
-import { type Held, holdings, type Ranges, relief } from "./purchase_shares.ts";
+import { capacityByCaller, type Held, type Ranges, relief } from "./purchase_shares.ts";
 import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
 
 export interface ShareTimes {
@@ -103,7 +103,7 @@ export class Sharing {
     const purchases = this.#table.purchases();
     const openings = this.#table.openings();
     const waiting = Map.groupBy(
-      openings.filter((it) => now - it.since >= this.#patienceOf(it)),
+      openings.filter((it) => now - it.since >= this.#waitOf(it)),
       ({ module }) => module,
     );
     const served = new Map<string, Served>();
@@ -119,7 +119,7 @@ export class Sharing {
   }
 
   /** A quarter of the time that a caller gives, where that is short. */
-  #patienceOf({ options: { timeoutMs = Infinity } }: Opening): number {
+  #waitOf({ options: { timeoutMs = Infinity } }: Opening): number {
     return Math.min(this.#times.waitMs, timeoutMs / 4);
   }
 
@@ -134,7 +134,7 @@ export class Sharing {
     const mine = ({ caller, options }: Opening): number => {
       const ranges = rangesOf(options);
       const key = JSON.stringify(ranges);
-      const known = sums.get(key) ?? holdings(ranges, all);
+      const known = sums.get(key) ?? capacityByCaller(ranges, all);
       sums.set(key, known);
       return known.get(caller) ?? 0;
     };
@@ -146,7 +146,7 @@ export class Sharing {
     const waiting = { caller, ranges: rangesOf(options), asked, relieved: relieved.sum };
     const found = relief(waiting, all, now - this.#times.leastMs);
     if (found === null) return null;
-    // The last capacity given back may still be on its way.
+    // Capacity that was given back may not have reached its new buyer yet.
     const isDue = now - relieved.at >= this.#times.waitMs;
     for (const [{ purchase, granted }, keep] of found.keeps) {
       if (keep >= granted || isDue) this.#keep(purchase, keep);
@@ -212,8 +212,8 @@ export class Sharing {
     const groups = this.#someOf([...Map.groupBy(unused, ({ module }) => module)]);
     await Promise.all(groups.map(async ([module, group]) => {
       const node = this.#node as PurchaseNode;
-      const books = await node.exchange(module).catch(() => []);
-      const orders = books.flatMap((book) => book.orders);
+      const views = await node.exchange(module).catch(() => []);
+      const orders = views.flatMap((view) => view.orders);
       const first = group.find((it) =>
         it.inFlight === 0 && it.calledAt <= now &&
         heldOf(it).versions.some((version) => isShort(orders, version, node.incarnation))

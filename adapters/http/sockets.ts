@@ -9,11 +9,11 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { AtlasNode } from "../../src/api/node.ts";
+import type { ConnectionIdentity } from "../../src/api/sockets.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/options.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
-import type { ConnectionIdentity } from "../../src/api/sockets.ts";
 import { noUpgrade } from "../http_wire/errors.ts";
 import { callerRegionOption, queryOf, rawPath, resourceOf } from "../http_wire/inputs.ts";
 import {
@@ -148,7 +148,7 @@ export function provenFormer(id: string, offered: readonly string[]): string {
   throw new AtlasError(
     "forbidden",
     given === undefined
-      ? `resuming a connection needs the secret that its hello told as resume, as the subprotocol ` +
+      ? `resuming a connection needs the secret that its hello gave as \`resume\`, as the subprotocol ` +
         `${RESUME_PROTOCOL}<secret>; ?after= alone needs none`
       : `the secret in the subprotocol ${RESUME_PROTOCOL}… is not that of this connection`,
   );

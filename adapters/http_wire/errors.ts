@@ -67,8 +67,12 @@ export function errorBody(error: AtlasError): ErrorBody {
 
 /** The answer to a request that failed with `error`. */
 export function errorResponse(error: AtlasError, headers: Record<string, string> = {}): Response {
-  const told = isPath(error.path) ? pathHeaders(error.path) : {};
-  const all: Record<string, string> = { "content-type": "application/json", ...told, ...headers };
+  const located = isPath(error.path) ? pathHeaders(error.path) : {};
+  const all: Record<string, string> = {
+    "content-type": "application/json",
+    ...located,
+    ...headers,
+  };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
   const answered = toldAs(error);
   return plainResponse(JSON.stringify(errorBody(answered)), {

@@ -6,8 +6,8 @@
  * both, too, as far as it got. `Atlas-Verdict` is sent only where the owner couldn't reach the
  * store: `suspect` or `contested`.
  */
-import type { DegradedVerdict } from "../../src/model/ownership.ts";
 import { regionOf } from "../../src/model/call_path.ts";
+import type { DegradedVerdict } from "../../src/model/ownership.ts";
 
 /** The header that lists the nodes a call went through. */
 export const PATH_HEADER = "atlas-path";

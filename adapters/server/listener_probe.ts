@@ -35,13 +35,13 @@ export interface ListenerProbeOptions {
 export interface ListenerTimes {
   readonly everyMs: number;
   readonly soonMs: number;
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
 }
 
 const TIMES: ListenerTimes = {
   everyMs: LISTENER_PROBE_MS,
   soonMs: LISTENER_SOON_MS,
-  patienceMs: LISTENER_PROBE_TIMEOUT_MS,
+  timeoutMs: LISTENER_PROBE_TIMEOUT_MS,
 };
 
 export interface ListenerProbe {
@@ -84,7 +84,7 @@ class Probe implements ListenerProbe {
 
   async #probe(): Promise<void> {
     const { server, host, onEvent, onLost } = this.#options;
-    const why = await accepts(dialled(host), server.port, this.#times.patienceMs);
+    const why = await accepts(dialled(host), server.port, this.#times.timeoutMs);
     if (this.#isStopped) return;
     this.#failures = why === null ? 0 : this.#failures + 1;
     this.#wasReached ||= why === null;

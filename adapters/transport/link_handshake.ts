@@ -18,8 +18,8 @@
  * Links are not encrypted by themselves: use `wss:` where others can reach the wire.
  * Source: `docs/design.md`, Links and messages.
  */
-import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
+import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 
 /** Largest frame of a handshake, in bytes: two identities, an address, a nonce and lengths. */
 export const MAX_HANDSHAKE_BYTES = 2_048;

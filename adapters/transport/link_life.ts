@@ -8,8 +8,8 @@ import { meaningOf } from "../../src/model/out_of_reach.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { ANYONE, type Link, type LinkIdentity } from "../../src/ports/transport.ts";
-import { AcceptingSession, DiallingSession, HANDSHAKE_MS, type Session } from "./link_sessions.ts";
 import type { LinkRefusals } from "./link_refusals.ts";
+import { AcceptingSession, DiallingSession, HANDSHAKE_MS, type Session } from "./link_sessions.ts";
 import type { LinkSlots } from "./link_slots.ts";
 import { WebSocketLink } from "./websocket_link.ts";
 
@@ -64,7 +64,7 @@ export class LinkLife {
       },
       failed: (failure) => {
         this.#accepting.delete(session);
-        if (!this.#ended) refusals.tell(failure);
+        if (!this.#ended) refusals.log(failure);
       },
     });
     this.#accepting.add(session);

@@ -220,7 +220,7 @@ describe(`the listener on ${runtime.name}`, () => {
       host: "127.0.0.1",
       onEvent: ({ event }) => void told.push(event),
       onLost: (why) => void told.push(why),
-      times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
+      times: { everyMs: 50, soonMs: 10, timeoutMs: 5_000 },
     });
     await until(() => probes > 2 * LISTENER_FAILURES, "it was probed some times");
     probe.stop();
@@ -237,7 +237,7 @@ describe(`the listener on ${runtime.name}`, () => {
         host: "127.0.0.1",
         onEvent: ({ event }) => void told.push(event),
         onLost: resolve,
-        times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
+        times: { everyMs: 50, soonMs: 10, timeoutMs: 5_000 },
       })
     );
     return { told, lost, renewals: () => renewals };

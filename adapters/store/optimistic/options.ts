@@ -4,8 +4,8 @@
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/ports/store.ts";
-import { OptimisticStore } from "./store.ts";
 import type { Master } from "./master.ts";
+import { OptimisticStore } from "./store.ts";
 
 /** Where the strategy of a Redis or Upstash store is set; without `strategy`, compare-and-set. */
 export interface StrategyOptions {

@@ -20,27 +20,6 @@ import type {
 import { brokenEntry, tellable } from "../check.ts";
 import { NO_STAMP, SINGLE_LINEAGE } from "../lineage.ts";
 import { checkMember } from "../member_rows.ts";
-import { greatest, type Master, type MasterClaim, ownershipOf } from "./master.ts";
-import { mergedRange, mergedRead } from "./merge_fields.ts";
-import {
-  KILL_AT,
-  LEAVE_AT,
-  memberKeys,
-  MEMBERS_AT,
-  REGISTER_AT,
-  RENEW_AT,
-} from "./membership_scripts.ts";
-import {
-  COMMIT,
-  LEFT,
-  RANGE,
-  READ,
-  READ_CLAIMS,
-  SETTLE,
-  WITHDRAW,
-  WRITE_CLAIM,
-} from "./ownership_scripts.ts";
-import type { Masters } from "./options.ts";
 import { keyOf, pageOf, Unlisted } from "../redis/keys.ts";
 import {
   brokenBy,
@@ -54,8 +33,29 @@ import {
   stateReply,
   textOrNull,
 } from "../redis/replies.ts";
-import type { RedisBackend } from "../redis/store.ts";
 import { SCAN } from "../redis/scripts.ts";
+import type { RedisBackend } from "../redis/store.ts";
+import { greatest, type Master, type MasterClaim, ownershipOf } from "./master.ts";
+import {
+  KILL_AT,
+  LEAVE_AT,
+  memberKeys,
+  MEMBERS_AT,
+  REGISTER_AT,
+  RENEW_AT,
+} from "./membership_scripts.ts";
+import { mergedRange, mergedRead } from "./merge_fields.ts";
+import type { Masters } from "./options.ts";
+import {
+  COMMIT,
+  LEFT,
+  RANGE,
+  READ,
+  READ_CLAIMS,
+  SETTLE,
+  WITHDRAW,
+  WRITE_CLAIM,
+} from "./ownership_scripts.ts";
 
 /** Every script of the strategy, to be loaded when a connection opens. */
 export const OPTIMISTIC_SCRIPTS: readonly string[] = [

@@ -9,8 +9,8 @@ import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { refused } from "../check.ts";
 import { quotedUrl } from "../redact_url.ts";
-import { withTimeout } from "./request_timeout.ts";
 import { evictionOf } from "./eviction.ts";
+import { withTimeout } from "./request_timeout.ts";
 
 /** The address and credentials of a Redis. */
 export interface RedisAddress {

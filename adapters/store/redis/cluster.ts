@@ -13,10 +13,10 @@ import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
 import { dialIoredis, type RedisAddress } from "./client.ts";
 import { type Asking, RedisConnection, type RedisConnectionOptions } from "./connection.ts";
-import { REFUSED } from "./replies.ts";
 import { MEMBER_KEYS } from "./membership_scripts.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import { clusterReplicas, type ReplicaGroup } from "./replicas.ts";
+import { REFUSED } from "./replies.ts";
 import { withTimeout } from "./request_timeout.ts";
 import { scanShards } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
@@ -251,7 +251,7 @@ export class RedisCluster implements RedisBackend {
         what: this.#name(),
         addresses: this.#inTurn(of),
         timeoutMs,
-        ask: (address, patience) => this.#ask(address, patience),
+        ask: (address, ms) => this.#ask(address, ms),
       });
       if (this.#closed) return closedError();
       this.#adopt(ranges);

@@ -3,10 +3,11 @@
  *
  * While it is down every request rejects with `unavailable` at once, and so does all that was in
  * flight when it went down. A request without an answer within its time ends the connection: a
- * peer that hangs can't be told from one that is gone.
+ * peer that hangs can't be distinguished from one that is gone.
  *
  * It uses a master only. A server that says that it is a replica, when the connection opens or in
- * any later answer, is left at once, and its answer is discarded. Where a locator finds the server (sentinels), it is asked before each attempt, and periodically while connected.
+ * any later answer, is left at once, and its answer is discarded. Where a locator finds the server
+ * (sentinels), it is asked before each attempt, and periodically while connected.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, failedStep, unavailable, unsent } from "../check.ts";
@@ -18,9 +19,9 @@ import {
   type RedisDialer,
 } from "./client.ts";
 import type { EvictionMonitor } from "./eviction.ts";
-import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./replies.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import type { ReplicaGroup } from "./replicas.ts";
+import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./replies.ts";
 import { requestTimeout, withTimeout } from "./request_timeout.ts";
 import { scanShards, type Shard } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
@@ -120,9 +121,9 @@ export class RedisConnection implements RedisBackend {
         }
         const wait = this.#nextBackoff();
         if (performance.now() + wait >= giveUp) {
-          // That no time was left for the last attempt is no reason.
-          const told = hadTime ? why : before ?? why;
-          throw unavailable(`${this.#name()} can't be reached: ${told}`, error);
+          // If the last attempt had no time left, the one before tells more.
+          const shown = hadTime ? why : before ?? why;
+          throw unavailable(`${this.#name()} can't be reached: ${shown}`, error);
         }
         before = why;
         await new Promise((resolve) => setTimeout(resolve, wait));

@@ -33,7 +33,7 @@ export interface UpstashPipeline {
   exec(options: { keepErrors: true }): Promise<unknown>;
 }
 
-export interface UpstashLineOptions {
+export interface UpstashConnectionOptions {
   /** The Redis's name in messages. */
   name: string;
   /** How long one step may take, repeats included, in ms. */
@@ -60,7 +60,7 @@ const REPEAT_PAUSE_MS = 40;
 
 /** Proves that scripts run, and gives INFO memory, where the server allows that. */
 const PROOF =
-  `local told = redis.pcall('INFO', 'memory') return { type(told) == 'string' and told or '' }`;
+  `local info = redis.pcall('INFO', 'memory') return { type(info) == 'string' and info or '' }`;
 
 /** Refusals of credentials, by Redis or its gateway, that no repeat will change. */
 const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
@@ -85,9 +85,9 @@ interface Answer {
   readonly error?: string;
 }
 
-export class UpstashLine implements RedisBackend {
+export class UpstashConnection implements RedisBackend {
   readonly clustered = false;
-  readonly #options: UpstashLineOptions;
+  readonly #options: UpstashConnectionOptions;
   readonly #client: UpstashClient;
   readonly #jobs: Batcher<Job>;
   readonly #digests = new Map<string, string>();
@@ -98,7 +98,7 @@ export class UpstashLine implements RedisBackend {
   #answered = false;
   #closed = false;
 
-  constructor(options: UpstashLineOptions) {
+  constructor(options: UpstashConnectionOptions) {
     this.#options = options;
     this.#client = options.client(() => this.#signal);
     this.#jobs = new Batcher<Job>({
@@ -242,8 +242,8 @@ export class UpstashLine implements RedisBackend {
         entry.op.isInDoubt ||= !isRefused;
         return true;
       }
-      const told = isRefused && entry.op.isInDoubt ? new Error(reason) : error;
-      entry.reject(this.#failure(told, batch.length === 1));
+      const cause = isRefused && entry.op.isInDoubt ? new Error(reason) : error;
+      entry.reject(this.#failure(cause, batch.length === 1));
       return false;
     });
   }

@@ -125,8 +125,8 @@ function knownBy({ after, lineage }: OwnerKnows = { after: NO_STAMP }): string[]
 }
 
 export function readStep(key: string, fields: readonly string[], knows?: OwnerKnows): Step {
-  const told = [...knownBy(knows), ...fields.map((field) => `:${field}`)];
-  return step(key, ["state"], ["G", String(told.length), ...told]);
+  const args = [...knownBy(knows), ...fields.map((field) => `:${field}`)];
+  return step(key, ["state"], ["G", String(args.length), ...args]);
 }
 
 function lostTurns(key: string, [last, how]: readonly unknown[]): LostTurns {
@@ -186,12 +186,12 @@ export function rangeReply(
   reply: unknown,
   find: (found: Found) => void,
 ): [string, string][] {
-  const told = listOf(`state of ${JSON.stringify(key)}`, reply);
-  const [first] = told;
+  const items = listOf(`state of ${JSON.stringify(key)}`, reply);
+  const [first] = items;
   if (Array.isArray(first) && typeof first[1] === "string") throw lostTurns(key, first);
   const mended = Array.isArray(first) ? mendedOf(key, first) : null;
   if (mended) find(mended);
-  const flat = mended ? told.slice(1) : told;
+  const flat = mended ? items.slice(1) : items;
   const pairs: [string, string][] = [];
   for (let i = 0; i < flat.length; i += 2) {
     const [field, value] = [flat[i], flat[i + 1]];

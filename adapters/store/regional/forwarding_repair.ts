@@ -22,11 +22,11 @@ import type { LineageName, Overtaken, Store } from "../../../src/ports/store.ts"
 import { BrokenEntry, tellable } from "../check.ts";
 import { type Entry, entryOf, type Pointer, shortcut, type Stored } from "./entries.ts";
 import type { Homes } from "./homes.ts";
-import { arrivalOf } from "./state_import.ts";
 import { OBSERVER } from "./member_cache.ts";
 import type { RegionalStores } from "./region_stores.ts";
+import { arrivalOf } from "./state_import.ts";
 
-/** A lineage id that no copy has: a store that is told of it raises its term. */
+/** A lineage id that no copy has: a store that gets it from a caller raises its term. */
 const OVERRULED = "overruled";
 /** The most departures that are being repaired in one region at once. */
 const AT_ONCE = 256;
@@ -46,7 +46,7 @@ interface MovedKey {
   rival: Ownership | null;
 }
 
-/** Another region's post repair. */
+/** The repair of departures in another region's store. */
 interface RegionRepair {
   /** The lineage id of the last read of its members. */
   copy: string | null;
@@ -80,7 +80,7 @@ export class ForwardingRepair {
         hasChanged: false,
         known: null,
         due,
-        overwritten: overwritten,
+        overwritten,
         isBusy: false,
       });
     }

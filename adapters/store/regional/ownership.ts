@@ -228,11 +228,11 @@ export class RegionalOwnership {
     }
     if (expected !== null) return { won: false, owner: null };
     this.#identity.check(this.#self);
-    const way = found.pointer ?? pointer;
-    if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
-      return await this.#bring(claim, old, way, round);
+    const move = found.pointer ?? pointer;
+    if (await this.#stores.at(move.from, (store) => sign(store, key, move))) {
+      return await this.#bring(claim, old, move, round);
     }
-    throw tellable(`${key} was called back to ${way.from}, or has moved on`);
+    throw tellable(`${key} was recalled to ${move.from}, or has moved on`);
   }
 
   /** Writes an arrival over the present entry, copies the state, and takes the key. */

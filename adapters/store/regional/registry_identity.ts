@@ -9,8 +9,8 @@
  * must be seen to move, since no node of this region kills them.
  */
 import type { AtlasError } from "../../../src/errors.ts";
-import type { NodeEvent } from "../../../src/model/node_event.ts";
 import { isDead, type Member } from "../../../src/model/member.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
 import type { Observation } from "../../../src/ports/store.ts";
 import { tellable } from "../check.ts";
 import type { Pointer } from "./entries.ts";

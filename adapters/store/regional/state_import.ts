@@ -70,7 +70,7 @@ export async function importState(source: StateImport): Promise<void> {
   // A late copy of an earlier move's arrival: the state here is newer.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
-    throw tellable(`a later move of ${key} is on its way here`);
+    throw tellable(`a later move of ${key} to this region is in progress`);
   }
   const copier = new StateCopier(source);
   // Committed here after the key left: by the owner that won the conflict.
