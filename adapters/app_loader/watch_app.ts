@@ -114,7 +114,7 @@ class Watch implements AppWatch {
       await this.#apply(app, version, changed);
     } catch (thrown) {
       const error = firstOf(thrown);
-      this.#tell("warning", "the app was not reloaded, its former code goes on", {
+      this.#tell("warning", "the app was not reloaded, its former code stays in use", {
         file,
         error: messageOf(error).replace(COLOURS, "").replace(/\s+/g, " ").trim(),
         at: placeOf(error, dirname(file)),

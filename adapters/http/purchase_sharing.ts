@@ -89,7 +89,7 @@ export class Sharing {
     if (this.#timer !== undefined || this.#isStopped) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#look();
+      this.#runRound();
     }, this.#times.waitMs / 4);
   }
 
@@ -98,7 +98,7 @@ export class Sharing {
     clearTimeout(this.#timer);
   }
 
-  #look(): void {
+  #runRound(): void {
     const now = performance.now();
     const purchases = this.#table.purchases();
     const openings = this.#table.openings();
@@ -112,7 +112,7 @@ export class Sharing {
       if (found) served.set(module, found);
     }
     this.#served = served;
-    this.#letGo();
+    this.#restoreSizes();
     this.#refuse(openings);
     if (now - this.#askedAt >= this.#times.askMs) void this.#ask(purchases, now);
     if (purchases.length + openings.length > 0) this.watch(this.#node as PurchaseNode);
@@ -177,7 +177,7 @@ export class Sharing {
   }
 
   /** Nobody waits any more: purchases want as much as their callers asked for again. */
-  #letGo(): void {
+  #restoreSizes(): void {
     const known = new Set(this.#table.purchases());
     for (const purchase of this.#held) {
       if (!known.has(purchase)) this.#held.delete(purchase);
@@ -197,7 +197,7 @@ export class Sharing {
   }
 
   /** As many as may be asked about at once, in turn. */
-  #someOf<T>(groups: readonly T[]): T[] {
+  #nextGroups<T>(groups: readonly T[]): T[] {
     const from = groups.length > MAX_PURCHASE_ASKS ? this.#turn++ * MAX_PURCHASE_ASKS : 0;
     const first = from % Math.max(1, groups.length);
     return [...groups.slice(first), ...groups.slice(0, first)].slice(0, MAX_PURCHASE_ASKS);
@@ -209,7 +209,7 @@ export class Sharing {
     const unused = purchases
       .filter(({ inFlight, calledAt }) => inFlight === 0 && now - calledAt >= this.#times.unusedMs)
       .sort((a, b) => a.calledAt - b.calledAt);
-    const groups = this.#someOf([...Map.groupBy(unused, ({ module }) => module)]);
+    const groups = this.#nextGroups([...Map.groupBy(unused, ({ module }) => module)]);
     await Promise.all(groups.map(async ([module, group]) => {
       const node = this.#node as PurchaseNode;
       const views = await node.exchange(module).catch(() => []);

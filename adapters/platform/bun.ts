@@ -85,7 +85,7 @@ async function serve(options: ServeOptions): Promise<Server> {
   const former: BunServer[] = [];
   return {
     port,
-    async listenAnew() {
+    async relisten() {
       // Stops listening at once; open connections go on.
       void server.stop(false);
       former.push(server);

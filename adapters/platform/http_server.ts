@@ -65,7 +65,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   let isClosed = false;
   return {
     port,
-    async listenAnew() {
+    async relisten() {
       if (isClosed) return;
       // Not the HTTP server's own close, which ends idle connections as well.
       TcpServer.prototype.close.call(server);

@@ -409,9 +409,9 @@ export function tellFound(found: Found, onEvent: (event: NodeEvent) => void): vo
   const { key, fields: kept, members } = found;
   if (kept > members) {
     const fields = { key, fields: kept, indexed: members };
-    return onEvent({ level: "warning", event: "index made anew", fields });
+    return onEvent({ level: "warning", event: "index rebuilt", fields });
   }
   if (kept === 0) return;
   const fields = { key, kept, missing: members - kept };
-  onEvent({ level: "error", event: "state lost in part", fields });
+  onEvent({ level: "error", event: "state partly lost", fields });
 }

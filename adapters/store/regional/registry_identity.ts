@@ -135,6 +135,6 @@ export class RegistryIdentity {
     if (this.#reported.has(region)) return;
     this.#reported.add(region);
     const fields = { region, reason };
-    this.#onEvent({ level: "error", event: "registry is not its region's own", fields });
+    this.#onEvent({ level: "error", event: "registry shared by regions", fields });
   }
 }
