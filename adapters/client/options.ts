@@ -1,6 +1,7 @@
 /**
  * Checks the options of `connect` before anything is sent. Gives them checked, or an error that
- * names the option, shows it unless it is secret, and says what is allowed. Browser-safe.
+ * names the option, shows it unless it is secret, and says what is allowed. Also encodes the
+ * arguments and paths of requests. Browser-safe.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";

@@ -2,7 +2,8 @@
  * The HTTP API of a node.
  *
  * Takes standard Requests, gives standard Responses; the runtime's server carries them. Every
- * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET.
+ * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET. While
+ * the node stops, further requests are refused, and those under way are still answered.
  *
  * | route | does |
  * |---|---|
@@ -16,7 +17,7 @@
  * | `POST /v1/drain` | starts draining this node; `?node=` another one; `?prefix=&forMs=` resources under a prefix, on all nodes |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
- * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys; looks; gives back |
+ * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys capacity; its figures; ends the purchase |
  */
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
@@ -93,7 +94,7 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 export function createHttpApp(options: HttpAppOptions): HttpApp {
   const metrics = createMetrics(options.node);
   const hono = new Hono({ getPath: rawPath });
-  const gate = createDrainGate();
+  const drainGate = createDrainGate();
   const purchases = new Purchases();
   const onEvent = options.onEvent ?? (() => {});
 
@@ -136,7 +137,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
   const enter = socketRoute(() => ready(options.node), options.token);
 
-  const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
+  const answer = (request: Request) => drainGate.pass(async () => await hono.fetch(request));
   const { origins = [] } = options;
   const fetch = withHead(origins.length > 0 ? crossOrigin(origins, answer) : answer);
 
@@ -158,7 +159,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
       return refused;
     },
     stop: async (ms) => {
-      await gate.close(ms);
+      await drainGate.close(ms);
       purchases.stop();
     },
   };

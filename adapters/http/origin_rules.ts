@@ -1,5 +1,6 @@
 /**
- * Decides which pages and host names may reach a node, by the headers Origin and Host.
+ * Decides which pages and host names may reach a node, by the headers Origin and Host, and adds the
+ * CORS headers that let the allowed pages read answers.
  *
  * Takes a request's path and headers and the node's settings; gives the error that refuses the
  * request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
@@ -34,7 +35,7 @@ export interface OriginRules {
   readonly hasSecret: boolean;
 }
 
-/** Routes for probes, which come by whatever name or address. */
+/** Routes for probes, which use any host name or address. */
 const PROBES = new Set(["/healthz", "/readyz"]);
 /** The last header Host that was loopback: most requests have the same. */
 let lastLoopback: string | null = null;
@@ -86,7 +87,7 @@ function mayCall(
 function isAnswered(path: string, host: string, rules: OriginRules): boolean {
   const { origins, url, hasToken, hasSecret } = rules;
   if (hasToken || origins.includes("*") || PROBES.has(path)) return true;
-  // Peers dial by other names, and prove that they know the secret.
+  // Peers dial by other host names, and prove that they know the secret.
   if (hasSecret && path === LINK_PATH) return true;
   if (host === lastLoopback) return true;
   const name = hostUrl("http:", host)?.hostname;

@@ -1,7 +1,7 @@
 /**
  * The route of client sockets, `GET /v1/connect/{type}/{id}`. Checks a request, and hands its
  * WebSocket to the node with the codec that it asks for; errors are answered as on any other
- * route.
+ * route. Gives each connection an id and a secret, and checks the secret of one that is resumed.
  *
  * Browsers can't send headers with a WebSocket, so the token may also come as the subprotocol
  * `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
@@ -30,7 +30,7 @@ import { bearerCheck } from "./auth.ts";
 
 /** Where paths of client sockets start. */
 export const SOCKET_PATH = "/v1/connect/";
-/** The pattern of the route, as others name theirs. */
+/** The pattern of the route. */
 export const SOCKET_ROUTE = "/v1/connect/:type/:id";
 
 /** Turns requests into client sockets of a node. */

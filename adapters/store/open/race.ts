@@ -22,8 +22,8 @@ const EXPIRES_MS = "900000";
 
 /** Compare-and-set against absence; answers the present value. */
 const CLAIM = `
-local standing = redis.call('GET', KEYS[1])
-if standing then return standing end
+local present = redis.call('GET', KEYS[1])
+if present then return present end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]`;
 
@@ -209,8 +209,8 @@ function raceStore(connection: RaceConnection, master: string): RaceStore {
   return {
     master,
     async get(key) {
-      const standing = await connection.send("GET", [key]);
-      return standing === null ? null : String(standing);
+      const present = await connection.send("GET", [key]);
+      return present === null ? null : String(present);
     },
     async set(key, value) {
       await connection.send("SET", [key, value, "PX", EXPIRES_MS]);

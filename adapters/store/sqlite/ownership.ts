@@ -1,6 +1,6 @@
 /**
- * Ownership and state in SQLite. Its steps run inside a transaction of the transaction queue,
- * which rolls back a step that fails.
+ * Ownership and state in SQLite, and the last turns of states that have ended. Its steps run
+ * inside a transaction of the transaction queue, which rolls back a step that fails.
  */
 import { MAX_ENTRY } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -53,7 +53,6 @@ export class SqliteOwnership {
   readonly #delete: Statement;
   readonly #forward: Statement;
   readonly #backward: Statement;
-
   readonly #lineage: SqliteLineage;
   readonly #ended: EndedTurns;
 
