@@ -102,7 +102,7 @@ function baseUrl(given: unknown): string {
     url && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" &&
     url.search === ""
   ) return url.origin + withoutTrailing(url.pathname, "/");
-  const shown = quoted(given instanceof URL ? redactUrl(text) : masked(given));
+  const shown = quoted(given instanceof URL ? redactUrl(text) : redacted(given));
   throw new AtlasError(
     "bad_request",
     `url is ${shown}, it must be an http:// or https:// URL of a node, without user name, ` +
@@ -110,8 +110,8 @@ function baseUrl(given: unknown): string {
   );
 }
 
-function masked(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(masked);
+function redacted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(redacted);
   return typeof value === "string" ? redactUrl(value) : value;
 }
 

@@ -25,14 +25,14 @@ export function pathHeaders(
   return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
 }
 
-/** The path that an answer's headers tell; empty where they tell none. */
+/** The path in an answer's headers; empty where there is none. */
 export function readPath(headers: Headers): readonly string[] {
   const text = headers.get(PATH_HEADER);
   if (!text) return [];
   return text.split(",").map((node) => node.trim().replaceAll("%2C", ","));
 }
 
-/** The mark that an answer's headers tell; null where they tell none. */
+/** The verdict in an answer's headers; null where there is none. */
 export function readVerdict(headers: Headers): DegradedVerdict | null {
   const text = headers.get(VERDICT_HEADER);
   return text === "suspect" || text === "contested" ? text : null;

@@ -69,23 +69,23 @@ const FLUSH_MS = 25;
 /** `node`, with a `close` that also closes its parts. */
 export function servedNode<A extends App>(
   node: AtlasNode<A>,
-  premises: ServedNodeParts,
+  parts: ServedNodeParts,
 ): ServedNode<A> {
-  return new Served(node, premises);
+  return new Served(node, parts);
 }
 
 class Served<A extends App> implements ServedNode<A> {
   readonly #node: AtlasNode<A>;
-  readonly #premises: ServedNodeParts;
+  readonly #parts: ServedNodeParts;
   readonly closed: Promise<AtlasError | null>;
   #closing: Promise<void> | undefined;
 
-  constructor(node: AtlasNode<A>, premises: ServedNodeParts) {
+  constructor(node: AtlasNode<A>, parts: ServedNodeParts) {
     this.#node = node;
-    this.#premises = premises;
+    this.#parts = parts;
     // A node may stop by itself, too; then its parts are closed here.
     const stopped = node.closed.then((error) => ({ error, drainMs: 0 }));
-    const lost = premises.lost.then((error) => ({ error, drainMs: DEFAULT_DRAIN_MS }));
+    const lost = parts.lost.then((error) => ({ error, drainMs: DEFAULT_DRAIN_MS }));
     this.closed = Promise.race([stopped, lost]).then(async ({ error, drainMs }) => {
       await this.close({ drainMs });
       return error;
@@ -93,7 +93,7 @@ class Served<A extends App> implements ServedNode<A> {
   }
 
   get url(): string {
-    return this.#premises.url;
+    return this.#parts.url;
   }
   get region(): string {
     return this.#node.region;
@@ -196,7 +196,7 @@ class Served<A extends App> implements ServedNode<A> {
   }
 
   async #shut(drainMs: number): Promise<void> {
-    const { http, closeServer, closeStore } = this.#premises;
+    const { http, closeServer, closeStore } = this.#parts;
     // A failed drain hands nothing more over; the rest ends with the lease.
     if (drainMs > 0) await atMost(drainMs, this.#node.drain().catch(() => {}));
     await http.stop(drainMs > 0 ? ANSWER_MS : 0);

@@ -94,7 +94,7 @@ export function otherVersion(frame: Uint8Array): string | null {
 }
 
 /** Why a link of another version is refused; short enough for a close frame. */
-export function versionTrouble(other: string): string {
+export function versionMismatch(other: string): string {
   return `this node speaks ${VERSION}, not ${other}: run one version of Atlas on all nodes`;
 }
 

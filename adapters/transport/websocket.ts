@@ -15,7 +15,7 @@ import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transp
 import { systemClock, systemRandom } from "../system/clock.ts";
 import { checkAddress, LINK_PATH, linkAddress } from "./link_address.ts";
 import { importKeys, MIN_SECRET_BYTES } from "./link_handshake.ts";
-import { LinkLife, turnAway } from "./link_life.ts";
+import { LinkLife, refuseSocket } from "./link_life.ts";
 import { LinkRefusals } from "./link_refusals.ts";
 import { LinkSlots } from "./link_slots.ts";
 
@@ -128,7 +128,7 @@ class WebSocketLinks implements WebSocketTransport {
   }
 
   accept(): SocketHandlers {
-    return onceOpen((socket) => this.#life?.accept(socket) ?? turnAway("the node is not open"));
+    return onceOpen((socket) => this.#life?.accept(socket) ?? refuseSocket("the node is not open"));
   }
 
   async dial(peer: Peer): Promise<Link> {

@@ -144,7 +144,7 @@ test("a node that is a member of another region, too, begins no move, and says w
   const told = `the registry of region eu is not its own: ${why}`;
   expect(us.obstacleTo?.("eu")).toBe(told);
   expect(us.obstacleTo?.("us")).toBe(
-    "the registry of region us is not its own: it is the one of eu, too",
+    "the registry of region us is not its own: it is also the registry of eu",
   );
   expect(us.obstacleTo?.("ap")).toBeNull();
   const depart = (to: string) =>

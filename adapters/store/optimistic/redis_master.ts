@@ -1,4 +1,4 @@
-/** A `MasterState` in one Redis, over TCP or HTTP. Each step is one script. */
+/** The port `Master` in one Redis, over TCP or HTTP. Each step is one script. */
 import { messageOf } from "../../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -17,7 +17,7 @@ import type {
   RenewReply,
   Stamp,
 } from "../../../src/ports/store.ts";
-import { brokenEntry, tellable } from "../check.ts";
+import { brokenEntry, publicError } from "../check.ts";
 import { NO_STAMP, SINGLE_LINEAGE } from "../lineage.ts";
 import { checkMember } from "../member_rows.ts";
 import { keyOf, pageOf, Unlisted } from "../redis/keys.ts";
@@ -122,17 +122,17 @@ export class RedisMaster implements Master {
         ),
         ...ONE_LINEAGE,
       ]);
-      this.#saw(version);
+      this.#noteVersion(version);
       if (outcome !== "stale") return { outcome, version, lineage };
     }
-    throw tellable(`${node} can't register: members end faster than it can ask`);
+    throw publicError(`${node} can't register: members end faster than it can ask`);
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
     const args = [incarnation, String(seq), ...watch];
     const [state, version, ...seen] = listOf("renewal", await this.#members(RENEW_AT, args));
     const reply = renewalOf([state, version, ...ONE_LINEAGE, ...seen]);
-    this.#saw(reply.version);
+    this.#noteVersion(reply.version);
     return reply;
   }
 
@@ -152,7 +152,7 @@ export class RedisMaster implements Master {
       4,
     );
     const membership = membershipOf([...rows, SINGLE_LINEAGE.id]);
-    this.#saw(membership.version);
+    this.#noteVersion(membership.version);
     return membership;
   }
 
@@ -350,7 +350,7 @@ export class RedisMaster implements Master {
     return owner?.master === named.slice(0, split) ? [named, ownershipOf(owner)] : null;
   }
 
-  #saw(version: number): void {
+  #noteVersion(version: number): void {
     this.#version = Math.max(this.#version, version);
   }
 }
@@ -360,11 +360,11 @@ function redisKey(kind: Kind, master: string, key: string): string {
   return kind === "epoch" ? name : `${name}:${key}`;
 }
 
-const STAKE_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
+const CLAIM_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
 
 function parseClaim(key: string, master: string, text: string): MasterClaim {
   const [, digits, incarnation, opId, overText, rrp] = text.length <= MAX_ENTRY
-    ? STAKE_TEXT.exec(text) ?? []
+    ? CLAIM_TEXT.exec(text) ?? []
     : [];
   const epoch = Number(digits);
   if (!incarnation || !opId || !overText || !rrp || !Number.isSafeInteger(epoch)) {

@@ -71,9 +71,9 @@ export class RedisConnection implements RedisBackend {
   #run = "0";
   #why = "it was not reached yet";
   #backoff = FIRST_BACKOFF;
-  #redial: ReturnType<typeof setTimeout> | undefined;
-  #watch: ReturnType<typeof setTimeout> | undefined;
-  #look: ReturnType<typeof setTimeout> | undefined;
+  #redialTimer: ReturnType<typeof setTimeout> | undefined;
+  #watchTimer: ReturnType<typeof setTimeout> | undefined;
+  #evictionTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   /** Whether this Redis is a node of a cluster; known once connected. */
   clustered = false;
@@ -250,9 +250,9 @@ export class RedisConnection implements RedisBackend {
   /** Closes it for good. */
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#redial);
-    clearTimeout(this.#watch);
-    clearTimeout(this.#look);
+    clearTimeout(this.#redialTimer);
+    clearTimeout(this.#watchTimer);
+    clearTimeout(this.#evictionTimer);
     this.#locator?.close();
     const client = this.#client;
     this.#client = null;
@@ -282,7 +282,7 @@ export class RedisConnection implements RedisBackend {
       if (opened) this.#drop(opened, why);
     });
     try {
-      await withTimeout(timeoutMs, this.#greet(client, address));
+      await withTimeout(timeoutMs, this.#prepare(client, address));
       if (ended !== null) throw new Error(ended);
       if (this.#closed) throw closedError();
     } catch (error) {
@@ -293,11 +293,11 @@ export class RedisConnection implements RedisBackend {
     this.#client = client;
     this.#backoff = FIRST_BACKOFF;
     if (this.#locator) this.#watchLater(client, this.#locator, address);
-    this.#lookLater(client);
+    this.#checkEvictionLater(client);
   }
 
   /** Selects the database, reads INFO, and proves that scripts run. */
-  async #greet(client: RedisClient, { database }: RedisAddress): Promise<void> {
+  async #prepare(client: RedisClient, { database }: RedisAddress): Promise<void> {
     if (database !== 0) await client.send("SELECT", [String(database)]);
     const about = await client.send("INFO", []);
     if (isReplica(about)) throw new Error(replicaOf(about));
@@ -312,7 +312,7 @@ export class RedisConnection implements RedisBackend {
 
   /** Asks server and locator periodically whether this is still the master. */
   #watchLater(client: RedisClient, locator: MasterLocator, address: RedisAddress): void {
-    this.#watch = setTimeout(() => {
+    this.#watchTimer = setTimeout(() => {
       const about = this.send("INFO", ["replication"]).then(
         (reply) => isReplica(reply) ? replicaOf(reply) : null,
         () => null,
@@ -327,13 +327,13 @@ export class RedisConnection implements RedisBackend {
   }
 
   /** Checks periodically whether the server may evict keys by now. */
-  #lookLater(client: RedisClient): void {
+  #checkEvictionLater(client: RedisClient): void {
     const { eviction } = this.#options;
     if (!eviction) return;
-    this.#look = setTimeout(() => {
+    this.#evictionTimer = setTimeout(() => {
       this.send("INFO", ["memory"]).then((about) => eviction.judge(this.#name(), about))
         .catch(() => {})
-        .then(() => this.#client === client && this.#lookLater(client));
+        .then(() => this.#client === client && this.#checkEvictionLater(client));
     }, EVICTION_MS);
   }
 
@@ -341,8 +341,8 @@ export class RedisConnection implements RedisBackend {
     if (this.#client !== client) return;
     this.#client = null;
     this.#why = why;
-    clearTimeout(this.#watch);
-    clearTimeout(this.#look);
+    clearTimeout(this.#watchTimer);
+    clearTimeout(this.#evictionTimer);
     this.#rejectAll(this.#unreachable());
     client.close();
     this.#redialLater();
@@ -351,7 +351,7 @@ export class RedisConnection implements RedisBackend {
 
   #redialLater(): void {
     if (this.#closed) return;
-    this.#redial = setTimeout(() => this.#attempt().catch(() => {}), this.#nextBackoff());
+    this.#redialTimer = setTimeout(() => this.#attempt().catch(() => {}), this.#nextBackoff());
   }
 
   /** One attempt to connect; where it fails there will be another. */

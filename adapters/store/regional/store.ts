@@ -166,7 +166,7 @@ class RegionalStore implements Store {
     // Also while this region's registry is unreachable: nodes elsewhere may be reachable.
     this.#memberCache.read(this.#repair.isNeeded);
     const [own, abroad] = this.#parted(watch);
-    const all = [...own, ...this.#identity.strangers];
+    const all = [...own, ...this.#identity.foreignMembers];
     const reply = await this.#here((store) => store.renew(incarnation, seq, all, known));
     this.#identity.observed(reply.watched);
     const overtaken = this.#repair.overtaken(incarnation);
