@@ -80,16 +80,12 @@ export type {
   ModuleMap,
   ModuleOptions,
 } from "./src/api/module.ts";
-export type {
-  ConnectionIdentity,
-  ConnectionOptions,
-  SocketStats as DoorStats,
-} from "./src/api/sockets.ts";
+export type { ConnectionIdentity, ConnectionOptions, SocketStats } from "./src/api/sockets.ts";
 export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/model/socket_frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
-export type { DegradedVerdict as Mark, Lookup, Ownership, Verdict } from "./src/model/ownership.ts";
+export type { DegradedVerdict, Lookup, Ownership, Verdict } from "./src/model/ownership.ts";
 export type { Caller } from "./src/model/call_path.ts";
 export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
 export type { Rrp } from "./src/model/rrp.ts";

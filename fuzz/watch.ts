@@ -43,7 +43,7 @@ const EXCUSING_MS = 2_000;
 const KEPT_LOG = 2_000_000;
 
 /** Lines of a node's log that tell of faults inside. */
-const FAULT = /caught by nobody|http request failed|uncaught|unhandled|panicked|out of memory/i;
+const FAULT = /http request failed|uncaught|unhandled|panicked|out of memory/i;
 
 /** What a node logs when its lease has lapsed. */
 const LAPSE = '"message":"lease lapsed"';

@@ -24,15 +24,15 @@ export interface AppFile {
 export type AppFiles = ReadonlyMap<string, AppFile>;
 
 const PACKAGE = fileURLToPath(new URL("../../", import.meta.url));
-/** Atlas's own folders: a second copy of these modules would be a second Atlas. */
-const OWN_ROOMS = /^(?:(?:src|adapters|sim|dist)[/\\]|(?:mod|testing|node|cli)\.[jt]s$)/;
+/** Atlas's own folders and entries: a second copy of these modules would be a second Atlas. */
+const OWN_PATHS = /^(?:(?:src|adapters|sim|dist)[/\\]|(?:mod|testing|node|cli)\.[jt]s$)/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*(["'])(\.{1,2}\/[^"'\n]+)\1/g;
 
 /** Whether a file is the app's: in its folder, of no package, none of Atlas's own. */
 export function isOfApp(folder: string, path: string): boolean {
   if (!path.startsWith(folder + sep)) return false;
   if (path.includes(`${sep}node_modules${sep}`)) return false;
-  return !(path.startsWith(PACKAGE) && OWN_ROOMS.test(relative(PACKAGE, path)));
+  return !(path.startsWith(PACKAGE) && OWN_PATHS.test(relative(PACKAGE, path)));
 }
 
 /** The app's file and what it imports, as they are now. */

@@ -10,18 +10,18 @@
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
 import type { App } from "../../src/api/app.ts";
-import { messageOf } from "../../src/errors.ts";
-import type { Listener } from "../../src/api/modules.ts";
 import type { Module } from "../../src/api/module.ts";
+import type { Listener } from "../../src/api/modules.ts";
+import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
+import { messageOf } from "../../src/errors.ts";
 import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from "./app_files.ts";
 import { type FreshApp, type FreshImport, freshImport } from "./fresh_import.ts";
 import { appOf, firstOf } from "./load_app.ts";
 
 /** How often files are looked at, and how long they stand still before they are read, in ms. */
-const LOOK_MS = 250;
+const POLL_MS = 250;
 
 /** Deno writes errors for terminals. */
 // deno-lint-ignore no-control-regex
@@ -62,7 +62,7 @@ class Watch implements AppWatch {
   #files: AppFiles;
   #paths: readonly string[];
   #stamp: string | null = null;
-  #isMoving = false;
+  #isChanging = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isStopped = false;
 
@@ -76,8 +76,8 @@ class Watch implements AppWatch {
     }
     this.#files = readAppFiles(options.file);
     this.#paths = [...this.#files.keys()];
-    this.#tell("info", "watching the app", { file: options.file, files: this.#paths.length });
-    void this.#look();
+    this.#log("info", "watching the app", { file: options.file, files: this.#paths.length });
+    void this.#poll();
   }
 
   stop(): void {
@@ -85,19 +85,19 @@ class Watch implements AppWatch {
     clearTimeout(this.#timer);
   }
 
-  async #look(): Promise<void> {
+  async #poll(): Promise<void> {
     const stamp = await stampOf(this.#paths);
     const { state } = this.#options.node;
     if (this.#isStopped || state === "draining" || state === "closed") return;
     // The first time, too: an edit may have come since the files were read.
     const isNew = stamp !== this.#stamp;
     this.#stamp = stamp;
-    if (isNew) this.#isMoving = true;
-    else if (this.#isMoving) {
-      this.#isMoving = false;
+    if (isNew) this.#isChanging = true;
+    else if (this.#isChanging) {
+      this.#isChanging = false;
       await this.#reload();
     }
-    if (!this.#isStopped) this.#timer = setTimeout(() => void this.#look(), LOOK_MS);
+    if (!this.#isStopped) this.#timer = setTimeout(() => void this.#poll(), POLL_MS);
   }
 
   async #reload(): Promise<void> {
@@ -114,7 +114,7 @@ class Watch implements AppWatch {
       await this.#apply(app, version, changed);
     } catch (thrown) {
       const error = firstOf(thrown);
-      this.#tell("warning", "the app was not reloaded, its former code goes on", {
+      this.#log("warning", "the app was not reloaded, its former code stays in use", {
         file,
         error: messageOf(error).replace(COLOURS, "").replace(/\s+/g, " ").trim(),
         at: placeOf(error, dirname(file)),
@@ -145,7 +145,7 @@ class Watch implements AppWatch {
       await this.#offer(name, module, former);
       done[former ? "updated" : "published"].push(name);
     }
-    this.#tell("info", "the app was reloaded", {
+    this.#log("info", "the app was reloaded", {
       updated: done.updated.join(","),
       published: done.published.join(","),
       closed: done.closed.join(","),
@@ -189,7 +189,7 @@ class Watch implements AppWatch {
     return found;
   }
 
-  #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+  #log(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
     this.#options.onEvent({ level, event, fields });
   }
 }

@@ -1,4 +1,4 @@
-/** Types of a command of the `atlas` command line, and of its output. */
+/** The types of the `atlas` commands, and the formatting of their output. */
 import type { AtlasError } from "../../src/errors.ts";
 import type { AtlasClient } from "../client/client.ts";
 import { toJson } from "../http_wire/json.ts";

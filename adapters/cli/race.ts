@@ -4,8 +4,8 @@
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import { race, type RaceReport, type RuleReport } from "../../src/race/race.ts";
-import { systemClock, systemRandom } from "../system/clock.ts";
 import { openRaceStores, type RaceStores } from "../store/open/race.ts";
+import { systemClock, systemRandom } from "../system/clock.ts";
 import { table } from "./output.ts";
 import { type CommandLine, type RaceLine, UsageError } from "./usage.ts";
 

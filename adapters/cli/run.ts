@@ -2,11 +2,14 @@
  * The `atlas` command. Takes a command line and an environment; writes tables or JSON on one
  * stream, errors on another. Exit status: 0 done, 1 the cluster refused or failed, 2 wrong usage.
  */
-import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
+import { nodeName } from "../../src/model/call_path.ts";
 import { type AtlasClient, type ClientSockets, connect } from "../client/client.ts";
+import { baseUrls } from "../client/options.ts";
+import { createRequester } from "../client/retrying_requester.ts";
+import { errorOf } from "../http_wire/errors.ts";
 import { toJson } from "../http_wire/json.ts";
-import { drain } from "./drain.ts";
-import { authorities, exchange, modules, request } from "./market.ts";
 import {
   answered,
   type CliStreams,
@@ -42,7 +45,7 @@ const COMMANDS: { readonly [command: string]: Command } = {
   drain,
 };
 
-/** What a client's options are called here. */
+/** The command-line names of a client's options, for errors. */
 const NAMES: { readonly [option: string]: string } = {
   url: "--url or ATLAS_URL",
   token: "--token or ATLAS_TOKEN",
@@ -54,7 +57,7 @@ export async function runCli(
   env: { readonly [name: string]: string | undefined },
   streams: CliStreams,
 ): Promise<number> {
-  // Of a command it is an option of another meaning.
+  // After a command `--version` is an option of that command.
   if (words.length === 1 && words[0] === "--version") {
     streams.out(`${VERSION}\n`);
     return 0;
@@ -163,6 +166,137 @@ async function move({ operands, timeoutMs }: CommandLine, atlas: AtlasClient): P
   const { type, id, region } = moveOf(operands);
   const moved = await atlas.move(type, id, region, timeoutMs === undefined ? {} : { timeoutMs });
   return { document: moved, text: table(["RRP", "EPOCH"], [[moved.rrp, moved.epoch]]) };
+}
+
+/** All offered modules, a line for each seller. */
+async function modules(_line: CommandLine, atlas: AtlasClient): Promise<Output> {
+  const found = await atlas.modules();
+  const rows = found.flatMap(({ name, sellers }) =>
+    sellers.map((seller) => [
+      name,
+      seller.version,
+      seller.region,
+      seller.node,
+      seller.capacity,
+      seller.granted,
+      seller.inFlight,
+    ])
+  );
+  return {
+    document: { modules: found },
+    text: table(
+      ["MODULE", "VERSION", "REGION", "NODE", "CAPACITY", "GRANTED", "IN FLIGHT"],
+      rows,
+    ),
+  };
+}
+
+/** One call of a module's function. */
+async function request(line: CommandLine, atlas: AtlasClient): Promise<Output> {
+  const [module = "", name = "", ...texts] = line.operands;
+  const { timeoutMs, version } = line;
+  const answer = await atlas.request(module, name, parseArguments(texts), {
+    ...timeoutMs !== undefined && { timeoutMs },
+    ...version !== undefined && { version },
+  });
+  return answered(answer);
+}
+
+/** The order books of a module, a line for each order on each exchange. */
+async function exchange({ operands }: CommandLine, atlas: AtlasClient): Promise<Output> {
+  const [module = ""] = operands;
+  const exchanges = await atlas.exchange(module);
+  const rows = exchanges.flatMap(({ region, node, orders }) => {
+    const place = `${region}/${node}`;
+    if (orders.length === 0) return [[place, "-", "-", "-", "-", "-"]];
+    return orders.map((order) => [
+      place,
+      order.side,
+      `${order.region}/${order.node}`,
+      order.quantity,
+      order.held,
+      order.version ?? "newest",
+    ]);
+  });
+  return {
+    document: { module, exchanges },
+    text: table(["EXCHANGE", "SIDE", "TRADER", "QUANTITY", "HELD", "VERSION"], rows),
+  };
+}
+
+/** The mesh of authorities. */
+async function authorities(_line: CommandLine, atlas: AtlasClient): Promise<Output> {
+  const found = await atlas.authorities();
+  const rows = found.map((it) => [
+    it.region,
+    it.node,
+    it.incarnation,
+    it.authorities,
+    it.brokers,
+    it.modules.join(","),
+  ]);
+  return {
+    document: { authorities: found },
+    text: table(["REGION", "NODE", "INCARNATION", "AUTHORITIES", "BROKERS", "MODULES"], rows),
+  };
+}
+
+/** One node's answer, as the route gives it. */
+interface DrainReply {
+  readonly region: string;
+  readonly node: string;
+  readonly error?: object;
+}
+
+/**
+ * `atlas drain`: drains one node, which then leaves, or all resources under a prefix. Asks only the
+ * node at `--url`, which passes the request on over its links, so that the token goes to no address
+ * that a registry names.
+ */
+async function drain(line: CommandLine): Promise<Output> {
+  const name = line.operands[0] as string;
+  if (name.startsWith("rrp:")) return await handOver(line, prefixOf(name));
+  if (line.forMs !== undefined) {
+    throw new UsageError("--for goes with a prefix: a node that drains leaves for good");
+  }
+  const { nodes } = await askToDrain(line, { node: name });
+  return drainOutput(nodes, nodes.length === 1 ? nodes[0] : { nodes }, "is draining");
+}
+
+/** Every live node that a prefix names releases the resources under it, and goes on serving. */
+async function handOver(line: CommandLine, prefix: string): Promise<Output> {
+  const what: Record<string, string> = { prefix };
+  if (line.forMs !== undefined) what["forMs"] = String(line.forMs);
+  const { nodes } = await askToDrain(line, what);
+  return drainOutput(nodes, { nodes }, `hands over ${prefix}`);
+}
+
+async function askToDrain(
+  line: CommandLine,
+  what: Record<string, string>,
+): Promise<{ readonly nodes: readonly DrainReply[] }> {
+  const request = createRequester({ urls: baseUrls(line.urls), token: line.token, fetch });
+  const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const path = `/v1/drain?${new URLSearchParams(what)}`;
+  const answer = await request({ method: "POST", path, timeoutMs }) as { nodes?: unknown } | null;
+  if (Array.isArray(answer?.nodes)) return { nodes: answer.nodes };
+  throw new AtlasError("unavailable", "the node did not say which nodes drain", {
+    retryable: false,
+    maybeExecuted: true,
+  });
+}
+
+/** @param done what a node does that has agreed */
+function drainOutput(nodes: readonly DrainReply[], document: unknown, done: string): Output {
+  const failures: AtlasError[] = [];
+  const lines = nodes.map((note) => {
+    const name = printable(nodeName(note));
+    if (note.error === undefined) return `${name} ${done}\n`;
+    const { code, message, maybeExecuted } = errorOf(0, note);
+    failures.push(new AtlasError(code, `${name}: ${message}`, { maybeExecuted }));
+    return `${name} does not: ${code}\n`;
+  });
+  return { document, text: lines.join(""), failures };
 }
 
 /** Writes events until the socket is closed: 0 where the resource closed it, else 1. */

@@ -3,8 +3,8 @@
  * UsageError} that says what is wrong.
  */
 import { parseArgs } from "node:util";
-import { messageOf } from "../../src/errors.ts";
 import { checkRange } from "../../src/api/module.ts";
+import { messageOf } from "../../src/errors.ts";
 import {
   MAX_CONTENDERS,
   MAX_DECLINE_MS,
@@ -32,8 +32,8 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   atlas authorities                      the authorities, and what each knows
   atlas move TYPE/ID REGION              moves a resource's home, with its state
   atlas drain NODE                       drains a node: its name, or region/name
-  atlas drain PREFIX                     has nodes hand over what falls under it, and stay;
-                                         the node at --url tells the others, over its links
+  atlas drain PREFIX                     has nodes hand over the resources under it, and stay;
+                                         the node at --url asks the others, over its links
   atlas race                             how often two nodes would own one name, on a registry
 
   --url URL         a node's URL; also ATLAS_URL. Default http://127.0.0.1:8080.
@@ -59,7 +59,7 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --version         alone: the version of this package
   --help            this text
 
-Exit status: 0 done, 1 the cluster said no (its error code is on standard error),
+Exit status: 0 done, 1 the cluster refused or failed (error code on standard error),
 2 bad usage.
 
   atlas call channels project_0:channel_0 send '"ann"' '"hi"'

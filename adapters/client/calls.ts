@@ -67,8 +67,10 @@ export class PendingCall {
   }
 
   /** The error of a call whose time is over. */
-  timedOut(trouble: string | null): AtlasError {
-    const why = this.isSent || trouble === null ? "" : `; the socket isn't connected: ${trouble}`;
+  timedOut(lastError: string | null): AtlasError {
+    const why = this.isSent || lastError === null
+      ? ""
+      : `; the socket isn't connected: ${lastError}`;
     const message = `${quoted(this.#method)}: no answer in time${why}`;
     return new AtlasError("timeout", message, { maybeExecuted: this.mayHaveRun });
   }

@@ -171,7 +171,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
     }
-    const told = { path: [] as readonly string[], mark: null as DegradedVerdict | null };
+    const located = { path: [] as readonly string[], verdict: null as DegradedVerdict | null };
     const { callerRegion = this.#region, timeoutMs = this.#timeoutMs, traceparent } = options;
     if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
     const answer = await this.#request({
@@ -184,10 +184,10 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
       callerRegion,
       traceparent: checkTraceparent(traceparent) ?? undefined,
       onHeaders: (headers) =>
-        Object.assign(told, { path: readPath(headers), mark: readVerdict(headers) }),
+        Object.assign(located, { path: readPath(headers), verdict: readVerdict(headers) }),
     });
-    const { path, mark } = told;
-    return { ...answer as Omit<CallResult, "path">, path, ...mark && { verdict: mark } };
+    const { path, verdict } = located;
+    return { ...answer as Omit<CallResult, "path">, path, ...verdict && { verdict } };
   }
 
   async lookup(type: string, id: string, options: LookupOptions = {}): Promise<Lookup> {

@@ -1,6 +1,7 @@
 /**
  * Checks the options of `connect` before anything is sent. Gives them checked, or an error that
- * names the option, shows it unless it is secret, and says what is allowed. Browser-safe.
+ * names the option, shows it unless it is secret, and says what is allowed. Also encodes the
+ * arguments and paths of requests. Browser-safe.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
@@ -101,7 +102,7 @@ function baseUrl(given: unknown): string {
     url && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" &&
     url.search === ""
   ) return url.origin + withoutTrailing(url.pathname, "/");
-  const shown = quoted(given instanceof URL ? redactUrl(text) : masked(given));
+  const shown = quoted(given instanceof URL ? redactUrl(text) : redacted(given));
   throw new AtlasError(
     "bad_request",
     `url is ${shown}, it must be an http:// or https:// URL of a node, without user name, ` +
@@ -109,8 +110,8 @@ function baseUrl(given: unknown): string {
   );
 }
 
-function masked(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(masked);
+function redacted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(redacted);
   return typeof value === "string" ? redactUrl(value) : value;
 }
 

@@ -17,7 +17,7 @@ import type { PurchaseView } from "../http/purchases.ts";
 import { isNoPurchase } from "../http_wire/errors.ts";
 import { NO_WAIT_HEADER, PURCHASE_HEADER } from "../http_wire/inputs.ts";
 import { encodeArguments, functionPath } from "./options.ts";
-import type { Outgoing, Requester } from "./retrying_requester.ts";
+import type { HttpRequest, Requester } from "./retrying_requester.ts";
 
 /** How long after its last answer the node is asked again, in ms. */
 const LOOK_MS = 500;
@@ -101,7 +101,7 @@ export class ClientPlb implements Balancer {
     const { callTimeoutMs } = this.#options;
     const { timeoutMs = callTimeoutMs, noWait = false, signal } = checkCall(options);
     const deadline = performance.now() + checkMs("timeoutMs", timeoutMs);
-    const outgoing: Omit<Outgoing, "timeoutMs"> = {
+    const outgoing: Omit<HttpRequest, "timeoutMs"> = {
       method: "POST",
       path: functionPath(this.#module, name),
       body: encodeArguments(args),
@@ -137,7 +137,7 @@ export class ClientPlb implements Balancer {
   }
 
   async #send(
-    outgoing: Omit<Outgoing, "timeoutMs">,
+    outgoing: Omit<HttpRequest, "timeoutMs">,
     noWait: boolean,
     deadline: number,
   ): Promise<ModuleCallResult> {
@@ -258,7 +258,7 @@ export function withDeadline<T>(
   return new Promise((resolve, reject) => {
     const giveUp = (why: string): void =>
       reject(new AtlasError("timeout", `${what}: ${why}`, { cause: signal?.reason }));
-    const onAbort = (): void => giveUp("the caller gave the call up");
+    const onAbort = (): void => giveUp("the caller cancelled the call");
     const late = setTimeout(() => giveUp("the deadline passed"), deadline - performance.now());
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();

@@ -71,10 +71,10 @@ const HELD_UP_MS = 50;
 export async function sendOnce(
   base: string,
   request: HttpRequest,
-  { token, fetch, deadline, answered: answered }: Sending,
+  { token, fetch, deadline, answered }: Sending,
 ): Promise<Outcome> {
   const { signal } = request;
-  if (signal?.aborted) return { error: givenUp(signal, false), silent: false };
+  if (signal?.aborted) return { error: cancelled(signal, false), silent: false };
   const left = Math.max(1, Math.ceil(deadline - performance.now()));
   const abort = new AbortController();
   const giveUp = () => abort.abort();
@@ -176,7 +176,7 @@ async function answerOf(response: Response): Promise<Uint8Array> {
     chunks.push(value);
   }
   reader.cancel().catch(() => {});
-  const message = `the answer is answered ${MAX_ANSWER_BYTES} bytes`;
+  const message = `the answer is over ${MAX_ANSWER_BYTES} bytes`;
   throw new AtlasError("payload_too_large", message, { maybeExecuted: true });
 }
 
@@ -184,7 +184,7 @@ async function answerOf(response: Response): Promise<Uint8Array> {
 function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Outcome {
   const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
   if (request.signal?.aborted) {
-    return { error: givenUp(request.signal, maybeExecuted), silent: false };
+    return { error: cancelled(request.signal, maybeExecuted), silent: false };
   }
   const error = aborted
     ? new AtlasError("timeout", `no answer from ${base} within ${request.timeoutMs} ms`, {
@@ -210,8 +210,8 @@ function redirected(
   return { error: new AtlasError("unavailable", message, options), silent: true };
 }
 
-function givenUp(signal: AbortSignal, maybeExecuted: boolean): AtlasError {
-  return new AtlasError("timeout", "the caller gave the call up", {
+function cancelled(signal: AbortSignal, maybeExecuted: boolean): AtlasError {
+  return new AtlasError("timeout", "the caller cancelled the call", {
     maybeExecuted,
     retryable: false,
     cause: signal.reason,

@@ -8,7 +8,7 @@
 import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
 import { type Fetch, type HttpRequest, type Outcome, sendOnce } from "./request.ts";
 
-export type { Fetch, HttpRequest as Outgoing } from "./request.ts";
+export type { Fetch, HttpRequest } from "./request.ts";
 
 export interface RequesterOptions {
   /** Base URLs of nodes, without a slash at the end. */

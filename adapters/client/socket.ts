@@ -44,23 +44,24 @@ const LEAVE_MS = 1_500;
 /** A timer that is later than this was held up, and frames that came meanwhile are unread, in ms. */
 const STALL_MS = 1_000;
 /** Failed upgrades in a row, at each URL, while requests succeed, before the socket fails. */
-const MAX_SWALLOWED = 4;
+const MAX_FAILED_UPGRADES = 4;
 /** RFC 6455, §7.4.1: normal closure; invalid data. */
 const NORMAL = 1000;
 const INVALID = 1007;
 /** 4000 and the status of RFC 9110, §15.5.22. */
 const UPGRADE_REQUIRED = 4426;
-const SWALLOWED = "the upgrade to a WebSocket doesn't arrive at the node, though requests do: a " +
-  "proxy on the way must pass on the headers Upgrade and Connection";
+const UPGRADES_FAIL =
+  "the upgrade to a WebSocket doesn't arrive at the node, though requests do: a " +
+  "proxy in between must pass on the headers Upgrade and Connection";
 /** Codes after which no reconnection helps; own codes are errors that are not retryable. */
 const FINAL = new Set([NORMAL, 1002, 1003, INVALID, 1008, 1009, 1010]);
 
 /** Opens a socket that reconnects by itself. */
 export function openSocket<T>(parts: SocketParts, options: SocketOptions<T>): ClientSocket<T> {
-  return new LastingSocket(parts, options);
+  return new ReconnectingSocket(parts, options);
 }
 
-class LastingSocket<T> implements ClientSocket<T> {
+class ReconnectingSocket<T> implements ClientSocket<T> {
   readonly closed: Promise<SocketClose>;
   readonly #parts: SocketParts;
   readonly #options: SocketOptions<T>;
@@ -77,12 +78,12 @@ class LastingSocket<T> implements ClientSocket<T> {
   #url = 0;
   #attempt = 0;
   /** Attempts in a row whose upgrade failed though a request succeeded. */
-  #swallowed = 0;
+  #failedUpgrades = 0;
   /** Why it isn't connected, if known. */
-  #trouble: string | null = null;
+  #lastError: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The timer after which the present connection is left. */
-  #waitTimer: ReturnType<typeof setTimeout> | undefined;
+  #leaveTimer: ReturnType<typeof setTimeout> | undefined;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
   #connection: string | null = null;
@@ -91,14 +92,14 @@ class LastingSocket<T> implements ClientSocket<T> {
   #seq: number | null;
   #gap = false;
   #isOver = false;
-  #over!: (close: SocketClose) => void;
+  #resolveClosed!: (close: SocketClose) => void;
 
   constructor(parts: SocketParts, options: SocketOptions<T>) {
     this.#parts = parts;
     this.#options = options;
     this.#calls = new SocketCalls(parts.timeoutMs);
     this.#seq = options.after ?? null;
-    this.closed = new Promise((resolve) => (this.#over = resolve));
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     options.signal?.addEventListener("abort", () => this.close(), { once: true });
     // Later, since the caller has not added listeners yet.
     if (options.signal?.aborted) queueMicrotask(() => this.close());
@@ -133,7 +134,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     };
     return await this.#calls.call(method, args, options, send, (call) => {
       this.#kept = this.#kept.filter((kept) => kept !== call);
-      return this.#trouble;
+      return this.#lastError;
     });
   }
 
@@ -144,7 +145,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     this.#kept = this.#kept.filter((kept) => kept instanceof Uint8Array);
     const close = { code: NORMAL, reason: "" };
     if (this.#kept.length === 0) return this.#end(close);
-    this.#waitTimer = setTimeout(() => this.#end(close), LINGER_MS);
+    this.#leaveTimer = setTimeout(() => this.#end(close), LINGER_MS);
     this.#finish();
   }
 
@@ -223,7 +224,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     this.#watch(this.#silenceMs, socket, () => wasOpen);
     socket.onopen = () => {
       wasOpen = true;
-      this.#swallowed = 0;
+      this.#failedUpgrades = 0;
       if (this.#socket === socket && this.#isClosing) this.#finish();
     };
     socket.onmessage = ({ data }: MessageEvent<unknown>) => {
@@ -232,7 +233,7 @@ class LastingSocket<T> implements ClientSocket<T> {
       const frame = readFrame(data);
       if (frame instanceof AtlasError) {
         this.#end({ code: INVALID, reason: `the node sent no frame: ${frame.message}` });
-      } else this.#hear(frame);
+      } else this.#receive(frame);
     };
     socket.onerror = () => {};
     socket.onclose = ({ code, reason }) => {
@@ -267,13 +268,13 @@ class LastingSocket<T> implements ClientSocket<T> {
     await this.#lost(close, wasOpen);
   }
 
-  #hear(frame: Frame): void {
+  #receive(frame: Frame): void {
     // The socket was closed meanwhile.
     if (this.#isClosing) return;
     switch (frame.t) {
       case "hello": {
         this.#attempt = 0;
-        this.#trouble = null;
+        this.#lastError = null;
         this.#connection = frame.connection;
         this.#resume = frame.resume;
         if (this.#seq === null || frame.gap) this.#seq = frame.seq;
@@ -300,19 +301,19 @@ class LastingSocket<T> implements ClientSocket<T> {
       }
       case "reply":
         this.#calls.replied(frame);
-        if (this.#isLeaving && !this.#calls.areSent) this.#goElsewhere();
+        if (this.#isLeaving && !this.#calls.areSent) this.#leaveDraining();
         return;
       case "leave":
         this.#isLeaving = true;
-        if (!this.#calls.areSent) return this.#goElsewhere();
-        clearTimeout(this.#waitTimer);
-        this.#waitTimer = setTimeout(() => this.#goElsewhere(), LEAVE_MS);
+        if (!this.#calls.areSent) return this.#leaveDraining();
+        clearTimeout(this.#leaveTimer);
+        this.#leaveTimer = setTimeout(() => this.#leaveDraining(), LEAVE_MS);
     }
   }
 
   /** The node is draining, and all awaited answers have come or timed out. */
-  #goElsewhere(): void {
-    clearTimeout(this.#waitTimer);
+  #leaveDraining(): void {
+    clearTimeout(this.#leaveTimer);
     if (!this.#isLeaving || !this.#socket) return;
     void this.#leave({ code: 1012, reason: "the node is draining" }, true);
   }
@@ -321,10 +322,10 @@ class LastingSocket<T> implements ClientSocket<T> {
   async #lost(close: SocketClose, wasOpen: boolean): Promise<void> {
     this.#socket = null;
     clearTimeout(this.#watchdog);
-    if (!this.#isClosing) clearTimeout(this.#waitTimer);
+    if (!this.#isClosing) clearTimeout(this.#leaveTimer);
     this.#isJoined = false;
-    this.#trouble = close.reason || `the connection was closed with ${close.code}`;
-    this.#kept = [...this.#calls.lost(`the connection broke: ${this.#trouble}`), ...this.#kept];
+    this.#lastError = close.reason || `the connection was closed with ${close.code}`;
+    this.#kept = [...this.#calls.lost(`the connection broke: ${this.#lastError}`), ...this.#kept];
     const { code } = close;
     if (FINAL.has(code) || (code >= 4_000 && code < 5_000)) return this.#end(close);
     // A WebSocket doesn't reveal why it was refused; a plain request does.
@@ -344,14 +345,14 @@ class LastingSocket<T> implements ClientSocket<T> {
       await this.#parts.probe();
     } catch (thrown) {
       if (isAtlasError(thrown) && isNoUpgrade(thrown)) {
-        this.#trouble = SWALLOWED;
-        const isTold = ++this.#swallowed >= MAX_SWALLOWED * this.#parts.urls.length;
-        return isTold ? { code: UPGRADE_REQUIRED, reason: SWALLOWED } : null;
+        this.#lastError = UPGRADES_FAIL;
+        const isFinal = ++this.#failedUpgrades >= MAX_FAILED_UPGRADES * this.#parts.urls.length;
+        return isFinal ? { code: UPGRADE_REQUIRED, reason: UPGRADES_FAIL } : null;
       }
-      this.#swallowed = 0;
-      this.#trouble = messageOf(thrown);
+      this.#failedUpgrades = 0;
+      this.#lastError = messageOf(thrown);
       if (!isAtlasError(thrown) || thrown.retryable) return null;
-      return { code: 4_000 + statusOf(thrown), reason: `${thrown.code}: ${this.#trouble}` };
+      return { code: 4_000 + statusOf(thrown), reason: `${thrown.code}: ${this.#lastError}` };
     }
     return null;
   }
@@ -359,13 +360,13 @@ class LastingSocket<T> implements ClientSocket<T> {
   #end(close: SocketClose): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    for (const timer of [this.#timer, this.#waitTimer, this.#watchdog]) clearTimeout(timer);
+    for (const timer of [this.#timer, this.#leaveTimer, this.#watchdog]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
     socket?.close(NORMAL);
     this.#kept = [];
     this.#calls.close(close.reason || "the socket was closed");
-    this.#over(close);
+    this.#resolveClosed(close);
     this.#options.onClose?.(close);
     for (const listener of this.#listeners) listener(null);
   }

@@ -60,7 +60,8 @@ export function accessWarnings(
   if (isOpen) {
     warnings.push({
       level: "warning",
-      event: "whoever reaches this node may call it: it serves beyond loopback without ATLAS_TOKEN",
+      event:
+        "anyone who reaches this node may call it: it serves beyond loopback without ATLAS_TOKEN",
       fields: { at: url, set: "ATLAS_TOKEN" },
     });
   }

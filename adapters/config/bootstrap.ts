@@ -6,9 +6,9 @@
  * (DNS and the machine's own host file), and URLs turned into addresses that nodes publish.
  */
 import { lookup } from "node:dns/promises";
+import type { Bootstrap, BootstrapNode } from "../../src/api/options.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkNodes } from "../../src/lambda/exchange/bootstrap.ts";
-import type { Bootstrap, BootstrapNode } from "../../src/api/options.ts";
 import { linkAddress } from "../transport/link_address.ts";
 
 /** Where authorities are found: text as in `ATLAS_BOOTSTRAP`, or one of its kinds. */

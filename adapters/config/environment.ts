@@ -5,12 +5,12 @@
  */
 import type { LeaseProfile, LeaseTimes, Role } from "../../src/api/options.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_ADDRESS } from "../../src/limits.ts";
 import { quoted, withoutTrailing } from "../../src/model/options.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { RegistryTokens } from "../store/open/open.ts";
 import { redactUrl } from "../store/redact_url.ts";
-import { isLoopback } from "../transport/link_address.ts";
-import { readAddresses } from "./addresses.ts";
+import { isLoopback, linkAddress } from "../transport/link_address.ts";
 import {
   BOOTSTRAP_ALLOWED,
   type BootstrapSetting,
@@ -337,7 +337,7 @@ function watchOf(given: Settings["watch"], variable: Setting | undefined): boole
 
 /** Stands for all origins, and stands alone. */
 const ALL = "*";
-const ALLOWED =
+const ORIGINS_ALLOWED =
   "use origins as browsers write them, such as https://app.example, or * alone for all";
 
 /**
@@ -346,25 +346,69 @@ const ALLOWED =
  * @throws AtlasError `bad_request`, naming the entry that isn't allowed.
  */
 export function readOrigins(
-  env: { readonly [name: string]: string | undefined },
+  env: Environment,
   given: string | readonly string[] | undefined,
 ): readonly string[] {
   const name = given === undefined ? "ATLAS_ORIGINS" : "origins";
   const list = entriesOf(given === undefined ? env["ATLAS_ORIGINS"] ?? "" : given);
-  if (list === null) throw new AtlasError("bad_request", `${name} is ${quoted(given)}: ${ALLOWED}`);
+  if (list === null) {
+    throw new AtlasError("bad_request", `${name} is ${quoted(given)}: ${ORIGINS_ALLOWED}`);
+  }
   const origins = [...new Set(list)];
   const wrong = origins.find((it) => it === ALL ? origins.length > 1 : !isOrigin(it));
-  if (wrong === undefined) return origins;
+  if (wrong === undefined) return origins as readonly string[];
   const shown = quoted(typeof wrong === "string" ? redactUrl(wrong) : wrong);
-  throw new AtlasError("bad_request", `${name} has the entry ${shown}: ${ALLOWED}`);
-}
-
-function entriesOf(given: string | readonly string[]): readonly string[] | null {
-  if (typeof given !== "string") return Array.isArray(given) ? given : null;
-  return given.split(",").map((part) => part.trim()).filter(Boolean);
+  throw new AtlasError("bad_request", `${name} has the entry ${shown}: ${ORIGINS_ALLOWED}`);
 }
 
 function isOrigin(text: unknown): boolean {
   return typeof text === "string" && /^https?:/.test(text) && URL.canParse(text) &&
     new URL(text).origin === text;
+}
+
+/** Addresses that one node may have besides its public URL. */
+export const MAX_ADDRESSES = 64;
+const ADDRESSES_ALLOWED = "use <URL>,<URL>… with http, https, ws or wss, as peers dial this node";
+
+/**
+ * The link addresses that `given`, else `ATLAS_ADDRESSES`, names; none where both are absent.
+ *
+ * @throws AtlasError `bad_request`, naming the entry that isn't allowed.
+ */
+export function readAddresses(
+  env: Environment,
+  given: string | readonly string[] | undefined,
+): readonly string[] {
+  const name = given === undefined ? "ATLAS_ADDRESSES" : "addresses";
+  const entries = entriesOf(given ?? env["ATLAS_ADDRESSES"] ?? "");
+  if (entries === null) {
+    throw new AtlasError("bad_request", `${name} is ${quoted(given)}: ${ADDRESSES_ALLOWED}`);
+  }
+  const addresses = [...new Set(entries.map((entry) => addressOf(name, entry)))];
+  if (addresses.length <= MAX_ADDRESSES) return addresses;
+  throw new AtlasError("bad_request", `${name} names more than ${MAX_ADDRESSES} addresses`);
+}
+
+function addressOf(name: string, entry: unknown): string {
+  const shown = quoted(typeof entry === "string" ? redactUrl(entry) : entry);
+  const wrong = (why: string): AtlasError =>
+    new AtlasError("bad_request", `${name} has the entry ${shown} (${why}): ${ADDRESSES_ALLOWED}`);
+  if (typeof entry !== "string") throw wrong("it is not text");
+  const url = URL.canParse(entry) ? new URL(entry) : null;
+  if (url && `${url.username}${url.password}${url.search}${url.hash}` !== "") {
+    throw wrong("it has a user name, password, query or fragment");
+  }
+  if (url?.port === "0") throw wrong("its port is not 1 to 65535");
+  try {
+    return linkAddress(entry);
+  } catch {
+    const what = `an http, https, ws or wss URL of at most ${MAX_ADDRESS} characters`;
+    throw wrong(url ? `it is not ${what}` : "it is not a URL");
+  }
+}
+
+/** The entries of a list: text with commas between them, or a list; null where it is neither. */
+function entriesOf(given: string | readonly string[]): readonly unknown[] | null {
+  if (typeof given !== "string") return Array.isArray(given) ? given : null;
+  return given.split(",").map((part) => part.trim()).filter(Boolean);
 }

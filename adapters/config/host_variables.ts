@@ -8,8 +8,8 @@
 import { isIP } from "node:net";
 import { AtlasError } from "../../src/errors.ts";
 import type { Random } from "../../src/ports/random.ts";
-import { isLoopback } from "../transport/link_address.ts";
 import { systemRandom } from "../system/clock.ts";
+import { isLoopback } from "../transport/link_address.ts";
 
 /** A variable that is set. */
 export interface HostVariable {
@@ -63,10 +63,10 @@ export function hostMachine(
   env: Variables,
   random: Pick<Random, "uuid"> = systemRandom,
 ): string | undefined {
-  const told = firstOf(env, MACHINE);
-  if (!told || told.name === "HOSTNAME" && isIP(told.text) !== 0) return undefined;
-  if (!SHARED.includes(told.name)) return told.text;
-  return `${told.text}-${random.uuid().slice(0, RANDOM_CHARACTERS)}`;
+  const found = firstOf(env, MACHINE);
+  if (!found || found.name === "HOSTNAME" && isIP(found.text) !== 0) return undefined;
+  if (!SHARED.includes(found.name)) return found.text;
+  return `${found.text}-${random.uuid().slice(0, RANDOM_CHARACTERS)}`;
 }
 
 /**
@@ -76,17 +76,18 @@ export function hostMachine(
  * @throws AtlasError `bad_request`, naming the variable that holds no host.
  */
 export function hostUrl(env: Variables, host: string, port: number): string | undefined {
-  const told = firstOf(env, ADDRESS.map(({ name }) => name));
+  const found = firstOf(env, ADDRESS.map(({ name }) => name));
   // The address leads to the port that the host knows, not to any free one.
-  if (!told || isLoopback(host) || port === 0) return undefined;
-  const tls = ADDRESS.find(({ name }) => name === told.name)?.tls ?? false;
-  const name = isIP(told.text) === 6 ? `[${told.text}]` : told.text;
+  if (!found || isLoopback(host) || port === 0) return undefined;
+  const tls = ADDRESS.find(({ name }) => name === found.name)?.tls ?? false;
+  const name = isIP(found.text) === 6 ? `[${found.text}]` : found.text;
   const url = tls ? `https://${name}` : `http://${name}:${port}`;
-  const isHost = isIP(told.text) !== 0 || /^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/.test(name);
+  const isHost = isIP(found.text) !== 0 ||
+    /^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/.test(name);
   if (isHost && URL.canParse(url)) return url;
   throw new AtlasError(
     "bad_request",
-    `${told.name} is ${JSON.stringify(told.text.slice(0, 80))}: it must be an IP address or a ` +
+    `${found.name} is ${JSON.stringify(found.text.slice(0, 80))}: it must be an IP address or a ` +
       `host name; ATLAS_PUBLIC_URL, where set, is taken in its place`,
   );
 }

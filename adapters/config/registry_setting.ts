@@ -86,9 +86,9 @@ export function registryTokensOf(
   registry: string,
 ): RegistryTokens | undefined {
   const urls = parseRegistries(registry);
-  const needy = [...urls ?? [["", registry]]].filter(([, url]) => /^https?:/.test(url as string));
+  const remote = [...urls ?? [["", registry]]].filter(([, url]) => /^https?:/.test(url as string));
   if (given === undefined || given === "") {
-    if (needy.length === 0) return undefined;
+    if (remote.length === 0) return undefined;
     throw new AtlasError(
       "bad_request",
       `${name} is not set: a registry at https:// needs the database's REST token`,
@@ -97,11 +97,11 @@ export function registryTokensOf(
   const listed = typeof given === "string" ? listOf(given, urls) : Object.entries(given);
   if (listed === null) return headerText(name, given as string);
   const tokens = tokensOf(name, listed, [...urls?.keys() ?? []]);
-  const lacking = needy.find(([region]) => !tokens.has(region as string))?.[0];
-  if (lacking === undefined) return Object.fromEntries(tokens);
+  const missing = remote.find(([region]) => !tokens.has(region as string))?.[0];
+  if (missing === undefined) return Object.fromEntries(tokens);
   throw new AtlasError(
     "bad_request",
-    `${name} has no token for the region ${lacking}, whose registry is at https://`,
+    `${name} has no token for the region ${missing}, whose registry is at https://`,
   );
 }
 
@@ -162,20 +162,22 @@ export function namingRegistry(
   cause: unknown,
 ): AtlasError {
   const registries = parseRegistries(registry);
-  const told = detailOf(cause);
-  const [prefix = "", named = region] = /^region ([^:]+): /.exec(told) ?? [];
+  const detail = detailOf(cause);
+  const [prefix = "", named = region] = /^region ([^:]+): /.exec(detail) ?? [];
   const url = registries?.get(named);
   const urls = registries ? [...registries.values()] : [registry];
   const setting = url === undefined
     ? `${name} is ${redactUrl(registry)}`
     : `${name}'s region ${named} is ${redactUrl(url)}`;
-  const why = url === undefined ? told : told.slice(prefix.length);
+  const why = url === undefined ? detail : detail.slice(prefix.length);
   const code = isAtlasError(cause) ? cause.code : "unavailable";
   return new AtlasError(code, `${setting}: ${redactIn(why, urls)}`, { cause });
 }
 
 /**
- * @param registry of one registry for all regions nothing changes: keys have no homes there.
+ * Homes of keys, with those of the types that are placed in a region: the rule of `homes` comes
+ * first. Where all regions share one registry keys have no homes, and `homes` is given back.
+ *
  * @throws AtlasError `bad_request` where a type is placed in a region without a registry
  */
 export function placedHomes(

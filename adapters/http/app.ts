@@ -2,7 +2,8 @@
  * The HTTP API of a node.
  *
  * Takes standard Requests, gives standard Responses; the runtime's server carries them. Every
- * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET.
+ * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET. While
+ * the node stops, further requests are refused, and those under way are still answered.
  *
  * | route | does |
  * |---|---|
@@ -13,10 +14,10 @@
  * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
  * | `POST /v1/resources/{type}/{id}?move=<region>` | moves its home there |
  * | `GET /v1/connect/{type}/{id}` | a client socket; `?after=<seq>` to resume |
- * | `POST /v1/drain` | starts draining this node; `?node=` another one; `?prefix=&forMs=` what falls under it, wherever |
+ * | `POST /v1/drain` | starts draining this node; `?node=` another one; `?prefix=&forMs=` resources under a prefix, on all nodes |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
- * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys; looks; gives back |
+ * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys capacity; its figures; ends the purchase |
  */
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
@@ -93,7 +94,7 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 export function createHttpApp(options: HttpAppOptions): HttpApp {
   const metrics = createMetrics(options.node);
   const hono = new Hono({ getPath: rawPath });
-  const gate = createDrainGate();
+  const drainGate = createDrainGate();
   const purchases = new Purchases();
   const onEvent = options.onEvent ?? (() => {});
 
@@ -126,7 +127,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
   const enter = socketRoute(() => ready(options.node), options.token);
 
-  const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
+  const answer = (request: Request) => drainGate.pass(async () => await hono.fetch(request));
   const { origins = [] } = options;
   const fetch = withHead(origins.length > 0 ? crossOrigin(origins, answer) : answer);
 
@@ -148,7 +149,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
       return refused;
     },
     stop: async (ms) => {
-      await gate.close(ms);
+      await drainGate.close(ms);
       purchases.stop();
     },
   };
@@ -225,11 +226,11 @@ function addNodes(add: Add, node: () => AtlasNode, onEvent: (event: NodeEvent) =
     }
     const { prefix, forMs } = wanted;
     const part = { ...prefix !== undefined && { prefix }, ...forMs !== undefined && { forMs } };
-    const told = prefix === undefined ? { state: "draining" } : part;
+    const agreed = prefix === undefined ? { state: "draining" } : part;
     const drained = await asked.drainNodes({ ...wanted, ...timeoutOption(request.headers) });
     const nodes = drained.map(({ error, ...place }) => ({
       ...place,
-      ...error ? errorBody(error) : told,
+      ...error ? errorBody(error) : agreed,
     }));
     return json({ ...part, ...self, nodes }, 202);
   });
@@ -243,8 +244,8 @@ function addResources(add: Add, node: () => AtlasNode): void {
       return json({ prefix, count: await node().count(prefix, timeoutOption(request.headers)) });
     }
     const { resources, next } = await node().resources(prefix, page);
-    const told = resources.map(({ rrp, epoch }) => ({ rrp, epoch }));
-    return json({ resources: told, next: cursorText(next) });
+    const listed = resources.map(({ rrp, epoch }) => ({ rrp, epoch }));
+    return json({ resources: listed, next: cursorText(next) });
   });
   add("GET", "/v1/resources/:type/:id", async (request, path) => {
     const { type, id } = resourceOf(path);
@@ -268,9 +269,9 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const { value: args, left } = await readArguments(request, asked.timeoutMs);
     const answer = await node().call(type, id, method, args, { ...asked, ...left, signal });
     const { result, rrp, epoch, path: nodes, verdict } = answer;
-    const told = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
-    const said = { result, rrp, epoch };
-    return inMsgpack ? msgpackAnswer(said, told) : resultJson(said, told);
+    const headers = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
+    const body = { result, rrp, epoch };
+    return inMsgpack ? msgpackAnswer(body, headers) : resultJson(body, headers);
   });
 }
 
@@ -294,7 +295,7 @@ function shorten(path: string): string {
   return path.length > 80 ? `${path.slice(0, 79)}…` : path;
 }
 
-/** `answer`, which is asked for GET where HEAD was. Other methods pass through. */
+/** `answer`, but HEAD is answered as GET without a body. Other methods pass through. */
 export function withHead(
   answer: (request: Request) => Promise<Response>,
 ): (request: Request) => Promise<Response> {

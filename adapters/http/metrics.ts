@@ -10,8 +10,8 @@
  */
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AtlasNode, NodeState, NodeStats } from "../../src/api/node.ts";
 import type { ModuleFigures } from "../../src/api/modules.ts";
+import type { AtlasNode, NodeState, NodeStats } from "../../src/api/node.ts";
 
 /** What `/metrics` needs to know of a request. */
 export interface Metrics {
@@ -35,22 +35,34 @@ const TOTALS: readonly [Metric, name: string, help: string][] = [
   ["claimsLost", "claims_lost", "Claims that another node won"],
   ["commits", "commits", "Turns whose writes were committed"],
   ["events", "events", "Events that its resources sent to their connections"],
-  ["socketEvents", "socket_events", "Events that it passed on to client sockets"],
+  ["socketEvents", "socket_events", "Events that it sent to client sockets"],
   ["cutSockets", "sockets_cut", "Client sockets cut because they were too slow, or too fast"],
   [
     "unheardSockets",
     "sockets_unheard",
-    "Closed client sockets of which messages were given up",
+    "Closed client sockets whose last messages were dropped",
   ],
   ["contested", "contested_lookups", "Lookups that found more than one claim standing"],
-  ["conflictsLost", "conflicts_lost", "Ownerships lost to a greater claim or while out of reach"],
-  ["conflictsWon", "conflicts_won", "Times that one here won over one that was out of reach"],
+  [
+    "conflictsLost",
+    "conflicts_lost",
+    "Ownerships lost to a higher epoch, or while the store was out of reach",
+  ],
+  [
+    "conflictsWon",
+    "conflicts_won",
+    "Times that an ownership here won over one that was out of reach",
+  ],
   [
     "offlineTurnsCommitted",
-    "landed_turns",
+    "offline_turns_committed",
     "Turns answered without the store, and committed later",
   ],
-  ["offlineTurnsLost", "stranded_turns", "Turns answered without the store, and never committed"],
+  [
+    "offlineTurnsLost",
+    "offline_turns_lost",
+    "Turns answered without the store, and never committed",
+  ],
   ["forwards", "forwards", "Calls it passed on to their owner"],
   ["relays", "relays", "Calls of other nodes that it was asked to pass on"],
   ["notOwner", "not_owner", "Calls it refused because it does not own the resource"],
@@ -64,7 +76,7 @@ const TOTALS: readonly [Metric, name: string, help: string][] = [
 /** Figures of the moment. */
 const LEVELS: readonly [Metric, name: string, help: string][] = [
   ["resources", "resources", "Resources in memory"],
-  ["offlineResources", "resources_adrift", "Resources that go on without the store"],
+  ["offlineResources", "resources_offline", "Resources that work without the store"],
   ["queued", "mailbox_queued", "Calls waiting in mailboxes"],
   ["inFlight", "calls_in_flight", "Calls whose answer is outstanding"],
   ["links", "links", "Open links to other nodes"],

@@ -1,5 +1,6 @@
 /**
- * Decides which pages and host names may reach a node, by the headers Origin and Host.
+ * Decides which pages and host names may reach a node, by the headers Origin and Host, and adds the
+ * CORS headers that let the allowed pages read answers.
  *
  * Takes a request's path and headers and the node's settings; gives the error that refuses the
  * request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
@@ -34,7 +35,7 @@ export interface OriginRules {
   readonly hasSecret: boolean;
 }
 
-/** Routes for probes, which come by whatever name or address. */
+/** Routes for probes, which use any host name or address. */
 const PROBES = new Set(["/healthz", "/readyz"]);
 /** The last header Host that was loopback: most requests have the same. */
 let lastLoopback: string | null = null;
@@ -86,7 +87,7 @@ function mayCall(
 function isAnswered(path: string, host: string, rules: OriginRules): boolean {
   const { origins, url, hasToken, hasSecret } = rules;
   if (hasToken || origins.includes("*") || PROBES.has(path)) return true;
-  // Peers dial by other names, and prove that they know the secret.
+  // Peers dial by other host names, and prove that they know the secret.
   if (hasSecret && path === LINK_PATH) return true;
   if (host === lastLoopback) return true;
   const name = hostUrl("http:", host)?.hostname;
@@ -112,7 +113,7 @@ function forbidden(message: string): AtlasError {
 }
 
 /** Headers that pages may send. */
-const SENT = [
+const ALLOWED_HEADERS = [
   "accept",
   "authorization",
   "content-type",
@@ -124,7 +125,7 @@ const SENT = [
   TRACE_HEADER,
 ];
 /** Headers that pages may read. */
-const TOLD = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
+const EXPOSED_HEADERS = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
 /** How long a browser may cache a preflight, in s: the most that browsers allow. */
 const MAX_AGE_S = 7_200;
 
@@ -136,8 +137,8 @@ export function crossOrigin(origins: readonly string[], answer: Answer): Answer 
   hono.use(cors({
     origin: origins.includes("*") ? "*" : [...origins],
     allowMethods: ["GET", "POST", "DELETE"],
-    allowHeaders: SENT,
-    exposeHeaders: TOLD,
+    allowHeaders: ALLOWED_HEADERS,
+    exposeHeaders: EXPOSED_HEADERS,
     maxAge: MAX_AGE_S,
   }));
   hono.all("*", ({ req }) => answer(req.raw));

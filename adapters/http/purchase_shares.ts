@@ -42,8 +42,8 @@ export interface Relief<H extends Held> {
   readonly given: number;
 }
 
-/** How much each caller holds of what suits some ranges. */
-export function holdings(ranges: Ranges, all: readonly Held[]): Map<string, number> {
+/** The capacity in some ranges of versions that each caller holds. */
+export function capacityByCaller(ranges: Ranges, all: readonly Held[]): Map<string, number> {
   const sums = new Map<string, number>();
   for (const { caller, granted } of fitting(ranges, all)) {
     sums.set(caller, (sums.get(caller) ?? 0) + granted);
@@ -60,7 +60,7 @@ export function relief<H extends Held>(
   all: readonly H[],
   endsFrom: number,
 ): Relief<H> | null {
-  const sums = holdings(waiting.ranges, all);
+  const sums = capacityByCaller(waiting.ranges, all);
   const mine = (sums.get(waiting.caller) ?? 0) + waiting.relieved;
   sums.delete(waiting.caller);
   // Between callers that have some, a difference of one can't be evened out.

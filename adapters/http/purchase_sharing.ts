@@ -4,10 +4,10 @@
  * it asks whether buyers of other nodes wait for what is unused here. Takes the table's purchases
  * and openings; resizes or ends purchases, and refuses openings.
  */
-import { AtlasError } from "../../src/errors.ts";
-import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
-import { wantedOf } from "../../src/lambda/market_options.ts";
 import { accepts } from "../../src/api/module.ts";
+import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { wantedOf } from "../../src/lambda/market_options.ts";
 import {
   MAX_PURCHASE_ASKS,
   PURCHASE_ASK_MS,
@@ -15,7 +15,7 @@ import {
   PURCHASE_STAND_MS,
   PURCHASE_WAIT_MS,
 } from "../../src/limits.ts";
-import { type Held, holdings, type Ranges, relief } from "./purchase_shares.ts";
+import { capacityByCaller, type Held, type Ranges, relief } from "./purchase_shares.ts";
 import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
 
 export interface ShareTimes {
@@ -89,7 +89,7 @@ export class Sharing {
     if (this.#timer !== undefined || this.#isStopped) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      this.#look();
+      this.#runRound();
     }, this.#times.waitMs / 4);
   }
 
@@ -98,7 +98,7 @@ export class Sharing {
     clearTimeout(this.#timer);
   }
 
-  #look(): void {
+  #runRound(): void {
     const now = performance.now();
     const purchases = this.#table.purchases();
     const openings = this.#table.openings();
@@ -112,7 +112,7 @@ export class Sharing {
       if (found) served.set(module, found);
     }
     this.#served = served;
-    this.#letGo();
+    this.#restoreSizes();
     this.#refuse(openings);
     if (now - this.#askedAt >= this.#times.askMs) void this.#ask(purchases, now);
     if (purchases.length + openings.length > 0) this.watch(this.#node as PurchaseNode);
@@ -134,7 +134,7 @@ export class Sharing {
     const mine = ({ caller, options }: Opening): number => {
       const ranges = rangesOf(options);
       const key = JSON.stringify(ranges);
-      const known = sums.get(key) ?? holdings(ranges, all);
+      const known = sums.get(key) ?? capacityByCaller(ranges, all);
       sums.set(key, known);
       return known.get(caller) ?? 0;
     };
@@ -146,7 +146,7 @@ export class Sharing {
     const waiting = { caller, ranges: rangesOf(options), asked, relieved: relieved.sum };
     const found = relief(waiting, all, now - this.#times.leastMs);
     if (found === null) return null;
-    // The last capacity given back may still be on its way.
+    // Capacity that was given back may not have reached its new buyer yet.
     const isDue = now - relieved.at >= this.#times.waitMs;
     for (const [{ purchase, granted }, keep] of found.keeps) {
       if (keep >= granted || isDue) this.#keep(purchase, keep);
@@ -177,7 +177,7 @@ export class Sharing {
   }
 
   /** Nobody waits any more: purchases want as much as their callers asked for again. */
-  #letGo(): void {
+  #restoreSizes(): void {
     const known = new Set(this.#table.purchases());
     for (const purchase of this.#held) {
       if (!known.has(purchase)) this.#held.delete(purchase);
@@ -197,7 +197,7 @@ export class Sharing {
   }
 
   /** As many as may be asked about at once, in turn. */
-  #someOf<T>(groups: readonly T[]): T[] {
+  #nextGroups<T>(groups: readonly T[]): T[] {
     const from = groups.length > MAX_PURCHASE_ASKS ? this.#turn++ * MAX_PURCHASE_ASKS : 0;
     const first = from % Math.max(1, groups.length);
     return [...groups.slice(first), ...groups.slice(0, first)].slice(0, MAX_PURCHASE_ASKS);
@@ -209,11 +209,11 @@ export class Sharing {
     const unused = purchases
       .filter(({ inFlight, calledAt }) => inFlight === 0 && now - calledAt >= this.#times.unusedMs)
       .sort((a, b) => a.calledAt - b.calledAt);
-    const groups = this.#someOf([...Map.groupBy(unused, ({ module }) => module)]);
+    const groups = this.#nextGroups([...Map.groupBy(unused, ({ module }) => module)]);
     await Promise.all(groups.map(async ([module, group]) => {
       const node = this.#node as PurchaseNode;
-      const books = await node.exchange(module).catch(() => []);
-      const orders = books.flatMap((book) => book.orders);
+      const views = await node.exchange(module).catch(() => []);
+      const orders = views.flatMap((view) => view.orders);
       const first = group.find((it) =>
         it.inFlight === 0 && it.calledAt <= now &&
         heldOf(it).versions.some((version) => isShort(orders, version, node.incarnation))

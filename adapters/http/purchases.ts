@@ -5,8 +5,6 @@
  * the figures of each purchase. An idle purchase ends. Callers share the number of purchases and
  * the capacity of each module.
  */
-import type { AtlasNode } from "../../src/api/node.ts";
-import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type {
   Balancer,
   DiscoverOptions,
@@ -16,6 +14,8 @@ import type {
   Plb,
   PlbStats,
 } from "../../src/api/modules.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
+import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import { wantedOf } from "../../src/lambda/market_options.ts";
 import { DEFAULT_DISCOVER_MS, MAX_PURCHASES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { noPurchase } from "../http_wire/errors.ts";

@@ -1,4 +1,7 @@
-/** How routes of the HTTP API are declared (method, pattern, handler), and their JSON answers. */
+/**
+ * How routes of the HTTP API are declared (method, pattern, handler), their JSON answers, and the
+ * caller of a request, by its address.
+ */
 import type { RequestOrigin } from "../../src/ports/runtime.ts";
 import { toJson } from "../http_wire/json.ts";
 import { plainResponse } from "../http_wire/plain_response.ts";

@@ -1,7 +1,7 @@
 /**
  * The route of client sockets, `GET /v1/connect/{type}/{id}`. Checks a request, and hands its
  * WebSocket to the node with the codec that it asks for; errors are answered as on any other
- * route.
+ * route. Gives each connection an id and a secret, and checks the secret of one that is resumed.
  *
  * Browsers can't send headers with a WebSocket, so the token may also come as the subprotocol
  * `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
@@ -9,11 +9,11 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { AtlasNode } from "../../src/api/node.ts";
+import type { ConnectionIdentity } from "../../src/api/sockets.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/options.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
-import type { ConnectionIdentity } from "../../src/api/sockets.ts";
 import { noUpgrade } from "../http_wire/errors.ts";
 import { callerRegionOption, queryOf, rawPath, resourceOf } from "../http_wire/inputs.ts";
 import {
@@ -30,7 +30,7 @@ import { bearerCheck } from "./auth.ts";
 
 /** Where paths of client sockets start. */
 export const SOCKET_PATH = "/v1/connect/";
-/** The pattern of the route, as others name theirs. */
+/** The pattern of the route. */
 export const SOCKET_ROUTE = "/v1/connect/:type/:id";
 
 /** Turns requests into client sockets of a node. */
@@ -148,7 +148,7 @@ export function provenFormer(id: string, offered: readonly string[]): string {
   throw new AtlasError(
     "forbidden",
     given === undefined
-      ? `resuming a connection needs the secret that its hello told as resume, as the subprotocol ` +
+      ? `resuming a connection needs the secret that its hello gave as \`resume\`, as the subprotocol ` +
         `${RESUME_PROTOCOL}<secret>; ?after= alone needs none`
       : `the secret in the subprotocol ${RESUME_PROTOCOL}… is not that of this connection`,
   );

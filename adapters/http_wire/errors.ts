@@ -43,7 +43,7 @@ export function statusOf({ code }: AtlasError): number {
  * by themselves, whatever its method (RFC 9110 §15.5.20; the `fetch` of Node does so). Where the call
  * may have run already the answer is therefore `unavailable`.
  */
-function toldAs(error: AtlasError): AtlasError {
+function answeredAs(error: AtlasError): AtlasError {
   const { code, retryable, maybeExecuted } = error;
   if (code !== "not_owner" || !maybeExecuted) return error;
   return new AtlasError("unavailable", messageOf(error), { retryable, maybeExecuted });
@@ -67,10 +67,14 @@ export function errorBody(error: AtlasError): ErrorBody {
 
 /** The answer to a request that failed with `error`. */
 export function errorResponse(error: AtlasError, headers: Record<string, string> = {}): Response {
-  const told = isPath(error.path) ? pathHeaders(error.path) : {};
-  const all: Record<string, string> = { "content-type": "application/json", ...told, ...headers };
+  const located = isPath(error.path) ? pathHeaders(error.path) : {};
+  const all: Record<string, string> = {
+    "content-type": "application/json",
+    ...located,
+    ...headers,
+  };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
-  const answered = toldAs(error);
+  const answered = answeredAs(error);
   return plainResponse(JSON.stringify(errorBody(answered)), {
     status: statusOf(answered),
     headers: all,

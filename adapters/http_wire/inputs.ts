@@ -1,6 +1,6 @@
 /**
  * Parses and checks paths, queries and headers of requests. Takes text; gives values as the core
- * takes them, or one clear error.
+ * takes them, or one clear error. Encodes the cursor of a listing, too.
  */
 import type { CallOptions } from "../../src/api/calls.ts";
 import type { AtlasNode, DrainNodesOptions } from "../../src/api/node.ts";
@@ -39,7 +39,7 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
-/** The host that was parsed last: most requests name the same, and each needs it three times. */
+/** The host that was parsed last: most requests name the same, and each request reads it three times. */
 let parsed: { readonly text: string; readonly url: URL | null } = { text: "", url: null };
 
 /** A host, with or without a port, as a URL of `http:` or `https:`; null where it is none. */
@@ -243,7 +243,7 @@ function count(what: string, text: string, most: number): number {
   throw new AtlasError("bad_request", `${what} is ${quoted(text)}: it must be 1 to ${most}`);
 }
 
-/** A store's cursor as a page's `next` tells it; null stays null: there is no next page. */
+/** A store's cursor as the `next` of a page; null where there is no next page. */
 export function cursorText(cursor: string | null): string | null {
   if (cursor === null) return null;
   const text = base64(new TextEncoder().encode(cursor));

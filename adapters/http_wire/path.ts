@@ -6,8 +6,8 @@
  * both, too, as far as it got. `Atlas-Verdict` is sent only where the owner couldn't reach the
  * store: `suspect` or `contested`.
  */
-import type { DegradedVerdict } from "../../src/model/ownership.ts";
 import { regionOf } from "../../src/model/call_path.ts";
+import type { DegradedVerdict } from "../../src/model/ownership.ts";
 
 /** The header that lists the nodes a call went through. */
 export const PATH_HEADER = "atlas-path";
@@ -25,14 +25,14 @@ export function pathHeaders(
   return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
 }
 
-/** The path that an answer's headers tell; empty where they tell none. */
+/** The path in an answer's headers; empty where there is none. */
 export function readPath(headers: Headers): readonly string[] {
   const text = headers.get(PATH_HEADER);
   if (!text) return [];
   return text.split(",").map((node) => node.trim().replaceAll("%2C", ","));
 }
 
-/** The mark that an answer's headers tell; null where they tell none. */
+/** The verdict in an answer's headers; null where there is none. */
 export function readVerdict(headers: Headers): DegradedVerdict | null {
   const text = headers.get(VERDICT_HEADER);
   return text === "suspect" || text === "contested" ? text : null;

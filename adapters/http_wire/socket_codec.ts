@@ -1,7 +1,7 @@
 /**
  * The two encodings of client sockets: JSON as text, and MessagePack as bytes. Takes and gives
  * frames of `src/model/socket_frames.ts`; what JSON can't express is encoded as in answers over
- * HTTP (`json.ts`).
+ * HTTP (`json.ts`). Also reads the subprotocols that a request offers.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { Codec } from "../../src/model/socket_frames.ts";
@@ -20,8 +20,8 @@ export const jsonCodec: Codec = {
   name: "json",
   encode: toJson,
   event: (seq, epoch, data) => {
-    const told = toJson(unpack(data) ?? null);
-    return `{"t":"event","seq":${seq},"epoch":${epoch},"data":${told}}`;
+    const json = toJson(unpack(data) ?? null);
+    return `{"t":"event","seq":${seq},"epoch":${epoch},"data":${json}}`;
   },
   decode: (data) => {
     if (typeof data === "string") return parseJson(utf8.encode(data));
@@ -57,9 +57,9 @@ export const msgpackCodec: Codec = {
   },
 };
 
-/** The subprotocol that carries the token, percent-encoded, starts so. */
+/** The start of the subprotocol that carries the token, percent-encoded. */
 export const TOKEN_PROTOCOL = "atlas.token.";
-/** The subprotocol that carries the secret of the connection to resume starts so. */
+/** The start of the subprotocol that carries the secret of the connection to resume. */
 export const RESUME_PROTOCOL = "atlas.resume.";
 
 /** The subprotocols that a request offers, in its order (RFC 6455 §11.3.4). */
@@ -68,7 +68,7 @@ export function protocolsOf(headers: Headers): string[] {
   return text.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "");
 }
 
-/** What the first offered subprotocol that starts with `prefix` is; undefined where none does. */
+/** The first offered subprotocol that starts with `prefix`; undefined where none does. */
 export function offeredWith(prefix: string, offered: readonly string[]): string | undefined {
   return offered.find((protocol) => protocol.startsWith(prefix));
 }

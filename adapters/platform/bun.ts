@@ -23,10 +23,10 @@ import { serveFailure } from "./serve_failure.ts";
 const MAX_REQUEST_BYTES = 67_108_864;
 /** Bytes that may wait on one socket before Bun drops frames; then the socket is closed. */
 const MAX_BACKPRESSURE_BYTES = 67_108_864;
-/** The longest time that Bun takes for any of its own, in s. */
+/** The longest timeout that Bun accepts, in s. */
 const MAX_SECONDS = 255;
 
-/** What is used of Bun's own types. */
+/** The parts of Bun's own types that are used here. */
 interface BunSocket {
   data: SocketData;
   binaryType: "uint8array";
@@ -85,7 +85,7 @@ async function serve(options: ServeOptions): Promise<Server> {
   const former: BunServer[] = [];
   return {
     port,
-    async listenAnew() {
+    async relisten() {
       // Stops listening at once; open connections go on.
       void server.stop(false);
       former.push(server);
@@ -192,7 +192,7 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
       );
       ws.data.guard = guard;
       if (how.idleMs !== undefined) {
-        // A client's.
+        // Only a client's socket has an idle time; a link between nodes has none.
         ws.data.heartbeat = startHeartbeat(how.idleMs, () => ws.ping(), () => guard.cut());
         ws.data.frames = turns.queue({
           message: (data) => guard.received(data),
@@ -294,7 +294,7 @@ export class TurnShare {
   #begun = 0;
   #isAsked = false;
 
-  /** Null where a request may begin now; else what resolves once it may. */
+  /** Null where a request may begin now; else a promise that resolves once it may. */
   take(): Promise<void> | null {
     if (this.#begun < MAX_BEGUN_AT_ONCE) this.#begun++;
     // Awaited once in so many requests, since once in each turn would cost more.

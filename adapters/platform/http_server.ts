@@ -2,8 +2,8 @@
  * Serves HTTP and WebSockets by `node:http` and `ws`, on Node and on Deno.
  *
  * Deno's own server bounds neither a WebSocket message's fragments nor the time that a head, a
- * body or an idle connection takes; its `node:http` has all of Node's bounds. docs/limits.md
- * lists them.
+ * body or an idle connection takes; its `node:http` has all of Node's bounds. The number of
+ * connections is bounded by the process's file descriptors. docs/limits.md lists the bounds.
  */
 import { readFileSync } from "node:fs";
 import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
@@ -29,7 +29,7 @@ const TIMES: ServerTimes = {
   keepAliveMs: KEEP_ALIVE_MS,
   answerMs: ANSWER_IDLE_MS,
 };
-/** How often heads and bodies that are late are looked for, in ms. */
+/** How often the server looks for late heads and bodies, in ms. */
 const SWEEP_MS = 5_000;
 
 /** Serves as the `Runtime` port says. */
@@ -42,7 +42,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   const server = createServer({
     shouldUpgradeCallback: asksForSocket,
     maxHeaderSize: MAX_HEAD_BYTES,
-    // What is late shows at the next sweep.
+    // The next sweep finds what is late.
     headersTimeout: times.headMs - sweepMs,
     requestTimeout: MAX_REQUEST_MS,
     keepAliveTimeout: times.keepAliveMs,
@@ -65,7 +65,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   let isClosed = false;
   return {
     port,
-    async listenAnew() {
+    async relisten() {
       if (isClosed) return;
       // Not the HTTP server's own close, which ends idle connections as well.
       TcpServer.prototype.close.call(server);
@@ -95,7 +95,7 @@ function requestListener(options: ServeOptions): RequestListener {
     },
     {
       overrideGlobalObjects: false,
-      // HTTP/1.0 has none.
+      // The host of requests that have none, as in HTTP/1.0.
       hostname: NO_HOST,
       errorHandler: (error) =>
         error instanceof RequestError
@@ -110,7 +110,7 @@ function requestListener(options: ServeOptions): RequestListener {
   };
 }
 
-/** Writes a response at once where its whole body is at hand; others are the library's. */
+/** Writes a response at once where its whole body is in memory; the library writes others. */
 function writePlain(response: Response, outgoing: ServerResponse): Response {
   const body = bodyOf(response);
   if (body === undefined || outgoing.headersSent) return response;
@@ -143,14 +143,14 @@ function listening(server: HttpServer, host: string, port: number): Promise<void
     server.once("error", failed);
     server.listen(port, host, () => {
       server.off("error", failed);
-      // Later faults of accepting show themselves to the probe of the listener.
+      // The probe of the listener finds later failures to accept.
       server.on("error", () => {});
       resolve();
     });
   });
 }
 
-/** Connections for clients, of this process's descriptors; Infinity where none are told. */
+/** Connections for clients, of this process's descriptors; Infinity where their limit is unknown. */
 export function maxConnections(): number {
   try {
     return connectionsOf(readFileSync("/proc/self/limits", "utf8"));

@@ -44,12 +44,12 @@ export class SocketUpgrades {
     this.#options = options;
   }
 
-  /** Asks the app about an upgrade request, and does what it says. */
+  /** Asks the app about an upgrade request; makes the socket, or sends the answer that refuses it. */
   async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
     // Without a listener an abrupt end would stop the process.
-    const noted = () => {};
-    socket.on("error", noted);
-    // Node before 24.9 asks nobody what to upgrade, and has put the body out of reach.
+    const ignore = () => {};
+    socket.on("error", ignore);
+    // Node before 24.9 upgrades any request, and its body can no longer be read.
     if (!asksForSocket(incoming)) return await refuse(socket, badRequest(NO_UPGRADE));
     this.#pending.add(socket);
     let handlers: SocketHandlers | undefined;
@@ -70,7 +70,7 @@ export class SocketUpgrades {
     const owner = handlers;
     const { maxFrameBytes = this.#options.maxFrameBytes, idleMs } = how;
     this.#serverFor(maxFrameBytes).handleUpgrade(incoming, socket, head as Buffer, (ws) => {
-      socket.off("error", noted);
+      socket.off("error", ignore);
       const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote, socket);
       this.#live.add(guard);
       ws.on("close", () => this.#live.delete(guard));

@@ -11,7 +11,7 @@ import { redirectTo } from "../../src/model/redirect.ts";
 import type { DialOptions, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 
-/** What is used of a `ws` socket. */
+/** The parts of a `ws` socket that are used here. */
 export interface WsLike {
   readonly bufferedAmount: number;
   send(data: string | Uint8Array): void;
@@ -22,7 +22,7 @@ export interface WsLike {
   on(event: "error", listener: (error: Error) => void): unknown;
 }
 
-/** What is used of the connection below one. */
+/** The parts of the connection under it that are used here. */
 export interface Corkable {
   cork(): void;
   uncork(): void;

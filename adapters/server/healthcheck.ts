@@ -8,7 +8,7 @@ import process from "node:process";
 import { messageOf } from "../../src/errors.ts";
 import { urlOf } from "../config/hosts.ts";
 
-/** A check that hangs must fail before its own caller gives it up. */
+/** A check that hangs must fail before the timeout of its caller. */
 const TIMEOUT_MS = 3_000;
 
 const host = (process.env["ATLAS_HOST"] || "127.0.0.1").replace(/^\[(.*)\]$/, "$1");
@@ -19,6 +19,6 @@ try {
   if (!ok) throw new Error(`it answers with status ${status}`);
   process.exitCode = 0;
 } catch (error) {
-  process.stderr.write(`the node at ${url} is not well: ${messageOf(error)}\n`);
+  process.stderr.write(`the node at ${url} is unhealthy: ${messageOf(error)}\n`);
   process.exitCode = 1;
 }

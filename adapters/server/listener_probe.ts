@@ -3,7 +3,7 @@
  * descriptors may go on renewing its lease while nobody can reach it.
  *
  * Dials the listener periodically, over loopback where it listens on all addresses. After several
- * failures in a row the server listens anew; if that doesn't help, it reports the loss. A listener
+ * failures in a row the server closes its listener and opens it again; if that doesn't help, it reports the loss. A listener
  * that was never reached from here is no longer probed in the end.
  */
 import { connect } from "node:net";
@@ -19,12 +19,12 @@ import {
 import type { Server } from "../../src/ports/runtime.ts";
 
 export interface ListenerProbeOptions {
-  readonly server: Pick<Server, "port" | "listenAnew">;
+  readonly server: Pick<Server, "port" | "relisten">;
   /** Where it listens. */
   readonly host: string;
   readonly onEvent: (event: NodeEvent) => void;
   /**
-   * Runs once, when a listener that was reached before no longer is, and listening anew didn't help.
+   * Runs once, when a listener that was reached before no longer is, and opening it again didn't help.
    * Probing then stops.
    */
   readonly onLost: (why: string) => void;
@@ -35,22 +35,22 @@ export interface ListenerProbeOptions {
 export interface ListenerTimes {
   readonly everyMs: number;
   readonly soonMs: number;
-  readonly patienceMs: number;
+  readonly timeoutMs: number;
 }
 
 const TIMES: ListenerTimes = {
   everyMs: LISTENER_PROBE_MS,
   soonMs: LISTENER_SOON_MS,
-  patienceMs: LISTENER_PROBE_TIMEOUT_MS,
+  timeoutMs: LISTENER_PROBE_TIMEOUT_MS,
 };
 
 export interface ListenerProbe {
   stop(): void;
 }
 
-const UNWATCHED = "the node can't reach its own listener, so it doesn't watch it";
+const NOT_PROBED = "the node can't reach its own listener, so it stops probing it";
 
-/** Starts to watch. */
+/** Starts the probes. */
 export function probeListener(options: ListenerProbeOptions): ListenerProbe {
   return new Probe(options);
 }
@@ -84,19 +84,23 @@ class Probe implements ListenerProbe {
 
   async #probe(): Promise<void> {
     const { server, host, onEvent, onLost } = this.#options;
-    const why = await accepts(dialled(host), server.port, this.#times.patienceMs);
+    const why = await accepts(dialled(host), server.port, this.#times.timeoutMs);
     if (this.#isStopped) return;
     this.#failures = why === null ? 0 : this.#failures + 1;
     this.#wasReached ||= why === null;
     if (this.#failures === LISTENER_LOST) {
       this.stop();
       if (this.#wasReached) return onLost(`its listener accepts no connections: ${why}`);
-      return onEvent({ level: "warning", event: UNWATCHED, fields: { host, why } });
+      return onEvent({ level: "warning", event: NOT_PROBED, fields: { host, why } });
     }
     if (this.#failures > 0 && this.#failures % LISTENER_FAILURES === 0) {
-      onEvent({ level: "error", event: "listening anew", fields: { why } });
-      await server.listenAnew().catch((error: unknown) =>
-        onEvent({ level: "error", event: "can't listen anew", fields: { why: messageOf(error) } })
+      onEvent({ level: "error", event: "restarting the listener", fields: { why } });
+      await server.relisten().catch((error: unknown) =>
+        onEvent({
+          level: "error",
+          event: "listener restart failed",
+          fields: { why: messageOf(error) },
+        })
       );
     }
     this.#later();

@@ -11,7 +11,7 @@ import {
   getJsonLinesFormatter,
   getLogger,
   getTextFormatter,
-  type LogLevel as TapeLevel,
+  type LogLevel as LogTapeLevel,
   type LogRecord,
 } from "@logtape/logtape";
 import type { NodeEvent } from "../../src/api/node.ts";
@@ -26,7 +26,7 @@ export interface LogStream {
 /** Configures LogTape for the whole process: records from `level` on go to `stream`. */
 export function configureLogging(level: LogLevel, stream: LogStream = process.stderr): void {
   const sink = writer(stream);
-  const lowestLevel: TapeLevel | null = level === "silent" ? null : level;
+  const lowestLevel: LogTapeLevel | null = level === "silent" ? null : level;
   configureSync({
     reset: true,
     sinks: { out: sink },
@@ -97,9 +97,9 @@ function fieldsOf({ fields }: NodeEvent, place: LogPlace): Record<string, unknow
 function readable(): (record: LogRecord) => string {
   const head = getTextFormatter({ timestamp: "time", category: () => "" });
   return (record) => {
-    const particulars = Object.entries(record.properties).map(([name, value]) =>
+    const fields = Object.entries(record.properties).map(([name, value]) =>
       ` ${name}=${typeof value === "string" ? JSON.stringify(value) : String(value)}`
     );
-    return head(record).trimEnd() + particulars.join("") + "\n";
+    return head(record).trimEnd() + fields.join("") + "\n";
   };
 }

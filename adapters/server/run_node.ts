@@ -9,8 +9,8 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { NodeEvent } from "../../src/api/node.ts";
 import { type AtlasError, detailOf, isAtlasError, stackOf } from "../../src/errors.ts";
-import { readAppPath, readLogLevel, readSettings } from "../config/environment.ts";
 import { appUrl, loadApp } from "../app_loader/load_app.ts";
+import { readAppPath, readLogLevel, readSettings } from "../config/environment.ts";
 import { configureLogging, eventLog, type LogPlace } from "./logging.ts";
 import { serve } from "./serve.ts";
 import type { ServedNode } from "./served_node.ts";
@@ -51,7 +51,7 @@ async function start(): Promise<ServedNode> {
   const path = readAppPath(process.env);
   const { watch } = readSettings(process.env);
   const app = await loadApp(path);
-  handleStrays();
+  handleUncaughtErrors();
   return await serve(app, watch === false ? {} : { watch: appUrl(path).href });
 }
 
@@ -78,17 +78,17 @@ function handleSignals(started: Promise<ServedNode>): () => boolean {
 /** Drains a node; one that couldn't start has nothing to hand over. */
 async function stop(started: Promise<ServedNode>): Promise<void> {
   const node = await started.catch((error: unknown) => {
-    log("warning", "the start was given up", { error: detailOf(error) });
+    log("warning", "the start was cancelled", { error: detailOf(error) });
     return null;
   });
   await node?.close();
 }
 
 /** An unhandled rejection in user code must not end the node's other resources. */
-function handleStrays(): void {
+function handleUncaughtErrors(): void {
   for (const kind of ["unhandledRejection", "uncaughtException"]) {
     process.on(kind, (thrown: unknown) => {
-      log("error", "an error was caught by nobody", { kind, error: stackOf(thrown) });
+      log("error", "uncaught error", { kind, error: stackOf(thrown) });
     });
   }
 }

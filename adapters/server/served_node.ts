@@ -5,14 +5,7 @@
  * down in an order that loses nothing: drain while the server still accepts, answer the requests
  * under way, leave the cluster, fail those requests that this cut off, stop listening.
  */
-import type {
-  AtlasNode,
-  DrainedNode,
-  DrainNodesOptions,
-  NodeState,
-  NodeStats,
-  StubOf,
-} from "../../src/api/node.ts";
+import type { App } from "../../src/api/app.ts";
 import type {
   CallOptions,
   CallResult,
@@ -21,9 +14,7 @@ import type {
   PageOptions,
   ResourcePage,
 } from "../../src/api/calls.ts";
-import type { App } from "../../src/api/app.ts";
-import type { AtlasError } from "../../src/errors.ts";
-import { DEFAULT_DRAIN_MS } from "../../src/limits.ts";
+import type { Module } from "../../src/api/module.ts";
 import type {
   AuthorityView,
   DiscoverOptions,
@@ -36,9 +27,18 @@ import type {
   Plb,
   PublishOptions,
 } from "../../src/api/modules.ts";
-import type { Module } from "../../src/api/module.ts";
-import { drainMsOf } from "../../src/model/options.ts";
+import type {
+  AtlasNode,
+  DrainedNode,
+  DrainNodesOptions,
+  NodeState,
+  NodeStats,
+  StubOf,
+} from "../../src/api/node.ts";
+import type { AtlasError } from "../../src/errors.ts";
+import { DEFAULT_DRAIN_MS } from "../../src/limits.ts";
 import type { Member } from "../../src/model/member.ts";
+import { drainMsOf } from "../../src/model/options.ts";
 import type { Lookup } from "../../src/model/ownership.ts";
 import type { HttpApp } from "../http/app.ts";
 

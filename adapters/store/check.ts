@@ -34,13 +34,13 @@ export function failedStep(said: string, message: string, cause?: unknown): Atla
 }
 
 /** An error whose message callers may see: it names no host, user or file. */
-export function tellable(message: string, cause?: unknown): AtlasError {
+export function publicError(message: string, cause?: unknown): AtlasError {
   return new AtlasError("unavailable", message, { cause, detail: message });
 }
 
 /** The error of every method of a store that was closed. */
 export function closedError(): AtlasError {
-  return tellable("the store is closed");
+  return publicError("the store is closed");
 }
 
 /** The error of an entry that can't be read. Its message names the key and the reason, not the content. */

@@ -56,7 +56,7 @@ export function readRows(rows: Iterable<MemberRow>): Pick<Membership, "members" 
   const unreadable: Unreadable[] = [];
   for (const row of rows) {
     const [seq, state] = [countIn(row.seq), stateIn(row.state)];
-    const reason = troubleOf(row);
+    const reason = faultOf(row);
     if (reason === null) members.push({ ...infoOf(row.incarnation, row.info), seq, state });
     else {unreadable.push({
         incarnation: row.incarnation.slice(0, MAX_INCARNATION),
@@ -70,7 +70,7 @@ export function readRows(rows: Iterable<MemberRow>): Pick<Membership, "members" 
 
 /** Refuses a member whose row could not be parsed. */
 export function checkMember(info: MemberInfo): void {
-  const why = troubleIn(info);
+  const why = faultIn(info);
   if (why !== null) throw refused(`member ${quoted(info.node)}`, "not allowed", `readable: ${why}`);
 }
 
@@ -89,7 +89,7 @@ export function tooLong(): string {
   return `it is longer than ${MAX_MEMBER_BYTES} bytes`;
 }
 
-function troubleOf({ incarnation, info, seq, state }: MemberRow): string | null {
+function faultOf({ incarnation, info, seq, state }: MemberRow): string | null {
   if (!/^\S+$/.test(incarnation) || incarnation.length > MAX_INCARNATION) {
     return `its incarnation is not 1 to ${MAX_INCARNATION} characters without white space`;
   }
@@ -97,25 +97,25 @@ function troubleOf({ incarnation, info, seq, state }: MemberRow): string | null 
   if (typeof info !== "object" || info === null || Array.isArray(info)) return "it is no object";
   if (!COUNT.test(String(seq))) return "its seq is not a whole number";
   if (!isState(state)) return "its state is not known";
-  return troubleIn(info as MemberInfo);
+  return faultIn(info as MemberInfo);
 }
 
-function troubleIn({ region, node, address, hosts, serves }: MemberInfo): string | null {
+function faultIn({ region, node, address, hosts, serves }: MemberInfo): string | null {
   if (typeof address !== "string" || address.length > MAX_ADDRESS) {
     return `its address is not text of at most ${MAX_ADDRESS} characters`;
   }
-  return troubleOfTokens("region", [region]) ?? troubleOfTokens("node", [node]) ??
-    troubleOfList("hosts", hosts, MAX_MEMBER_TYPES) ??
-    (serves === undefined ? null : troubleOfList("serves", serves, MAX_MEMBER_ROLES));
+  return faultOfTokens("region", [region]) ?? faultOfTokens("node", [node]) ??
+    faultOfList("hosts", hosts, MAX_MEMBER_TYPES) ??
+    (serves === undefined ? null : faultOfList("serves", serves, MAX_MEMBER_ROLES));
 }
 
-function troubleOfList(part: string, list: unknown, most: number): string | null {
+function faultOfList(part: string, list: unknown, most: number): string | null {
   if (!Array.isArray(list)) return `its ${part} is not a list`;
   if (list.length > most) return `its ${part} has more than ${most} names`;
-  return troubleOfTokens(part, list);
+  return faultOfTokens(part, list);
 }
 
-function troubleOfTokens(part: string, texts: readonly unknown[]): string | null {
+function faultOfTokens(part: string, texts: readonly unknown[]): string | null {
   try {
     for (const text of texts) checkToken(part, text as string);
     return null;

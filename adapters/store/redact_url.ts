@@ -23,7 +23,7 @@ const LEAST_SECRET = 6;
 
 /** `text`, a URL or a list of URLs, without all that may be secret. */
 export function redactUrl(text: string): string {
-  return text.split(NEXT).map(maskOne).join("");
+  return text.split(NEXT).map(redactOne).join("");
 }
 
 /** `url` for a message: redacted, quoted and shortened. */
@@ -44,7 +44,7 @@ export function redactIn(message: string, urls: readonly string[]): string {
   return text;
 }
 
-function maskOne(url: string): string {
+function redactOne(url: string): string {
   const head = HEAD.exec(url)?.[0] ?? "";
   if (isFile(head)) return url;
   const rest = url.slice(head.length);

@@ -157,7 +157,7 @@ class InProcessLink implements Link {
   #scheduled = false;
   #ended: string | null = null;
   #deaf = false;
-  #told = false;
+  #hasReportedEnd = false;
 
   constructor(peer: LinkIdentity) {
     this.peer = peer;
@@ -231,8 +231,8 @@ class InProcessLink implements Link {
         this.close(`a message could not be handled: ${messageOf(error)}`);
       }
     }
-    if (this.#ended === null || this.#told) return;
-    this.#told = true;
+    if (this.#ended === null || this.#hasReportedEnd) return;
+    this.#hasReportedEnd = true;
     handlers.close(this.#ended);
   };
 }

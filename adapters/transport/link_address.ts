@@ -62,7 +62,7 @@ export function checkAddress(address: string, rules: AddressRules): string {
   const parsed = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
   // Its normal form may be longer: not-ASCII characters are encoded.
   const url = parsed && parsed.href.length <= MAX_ADDRESS ? parsed : null;
-  const why = url ? trouble(url, rules) : "it is not a URL";
+  const why = url ? faultOf(url, rules) : "it is not a URL";
   if (url && why === null) return url.href;
   throw new AtlasError("unavailable", `the node's address may not be dialled: ${why}`, {
     retryable: false,
@@ -70,7 +70,7 @@ export function checkAddress(address: string, rules: AddressRules): string {
   });
 }
 
-function trouble(url: URL, { secured, allow }: AddressRules): string | null {
+function faultOf(url: URL, { secured, allow }: AddressRules): string | null {
   if (url.protocol !== "ws:" && url.protocol !== "wss:") return "its scheme is not ws or wss";
   if (url.username || url.password) return "it holds credentials";
   if (url.search || url.hash) return "it holds a query or a fragment";

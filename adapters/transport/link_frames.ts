@@ -8,7 +8,7 @@ import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 
 /** The buffer's size in bytes; a full one is sent early, so that the peer can start on it. */
 const BUFFER_BYTES = 65_536;
-const FIRST_BAG_BYTES = 4_096;
+const FIRST_BUFFER_BYTES = 4_096;
 
 /** Bytes that a message of this length takes in a frame. */
 export function framedSize(length: number): number {
@@ -19,7 +19,7 @@ export function framedSize(length: number): number {
 
 /** The messages that one link sends in this tick. */
 export class FrameBuffer {
-  #bytes: Uint8Array = new Uint8Array(FIRST_BAG_BYTES);
+  #bytes: Uint8Array = new Uint8Array(FIRST_BUFFER_BYTES);
   #length = 0;
 
   /** Bytes in the buffer. */

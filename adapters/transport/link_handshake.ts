@@ -18,8 +18,8 @@
  * Links are not encrypted by themselves: use `wss:` where others can reach the wire.
  * Source: `docs/design.md`, Links and messages.
  */
-import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
+import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 
 /** Largest frame of a handshake, in bytes: two identities, an address, a nonce and lengths. */
 export const MAX_HANDSHAKE_BYTES = 2_048;
@@ -94,7 +94,7 @@ export function otherVersion(frame: Uint8Array): string | null {
 }
 
 /** Why a link of another version is refused; short enough for a close frame. */
-export function versionTrouble(other: string): string {
+export function versionMismatch(other: string): string {
   return `this node speaks ${VERSION}, not ${other}: run one version of Atlas on all nodes`;
 }
 

@@ -8,8 +8,8 @@ import { meaningOf } from "../../src/model/out_of_reach.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { ANYONE, type Link, type LinkIdentity } from "../../src/ports/transport.ts";
-import { AcceptingSession, DiallingSession, HANDSHAKE_MS, type Session } from "./link_sessions.ts";
 import type { LinkRefusals } from "./link_refusals.ts";
+import { AcceptingSession, DiallingSession, HANDSHAKE_MS, type Session } from "./link_sessions.ts";
 import type { LinkSlots } from "./link_slots.ts";
 import { WebSocketLink } from "./websocket_link.ts";
 
@@ -50,10 +50,10 @@ export class LinkLife {
   accept({ remote }: Socket): SocketHandlers {
     const { slots, refusals } = this.#options;
     const slot = slots.take(remote, (why) => session.drop(why));
-    if (typeof slot === "string") return turnAway(slot);
+    if (typeof slot === "string") return refuseSocket(slot);
     const session: Session = new AcceptingSession({
       ...this.#options,
-      trouble: ({ incarnation }) => slots.linkTrouble(incarnation),
+      refusal: ({ incarnation }) => slots.linkRefusal(incarnation),
       closed: () => slots.closed(slot),
       proven: (socket, peer) => {
         this.#accepting.delete(session);
@@ -64,7 +64,7 @@ export class LinkLife {
       },
       failed: (failure) => {
         this.#accepting.delete(session);
-        if (!this.#ended) refusals.tell(failure);
+        if (!this.#ended) refusals.log(failure);
       },
     });
     this.#accepting.add(session);
@@ -75,7 +75,7 @@ export class LinkLife {
   dial(url: string, { region, node, incarnation }: LinkIdentity): Promise<Link> {
     return new Promise((resolve, reject) => {
       /** The runtime's reason for a failed connection; it names hosts. */
-      let unmade: string | null = null;
+      let dialError: string | null = null;
       const session: Session = new DiallingSession(
         {
           ...this.#options,
@@ -90,7 +90,7 @@ export class LinkLife {
             // A dial to any node at an address names the address itself.
             const isNamed = node !== ANYONE;
             const message = isNamed ? `${node} gave no link: ${why}` : why;
-            const reason = unmade ?? why;
+            const reason = dialError ?? why;
             const detail = isNamed ? `${node} at ${url} gave no link: ${reason}` : reason;
             reject(new AtlasError(code, message, { detail }));
           },
@@ -101,8 +101,8 @@ export class LinkLife {
       this.#dialling.add(session);
       const limits = { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: HANDSHAKE_MS };
       this.#options.runtime.dial(url, session, limits).catch((error) => {
-        unmade = messageOf(error).replace(`can't dial ${url}: `, "");
-        session.abort(GOING_AWAY, meaningOf(unmade) ?? "it can't be reached");
+        dialError = messageOf(error).replace(`can't dial ${url}: `, "");
+        session.abort(GOING_AWAY, meaningOf(dialError) ?? "it can't be reached");
       });
     });
   }
@@ -132,7 +132,7 @@ export class LinkLife {
 }
 
 /** Handlers for a socket that gets no link. */
-export function turnAway(why: string): SocketHandlers {
+export function refuseSocket(why: string): SocketHandlers {
   return {
     open: (socket) => socket.close(TRY_LATER, why),
     message() {},

@@ -11,28 +11,28 @@ export class LinkRefusals {
   readonly #clock: Clock;
   readonly #onEvent: (event: NodeEvent) => void;
   #since = -Infinity;
-  #told = 0;
+  #logged = 0;
   /** The refusals that were not logged. */
-  #untold = 0;
+  #unlogged = 0;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
     this.#clock = clock;
     this.#onEvent = onEvent;
   }
 
-  tell({ code, why, claimed, address }: HandshakeFailure): void {
+  log({ code, why, claimed, address }: HandshakeFailure): void {
     const now = this.#clock.now();
     if (now - this.#since >= WINDOW_MS) {
       this.#since = now;
-      this.#told = 0;
+      this.#logged = 0;
     }
-    if (this.#told >= MAX_LOGGED) {
-      this.#untold++;
+    if (this.#logged >= MAX_LOGGED) {
+      this.#unlogged++;
       return;
     }
-    this.#told++;
-    const untold = this.#untold;
-    this.#untold = 0;
+    this.#logged++;
+    const unlogged = this.#unlogged;
+    this.#unlogged = 0;
     this.#onEvent({
       level: "warning",
       event: "link refused",
@@ -41,7 +41,7 @@ export class LinkRefusals {
         why,
         claims: claimed && `${claimed.region}/${claimed.node}`,
         ...address !== undefined && { dialled: address },
-        ...untold > 0 && { untold },
+        ...unlogged > 0 && { unlogged },
       },
     });
   }

@@ -22,7 +22,7 @@ import {
   otherVersion,
   sign,
   type Signatures,
-  versionTrouble,
+  versionMismatch,
 } from "./link_handshake.ts";
 import { UNREAD, type WebSocketLink } from "./websocket_link.ts";
 
@@ -34,7 +34,7 @@ export const UNAUTHORIZED = 4_401;
 const MALFORMED = 4_400;
 const TIMED_OUT = 4_408;
 const OTHER_IDENTITY = 4_409;
-/** After HTTP's 421 and 426: dialled by an address of somebody else; speaks another version. */
+/** After HTTP's 421 and 426: the address dialled is not this node's; the peer speaks another version. */
 export const OTHER_ADDRESS = 4_421;
 const OTHER_VERSION = 4_426;
 const FAILED = 4_500;
@@ -65,7 +65,7 @@ export interface AcceptingOptions extends SessionOptions {
   /** Whether peers may dial this node at an address, given in normal form. */
   isOwn(address: string): boolean;
   /** Why a peer that has proven itself gets no link; null where it does. */
-  trouble(peer: LinkIdentity): string | null;
+  refusal(peer: LinkIdentity): string | null;
   /** The socket is closed, whatever was on it. Runs once. */
   closed(): void;
 }
@@ -140,7 +140,7 @@ export abstract class Session implements SocketHandlers {
   protected refuse(frame: Uint8Array, what: string): void {
     const other = otherVersion(frame);
     if (other === null) this.abort(MALFORMED, `${what} is malformed or out of turn`);
-    else this.abort(OTHER_VERSION, versionTrouble(other));
+    else this.abort(OTHER_VERSION, versionMismatch(other));
   }
 
   /** The socket is open. */
@@ -225,7 +225,7 @@ export class DiallingSession extends Session {
   }
 }
 
-/** Why a peer gets no link that has dialled an address of somebody else: short, for a close frame. */
+/** Why a peer gets no link that dialled an address that is not this node's: short, for a close frame. */
 const NOT_OWN =
   "the address dialled is not this node's own; if it leads here, name it in its ATLAS_ADDRESSES";
 
@@ -271,8 +271,8 @@ export class AcceptingSession extends Session {
     if (!this.#rules.isOwn(this.#address)) {
       return this.abort(OTHER_ADDRESS, NOT_OWN, this.#address);
     }
-    const trouble = this.#rules.trouble(peer);
-    if (trouble !== null) return this.abort(TRY_LATER, trouble);
+    const refusal = this.#rules.refusal(peer);
+    if (refusal !== null) return this.abort(TRY_LATER, refusal);
     socket.send(welcome);
     this.prove(socket, peer);
   }

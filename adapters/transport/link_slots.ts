@@ -65,7 +65,7 @@ export class LinkSlots {
         return "too many handshakes are under way from this address";
       }
     } else if (this.#open.size >= MAX_HANDSHAKES) {
-      if (!this.#drop(this.#crowding(own?.size ?? 0) ?? this.#slow(this.#open))) {
+      if (!this.#drop(this.#oldestOfBusiest(own?.size ?? 0) ?? this.#slow(this.#open))) {
         return "too many handshakes are under way";
       }
     }
@@ -76,7 +76,7 @@ export class LinkSlots {
   }
 
   /** Why a proven peer can't open a further link; null where it can. */
-  linkTrouble(incarnation: string): string | null {
+  linkRefusal(incarnation: string): string | null {
     if (this.#linkCount >= MAX_ACCEPTED_LINKS) return "too many links are open";
     const has = this.#links.get(incarnation) ?? 0;
     return has < MAX_LINKS_EACH ? null : `this peer has ${MAX_LINKS_EACH} links open already`;
@@ -102,7 +102,7 @@ export class LinkSlots {
   }
 
   /** The oldest of the address that holds most, where that holds clearly more than `own`. */
-  #crowding(own: number): Slot | undefined {
+  #oldestOfBusiest(own: number): Slot | undefined {
     // With one more this address would hold most itself, and two addresses would evict each other.
     if (own + 1 >= this.#most) return undefined;
     const address = first(this.#byCount[this.#most]);

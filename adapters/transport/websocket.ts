@@ -3,7 +3,8 @@
  *
  * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the sockets that
  * ask for {@link LINK_PATH}; gives authenticated links. Each socket starts with a handshake
- * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`).
+ * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`). Dials to a peer that
+ * failed before wait (backoff).
  */
 import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
@@ -14,7 +15,7 @@ import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transp
 import { systemClock, systemRandom } from "../system/clock.ts";
 import { checkAddress, LINK_PATH, linkAddress } from "./link_address.ts";
 import { importKeys, MIN_SECRET_BYTES } from "./link_handshake.ts";
-import { LinkLife, turnAway } from "./link_life.ts";
+import { LinkLife, refuseSocket } from "./link_life.ts";
 import { LinkRefusals } from "./link_refusals.ts";
 import { LinkSlots } from "./link_slots.ts";
 
@@ -63,10 +64,10 @@ export interface WebSocketTransport extends Transport {
  * @throws AtlasError `bad_request` where `secret` is empty or `address` can't be one.
  */
 export function websocketTransport(options: WebSocketTransportOptions): WebSocketTransport {
-  return new Sockets(options);
+  return new WebSocketLinks(options);
 }
 
-class Sockets implements WebSocketTransport {
+class WebSocketLinks implements WebSocketTransport {
   readonly secured: boolean;
   readonly #options: WebSocketTransportOptions;
   readonly #clock: Clock;
@@ -127,7 +128,7 @@ class Sockets implements WebSocketTransport {
   }
 
   accept(): SocketHandlers {
-    return onceOpen((socket) => this.#life?.accept(socket) ?? turnAway("the node is not open"));
+    return onceOpen((socket) => this.#life?.accept(socket) ?? refuseSocket("the node is not open"));
   }
 
   async dial(peer: Peer): Promise<Link> {
@@ -156,7 +157,7 @@ class Sockets implements WebSocketTransport {
   }
 }
 
-/** Handlers made when the socket is open: a request that never becomes one takes no slot. */
+/** Makes the handlers when the socket opens: a request that never becomes a socket takes no slot. */
 function onceOpen(make: (socket: Socket) => SocketHandlers): SocketHandlers {
   let handlers: SocketHandlers | undefined;
   return {
@@ -186,9 +187,9 @@ function notOpen(): AtlasError {
   return new AtlasError("unavailable", "this node's transport is not open");
 }
 
-/** The first and the longest wait, in ms; each is drawn from its upper half. */
-const FIRST_MS = 50;
-const LONGEST_MS = 1_000;
+/** The first and the longest backoff, in ms; the wait is a random half to whole of it. */
+const FIRST_BACKOFF_MS = 50;
+const LONGEST_BACKOFF_MS = 1_000;
 /** Peers that are remembered; the one that failed longest ago is forgotten first. */
 const MAX_PEERS = 1_024;
 
@@ -219,11 +220,11 @@ export class DialBackoff {
   }
 
   failed(key: string, why: unknown): void {
-    const ms = this.#failures.get(key)?.nextMs ?? FIRST_MS;
+    const ms = this.#failures.get(key)?.nextMs ?? FIRST_BACKOFF_MS;
     this.#failures.delete(key);
     this.#failures.set(key, {
       until: this.#clock.now() + ms * (0.5 + this.#random.next() / 2),
-      nextMs: Math.min(2 * ms, LONGEST_MS),
+      nextMs: Math.min(2 * ms, LONGEST_BACKOFF_MS),
       why,
     });
     if (this.#failures.size <= MAX_PEERS) return;

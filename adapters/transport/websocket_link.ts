@@ -42,7 +42,7 @@ export class WebSocketLink implements Link {
   #earlyBytes = 0;
   /** Unsent bytes: the socket's when last asked, and those added since. */
   #waiting = 0;
-  #leaving = false;
+  #isFlushing = false;
   /** Messages added since the buffer was sent. */
   #queued = 0;
   #ended: string | null = null;
@@ -75,7 +75,7 @@ export class WebSocketLink implements Link {
     for (const frame of early) {
       if (!this.#isClosed) this.#deliver(frame, handlers);
     }
-    if (this.#ended !== null) this.#tell(this.#ended);
+    if (this.#ended !== null) this.#reportEnd(this.#ended);
   }
 
   send(head: Uint8Array, body: Uint8Array = NO_BYTES): boolean {
@@ -93,13 +93,13 @@ export class WebSocketLink implements Link {
     }
     this.#waiting += size;
     if (this.#buffer.add(head, body)) {
-      this.#leaveSoon();
+      this.#flushSoon();
       return true;
     }
-    this.#leave();
+    this.#flush();
     // Too large for the buffer: it is sent alone, after what was queued before it.
     if (!this.#buffer.add(head, body)) this.#transmit(frameOf(head, body));
-    else this.#leaveSoon();
+    else this.#flushSoon();
     return this.#ended === null;
   }
 
@@ -116,7 +116,7 @@ export class WebSocketLink implements Link {
     } else if (this.#handlers) {
       this.#deliver(data, this.#handlers);
     } else {
-      this.#keep(data);
+      this.#bufferEarly(data);
     }
   }
 
@@ -126,7 +126,7 @@ export class WebSocketLink implements Link {
     this.#end(reason || `the connection was lost (${code})`);
   }
 
-  #keep(frame: Uint8Array): void {
+  #bufferEarly(frame: Uint8Array): void {
     this.#earlyBytes += frame.length;
     if (this.#earlyBytes > MAX_LINK_BUFFER_BYTES) {
       this.#finish(BROKEN, "too much came before the link was started");
@@ -155,20 +155,20 @@ export class WebSocketLink implements Link {
    * promise hops: they are sent when the tick is over. Replies of uneven depth, 512 in flight on
    * Bun: 190,000 a second with a flush in every microtask, 2,700,000 with this.
    */
-  #leaveSoon(): void {
+  #flushSoon(): void {
     this.#queued++;
-    if (this.#leaving) return;
-    this.#leaving = true;
-    queueMicrotask(this.#settle);
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    queueMicrotask(this.#flushOrWait);
   }
 
-  readonly #settle = (): void => {
-    if (this.#queued > 1) setImmediate(this.#leave);
-    else this.#leave();
+  readonly #flushOrWait = (): void => {
+    if (this.#queued > 1) setImmediate(this.#flush);
+    else this.#flush();
   };
 
-  readonly #leave = (): void => {
-    this.#leaving = false;
+  readonly #flush = (): void => {
+    this.#isFlushing = false;
     this.#queued = 0;
     if (this.#buffer.length > 0) this.#transmit(this.#buffer.take());
   };
@@ -198,7 +198,7 @@ export class WebSocketLink implements Link {
   #finish(code: number, reason: string): void {
     this.#isClosed = true;
     if (this.#ended !== null) return;
-    this.#leave();
+    this.#flush();
     this.#end(reason);
     this.#socket.close(code, reason);
   }
@@ -208,11 +208,11 @@ export class WebSocketLink implements Link {
     this.#ended = reason;
     this.#timer.cancel();
     this.#onEnd(this);
-    if (this.#handlers) this.#tell(reason);
+    if (this.#handlers) this.#reportEnd(reason);
   }
 
   /** Never within the call that closed the link, to avoid reentrancy. */
-  #tell(reason: string): void {
+  #reportEnd(reason: string): void {
     const handlers = this.#handlers;
     queueMicrotask(() => handlers?.close(reason, this.#isUnread));
   }

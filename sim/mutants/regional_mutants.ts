@@ -35,7 +35,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     world: "regions",
     edits: [{
       file: KEYS,
-      find: "if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {",
+      find: "if (await this.#stores.at(move.from, (store) => sign(store, key, move))) {",
       replace: "if (sign.length > 0) {",
     }],
   },

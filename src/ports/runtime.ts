@@ -84,7 +84,7 @@ export interface Server {
    * Closes the listening socket and opens another one on the same port. Open sockets and requests
    * MUST go on; idle connections may be closed. Rejects where the port can't be bound.
    */
-  listenAnew(): Promise<void>;
+  relisten(): Promise<void>;
   /** Stops listening, closes all connections, and resolves when the port is free. */
   close(): Promise<void>;
 }

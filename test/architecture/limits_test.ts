@@ -1,7 +1,7 @@
 /** docs/limits.md has the same values as the code. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { MAX_ADDRESSES } from "../../adapters/config/addresses.ts";
+import { MAX_ADDRESSES } from "../../adapters/config/environment.ts";
 import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/redis/http_requester.ts";
 import { MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_LOGGED } from "../../adapters/transport/link_refusals.ts";

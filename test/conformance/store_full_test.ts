@@ -87,7 +87,7 @@ async function sqlite(): Promise<FullBackend> {
   const limit = (pages: number): Promise<void> =>
     Promise.resolve(database?.exec(`PRAGMA max_page_count = ${pages}`));
   return {
-    store: await sqliteStore(file, { driver: Driver as never, patienceMs: timeoutMs }),
+    store: await sqliteStore(file, { driver: Driver as never, timeoutMs }),
     secrets: [file],
     fill: () => limit(1),
     free: () => limit(1_000_000),

@@ -28,7 +28,7 @@ async function memory(): Promise<StoreBackend> {
 async function sqlite(): Promise<StoreBackend> {
   const directory = mkdtempSync(join(tmpdir(), "atlas-sqlite-"));
   const file = join(directory, "deeper", "registry.db");
-  const open = () => sqliteStore(file, { patienceMs: timeoutMs });
+  const open = () => sqliteStore(file, { timeoutMs });
   return {
     open,
     // The file is the backend: what a crash leaves is what a new handle finds in it.

@@ -68,7 +68,7 @@ it("a resource stays whole and in use, whoever asks for its move", async () => {
   expect(await eu.lookup("counters", "x", { require: "confirmed" })).toMatchObject({ rrp, epoch });
   await until(() => book.events.length >= 4, "both nodes tell of both registries");
   expect(new Set(book.events.map(({ level, event }) => `${level}: ${event}`))).toEqual(
-    new Set(["error: registry is not its region's own"]),
+    new Set(["error: registry shared by regions"]),
   );
 });
 

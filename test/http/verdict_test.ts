@@ -49,7 +49,7 @@ test("answers are marked by a header, in lookups and at the client, while the st
   expect(after.headers.get("atlas-verdict")).toBeNull();
   expect(after.body.result.total).toBe(5);
   const metrics = await (await http.fetch(new Request("http://atlas.test/metrics"))).text();
-  expect(metrics).toMatch(/^atlas_landed_turns_total 2$/m);
-  expect(metrics).toMatch(/^atlas_resources_adrift 0$/m);
+  expect(metrics).toMatch(/^atlas_offline_turns_committed_total 2$/m);
+  expect(metrics).toMatch(/^atlas_resources_offline 0$/m);
   await clock.run(node.close({ drainMs: 0 }));
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readAddresses } from "../../adapters/config/addresses.ts";
+import { readAddresses } from "../../adapters/config/environment.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { Channel } from "../../examples/channels/app.ts";
 import { defineApp, type NodeEvent } from "../../mod.ts";

@@ -269,7 +269,7 @@ describe("a hostile peer", () => {
     now = 10_000;
     await refuse();
     expect(bob.events.length).toBe(21);
-    expect(bob.events[20]?.fields).toMatchObject({ untold: 5 });
+    expect(bob.events[20]?.fields).toMatchObject({ unlogged: 5 });
   });
 
   it("with the secret can't hold more than 32 links in one name", async () => {

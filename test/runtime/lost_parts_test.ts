@@ -87,7 +87,7 @@ describe("under a live owner", unless(redisMissing), () => {
     await remove("x", "index");
     expect(await notes.all()).toEqual(ALL);
     expect(await notes.all()).toEqual(ALL);
-    expect(told("index made anew")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
+    expect(told("index rebuilt")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
     expect(told("state lost")).toEqual([]);
     expect(node.stats().lostTurns).toBe(0);
   });
@@ -161,7 +161,7 @@ describe("with no owner", unless(redisMissing), () => {
     await node.drain({ prefix: "rrp:", forMs: 1 });
     await remove("x", "index");
     expect(await notes.all()).toEqual(ALL);
-    expect(told("index made anew")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
+    expect(told("index rebuilt")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
     expect(node.stats().lostTurns).toBe(0);
   });
 

@@ -89,7 +89,7 @@ test("a SIGTERM while the registry doesn't answer ends the start, and nothing ha
     expect(await program.ended).toBe(0);
     expect(program.output.stdout).toBe("");
     const lines = program.output.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
-    expect(lines.map(({ message }) => message)).toEqual(["draining", "the start was given up"]);
+    expect(lines.map(({ message }) => message)).toEqual(["draining", "the start was cancelled"]);
     expect(lines[1]).toMatchObject({ level: "WARN", error: expect.stringContaining(`:${port}`) });
   } finally {
     mute.close();

@@ -48,7 +48,7 @@ test.each([5, {}, "app", { resources: 5 }])("serve(%j)", async (given) => {
 test.each<[change: object, message: string]>([
   [{ foo: 1 }, 'there is no option "foo"; there are: bootstrap, clock, context'],
   [{ store: undefined }, "store is undefined, it must be a store"],
-  [{ store: {} }, "store is {}, it must be a store, with claim() and all else that its port has"],
+  [{ store: {} }, "store is {}, it must be a store with claim() and the port's other methods"],
   [{ transport: null }, "transport is null, it must be a transport"],
   [{ clock: 5 }, "clock is 5, it must be a clock"],
   [{ onEvent: "x" }, 'onEvent is "x", it must be a function'],
@@ -72,7 +72,9 @@ test("createNode without options, or of no app", async () => {
     store: memoryStore(),
     transport: inProcessTransport(),
   };
-  await expect(createNode(5 as never, whole)).rejects.toEqual(bad("app is 5, it must be what"));
+  await expect(createNode(5 as never, whole)).rejects.toEqual(
+    bad("app is 5, it must be the result of defineApp()"),
+  );
 });
 
 test("a node's name is its host's name of the machine, on any free port as on a given one", async () => {

@@ -199,7 +199,7 @@ describe(`the listener on ${runtime.name}`, () => {
     const socket = new Client(port, upgrade("/socket"));
     await until(() => socket.text.includes("\r\n\r\n"), "the socket stands");
     for (let times = 1; times <= 2; times++) {
-      await server.listenAnew();
+      await server.relisten();
       socket.tcp.write(frame(new Uint8Array(10), { opcode: BINARY }));
       await until(() => messages.length === times, "the open socket is heard");
       const after = new Client(port, GET);
@@ -216,11 +216,11 @@ describe(`the listener on ${runtime.name}`, () => {
     const counted = await serve(() => (probes++, ok()), undefined);
     const told: string[] = [];
     const probe = probeListener({
-      server: { port: counted.port, listenAnew: async () => void renewals++ },
+      server: { port: counted.port, relisten: async () => void renewals++ },
       host: "127.0.0.1",
       onEvent: ({ event }) => void told.push(event),
       onLost: (why) => void told.push(why),
-      times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
+      times: { everyMs: 50, soonMs: 10, timeoutMs: 5_000 },
     });
     await until(() => probes > 2 * LISTENER_FAILURES, "it was probed some times");
     probe.stop();
@@ -233,11 +233,11 @@ describe(`the listener on ${runtime.name}`, () => {
     let renewals = 0;
     const lost = new Promise<string>((resolve) =>
       probeListener({
-        server: { port, listenAnew: async () => void renewals++ },
+        server: { port, relisten: async () => void renewals++ },
         host: "127.0.0.1",
         onEvent: ({ event }) => void told.push(event),
         onLost: resolve,
-        times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
+        times: { everyMs: 50, soonMs: 10, timeoutMs: 5_000 },
       })
     );
     return { told, lost, renewals: () => renewals };
@@ -251,21 +251,21 @@ describe(`the listener on ${runtime.name}`, () => {
     await server.close();
     expect(await lost).toContain("accepts no connections");
     expect(renewals()).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
-    expect(new Set(told)).toEqual(new Set(["listening anew"]));
+    expect(new Set(told)).toEqual(new Set(["restarting the listener"]));
   });
 
   it("a listener that was never reached, as behind a firewall, isn't given up", async () => {
     const { told, lost } = watch(await freePort());
     const given = { up: false };
     void lost.then(() => given.up = true);
-    const unwatched = "the node can't reach its own listener, so it doesn't watch it";
+    const unwatched = "the node can't reach its own listener, so it stops probing it";
     await until(() => told.includes(unwatched) || given.up, "it comes to an end");
     expect(given.up).toBe(false);
   });
 
   it("a server that is closed while it listens anew is closed", async () => {
     const server = await serve(ok, undefined);
-    const anew = server.listenAnew().catch(() => {});
+    const anew = server.relisten().catch(() => {});
     await Promise.all([anew, server.close()]);
     const client = new Client(server.port, GET);
     await closed(client);

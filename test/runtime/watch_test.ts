@@ -12,7 +12,7 @@ import { endAll, type Program, ready, start } from "./spawn.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 const RELOADED = "the app was reloaded";
-const REFUSED = "the app was not reloaded, its former code goes on";
+const REFUSED = "the app was not reloaded, its former code stays in use";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas wätch-"));
 let program: Program;

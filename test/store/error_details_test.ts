@@ -65,7 +65,7 @@ const FAILED: { readonly [kind: string]: () => Promise<[store: Store, secrets: s
     const directory = mkdtempSync(join(tmpdir(), "atlas-told-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     const file = join(directory, "registry.db");
-    const store = await sqliteStore(file, { patienceMs: 100 });
+    const store = await sqliteStore(file, { timeoutMs: 100 });
     const other = new DatabaseSync(file);
     other.exec("BEGIN IMMEDIATE");
     cleanups.push(() => other.close());

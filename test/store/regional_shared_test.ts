@@ -85,7 +85,7 @@ test("a departed key is not copied onto itself, and its old home gets it back wh
   expect(again.epoch).toBeGreaterThan(owner.epoch);
   expect(await contents(us, key)).toEqual({ "s:seq": "2" });
   const fields = { region: "eu", reason: why };
-  const event = { level: "error", event: "registry is not its region's own", fields };
+  const event = { level: "error", event: "registry shared by regions", fields };
   // Once by each node that met it.
   expect(shared.events).toEqual(Array(4).fill(event));
 });
@@ -144,7 +144,7 @@ test("a node that is a member of another region, too, begins no move, and says w
   const told = `the registry of region eu is not its own: ${why}`;
   expect(us.obstacleTo?.("eu")).toBe(told);
   expect(us.obstacleTo?.("us")).toBe(
-    "the registry of region us is not its own: it is the one of eu, too",
+    "the registry of region us is not its own: it is also the registry of eu",
   );
   expect(us.obstacleTo?.("ap")).toBeNull();
   const depart = (to: string) =>
@@ -156,7 +156,7 @@ test("a node that is a member of another region, too, begins no move, and says w
   const about = shared.events.filter(({ fields }) => fields?.region === "eu");
   expect(about).toEqual([{
     level: "error",
-    event: "registry is not its region's own",
+    event: "registry shared by regions",
     fields: { region: "eu", reason: why },
   }]);
   expect(await depart("ap")).toBe(true);

@@ -115,7 +115,7 @@ describe("a file that another holds", () => {
   });
 
   test("for too long is unavailable; then it serves again", async () => {
-    const store = await sqliteStore(path, { patienceMs: 100 });
+    const store = await sqliteStore(path, { timeoutMs: 100 });
     const { DatabaseSync } = await import("node:sqlite");
     const rival = new DatabaseSync(path);
     rival.exec("BEGIN IMMEDIATE");
@@ -154,7 +154,7 @@ test("of states without fields and owner the last turns of 10,000 are kept", asy
 });
 
 test("steps that are late because their process was suspended are tried all the same", async () => {
-  const store = await sqliteStore(path, { patienceMs: 50 });
+  const store = await sqliteStore(path, { timeoutMs: 50 });
   const key = freshKey();
   const owner = own(store, key);
   const lookup = store.lookup(freshKey());

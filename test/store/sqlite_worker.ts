@@ -11,7 +11,7 @@ const [path = "", names = "", count = "0"] = process.argv.slice(2);
 await new Promise((resolve) => process.stdin.once("data", resolve));
 process.stdin.destroy();
 // Others write at the same time, on whatever else the machine does.
-const store = await sqliteStore(path, { patienceMs: 60_000 });
+const store = await sqliteStore(path, { timeoutMs: 60_000 });
 const incarnation = crypto.randomUUID();
 for (let start = 0; start < Number(count); start += 50) {
   await Promise.all(Array.from({ length: 50 }, async (_, i) => {

@@ -108,8 +108,8 @@ it("one life of a peer has 32 links, all peers 4,096, until their sockets are cl
   const link = (incarnation: string): string | null => {
     const slot = take("10.0.0.1");
     if (typeof slot === "string") return slot;
-    const trouble = slots.linkTrouble(incarnation);
-    if (trouble !== null) return (slots.closed(slot), trouble);
+    const refusal = slots.linkRefusal(incarnation);
+    if (refusal !== null) return (slots.closed(slot), refusal);
     slots.linked(slot, incarnation);
     links.push(slot);
     return null;

@@ -7,9 +7,9 @@ import type { NodeEvent } from "../../../src/model/node_event.ts";
 import { quoted } from "../../../src/model/options.ts";
 import type { Store } from "../../../src/ports/store.ts";
 import { refused } from "../check.ts";
-import { quotedUrl } from "../redact_url.ts";
 import { memoryStore } from "../memory.ts";
 import { splitStrategy } from "../optimistic/options.ts";
+import { quotedUrl } from "../redact_url.ts";
 import type { HomeRules } from "../regional/store.ts";
 import { parseRegistries } from "../regional/url.ts";
 

@@ -12,8 +12,8 @@ import { quoted } from "../../../src/model/options.ts";
 import { redirectOf } from "../../../src/model/redirect.ts";
 import type { RaceStore } from "../../../src/ports/race_store.ts";
 import { checkMs, refused, unavailable } from "../check.ts";
-import { quotedUrl } from "../redact_url.ts";
 import { splitStrategy } from "../optimistic/options.ts";
+import { quotedUrl } from "../redact_url.ts";
 import { parseRedisUrl } from "../redis/client.ts";
 import { RedisConnection } from "../redis/connection.ts";
 
@@ -22,8 +22,8 @@ const EXPIRES_MS = "900000";
 
 /** Compare-and-set against absence; answers the present value. */
 const CLAIM = `
-local standing = redis.call('GET', KEYS[1])
-if standing then return standing end
+local present = redis.call('GET', KEYS[1])
+if present then return present end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]`;
 
@@ -65,18 +65,18 @@ export async function openRaceStores(
   const registries = registriesOf(urls);
   const { count, token, timeoutMs } = checkOptions(options ?? {}, registries.length);
   const dialers = registries.map(({ url }) => dialerOf(url, token, timeoutMs));
-  const lines: RaceConnection[] = [];
-  const close = (): void => lines.forEach((line) => line.close());
-  const place = (line: number): number => line % dialers.length;
+  const connections: RaceConnection[] = [];
+  const close = (): void => connections.forEach((connection) => connection.close());
+  const masterOf = (contender: number): number => contender % dialers.length;
   try {
     for (let i = 0; i < count; i++) {
-      lines.push(await (dialers[place(i)] as () => Promise<RaceConnection>)());
+      connections.push(await (dialers[masterOf(i)] as () => Promise<RaceConnection>)());
     }
   } catch (error) {
     close();
     throw error;
   }
-  const stores = lines.map((line, i) => raceStore(line, `${place(i)}`));
+  const stores = connections.map((connection, i) => raceStore(connection, `${masterOf(i)}`));
   const unraced = new Set(registries.flatMap(({ options }) => options.masters ?? []));
   for (const { options } of registries) unraced.delete(options.master ?? "");
   return { stores, unraced: [...unraced].sort(), close };
@@ -104,7 +104,7 @@ function checkOptions(
   least: number,
 ): RaceStoresOptions & { timeoutMs: number } {
   if (!Number.isInteger(count) || count < least || count > MAX_CONTENDERS) {
-    const why = least > 1 ? ", one line for each registry at least" : "";
+    const why = least > 1 ? ", at least one contender for each registry" : "";
     throw refused("count", quoted(count), `${least} to ${MAX_CONTENDERS}${why}`);
   }
   if (token !== undefined && typeof token !== "string") {
@@ -133,10 +133,10 @@ function dialerOf(
     };
   }
   if (/^https?:/.test(url) && URL.canParse(url)) {
-    const line = new RestConnection(new URL(url), token, timeoutMs);
+    const connection = new RestConnection(new URL(url), token, timeoutMs);
     return async () => {
-      await line.send("PING", []);
-      return line;
+      await connection.send("PING", []);
+      return connection;
     };
   }
   throw refused(
@@ -205,22 +205,22 @@ class RestConnection implements RaceConnection {
   }
 }
 
-function raceStore(line: RaceConnection, master: string): RaceStore {
+function raceStore(connection: RaceConnection, master: string): RaceStore {
   return {
     master,
     async get(key) {
-      const standing = await line.send("GET", [key]);
-      return standing === null ? null : String(standing);
+      const present = await connection.send("GET", [key]);
+      return present === null ? null : String(present);
     },
     async set(key, value) {
-      await line.send("SET", [key, value, "PX", EXPIRES_MS]);
+      await connection.send("SET", [key, value, "PX", EXPIRES_MS]);
     },
     async claim(key, value) {
-      return String(await line.send("EVAL", [CLAIM, "1", key, value, EXPIRES_MS]));
+      return String(await connection.send("EVAL", [CLAIM, "1", key, value, EXPIRES_MS]));
     },
     async remove(keys) {
       // One by one: on a cluster they may have different slots.
-      await Promise.all(keys.map((key) => line.send("DEL", [key])));
+      await Promise.all(keys.map((key) => connection.send("DEL", [key])));
     },
   };
 }

@@ -12,7 +12,11 @@ import { checkStrategy, openOptimistic, type StrategyOptions } from "../optimist
 import { OPTIMISTIC_SCRIPTS, RedisMaster } from "../optimistic/redis_master.ts";
 import { quotedUrl } from "../redact_url.ts";
 import { EvictionMonitor, evictionOf, type EvictionOptions } from "../redis/eviction.ts";
-import { MAX_REQUEST_TEXT, type UpstashClient, UpstashLine } from "../redis/http_connection.ts";
+import {
+  MAX_REQUEST_TEXT,
+  type UpstashClient,
+  UpstashConnection,
+} from "../redis/http_connection.ts";
 import { UpstashRequester } from "../redis/http_requester.ts";
 import { SCRIPTS } from "../redis/scripts.ts";
 import { RedisStore } from "../redis/store.ts";
@@ -52,7 +56,7 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
   const masters = checkStrategy(options);
   const { url, eviction } = checkUrl(options.url);
   const token = checkToken(options.token);
-  const line = new UpstashLine({
+  const connection = new UpstashConnection({
     name: `the Redis at ${url.host}`,
     timeoutMs,
     scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
@@ -63,13 +67,13 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     }),
   });
   try {
-    await line.open();
+    await connection.open();
   } catch (error) {
-    line.close();
+    connection.close();
     throw error;
   }
-  if (masters) return await openOptimistic(new RedisMaster(line, masters), masters, options);
-  return new RedisStore(line, MAX_REQUEST_TEXT, options.onEvent);
+  if (masters) return await openOptimistic(new RedisMaster(connection, masters), masters, options);
+  return new RedisStore(connection, MAX_REQUEST_TEXT, options.onEvent);
 }
 
 /**

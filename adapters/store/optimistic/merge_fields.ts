@@ -82,7 +82,7 @@ export async function mergedRange(
   }
 }
 
-/** The last field up to which every master has told all; null where all have told everything. */
+/** The last field up to which every answer is complete; null where all are complete to the end. */
 function lastKnown(
   columns: readonly (readonly string[])[],
   limit: number,

@@ -4,8 +4,8 @@
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/ports/store.ts";
-import { OptimisticStore } from "./store.ts";
 import type { Master } from "./master.ts";
+import { OptimisticStore } from "./store.ts";
 
 /** Where the strategy of a Redis or Upstash store is set; without `strategy`, compare-and-set. */
 export interface StrategyOptions {
@@ -96,7 +96,7 @@ export async function openOptimistic(
     throw error;
   }
   return new OptimisticStore({
-    master: master,
+    master,
     masterName: names[own] as string,
     hasRivals: names.length > 1,
     boundMs,
@@ -106,18 +106,19 @@ export async function openOptimistic(
   });
 }
 
-/** Refuses a bound below the quickest of some round trips, in ms: a slower one may be what a busy
- * machine makes of it.
+/**
+ * Refuses a bound below the fastest of some round trips, in ms: a slower one may only show that the
+ * machine is busy.
  */
 async function checkBound(master: Master, boundMs: number): Promise<void> {
-  let quickest = Infinity;
+  let fastest = Infinity;
   for (let probe = 0; probe < PROBES; probe++) {
     const started = performance.now();
     await master.claims("probe/round-trip");
-    quickest = Math.min(quickest, performance.now() - started);
-    if (boundMs >= quickest) return;
+    fastest = Math.min(fastest, performance.now() - started);
+    if (boundMs >= fastest) return;
   }
-  const now = `${quickest.toFixed(1)} ms now`;
+  const now = `${fastest.toFixed(1)} ms now`;
   throw wrong(
     ["boundMs", boundMs],
     `at least the store's own round trip, ${now}, and more than copying takes`,

@@ -1,4 +1,4 @@
-/** A `MasterState` in one Redis, over TCP or HTTP. Each step is one script. */
+/** The port `Master` in one Redis, over TCP or HTTP. Each step is one script. */
 import { messageOf } from "../../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -17,30 +17,9 @@ import type {
   RenewReply,
   Stamp,
 } from "../../../src/ports/store.ts";
-import { brokenEntry, tellable } from "../check.ts";
+import { brokenEntry, publicError } from "../check.ts";
 import { NO_STAMP, SINGLE_LINEAGE } from "../lineage.ts";
 import { checkMember } from "../member_rows.ts";
-import { greatest, type Master, type MasterClaim, ownershipOf } from "./master.ts";
-import { mergedRange, mergedRead } from "./merge_fields.ts";
-import {
-  KILL_AT,
-  LEAVE_AT,
-  memberKeys,
-  MEMBERS_AT,
-  REGISTER_AT,
-  RENEW_AT,
-} from "./membership_scripts.ts";
-import {
-  COMMIT,
-  LEFT,
-  RANGE,
-  READ,
-  READ_CLAIMS,
-  SETTLE,
-  WITHDRAW,
-  WRITE_CLAIM,
-} from "./ownership_scripts.ts";
-import type { Masters } from "./options.ts";
 import { keyOf, pageOf, Unlisted } from "../redis/keys.ts";
 import {
   brokenBy,
@@ -54,8 +33,29 @@ import {
   stateReply,
   textOrNull,
 } from "../redis/replies.ts";
-import type { RedisBackend } from "../redis/store.ts";
 import { SCAN } from "../redis/scripts.ts";
+import type { RedisBackend } from "../redis/store.ts";
+import { greatest, type Master, type MasterClaim, ownershipOf } from "./master.ts";
+import {
+  KILL_AT,
+  LEAVE_AT,
+  memberKeys,
+  MEMBERS_AT,
+  REGISTER_AT,
+  RENEW_AT,
+} from "./membership_scripts.ts";
+import { mergedRange, mergedRead } from "./merge_fields.ts";
+import type { Masters } from "./options.ts";
+import {
+  COMMIT,
+  LEFT,
+  RANGE,
+  READ,
+  READ_CLAIMS,
+  SETTLE,
+  WITHDRAW,
+  WRITE_CLAIM,
+} from "./ownership_scripts.ts";
 
 /** Every script of the strategy, to be loaded when a connection opens. */
 export const OPTIMISTIC_SCRIPTS: readonly string[] = [
@@ -122,17 +122,17 @@ export class RedisMaster implements Master {
         ),
         ...ONE_LINEAGE,
       ]);
-      this.#saw(version);
+      this.#noteVersion(version);
       if (outcome !== "stale") return { outcome, version, lineage };
     }
-    throw tellable(`${node} can't register: members end faster than it can ask`);
+    throw publicError(`${node} can't register: members end faster than it can ask`);
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
     const args = [incarnation, String(seq), ...watch];
     const [state, version, ...seen] = listOf("renewal", await this.#members(RENEW_AT, args));
     const reply = renewalOf([state, version, ...ONE_LINEAGE, ...seen]);
-    this.#saw(reply.version);
+    this.#noteVersion(reply.version);
     return reply;
   }
 
@@ -152,7 +152,7 @@ export class RedisMaster implements Master {
       4,
     );
     const membership = membershipOf([...rows, SINGLE_LINEAGE.id]);
-    this.#saw(membership.version);
+    this.#noteVersion(membership.version);
     return membership;
   }
 
@@ -350,7 +350,7 @@ export class RedisMaster implements Master {
     return owner?.master === named.slice(0, split) ? [named, ownershipOf(owner)] : null;
   }
 
-  #saw(version: number): void {
+  #noteVersion(version: number): void {
     this.#version = Math.max(this.#version, version);
   }
 }

@@ -16,9 +16,9 @@
  * Source: `docs/design.md`, Several masters; Lamport, "A Fast Mutual Exclusion Algorithm" (1987),
  * for Fischer's algorithm and why the wait must exceed a rival's time.
  */
+import type { OwnerKnows } from "../../../src/model/lost_turns.ts";
 import type { MemberInfo, MemberState } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
-import type { OwnerKnows } from "../../../src/model/lost_turns.ts";
 import type {
   Claim,
   ClaimReply,

@@ -9,8 +9,8 @@ import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { refused } from "../check.ts";
 import { quotedUrl } from "../redact_url.ts";
-import { withTimeout } from "./request_timeout.ts";
 import { evictionOf } from "./eviction.ts";
+import { withTimeout } from "./request_timeout.ts";
 
 /** The address and credentials of a Redis. */
 export interface RedisAddress {
@@ -33,7 +33,9 @@ export interface RedisClient {
   close(): void;
 }
 
-/*Opens a connection to database 0; `ended` runs once when it ends after that, whoever ended it. Clients pass over a database that can't be selected: the caller selects it.
+/**
+ * Opens a connection to database 0; `ended` runs once when it ends after that, whichever end closed
+ * it. Clients ignore a failure to select a database, so the caller selects it.
  */
 export type RedisDialer = (
   address: RedisAddress,

@@ -13,10 +13,10 @@ import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
 import { dialIoredis, type RedisAddress } from "./client.ts";
 import { type Asking, RedisConnection, type RedisConnectionOptions } from "./connection.ts";
-import { REFUSED } from "./replies.ts";
 import { MEMBER_KEYS } from "./membership_scripts.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import { clusterReplicas, type ReplicaGroup } from "./replicas.ts";
+import { REFUSED } from "./replies.ts";
 import { withTimeout } from "./request_timeout.ts";
 import { scanShards } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
@@ -69,7 +69,7 @@ export class RedisCluster implements RedisBackend {
   #slots: (Node | undefined)[] = [];
   #masters: readonly Master[] = [];
   /** The first slot without a master, by the latest list; -1 where each has one. */
-  #bare = 0;
+  #uncovered = 0;
   /** The node that ran the last step on each slot, and whether by ASKING. */
   readonly #ran: { node: Node; asking: boolean }[] = [];
   /** Nodes of the latest list, masters first. */
@@ -251,7 +251,7 @@ export class RedisCluster implements RedisBackend {
         what: this.#name(),
         addresses: this.#inTurn(of),
         timeoutMs,
-        ask: (address, patience) => this.#ask(address, patience),
+        ask: (address, ms) => this.#ask(address, ms),
       });
       if (this.#closed) return closedError();
       this.#adopt(ranges);
@@ -298,7 +298,7 @@ export class RedisCluster implements RedisBackend {
       lowest.set(node, Math.min(first, lowest.get(node) ?? first));
     }
     this.#slots = slots;
-    this.#bare = slots.indexOf(undefined);
+    this.#uncovered = slots.indexOf(undefined);
     this.#masters = [...lowest].map(([node, slot]) => ({ node, slot })).sort((a, b) =>
       a.slot - b.slot
     );
@@ -341,7 +341,7 @@ export class RedisCluster implements RedisBackend {
   #missing(): string | null {
     const away = this.#masters.find(({ node }) => !node.connection.up);
     if (away) return `${this.#name()} can't be reached whole: ${away.node.connection.lastError}`;
-    return this.#bare < 0 ? null : `${this.#name()} has no master for slot ${this.#bare}`;
+    return this.#uncovered < 0 ? null : `${this.#name()} has no master for slot ${this.#uncovered}`;
   }
 
   #pause(ms: number): Promise<void> {

@@ -3,10 +3,11 @@
  *
  * While it is down every request rejects with `unavailable` at once, and so does all that was in
  * flight when it went down. A request without an answer within its time ends the connection: a
- * peer that hangs can't be told from one that is gone.
+ * peer that hangs can't be distinguished from one that is gone.
  *
  * It uses a master only. A server that says that it is a replica, when the connection opens or in
- * any later answer, is left at once, and its answer is discarded. Where a locator finds the server (sentinels), it is asked before each attempt, and periodically while connected.
+ * any later answer, is left at once, and its answer is discarded. Where a locator finds the server
+ * (sentinels), it is asked before each attempt, and periodically while connected.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, failedStep, unavailable, unsent } from "../check.ts";
@@ -18,9 +19,9 @@ import {
   type RedisDialer,
 } from "./client.ts";
 import type { EvictionMonitor } from "./eviction.ts";
-import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./replies.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import type { ReplicaGroup } from "./replicas.ts";
+import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./replies.ts";
 import { requestTimeout, withTimeout } from "./request_timeout.ts";
 import { scanShards, type Shard } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
@@ -70,9 +71,9 @@ export class RedisConnection implements RedisBackend {
   #run = "0";
   #why = "it was not reached yet";
   #backoff = FIRST_BACKOFF;
-  #redial: ReturnType<typeof setTimeout> | undefined;
-  #watch: ReturnType<typeof setTimeout> | undefined;
-  #look: ReturnType<typeof setTimeout> | undefined;
+  #redialTimer: ReturnType<typeof setTimeout> | undefined;
+  #watchTimer: ReturnType<typeof setTimeout> | undefined;
+  #evictionTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   /** Whether this Redis is a node of a cluster; known once connected. */
   clustered = false;
@@ -120,9 +121,9 @@ export class RedisConnection implements RedisBackend {
         }
         const wait = this.#nextBackoff();
         if (performance.now() + wait >= giveUp) {
-          // That no time was left for the last attempt is no reason.
-          const told = hadTime ? why : before ?? why;
-          throw unavailable(`${this.#name()} can't be reached: ${told}`, error);
+          // If the last attempt had no time left, the one before tells more.
+          const shown = hadTime ? why : before ?? why;
+          throw unavailable(`${this.#name()} can't be reached: ${shown}`, error);
         }
         before = why;
         await new Promise((resolve) => setTimeout(resolve, wait));
@@ -249,9 +250,9 @@ export class RedisConnection implements RedisBackend {
   /** Closes it for good. */
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#redial);
-    clearTimeout(this.#watch);
-    clearTimeout(this.#look);
+    clearTimeout(this.#redialTimer);
+    clearTimeout(this.#watchTimer);
+    clearTimeout(this.#evictionTimer);
     this.#locator?.close();
     const client = this.#client;
     this.#client = null;
@@ -281,7 +282,7 @@ export class RedisConnection implements RedisBackend {
       if (opened) this.#drop(opened, why);
     });
     try {
-      await withTimeout(timeoutMs, this.#greet(client, address));
+      await withTimeout(timeoutMs, this.#prepare(client, address));
       if (ended !== null) throw new Error(ended);
       if (this.#closed) throw closedError();
     } catch (error) {
@@ -292,11 +293,11 @@ export class RedisConnection implements RedisBackend {
     this.#client = client;
     this.#backoff = FIRST_BACKOFF;
     if (this.#locator) this.#watchLater(client, this.#locator, address);
-    this.#lookLater(client);
+    this.#checkEvictionLater(client);
   }
 
   /** Selects the database, reads INFO, and proves that scripts run. */
-  async #greet(client: RedisClient, { database }: RedisAddress): Promise<void> {
+  async #prepare(client: RedisClient, { database }: RedisAddress): Promise<void> {
     if (database !== 0) await client.send("SELECT", [String(database)]);
     const about = await client.send("INFO", []);
     if (isReplica(about)) throw new Error(replicaOf(about));
@@ -311,7 +312,7 @@ export class RedisConnection implements RedisBackend {
 
   /** Asks server and locator periodically whether this is still the master. */
   #watchLater(client: RedisClient, locator: MasterLocator, address: RedisAddress): void {
-    this.#watch = setTimeout(() => {
+    this.#watchTimer = setTimeout(() => {
       const about = this.send("INFO", ["replication"]).then(
         (reply) => isReplica(reply) ? replicaOf(reply) : null,
         () => null,
@@ -326,13 +327,13 @@ export class RedisConnection implements RedisBackend {
   }
 
   /** Checks periodically whether the server may evict keys by now. */
-  #lookLater(client: RedisClient): void {
+  #checkEvictionLater(client: RedisClient): void {
     const { eviction } = this.#options;
     if (!eviction) return;
-    this.#look = setTimeout(() => {
+    this.#evictionTimer = setTimeout(() => {
       this.send("INFO", ["memory"]).then((about) => eviction.judge(this.#name(), about))
         .catch(() => {})
-        .then(() => this.#client === client && this.#lookLater(client));
+        .then(() => this.#client === client && this.#checkEvictionLater(client));
     }, EVICTION_MS);
   }
 
@@ -340,8 +341,8 @@ export class RedisConnection implements RedisBackend {
     if (this.#client !== client) return;
     this.#client = null;
     this.#why = why;
-    clearTimeout(this.#watch);
-    clearTimeout(this.#look);
+    clearTimeout(this.#watchTimer);
+    clearTimeout(this.#evictionTimer);
     this.#rejectAll(this.#unreachable());
     client.close();
     this.#redialLater();
@@ -350,7 +351,7 @@ export class RedisConnection implements RedisBackend {
 
   #redialLater(): void {
     if (this.#closed) return;
-    this.#redial = setTimeout(() => this.#attempt().catch(() => {}), this.#nextBackoff());
+    this.#redialTimer = setTimeout(() => this.#attempt().catch(() => {}), this.#nextBackoff());
   }
 
   /** One attempt to connect; where it fails there will be another. */

@@ -43,7 +43,7 @@ export function evictionOf(text: string | undefined): "allow" | undefined {
 /** Checks the servers of one store. */
 export class EvictionMonitor {
   readonly #isAllowed: boolean;
-  readonly #tell: (event: NodeEvent) => void;
+  readonly #onEvent: (event: NodeEvent) => void;
   /** The last report about each server that may evict. */
   readonly #reported = new Map<string, string>();
   #isOpen = false;
@@ -53,7 +53,7 @@ export class EvictionMonitor {
       throw refused("eviction", JSON.stringify(eviction), `"allow", or absent`);
     }
     this.#isAllowed = eviction === "allow";
-    this.#tell = onEvent ?? (() => {});
+    this.#onEvent = onEvent ?? (() => {});
   }
 
   /** The store is open: from now on a server that may evict is logged, not refused. */
@@ -71,7 +71,7 @@ export class EvictionMonitor {
     const verdict = verdictOf(about);
     if (verdict === "keeps") return void this.#reported.delete(server);
     const policy = fieldOf(about, "maxmemory_policy");
-    const maxmemory = fieldOf(about, "maxmemory") || "not told";
+    const maxmemory = fieldOf(about, "maxmemory") || "unknown";
     if (verdict === "evicts" && !this.#isAllowed && !this.#isOpen) {
       throw new AtlasError(
         "bad_request",
@@ -80,11 +80,11 @@ export class EvictionMonitor {
           "?eviction=allow to the registry's URL",
       );
     }
-    const told = `${verdict} ${policy}`;
-    if (this.#reported.get(server) === told) return;
-    this.#reported.set(server, told);
+    const report = `${verdict} ${policy}`;
+    if (this.#reported.get(server) === report) return;
+    this.#reported.set(server, report);
     const isError = verdict === "evicts" && !this.#isAllowed;
-    this.#tell({
+    this.#onEvent({
       level: isError ? "error" : "warning",
       event: verdict === "evicts" ? "registry may evict" : "registry would evict at a limit",
       fields: { server, policy, maxmemory },

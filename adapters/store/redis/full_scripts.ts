@@ -23,8 +23,8 @@ export const FULL: string = `${READY}
 local isFull
 local function full(key)
   if isFull == nil then
-    local told = redis.pcall('SETRANGE', key, 0, '')
-    local err = type(told) == 'table' and told.err
+    local reply = redis.pcall('SETRANGE', key, 0, '')
+    local err = type(reply) == 'table' and reply.err
     isFull = err and string.find(err, 'OOM', 1, true) ~= nil or false
     if isFull then ready(key) end
   end

@@ -33,7 +33,7 @@ export interface UpstashPipeline {
   exec(options: { keepErrors: true }): Promise<unknown>;
 }
 
-export interface UpstashLineOptions {
+export interface UpstashConnectionOptions {
   /** The Redis's name in messages. */
   name: string;
   /** How long one step may take, repeats included, in ms. */
@@ -60,7 +60,7 @@ const REPEAT_PAUSE_MS = 40;
 
 /** Proves that scripts run, and gives INFO memory, where the server allows that. */
 const PROOF =
-  `local told = redis.pcall('INFO', 'memory') return { type(told) == 'string' and told or '' }`;
+  `local info = redis.pcall('INFO', 'memory') return { type(info) == 'string' and info or '' }`;
 
 /** Refusals of credentials, by Redis or its gateway, that no repeat will change. */
 const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
@@ -85,9 +85,9 @@ interface Answer {
   readonly error?: string;
 }
 
-export class UpstashLine implements RedisBackend {
+export class UpstashConnection implements RedisBackend {
   readonly clustered = false;
-  readonly #options: UpstashLineOptions;
+  readonly #options: UpstashConnectionOptions;
   readonly #client: UpstashClient;
   readonly #jobs: Batcher<Job>;
   readonly #digests = new Map<string, string>();
@@ -98,7 +98,7 @@ export class UpstashLine implements RedisBackend {
   #answered = false;
   #closed = false;
 
-  constructor(options: UpstashLineOptions) {
+  constructor(options: UpstashConnectionOptions) {
     this.#options = options;
     this.#client = options.client(() => this.#signal);
     this.#jobs = new Batcher<Job>({
@@ -127,10 +127,10 @@ export class UpstashLine implements RedisBackend {
     let why: unknown;
     for (let attempt = 1;; attempt++) {
       try {
-        return await this.#greet(giveUp);
+        return await this.#loadScripts(giveUp);
       } catch (error) {
         // An earlier answer says more than that the last attempt ran out of time.
-        if (why === undefined || !(error instanceof Late)) why = error;
+        if (why === undefined || !(error instanceof DeadlinePassed)) why = error;
         if (isAtlasError(error) && error.code === "bad_request") throw error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
         const wait = pauseOf(attempt);
@@ -157,7 +157,7 @@ export class UpstashLine implements RedisBackend {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  async #greet(giveUp: number): Promise<void> {
+  async #loadScripts(giveUp: number): Promise<void> {
     const pipeline = this.#client.pipeline();
     for (const script of this.#options.scripts) pipeline.scriptLoad(script);
     // A token that may only read can load scripts, perhaps, but not run them.
@@ -242,15 +242,15 @@ export class UpstashLine implements RedisBackend {
         entry.op.isInDoubt ||= !isRefused;
         return true;
       }
-      const told = isRefused && entry.op.isInDoubt ? new Error(reason) : error;
-      entry.reject(this.#failure(told, batch.length === 1));
+      const cause = isRefused && entry.op.isInDoubt ? new Error(reason) : error;
+      entry.reject(this.#failure(cause, batch.length === 1));
       return false;
     });
   }
 
   /** One request. Rejects unless there is an answer, or an error, for each of its commands. */
   async #send(pipeline: UpstashPipeline, count: number, giveUp: number): Promise<Answer[]> {
-    await this.#enter();
+    await this.#awaitTurn();
     try {
       const answers = await this.#within(giveUp, () => pipeline.exec({ keepErrors: true }));
       if (!areAnswers(answers, count)) {
@@ -265,7 +265,7 @@ export class UpstashLine implements RedisBackend {
   }
 
   /** Waits until another request may be sent. */
-  async #enter(): Promise<void> {
+  async #awaitTurn(): Promise<void> {
     while (this.#running >= MAX_REQUESTS && !this.#closed) {
       if (this.#waiting.length >= MAX_WAITING) throw new Error("too many requests wait for it");
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -279,7 +279,7 @@ export class UpstashLine implements RedisBackend {
     const controller = new AbortController();
     const { signal } = controller;
     this.#open.add(controller);
-    const late = new Late(`no answer within ${this.#options.timeoutMs} ms`);
+    const late = new DeadlinePassed(`no answer within ${this.#options.timeoutMs} ms`);
     const left = Math.max(0, giveUp - performance.now());
     const answered = requestTimeout(left, () => controller.abort(late));
     return new Promise<T>((resolve, reject) => {
@@ -341,7 +341,7 @@ function refusedIn(reply: unknown): string | null {
 }
 
 /** The time was over before an answer came. */
-class Late extends Error {}
+class DeadlinePassed extends Error {}
 
 function shown(value: unknown): string {
   return JSON.stringify(value)?.slice(0, 80) ?? String(value);

@@ -16,8 +16,8 @@ import { READY } from "./full_scripts.ts";
  */
 export const COPY: string = `
 local function copy()
-  local told = redis.pcall('INFO', 'replication')
-  return type(told) == 'string' and string.match(told, 'master_replid:(%w+)') or ''
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%w+)') or ''
 end`;
 
 /**
@@ -37,9 +37,9 @@ local function stateIn(key, inc)
 end
 local function seqIn(key, inc) return whole(count(call('HGET', key, inc)) or 0) end
 local function unname(names, info, inc)
-  local ok, told = pcall(cjson.decode, call('HGET', info, inc) or '')
+  local ok, member = pcall(cjson.decode, call('HGET', info, inc) or '')
   local region, node
-  if ok and type(told) == 'table' then region, node = told.region, told.node end
+  if ok and type(member) == 'table' then region, node = member.region, member.node end
   if type(region) == 'string' and type(node) == 'string' then
     local name = region .. '/' .. node
     if call('HGET', names, name) == inc then call('HDEL', names, name) end
@@ -70,7 +70,7 @@ local function present(copies)
   local id = copy()
   if copies == '' then return id end
   if not string.find(copies, id, 1, true) then
-    error('the copy ' .. id .. ' answers, which has not been told of yet')
+    error('the copy ' .. id .. ' answers, but the caller does not know of it yet')
   end
   return copies
 end
@@ -138,19 +138,19 @@ ready(states)
 local inc, name = ARGV[1], ARGV[2]
 local state = stateIn(states, inc)
 local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
-local function told(outcome) return { outcome, version(), id, term, settled } end
+local function reply(outcome) return { outcome, version(), id, term, settled } end
 if state then
-  if state ~= 'live' then return told('fenced') end
+  if state ~= 'live' then return reply('fenced') end
   if call('HGET', info, inc) ~= ARGV[3] then
     call('HSET', info, inc, ARGV[3])
     changed()
   end
-  return told('registered')
+  return reply('registered')
 end
-if tonumber(ARGV[6]) < math.min(counter(pruned) or version(), version()) then return told('stale') end
+if tonumber(ARGV[6]) < math.min(counter(pruned) or version(), version()) then return reply('stale') end
 local rival = call('HGET', names, name)
 if rival and stateIn(states, rival) == 'live' then
-  if ARGV[4] == '1' then return told('name_taken') end
+  if ARGV[4] == '1' then return reply('name_taken') end
   call('HSET', states, rival, 'superseded')
 end
 call('HSET', info, inc, ARGV[3])
@@ -169,7 +169,7 @@ for i = 1, ${MAX_PRUNED} do
     call('SET', pruned, now)
   end
 end
-return told('registered')`;
+return reply('registered')`;
 
 /**
  * ARGV: incarnation, seq, five of the lineage, watched incarnations. Gives state, version,

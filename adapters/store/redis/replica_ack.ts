@@ -40,9 +40,9 @@ const SLICE_MS = 50;
 /** The pause before steps that didn't count are waited for again, in ms. */
 const PAUSE_MS = 10;
 /** The replicas are asked for again after this time; an answer older than twice that is not used, in ms. */
-const LOOK_MS = 1_000;
+const REFRESH_MS = 1_000;
 /** How long asking for the replicas may take, in ms. */
-const LOOK_TIMEOUT_MS = 500;
+const REFRESH_TIMEOUT_MS = 500;
 
 /** A step that is not yet confirmed. */
 interface Waiting {
@@ -93,11 +93,11 @@ class AckQueue {
   readonly #waitMs: number;
   #waiting: Waiting[] = [];
   #isBusy = false;
-  /** The replicas, as they were reply of last. */
+  /** The replicas, by the last answer. */
   #seen: ReplicaGroup | null = null;
-  #looking: Promise<ReplicaGroup | null> | null = null;
+  #refreshing: Promise<ReplicaGroup | null> | null = null;
   /** Why asking for the replicas failed last; empty where it succeeded. */
-  #lookError = "";
+  #refreshError = "";
 
   constructor(backend: RedisCommands, least: number, waitMs: number) {
     this.#backend = backend;
@@ -134,9 +134,9 @@ class AckQueue {
   /** Waits for replicas once. Gives the steps that are still unconfirmed. @throws where the backend is down */
   async #round(batch: readonly Waiting[]): Promise<Waiting[]> {
     const [{ key, runner }] = batch as [Waiting];
-    const isOld = !this.#seen || performance.now() - this.#seen.askedAt >= LOOK_MS;
-    const look = isOld ? this.#look(runner) : null;
-    if (!this.#seen || performance.now() - this.#seen.askedAt >= 2 * LOOK_MS) await look;
+    const isOld = !this.#seen || performance.now() - this.#seen.askedAt >= REFRESH_MS;
+    const refresh = isOld ? this.#refresh(runner) : null;
+    if (!this.#seen || performance.now() - this.#seen.askedAt >= 2 * REFRESH_MS) await refresh;
     const wanted = Math.max(this.#least, this.#seen?.present ?? 0);
     const latest = batch.reduce((most, { giveUp }) => Math.max(most, giveUp), 0);
     const ms = Math.ceil(Math.min(SLICE_MS, Math.max(1, latest - performance.now())));
@@ -148,7 +148,7 @@ class AckQueue {
     const copied = typeof reply === "number" ? reply : 0;
     const left = this.#settle(batch, copied);
     if (left.length === 0) return left;
-    await this.#look(runner);
+    await this.#refresh(runner);
     return this.#settle(left, copied).filter((step) => {
       if (performance.now() < step.giveUp) return true;
       step.reject(this.#tooFew(step, copied));
@@ -159,8 +159,8 @@ class AckQueue {
   /** Resolves the confirmed steps; gives the others. */
   #settle(steps: readonly Waiting[], copied: number): Waiting[] {
     const group = this.#seen;
-    return steps.filter(({ runner: { address: place }, doneAt, resolve }) => {
-      const step = { primary: place, doneAt, copied };
+    return steps.filter(({ runner: { address }, doneAt, resolve }) => {
+      const step = { primary: address, doneAt, copied };
       if (!group || !isConfirmed(step, this.#least, group)) return true;
       resolve();
       return false;
@@ -168,27 +168,27 @@ class AckQueue {
   }
 
   /** Asks which replicas may be promoted; the question is sent no earlier than now. Never rejects. */
-  async #look(runner: RedisRunner): Promise<void> {
-    await this.#looking?.catch(() => null);
+  async #refresh(runner: RedisRunner): Promise<void> {
+    await this.#refreshing?.catch(() => null);
     const askedAt = performance.now();
     // Where nothing promotes replicas automatically, the configured number counts.
     const known = { primary: runner.address, present: this.#least, hasAbsent: false, askedAt };
     try {
-      this.#looking = this.#backend.replicasOf(runner, LOOK_TIMEOUT_MS);
-      this.#seen = await this.#looking ?? known;
-      this.#lookError = "";
+      this.#refreshing = this.#backend.replicasOf(runner, REFRESH_TIMEOUT_MS);
+      this.#seen = await this.#refreshing ?? known;
+      this.#refreshError = "";
     } catch (error) {
-      this.#lookError = messageOf(error);
+      this.#refreshError = messageOf(error);
     } finally {
-      this.#looking = null;
+      this.#refreshing = null;
     }
   }
 
   #tooFew({ runner }: Waiting, copied: number): Error {
     const { primary, present = 0 } = this.#seen ?? {};
     const wanted = Math.max(this.#least, present);
-    const why = this.#lookError !== ""
-      ? `; the replicas can't be determined: ${this.#lookError}`
+    const why = this.#refreshError !== ""
+      ? `; the replicas can't be determined: ${this.#refreshError}`
       : primary !== undefined && primary !== runner.address
       ? `; ${primary} is the primary now`
       : present < this.#least

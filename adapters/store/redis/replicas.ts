@@ -75,9 +75,9 @@ export function replicasBySentinels(
   );
   let present = 0;
   let hasAbsent = false;
-  for (const told of listed.values()) {
-    if (told.every((fields) => fields.get("slave-priority") === "0")) continue;
-    if (told.length * 2 > sentinels && told.every(isAbsent)) hasAbsent = true;
+  for (const views of listed.values()) {
+    if (views.every((fields) => fields.get("slave-priority") === "0")) continue;
+    if (views.length * 2 > sentinels && views.every(isAbsent)) hasAbsent = true;
     else present++;
   }
   return { primary: latest[0]?.primary ?? "", present, hasAbsent, askedAt };
@@ -95,8 +95,8 @@ interface ClusterMaster {
 }
 
 /**
- * The replicas of a cluster's master, as it tells of them itself. Left out is what most masters
- * call failed, and what is told never to take its master's address. A new replica copies before
+ * The replicas of a cluster's master, by its own list. Left out are those that most masters
+ * report as failed, and those that are configured never to be promoted. A new replica copies before
  * the cluster's nodes have all heard of it: as many as are connected count in any case.
  */
 export async function clusterReplicas({ address, send }: ClusterMaster): Promise<ReplicaGroup> {

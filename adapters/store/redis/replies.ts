@@ -1,6 +1,6 @@
 /**
- * Parses replies of the scripts. A reply of another shape is `unavailable`: a mangled answer must
- * never pass for "nobody", "fenced" or "absent".
+ * Parses replies of the scripts, and of INFO. A script's reply of another shape is `unavailable`: a
+ * mangled answer must never pass for "nobody", "fenced" or "absent".
  *
  * Source: the port `Store`: nothing is absent because it couldn't be read.
  */

@@ -27,7 +27,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * A key that is missing while others of its resource exist (it was evicted, or deleted by hand) is
  * detected. An index whose size differs from the number of the state's fields is rebuilt from the
  * state. Where the state is missing and its index exists, the index stays until the owner that
- * was told of the loss has read, written or released it. `MENDED` is a list of the number of fields
+ * got the error of the loss has read, written or released it. `MENDED` is a list of the number of fields
  * of a state and of members that its index had; within a list it is the first item.
  *
  * | step | keys | arguments | reply |
@@ -320,7 +320,7 @@ local function range(k, a)
   local stamp = call('HGET', state, 'turn')
   local lost = lacks(stamp, a + 5)
   if lost then return lost end
-  -- Whoever names no lineage owns nothing, and was told of nothing.
+  -- Whoever names no lineage owns nothing, and was never answered with a loss.
   local parts = mended(state, index, stamp, ARGV[a + 7] ~= '*')
   if parts and parts[1] == 0 then return { parts } end
   local fields = call(ARGV[a + 1], index, ARGV[a + 2], ARGV[a + 3], 'LIMIT', 0, ARGV[a + 4])

@@ -11,8 +11,8 @@ import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
 import { dialIoredis, type RedisAddress, type RedisClient } from "./client.ts";
 import type { MasterLocator } from "./connection.ts";
-import { REFUSED } from "./replies.ts";
 import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./replicas.ts";
+import { REFUSED } from "./replies.ts";
 import { withTimeout } from "./request_timeout.ts";
 import type { SentinelTarget } from "./url.ts";
 
@@ -49,11 +49,11 @@ export class SentinelLocator implements MasterLocator {
       what: this.name,
       addresses: this.#inTurn(),
       timeoutMs,
-      ask: async (sentinel, patience) => {
-        const told = await this.#news(sentinel, patience);
-        if (told.epoch >= this.#epoch) return told;
-        if (!stale || told.epoch > stale.epoch) stale = told;
-        throw new Error(`it is behind, at epoch ${told.epoch} of ${this.#epoch}`);
+      ask: async (sentinel, ms) => {
+        const found = await this.#news(sentinel, ms);
+        if (found.epoch >= this.#epoch) return found;
+        if (!stale || found.epoch > stale.epoch) stale = found;
+        throw new Error(`it is behind, at epoch ${found.epoch} of ${this.#epoch}`);
       },
     }).catch((error) => {
       // No sentinel that answers knows a later one: the sentinels were set up anew.
@@ -73,9 +73,9 @@ export class SentinelLocator implements MasterLocator {
     this.#first++;
     try {
       const [sentinel] = this.#inTurn();
-      const told = await this.#news(sentinel as RedisAddress, timeoutMs);
-      if (told.epoch < this.#epoch || (told.host === host && told.port === port)) return null;
-      return `its sentinels name ${told.host}:${told.port} as the master now`;
+      const found = await this.#news(sentinel as RedisAddress, timeoutMs);
+      if (found.epoch < this.#epoch || (found.host === host && found.port === port)) return null;
+      return `its sentinels name ${found.host}:${found.port} as the master now`;
     } catch {
       return null;
     }

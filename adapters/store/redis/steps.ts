@@ -60,11 +60,11 @@ export function claimStep(claim: Claim): Step {
   ]);
 }
 
-/** @param find gets what else a successful claim found. */
+/** @param onFound gets what else a successful claim found. */
 export function claimReply(
   { key, rrp, incarnation }: Claim,
   reply: unknown,
-  find: (found: Found) => void,
+  onFound: (found: Found) => void,
 ): ClaimReply {
   if (reply === 0) return { won: false, owner: null, quarantined: true };
   const what = `claim of ${JSON.stringify(key)}`;
@@ -73,8 +73,8 @@ export function claimReply(
     if (!Number.isSafeInteger(epoch)) throw malformed(what, reply);
     const owner = { rrp, incarnation, epoch };
     const mended = mendedOf(key, parts ?? null);
-    if (mended) find(mended);
-    if (isCounterLost === 1) find({ kind: "counter", slot: slotOf(key), epoch });
+    if (mended) onFound(mended);
+    if (isCounterLost === 1) onFound({ kind: "counter", slot: slotOf(key), epoch });
     const isStateLost = mended?.fields === 0 && mended.members > 0;
     return { won: true, owner, last: stampOf(key, stamp), ...isStateLost && { isStateLost } };
   }
@@ -125,8 +125,8 @@ function knownBy({ after, lineage }: OwnerKnows = { after: NO_STAMP }): string[]
 }
 
 export function readStep(key: string, fields: readonly string[], knows?: OwnerKnows): Step {
-  const told = [...knownBy(knows), ...fields.map((field) => `:${field}`)];
-  return step(key, ["state"], ["G", String(told.length), ...told]);
+  const args = [...knownBy(knows), ...fields.map((field) => `:${field}`)];
+  return step(key, ["state"], ["G", String(args.length), ...args]);
 }
 
 function lostTurns(key: string, [last, how]: readonly unknown[]): LostTurns {
@@ -178,20 +178,20 @@ function mendedOf(key: string, parts: unknown): Mended | null {
 /**
  * Fields and values.
  *
- * @param find gets what else was found.
+ * @param onFound gets what else was found.
  * @throws LostTurns
  */
 export function rangeReply(
   key: string,
   reply: unknown,
-  find: (found: Found) => void,
+  onFound: (found: Found) => void,
 ): [string, string][] {
-  const told = listOf(`state of ${JSON.stringify(key)}`, reply);
-  const [first] = told;
+  const items = listOf(`state of ${JSON.stringify(key)}`, reply);
+  const [first] = items;
   if (Array.isArray(first) && typeof first[1] === "string") throw lostTurns(key, first);
   const mended = Array.isArray(first) ? mendedOf(key, first) : null;
-  if (mended) find(mended);
-  const flat = mended ? told.slice(1) : told;
+  if (mended) onFound(mended);
+  const flat = mended ? items.slice(1) : items;
   const pairs: [string, string][] = [];
   for (let i = 0; i < flat.length; i += 2) {
     const [field, value] = [flat[i], flat[i + 1]];

@@ -45,7 +45,7 @@ import {
   checkReassertions,
   checkWhole,
   failedStep,
-  tellable,
+  publicError,
   unavailable,
 } from "../check.ts";
 import { lostWhereBroken } from "../lineage.ts";
@@ -112,8 +112,8 @@ export interface RedisBackend {
    */
   confirm?(key: string): Promise<void>;
   /**
-   * Of lines to several servers that write: which copies of the data answer, the
-   * replication id of each. Absent: the one that runs a script tells by itself.
+   * Where several servers write: the replication id of each copy of the data that answers. Absent:
+   * the server that runs a script adds its own.
    */
   lineageIds?(): Promise<string[]>;
   close(): void;
@@ -132,7 +132,7 @@ interface Get {
 /** A store over `backend`; a batch ends at `maxText` code units of arguments. */
 export class RedisStore implements Store {
   readonly #backend: RedisBackend;
-  readonly #find: (found: Found) => void;
+  readonly #onFound: (found: Found) => void;
   readonly #steps: Batcher<Step>;
   readonly #gets: Batcher<Get>;
   /** The latest version of membership in any answer. */
@@ -145,7 +145,7 @@ export class RedisStore implements Store {
     onEvent: (event: NodeEvent) => void = () => {},
   ) {
     this.#backend = backend;
-    this.#find = (found) => tellFound(found, onEvent);
+    this.#onFound = (found) => reportFound(found, onEvent);
     const limits = { maxOps: MAX_BATCH_STEPS, maxSize: maxText };
     this.#steps = new Batcher<Step>({
       ...limits,
@@ -181,10 +181,10 @@ export class RedisStore implements Store {
           ...await this.#lineageArguments(options.known),
         ]),
       );
-      this.#saw(version);
+      this.#noteVersion(version);
       if (outcome !== "stale") return { outcome, version, lineage };
     }
-    throw tellable(`${node} can't register: members end faster than it can ask`);
+    throw publicError(`${node} can't register: members end faster than it can ask`);
   }
 
   async renew(
@@ -196,7 +196,7 @@ export class RedisStore implements Store {
     checkWhole("seq", seq, 0);
     const args = [incarnation, String(seq), ...await this.#lineageArguments(known), ...watch];
     const reply = renewalOf(await this.#write(RENEW, MEMBER_KEYS, args));
-    this.#saw(reply.version);
+    this.#noteVersion(reply.version);
     return reply;
   }
 
@@ -217,7 +217,7 @@ export class RedisStore implements Store {
         String(MAX_MEMBER_BYTES),
       ]),
     );
-    this.#saw(membership.version);
+    this.#noteVersion(membership.version);
     return membership;
   }
 
@@ -231,7 +231,7 @@ export class RedisStore implements Store {
 
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
-    return claimReply(claim, await this.#step(claimStep(claim)), this.#find);
+    return claimReply(claim, await this.#step(claimStep(claim)), this.#onFound);
   }
 
   async reassert(
@@ -302,7 +302,7 @@ export class RedisStore implements Store {
 
   async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     checkRange(range);
-    return rangeReply(key, await this.#step(rangeStep(key, range, knows)), this.#find);
+    return rangeReply(key, await this.#step(rangeStep(key, range, knows)), this.#onFound);
   }
 
   async commit(commit: Commit): Promise<CommitReply> {
@@ -387,7 +387,7 @@ export class RedisStore implements Store {
     return [next, found.filter((key) => key !== null)];
   }
 
-  #saw(version: number): void {
+  #noteVersion(version: number): void {
     this.#version = Math.max(this.#version, version);
   }
 }
@@ -400,7 +400,7 @@ function settle<Op>(batch: Entry<Op>[], replies: Promise<unknown>): void {
   );
 }
 
-export function tellFound(found: Found, onEvent: (event: NodeEvent) => void): void {
+export function reportFound(found: Found, onEvent: (event: NodeEvent) => void): void {
   if (found.kind === "counter") {
     const { slot, epoch } = found;
     const fields = { slot, epoch };
@@ -409,9 +409,9 @@ export function tellFound(found: Found, onEvent: (event: NodeEvent) => void): vo
   const { key, fields: kept, members } = found;
   if (kept > members) {
     const fields = { key, fields: kept, indexed: members };
-    return onEvent({ level: "warning", event: "index made anew", fields });
+    return onEvent({ level: "warning", event: "index rebuilt", fields });
   }
   if (kept === 0) return;
   const fields = { key, kept, missing: members - kept };
-  onEvent({ level: "error", event: "state lost in part", fields });
+  onEvent({ level: "error", event: "state partly lost", fields });
 }

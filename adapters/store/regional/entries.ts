@@ -6,10 +6,10 @@
  * departure is an ownership by nobody; an arrival is one by a marked incarnation, so that every
  * claim, commit and release that expects the plain owner fails.
  */
-import { brokenEntry } from "../check.ts";
-import { locator } from "../../../src/model/rrp.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
+import { locator } from "../../../src/model/rrp.ts";
 import type { Claim } from "../../../src/ports/store.ts";
+import { brokenEntry } from "../check.ts";
 
 /** A key left `from` for `to`; `at` is the epoch that ended its stay. */
 export interface Pointer {

@@ -19,14 +19,14 @@
 import { isDead } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { LineageName, Overtaken, Store } from "../../../src/ports/store.ts";
-import { BrokenEntry, tellable } from "../check.ts";
+import { BrokenEntry, publicError } from "../check.ts";
 import { type Entry, entryOf, type Pointer, shortcut, type Stored } from "./entries.ts";
 import type { Homes } from "./homes.ts";
-import { arrivalOf } from "./state_import.ts";
 import { OBSERVER } from "./member_cache.ts";
 import type { RegionalStores } from "./region_stores.ts";
+import { arrivalOf } from "./state_import.ts";
 
-/** A lineage id that no copy has: a store that is told of it raises its term. */
+/** A lineage id that no copy has: a store that gets it from a caller raises its term. */
 const OVERRULED = "overruled";
 /** The most departures that are being repaired in one region at once. */
 const AT_ONCE = 256;
@@ -46,7 +46,7 @@ interface MovedKey {
   rival: Ownership | null;
 }
 
-/** Another region's post repair. */
+/** The repair of departures in another region's store. */
 interface RegionRepair {
   /** The lineage id of the last read of its members. */
   copy: string | null;
@@ -80,7 +80,7 @@ export class ForwardingRepair {
         hasChanged: false,
         known: null,
         due,
-        overwritten: overwritten,
+        overwritten,
         isBusy: false,
       });
     }
@@ -194,7 +194,7 @@ export class ForwardingRepair {
   async #repair(
     store: Store,
     key: string,
-    { due, known, overwritten: overwritten }: RegionRepair,
+    { due, known, overwritten }: RegionRepair,
   ): Promise<void> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const moved = this.#movedKey(key);
@@ -214,7 +214,7 @@ export class ForwardingRepair {
       if (standing === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
       const claim = shortcut(key, standing, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
-      if (quarantined) throw tellable(`another copy of its data answers by now`);
+      if (quarantined) throw publicError(`another copy of its data answers by now`);
       if (won) {
         if (entry.kind === "owner") overwritten.add(entry.owner.incarnation);
         break;
@@ -239,7 +239,7 @@ function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored |
 }
 
 /** Raises the region's term where an overwritten owner lives, so that its node reasserts. */
-async function raiseTerm(store: Store, { overwritten: overwritten }: RegionRepair): Promise<void> {
+async function raiseTerm(store: Store, { overwritten }: RegionRepair): Promise<void> {
   const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...overwritten]);
   if (watched.some(({ state }) => !isDead(state))) {
     await store.renew(OBSERVER, 0, [], { id: OVERRULED, term, waited: false });

@@ -16,7 +16,7 @@
  */
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim, ClaimReply, Store } from "../../../src/ports/store.ts";
-import { refused, tellable } from "../check.ts";
+import { publicError, refused } from "../check.ts";
 import { NO_STAMP } from "../lineage.ts";
 import {
   arrival,
@@ -129,7 +129,7 @@ export class RegionalOwnership {
       if (region === this.#homes.first(key)) first = entry.stored;
       ({ pointer, pointer: { to: region } } = entry);
     }
-    throw tellable(`${key} moves faster than it can be followed`);
+    throw publicError(`${key} moves faster than it can be followed`);
   }
 
   /** As {@link Store.claim}, in this region's store. */
@@ -137,7 +137,7 @@ export class RegionalOwnership {
     const { key } = claim;
     const home = this.#homes.of(key);
     if (home !== this.#self) throw elsewhere(key, home);
-    if (round >= MAX_ROUNDS) throw tellable(`${key} changes all the time`);
+    if (round >= MAX_ROUNDS) throw publicError(`${key} changes all the time`);
     const moved = this.#homes.moved(key);
     if (moved && !moved.isSettled) return await this.#arrive(claim, moved, round);
     return await this.#take(claim, round);
@@ -228,11 +228,11 @@ export class RegionalOwnership {
     }
     if (expected !== null) return { won: false, owner: null };
     this.#identity.check(this.#self);
-    const way = found.pointer ?? pointer;
-    if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
-      return await this.#bring(claim, old, way, round);
+    const move = found.pointer ?? pointer;
+    if (await this.#stores.at(move.from, (store) => sign(store, key, move))) {
+      return await this.#bring(claim, old, move, round);
     }
-    throw tellable(`${key} was called back to ${way.from}, or has moved on`);
+    throw publicError(`${key} was recalled to ${move.from}, or has moved on`);
   }
 
   /** Writes an arrival over the present entry, copies the state, and takes the key. */
@@ -320,7 +320,7 @@ function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
 
 /** The error of a claim by a node of another region than the key's home. */
 function elsewhere(key: string, home: string): Error {
-  return tellable(`${key} is at home in ${home}: a node there has to claim it`);
+  return publicError(`${key} is at home in ${home}: a node there has to claim it`);
 }
 
 /** Signs a key's departure in the store of the region it left. False: it was taken back, or moved on. */

@@ -6,7 +6,7 @@ import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
 import { registryErrorForCallers } from "../../../src/model/out_of_reach.ts";
 import type { Store } from "../../../src/ports/store.ts";
-import { closedError, tellable } from "../check.ts";
+import { closedError, publicError } from "../check.ts";
 import { sameStore } from "./options.ts";
 
 /** A store, or how to open it. */
@@ -71,7 +71,7 @@ export class RegionalStores {
 
   #open(region: string): Promise<Store> {
     const source = this.#sources.get(region);
-    if (!source) return Promise.reject(tellable("no store of that region is configured"));
+    if (!source) return Promise.reject(publicError("no store of that region is configured"));
     if (typeof source !== "function") return Promise.resolve(source);
     let opening = this.#opening.get(region);
     if (!opening) {
@@ -95,7 +95,7 @@ export class RegionalStores {
       const fields = { region, code, reason: messageOf(error) };
       this.#onEvent({ level: "error", event: "registry can't be opened", fields });
     }
-    return tellable(
+    return publicError(
       `region ${region}: its registry can't be opened, see this node's log`,
       error,
     );

@@ -9,19 +9,19 @@
  * must be seen to move, since no node of this region kills them.
  */
 import type { AtlasError } from "../../../src/errors.ts";
-import type { NodeEvent } from "../../../src/model/node_event.ts";
 import { isDead, type Member } from "../../../src/model/member.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
 import type { Observation } from "../../../src/ports/store.ts";
-import { tellable } from "../check.ts";
+import { publicError } from "../check.ts";
 import type { Pointer } from "./entries.ts";
 
-/** A stranger is alive if its heartbeat moved within this time, in ms. */
+/** A foreign member is alive if its heartbeat moved within this time, in ms. */
 const ALIVE_MS = 60_000;
-/** The most strangers of one registry that are watched. */
-const MAX_STRANGERS = 8;
+/** The most foreign members of one registry that are watched. */
+const MAX_FOREIGN = 8;
 
 /** A member of another region than the one in whose registry it is. */
-interface Stranger {
+interface ForeignMember {
   readonly name: string;
   readonly seq: number;
   /** When its heartbeat was last seen to move. */
@@ -35,9 +35,9 @@ export class RegistryIdentity {
   /** This process's incarnations. */
   readonly #incarnations = new Set<string>();
   /** Other regions that have one of them as a member. */
-  readonly #doubles = new Set<string>();
+  readonly #sameRegistry = new Set<string>();
   /** By the region in whose registry they are, and their incarnation. */
-  readonly #strangers = new Map<string, ReadonlyMap<string, Stranger>>();
+  readonly #foreignMembers = new Map<string, ReadonlyMap<string, ForeignMember>>();
   readonly #reported = new Set<string>();
 
   constructor(self: string, now: () => number, onEvent: (event: NodeEvent) => void) {
@@ -57,13 +57,13 @@ export class RegistryIdentity {
   /** A region's members were read. */
   read(region: string, members: readonly Member[]): void {
     const living = members.filter(({ state }) => !isDead(state));
-    const isDouble = region !== this.#self &&
+    const isMemberThere = region !== this.#self &&
       living.some((it) => this.#incarnations.has(it.incarnation));
-    if (isDouble) this.#doubles.add(region);
-    else this.#doubles.delete(region);
-    const known = this.#strangers.get(region);
-    const others = living.filter((it) => it.region !== region).slice(0, MAX_STRANGERS);
-    this.#strangers.set(
+    if (isMemberThere) this.#sameRegistry.add(region);
+    else this.#sameRegistry.delete(region);
+    const known = this.#foreignMembers.get(region);
+    const others = living.filter((it) => it.region !== region).slice(0, MAX_FOREIGN);
+    this.#foreignMembers.set(
       region,
       new Map(others.map((it) => {
         const name = `${it.region}/${it.node}`;
@@ -73,21 +73,21 @@ export class RegistryIdentity {
     this.#reportIfShared(region);
   }
 
-  /** Strangers among this region's own members; renewals return their heartbeats. */
-  get strangers(): readonly string[] {
-    return [...this.#strangers.get(this.#self)?.keys() ?? []];
+  /** Foreign members among this region's own members; renewals return their heartbeats. */
+  get foreignMembers(): readonly string[] {
+    return [...this.#foreignMembers.get(this.#self)?.keys() ?? []];
   }
 
   /** Heartbeats in this region's own registry. */
   observed(observations: readonly Observation[]): void {
-    const known = this.#strangers.get(this.#self);
+    const known = this.#foreignMembers.get(this.#self);
     if (!known || known.size === 0) return;
     const next = new Map(known);
     for (const { incarnation, seq } of observations) {
-      const stranger = known.get(incarnation);
-      if (stranger) next.set(incarnation, this.#seen(stranger, seq, stranger.name));
+      const member = known.get(incarnation);
+      if (member) next.set(incarnation, this.#seen(member, seq, member.name));
     }
-    this.#strangers.set(this.#self, next);
+    this.#foreignMembers.set(this.#self, next);
     this.#reportIfShared(this.#self);
   }
 
@@ -100,27 +100,29 @@ export class RegistryIdentity {
   /** @throws AtlasError `unavailable` where a region's registry is not its own */
   check(region: string): void {
     const obstacle = this.whyShared(region);
-    if (obstacle !== null) throw tellable(obstacle);
+    if (obstacle !== null) throw publicError(obstacle);
   }
 
   /** The error of a region whose registry holds an entry that only another region's can have. */
   sharedRegistry(region: string, { from, to }: Pointer): AtlasError {
     const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
     this.#report(region, why);
-    return tellable(`the registry of region ${region} is not its own: ${why}`);
+    return publicError(`the registry of region ${region} is not its own: ${why}`);
   }
 
-  #seen(known: Stranger | undefined, seq: number, name: string): Stranger {
+  #seen(known: ForeignMember | undefined, seq: number, name: string): ForeignMember {
     const beatAt = known && seq > known.seq ? this.#now() : known?.beatAt ?? -Infinity;
     return { name, seq: Math.max(seq, known?.seq ?? 0), beatAt };
   }
 
   #why(region: string): string | null {
-    if (this.#doubles.has(region)) return `this node, of region ${this.#self}, is a member there`;
-    const [double] = this.#doubles;
-    if (region === this.#self && double !== undefined) return `it is the one of ${double}, too`;
+    if (this.#sameRegistry.has(region)) {
+      return `this node, of region ${this.#self}, is a member there`;
+    }
+    const [other] = this.#sameRegistry;
+    if (region === this.#self && other !== undefined) return `it is also the registry of ${other}`;
     const since = this.#now() - ALIVE_MS;
-    for (const { name, beatAt } of this.#strangers.get(region)?.values() ?? []) {
+    for (const { name, beatAt } of this.#foreignMembers.get(region)?.values() ?? []) {
       if (beatAt >= since) return `node ${name} is a member there`;
     }
     return null;
@@ -135,6 +137,6 @@ export class RegistryIdentity {
     if (this.#reported.has(region)) return;
     this.#reported.add(region);
     const fields = { region, reason };
-    this.#onEvent({ level: "error", event: "registry is not its region's own", fields });
+    this.#onEvent({ level: "error", event: "registry shared by regions", fields });
   }
 }

@@ -9,7 +9,7 @@
  * Source: `docs/design.md`, Regions and moves.
  */
 import type { Stamp, Store } from "../../../src/ports/store.ts";
-import { brokenEntry, tellable } from "../check.ts";
+import { brokenEntry, publicError } from "../check.ts";
 
 /** The field of the progress mark; no field of the core begins with `~`. */
 const MARK = "~home";
@@ -70,7 +70,7 @@ export async function importState(source: StateImport): Promise<void> {
   // A late copy of an earlier move's arrival: the state here is newer.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
-    throw tellable(`a later move of ${key} is on its way here`);
+    throw publicError(`a later move of ${key} to this region is in progress`);
   }
   const copier = new StateCopier(source);
   // Committed here after the key left: by the owner that won the conflict.
@@ -120,7 +120,7 @@ class StateCopier {
     const puts = [...fields, [MARK, JSON.stringify(mark)]] as const;
     const commit = { key, incarnation, epoch, turn: ++this.#turn, puts, deletes };
     if (await to.commit(commit) === "committed") return;
-    throw tellable(`another node brings the state of ${key} here`);
+    throw publicError(`another node brings the state of ${key} here`);
   }
 }
 

@@ -8,12 +8,12 @@
  * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError } from "../../../src/errors.ts";
-import type { NodeEvent } from "../../../src/model/node_event.ts";
-import type { Member, MemberInfo, MemberState } from "../../../src/model/member.ts";
-import type { Ownership } from "../../../src/model/ownership.ts";
-import { quoted } from "../../../src/model/options.ts";
 import { regionOf } from "../../../src/model/call_path.ts";
 import type { OwnerKnows } from "../../../src/model/lost_turns.ts";
+import type { Member, MemberInfo, MemberState } from "../../../src/model/member.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
+import { quoted } from "../../../src/model/options.ts";
+import type { Ownership } from "../../../src/model/ownership.ts";
 import type {
   Claim,
   ClaimReply,
@@ -34,14 +34,14 @@ import type {
   Store,
 } from "../../../src/ports/store.ts";
 import { checkClaim, checkWhole, refused } from "../check.ts";
-import { ForwardingRepair } from "./forwarding_repair.ts";
 import { isOwnership } from "./entries.ts";
+import { ForwardingRepair } from "./forwarding_repair.ts";
 import { type HomeRules, Homes } from "./homes.ts";
+import { MemberCache } from "./member_cache.ts";
 import { checkRegional } from "./options.ts";
 import { RegionalOwnership } from "./ownership.ts";
-import { RegistryIdentity } from "./registry_identity.ts";
-import { MemberCache } from "./member_cache.ts";
 import { RegionalStores, type StoreOrOpener } from "./region_stores.ts";
+import { RegistryIdentity } from "./registry_identity.ts";
 
 export { type HomeRules, spreadOver } from "./homes.ts";
 export type { StoreOrOpener } from "./region_stores.ts";
@@ -166,7 +166,7 @@ class RegionalStore implements Store {
     // Also while this region's registry is unreachable: nodes elsewhere may be reachable.
     this.#memberCache.read(this.#repair.isNeeded);
     const [own, abroad] = this.#parted(watch);
-    const all = [...own, ...this.#identity.strangers];
+    const all = [...own, ...this.#identity.foreignMembers];
     const reply = await this.#here((store) => store.renew(incarnation, seq, all, known));
     this.#identity.observed(reply.watched);
     const overtaken = this.#repair.overtaken(incarnation);
@@ -302,11 +302,11 @@ class RegionalStore implements Store {
       const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
       const entries = page.entries.filter(isOwnership);
       for (const error of page.unreadable ?? []) unreadable.push(error);
-      const told = { entries, ...unreadable.length > 0 && { unreadable } };
-      if (page.next !== null) return { ...told, next: `${region} ${page.next}` };
+      const found = { entries, ...unreadable.length > 0 && { unreadable } };
+      if (page.next !== null) return { ...found, next: `${region} ${page.next}` };
       const next = regions[at + 1];
-      if (next === undefined) return { ...told, next: null };
-      if (entries.length > 0) return { ...told, next: `${next} ` };
+      if (next === undefined) return { ...found, next: null };
+      if (entries.length > 0) return { ...found, next: `${next} ` };
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * Ownership and state in SQLite. Its steps run inside a transaction of the transaction queue,
- * which rolls back a step that fails.
+ * Ownership and state in SQLite, and the last turns of states that have ended. Its steps run
+ * inside a transaction of the transaction queue, which rolls back a step that fails.
  */
 import { MAX_ENTRY } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -39,7 +39,7 @@ const OWNER = `substr(rrp, 1, ${MAX_ENTRY + 1}) AS rrp, ` +
 /** Rows that one page of a listing may read: a sparse prefix must not block the process. */
 const MAX_LOOKED_AT = 2_000;
 
-export class SqliteTables {
+export class SqliteOwnership {
   readonly #owner: Statement;
   readonly #counter: Statement;
   readonly #setCounter: Statement;
@@ -53,13 +53,12 @@ export class SqliteTables {
   readonly #delete: Statement;
   readonly #forward: Statement;
   readonly #backward: Statement;
-
   readonly #lineage: SqliteLineage;
-  readonly #ended: SqliteEnded;
+  readonly #ended: EndedTurns;
 
   constructor(database: Database, lineage: SqliteLineage) {
     this.#lineage = lineage;
-    this.#ended = new SqliteEnded(database);
+    this.#ended = new EndedTurns(database);
     const prepare = (sql: string): Statement => database.prepare(sql);
     this.#owner = prepare(`SELECT ${OWNER}, op FROM atlas_owner WHERE key = ?`);
     this.#counter = prepare(
@@ -129,7 +128,7 @@ export class SqliteTables {
     const { key, rrp, incarnation, epoch } = reassertion;
     const slot = slotOf(key);
     const drawn = this.#drawn(key, slot);
-    const { isWritten, ...told } = standingOf(
+    const { isWritten, ...standing } = standingOf(
       reassertion,
       this.lookup(key),
       this.#last(key),
@@ -140,7 +139,7 @@ export class SqliteTables {
       this.#setCounter.run(slot, Math.max(drawn, epoch));
       this.#own.run(key, rrp, incarnation, epoch, "reasserted");
     }
-    return told;
+    return standing;
   }
 
   kept(turns: readonly CommittedTurn[], { id }: LineageName): readonly Stamp[] | null {
@@ -284,7 +283,7 @@ const COLUMNS = "key, epoch, turn, past";
  * again it moves back. The last `MAX_ENDED` rows are kept: without them lost turns could not be
  * detected after the file was replaced by an older copy.
  */
-export class SqliteEnded {
+export class EndedTurns {
   readonly #add: Statement;
   readonly #prune: Statement;
   readonly #dropTurn: Statement;

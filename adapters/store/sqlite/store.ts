@@ -40,7 +40,7 @@ import {
 import { checkMember } from "../member_rows.ts";
 import { fileAt, SqliteLineage } from "./lineage.ts";
 import { SqliteMembers } from "./membership.ts";
-import { SqliteTables } from "./ownership.ts";
+import { SqliteOwnership } from "./ownership.ts";
 import { type Database, isBusy, prepareSchema } from "./schema.ts";
 import { TransactionQueue } from "./transaction_queue.ts";
 
@@ -51,7 +51,7 @@ export interface SqliteStoreOptions {
    */
   synchronous?: "normal" | "full";
   /** How long a step, or opening the file, waits for other processes, in ms. Default 5,000. */
-  patienceMs?: number;
+  timeoutMs?: number;
   /** What opens the file: a class like `DatabaseSync`. Default that of `node:sqlite`. */
   driver?: SqliteDriver;
 }
@@ -63,22 +63,22 @@ export type SqliteDriver = new (path: string) => Database;
  * Opens the store in the file at `path`; creates the file and its directory where they are missing.
  *
  * @throws AtlasError `bad_request` where the file or directory can't be used at all,
- * `unavailable` where other processes kept it locked for `patienceMs`, or the disk is full.
+ * `unavailable` where other processes kept it locked for `timeoutMs`, or the disk is full.
  */
 export async function sqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<Store> {
   const synchronous = options.synchronous ?? "normal";
   if (synchronous !== "normal" && synchronous !== "full") {
     throw refused("synchronous", JSON.stringify(synchronous), `"normal" or "full"`);
   }
-  const patienceMs = options.patienceMs ?? 5_000;
-  checkWhole("patienceMs", patienceMs, 1);
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  checkWhole("timeoutMs", timeoutMs, 1);
   if (path === "" || path === ":memory:" || path.includes("\0")) {
     throw refused("SQLite path", JSON.stringify(path), "a file that processes can share");
   }
   const driver = options.driver ??
     (await import("node:sqlite")).DatabaseSync as unknown as SqliteDriver;
-  const open = (): OpenFile => openFile(path, synchronous, patienceMs, driver);
-  const giveUp = performance.now() + patienceMs;
+  const open = (): OpenFile => openFile(path, synchronous, timeoutMs, driver);
+  const giveUp = performance.now() + timeoutMs;
   for (;;) {
     try {
       return new SqliteStore(open(), open);
@@ -97,7 +97,7 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
 /** An open file, and what works on it. */
 interface OpenFile {
   readonly database: Database;
-  readonly tables: SqliteTables;
+  readonly tables: SqliteOwnership;
   readonly members: SqliteMembers;
   readonly reads: TransactionQueue;
   readonly writes: TransactionQueue;
@@ -109,7 +109,7 @@ interface OpenFile {
 function openFile(
   path: string,
   synchronous: "normal" | "full",
-  patienceMs: number,
+  timeoutMs: number,
   Database: SqliteDriver,
 ): OpenFile {
   makeFolder(dirname(path));
@@ -124,10 +124,10 @@ function openFile(
     let isGone = false;
     const isPresent = (): boolean => !(isGone ||= fileAt(path) !== file);
     const queue = (begin: "BEGIN" | "BEGIN IMMEDIATE"): TransactionQueue =>
-      new TransactionQueue(database, { name: path, begin, patienceMs, isPresent });
+      new TransactionQueue(database, { name: path, begin, timeoutMs, isPresent });
     return {
       database,
-      tables: new SqliteTables(database, lineage),
+      tables: new SqliteOwnership(database, lineage),
       members: new SqliteMembers(database, lineage),
       reads: queue("BEGIN"),
       writes: queue("BEGIN IMMEDIATE"),

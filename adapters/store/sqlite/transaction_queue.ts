@@ -11,7 +11,7 @@ import { Batcher, type Entry } from "../batch.ts";
 import { closedError, unavailable, unsent } from "../check.ts";
 import { type Database, isBusy, type Statement } from "./schema.ts";
 
-export interface QueueOptions {
+export interface TransactionQueueOptions {
   /** The file, for messages. */
   name: string;
   /** `BEGIN IMMEDIATE` takes the write lock; `BEGIN` is for steps that only read. */
@@ -19,7 +19,7 @@ export interface QueueOptions {
   /** Whether the open file is still the one at its path. */
   isPresent: () => boolean;
   /** How long a step waits for the lock before it is `unavailable`, in ms. */
-  patienceMs: number;
+  timeoutMs: number;
 }
 
 interface Step {
@@ -37,7 +37,7 @@ const LAST_BACKOFF = 50;
 const GONE = "deleted or replaced while it was open: what it held is not what is there now";
 
 export class TransactionQueue {
-  readonly #options: QueueOptions;
+  readonly #options: TransactionQueueOptions;
   readonly #batcher: Batcher<Step>;
   readonly #begin: Statement;
   readonly #commit: Statement;
@@ -49,7 +49,7 @@ export class TransactionQueue {
   #closed = false;
   #up = true;
 
-  constructor(database: Database, options: QueueOptions) {
+  constructor(database: Database, options: TransactionQueueOptions) {
     this.#options = options;
     this.#begin = database.prepare(options.begin);
     this.#commit = database.prepare("COMMIT");
@@ -76,7 +76,7 @@ export class TransactionQueue {
    */
   do<Reply>(run: () => Reply): Promise<Reply> {
     if (this.#closed) return Promise.reject(closedError());
-    return this.#batcher.push({ run, giveUp: performance.now() + this.#options.patienceMs });
+    return this.#batcher.push({ run, giveUp: performance.now() + this.#options.timeoutMs });
   }
 
   /** Rejects all that waits. Answers whether it was open. */
@@ -130,9 +130,9 @@ export class TransactionQueue {
     const overdue = this.#waiting.filter((entry) => now >= entry.op.giveUp);
     this.#waiting = this.#waiting.filter((entry) => now < entry.op.giveUp);
     this.#up = false;
-    const { name, patienceMs } = this.#options;
+    const { name, timeoutMs } = this.#options;
     const error = unsent(
-      `the SQLite file ${JSON.stringify(name)} was locked for ${patienceMs} ms`,
+      `the SQLite file ${JSON.stringify(name)} was locked for ${timeoutMs} ms`,
     );
     for (const entry of overdue) entry.reject(error);
   }

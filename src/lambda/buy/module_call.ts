@@ -122,7 +122,7 @@ export class ModuleCall extends Expiring {
   }
 
   readonly #onAbort = (): void => {
-    this.#keeper.abandoned(this, "the caller gave the call up", this.#signal?.reason);
+    this.#keeper.abandoned(this, "the caller cancelled the call", this.#signal?.reason);
   };
 
   #settle(): boolean {

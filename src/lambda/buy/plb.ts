@@ -144,7 +144,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     this.#parts.counters.add("calls", 1);
     this.#inFlight++;
     if (call.wasAborted) {
-      this.abandoned(call, "the caller gave the call up", options.signal?.reason);
+      this.abandoned(call, "the caller cancelled the call", options.signal?.reason);
       return answer;
     }
     this.#parts.deadlines.add(call, call.deadline);

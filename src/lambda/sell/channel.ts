@@ -111,7 +111,7 @@ export class Channel extends Process {
         return this.#request(message);
       case "abandon":
         return this.#running.get(message.id)?.abort(
-          new AtlasError("timeout", "the caller gave the call up"),
+          new AtlasError("timeout", "the caller cancelled the call"),
         );
       case "probe":
         this.#catchUp(message.used);
