@@ -112,7 +112,11 @@ describe("trials", { timeout: TRIAL_MS }, () => {
     const broken = {
       name: `broken-${crypto.randomUUID()}`,
       about: "It is no TypeScript.",
-      edits: [{ file: "sim/plan/plan.ts", find: "const END_AT", replace: "const const END_AT" }],
+      edits: [{
+        file: "sim/draw/draw_market.ts",
+        find: "const END_AT",
+        replace: "const const END_AT",
+      }],
     };
     const folders = () =>
       readdirSync(tmpdir()).filter((it) => it.startsWith(`atlas-mutant-${broken.name}`));
