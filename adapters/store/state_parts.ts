@@ -1,21 +1,23 @@
 /**
- * States of resources in a simulated store, each in two parts that can be lost separately: its
+ * The states of resources in a `StoreState`, each in two parts that can be lost separately: its
  * fields, and the index of its fields. It gives the same answers as the Lua scripts of the Redis
  * adapter.
  *
  * Source: `adapters/store/redis/scripts.ts`; the port's contract, `src/ports/store.ts`.
  */
 import { hasTurn, NO_STAMP } from "./lineage.ts";
-import { OrderedText } from "./ordered_text.ts";
 import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
 import type { Range, Stamp } from "../../src/ports/store.ts";
 
+/** One resource's state, and the last turn that was applied to it. */
 export interface State {
   epoch: number;
   turn: number;
   past: readonly Stamp[];
-  readonly fields: Map<string, string>;
+  readonly fields: OrderedText;
 }
+
+const NO_PAST: readonly Stamp[] = [];
 
 /** What an owner knows, and whether it is of another lineage than this. */
 interface Knows extends OwnerKnows {
@@ -24,9 +26,15 @@ interface Knows extends OwnerKnows {
 
 export class States {
   readonly #states = new Map<string, State>();
+  /** Indexes that may differ from their states' fields, because one of the parts was lost. */
   readonly #indexes = new Map<string, OrderedText>();
   /** States without fields whose ownership was released: only their last turns are kept. */
   readonly #emptied = new Map<string, State>();
+  readonly #keepsLastTurns: boolean;
+
+  constructor(keepsLastTurns: boolean) {
+    this.#keepsLastTurns = keepsLastTurns;
+  }
 
   last(key: string): Stamp {
     const state = this.#states.get(key);
@@ -54,7 +62,7 @@ export class States {
       if (after?.epoch === 0) this.#indexes.delete(key);
     } else if (state.fields.size === 0) {
       this.#states.delete(key);
-      this.#emptied.set(key, state);
+      if (this.#keepsLastTurns) this.#emptied.set(key, state);
     }
   }
 
@@ -68,9 +76,11 @@ export class States {
     this.#check(key, knows);
     if (knows || this.#states.has(key)) this.#mend(key);
     const fields = this.#states.get(key)?.fields;
-    const named = this.#indexes.get(key)?.range(range) ?? [];
-    return named.flatMap(([field]) => {
-      const value = fields?.get(field);
+    if (!fields) return [];
+    const index = this.#indexes.get(key);
+    if (!index) return fields.range(range);
+    return index.range(range).flatMap(([field]) => {
+      const value = fields.get(field);
       return value === undefined ? [] : [[field, value]];
     });
   }
@@ -79,7 +89,7 @@ export class States {
   toWrite(key: string): State {
     let state = this.#states.get(key);
     if (!state) {
-      state = { epoch: 0, turn: 0, past: [], fields: new Map() };
+      state = { epoch: 0, turn: 0, past: NO_PAST, fields: new OrderedText() };
       this.#states.set(key, state);
       this.#indexes.delete(key);
     }
@@ -87,29 +97,32 @@ export class States {
   }
 
   put(key: string, { fields }: State, field: string, value: string): void {
-    if (!fields.has(field)) this.#index(key).set(field, "");
+    const index = this.#indexes.get(key);
+    if (index && !fields.has(field)) index.set(field, "");
     fields.set(field, value);
   }
 
   delete(key: string, { fields }: State, field: string): void {
-    if (fields.delete(field)) this.#index(key).delete(field);
+    if (fields.delete(field)) this.#indexes.get(key)?.delete(field);
   }
 
   /** Loses a part of a key. Answers whether both parts existed. */
   lose(key: string, part: "state" | "index"): boolean {
-    const fields = this.#states.get(key)?.fields.size ?? 0;
-    if (fields === 0 || this.#indexed(key) === 0) return false;
-    return part === "state" ? this.#states.delete(key) : this.#indexes.delete(key);
+    const fields = this.#states.get(key)?.fields;
+    if (!fields || fields.size === 0 || this.#indexed(key) === 0) return false;
+    const index = new OrderedText();
+    if (part === "state") {
+      for (const field of fields.keys()) index.set(field, "");
+      this.#states.delete(key);
+    }
+    // An earlier loss may have left an index that names fewer fields.
+    if (part === "index" || !this.#indexes.has(key)) this.#indexes.set(key, index);
+    return true;
   }
 
-  #index(key: string): OrderedText {
-    let index = this.#indexes.get(key);
-    if (!index) this.#indexes.set(key, index = new OrderedText());
-    return index;
-  }
-
+  /** How many fields the index of a key names. */
   #indexed(key: string): number {
-    return this.#indexes.get(key)?.size ?? 0;
+    return (this.#indexes.get(key) ?? this.#states.get(key)?.fields)?.size ?? 0;
   }
 
   /** @throws LostTurns */
@@ -122,6 +135,74 @@ export class States {
     const fields = this.#states.get(key)?.fields;
     if (this.#indexed(key) === (fields?.size ?? 0)) return;
     this.#indexes.delete(key);
-    for (const field of fields?.keys() ?? []) this.#index(key).set(field, "");
   }
+}
+
+/**
+ * An ordered map of text to text, sorted only when a range is first read; most resources never
+ * list their state. Order is that of UTF-16 code units.
+ */
+class OrderedText {
+  readonly #values = new Map<string, string>();
+  /** All fields in order; null until the first range. */
+  #order: string[] | null = null;
+
+  /** The number of fields. */
+  get size(): number {
+    return this.#values.size;
+  }
+
+  has(field: string): boolean {
+    return this.#values.has(field);
+  }
+
+  get(field: string): string | undefined {
+    return this.#values.get(field);
+  }
+
+  set(field: string, value: string): void {
+    if (this.#order && !this.#values.has(field)) {
+      this.#order.splice(firstAtLeast(this.#order, field), 0, field);
+    }
+    this.#values.set(field, value);
+  }
+
+  /** Whether it was there. */
+  delete(field: string): boolean {
+    const isDeleted = this.#values.delete(field);
+    if (isDeleted && this.#order) this.#order.splice(firstAtLeast(this.#order, field), 1);
+    return isDeleted;
+  }
+
+  entries(): [string, string][] {
+    return [...this.#values];
+  }
+
+  keys(): Iterable<string> {
+    return this.#values.keys();
+  }
+
+  /** Fields and values with `start ≤ field < end`, at most `limit`. */
+  range({ start, end, limit, reverse }: Range): [string, string][] {
+    const order = this.#order ??= [...this.#values.keys()].sort();
+    let from = firstAtLeast(order, start);
+    let to = Math.max(from, firstAtLeast(order, end));
+    if (reverse) from = Math.max(from, to - limit);
+    else to = Math.min(to, from + limit);
+    const fields = order.slice(from, to);
+    if (reverse) fields.reverse();
+    return fields.map((field) => [field, this.#values.get(field) as string]);
+  }
+}
+
+/** The index of the first element that is not below `text`. */
+function firstAtLeast(order: readonly string[], text: string): number {
+  let low = 0;
+  let high = order.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((order[middle] as string) < text) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

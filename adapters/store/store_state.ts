@@ -1,7 +1,7 @@
 /**
  * The state machine of a store in plain maps: membership, ownership, state and lineage. Each step
- * is atomic and done when it returns. It gives the same answers as the Lua scripts of the Redis
- * adapter.
+ * is atomic and done when it returns. The memory store and the simulated store run it. It gives the
+ * same answers as the Lua scripts of the Redis adapter.
  *
  * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`, State.
  */
@@ -23,7 +23,7 @@ import {
   standingOf,
 } from "./lineage.ts";
 import { checkMember } from "./member_rows.ts";
-import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import { MAX_DEAD_MEMBERS, SLOTS } from "../../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
@@ -53,9 +53,25 @@ interface Entry extends Ownership {
   readonly opId: string;
 }
 
+/** One hash slot: its owners, and an epoch counter that outlives them. */
+interface Slot {
+  /** The last epoch that was given; null where the counter was lost. */
+  epoch: number | null;
+  readonly owners: Map<string, Entry>;
+}
+
 /** A member that has just registered. */
-function newMember(info: MemberInfo): Member {
-  return { ...info, hosts: [...info.hosts], seq: 0, state: "live" };
+function newMember({ incarnation, region, node, address, hosts, serves }: MemberInfo): Member {
+  return {
+    incarnation,
+    region,
+    node,
+    address,
+    hosts: [...hosts],
+    ...serves && { serves: [...serves] },
+    seq: 0,
+    state: "live",
+  };
 }
 
 export class StoreState {
@@ -67,13 +83,18 @@ export class StoreState {
   /** Incarnations in the order in which they ended. */
   readonly #ended: string[] = [];
   #version = 0;
-  readonly #epochs = new Map<number, number>();
-  readonly #owners = new Map<string, Entry>();
-  readonly #states = new States();
+  readonly #slots: (Slot | undefined)[] = new Array(SLOTS);
+  readonly #states: States;
 
-  constructor(id: string = "", hasReplicas: boolean = false) {
+  /**
+   * @param hasReplicas whether another copy may have been ahead of this one.
+   * @param keepsLastTurns whether the last turn of a state without fields outlives its ownership,
+   * as {@link kept} and a lost epoch counter need it.
+   */
+  constructor(id: string = "", hasReplicas: boolean = false, keepsLastTurns: boolean = true) {
     this.id = id;
     this.#hasReplicas = hasReplicas;
+    this.#states = new States(keepsLastTurns);
   }
 
   register(
@@ -137,14 +158,15 @@ export class StoreState {
   }
 
   lookup(key: string): Ownership | null {
-    return told(this.#owners.get(key));
+    return told(this.#slot(key).owners.get(key));
   }
 
   claim(claim: Claim): ClaimReply {
     checkClaim(claim);
     const { key, rrp, incarnation, opId, expected, lineage, above } = claim;
     if (lineage && lineage.id !== this.id) return { won: false, owner: null, quarantined: true };
-    const present = this.#owners.get(key);
+    const slot = this.#slot(key);
+    const present = slot.owners.get(key);
     if (present?.opId === opId && present.incarnation === incarnation) {
       return this.#won(key, present);
     }
@@ -152,13 +174,12 @@ export class StoreState {
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!isExpected) return { won: false, owner: told(present) };
-    const slot = slotOf(key);
     const used = Math.max(present?.epoch ?? 0, this.#states.kept(key)?.epoch ?? 0);
-    const drawn = Math.max(this.#epochs.get(slot) ?? 0, used);
+    const drawn = Math.max(slot.epoch ?? 0, used);
     const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);
-    this.#epochs.set(slot, epoch);
+    slot.epoch = epoch;
     const entry = { rrp, incarnation, epoch, opId };
-    this.#owners.set(key, entry);
+    slot.owners.set(key, entry);
     return this.#won(key, entry);
   }
 
@@ -170,14 +191,14 @@ export class StoreState {
     if (lineage.id !== this.id) return null;
     return reassertions.map((reassertion) => {
       const { key, rrp, incarnation, epoch } = reassertion;
-      const present = told(this.#owners.get(key));
-      const slot = slotOf(key);
-      const drawn = this.#epochs.get(slot) ?? 0;
+      const slot = this.#slot(key);
+      const present = told(slot.owners.get(key));
+      const drawn = slot.epoch ?? 0;
       const last = this.#states.last(key);
       const { isWritten, ...standing } = standingOf(reassertion, present, last, drawn, lineage);
       if (isWritten) {
-        this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
-        this.#epochs.set(slot, Math.max(drawn, epoch));
+        slot.owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
+        slot.epoch = Math.max(drawn, epoch);
       }
       return standing;
     });
@@ -195,23 +216,27 @@ export class StoreState {
     if (!this.#owns(key, incarnation, epoch)) return false;
     this.#states.released(key, after);
     // Deleting the entry would lose its epoch if the counter had been lost.
-    const slot = slotOf(key);
-    this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
-    return this.#owners.delete(key);
+    const slot = this.#slot(key);
+    slot.epoch = Math.max(slot.epoch ?? 0, epoch);
+    return slot.owners.delete(key);
   }
 
   list(prefix: string, cursor: string | null, limit: number): OwnershipPage {
     checkWhole("limit", limit, 1);
-    if (cursor !== null && !cursor.startsWith("after ")) {
-      throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+    const [from, after] = parseCursor(cursor);
+    const entries: Ownership[] = [];
+    for (let number = from; number < SLOTS; number++) {
+      const slot = this.#slots[number];
+      if (!slot || slot.owners.size === 0) continue;
+      for (const key of [...slot.owners.keys()].sort()) {
+        if (number === from && key <= after) continue;
+        const entry = slot.owners.get(key) as Entry;
+        if (!entry.rrp.startsWith(prefix)) continue;
+        entries.push(told(entry) as Ownership);
+        if (entries.length === limit) return { entries, next: `${number} ${key}` };
+      }
     }
-    const after = cursor?.slice("after ".length) ?? "";
-    const keys = [...this.#owners.keys()].filter((key) =>
-      key > after && this.#owners.get(key)?.rrp.startsWith(prefix)
-    ).sort();
-    const page = keys.slice(0, limit);
-    const entries = page.map((key) => told(this.#owners.get(key)) as Ownership);
-    return { entries, next: keys.length > limit ? `after ${page[limit - 1]}` : null };
+    return { entries, next: null };
   }
 
   read(key: string, fields: readonly string[], knows?: OwnerKnows): (string | null)[] {
@@ -247,12 +272,12 @@ export class StoreState {
   /** Becomes another copy, without these ownerships. */
   lose(keys: readonly string[], id: string): void {
     this.id = id;
-    for (const key of keys) this.#owners.delete(key);
+    for (const key of keys) this.#slot(key).owners.delete(key);
   }
 
   /** All fields of a key's state. */
   copyOf(key: string): readonly (readonly [string, string])[] {
-    return [...this.#states.kept(key)?.fields ?? []];
+    return this.#states.kept(key)?.fields.entries() ?? [];
   }
 
   /**
@@ -260,13 +285,15 @@ export class StoreState {
    * existed and the other parts can still tell what it held.
    */
   losePart(key: string, part: "state" | "index" | "epoch"): boolean {
-    const slot = slotOf(key);
+    const slot = this.#slot(key);
     if (part !== "epoch") {
-      const isKnown = this.#epochs.has(slot) || this.#owners.has(key);
+      const isKnown = slot.epoch !== null || slot.owners.has(key);
       return (part === "index" || isKnown) && this.#states.lose(key, part);
     }
-    const known = Math.max(this.#owners.get(key)?.epoch ?? 0, this.#states.last(key).epoch);
-    return (this.#epochs.get(slot) ?? Infinity) <= known && this.#epochs.delete(slot);
+    const known = Math.max(slot.owners.get(key)?.epoch ?? 0, this.#states.last(key).epoch);
+    if ((slot.epoch ?? Infinity) > known) return false;
+    slot.epoch = null;
+    return true;
   }
 
   #won(key: string, entry: Entry): ClaimReply {
@@ -295,11 +322,23 @@ export class StoreState {
   }
 
   #owns(key: string, incarnation: string, epoch: number): boolean {
-    const entry = this.#owners.get(key);
+    const entry = this.#slot(key).owners.get(key);
     return entry?.incarnation === incarnation && entry.epoch === epoch;
+  }
+
+  #slot(key: string): Slot {
+    return this.#slots[slotOf(key)] ??= { epoch: null, owners: new Map() };
   }
 }
 
 function told(entry: Entry | undefined): Ownership | null {
   return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
+}
+
+/** A page's cursor: the slot it stopped in, and the last key listed there. */
+function parseCursor(cursor: string | null): [slot: number, after: string] {
+  if (cursor === null) return [0, ""];
+  const parts = /^(\d{1,4}) (.*)$/.exec(cursor);
+  if (!parts) throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+  return [Number(parts[1]), parts[2] as string];
 }

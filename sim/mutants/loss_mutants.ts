@@ -51,8 +51,8 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
     about: "An epoch is drawn from the counter alone, which may have been lost.",
     edits: [{
       file: "adapters/store/store_state.ts",
-      find: "const drawn = Math.max(this.#epochs.get(slot) ?? 0, used);",
-      replace: "const drawn = this.#epochs.get(slot) ?? used * 0;",
+      find: "const drawn = Math.max(slot.epoch ?? 0, used);",
+      replace: "const drawn = slot.epoch ?? used * 0;",
     }],
   },
   {

@@ -23,7 +23,7 @@
  * listing and the list of members leave it out and name it. Membership's counters are repaired
  * by the next step that needs them; an epoch counter never is, because epochs must not fall.
  *
- * Source: `docs/design.md`, Names and epochs to Store failover.
+ * Source: `docs/design.md`, Names and epochs; Membership and leases; Claims; State; Store failover.
  */
 import type { AtlasError } from "../errors.ts";
 import type { OwnerKnows } from "../model/lost_turns.ts";
