@@ -1,12 +1,11 @@
 /** All checkers of the resource worlds, one rule each. */
-import { addressee, answers, chains, fifo, once } from "./answers.ts";
+import { addressee, answers, chains, fifo, once, returns } from "./calls.ts";
 import type { HistoryChecker, LiveChecker } from "./checker.ts";
-import { claims } from "./claims.ts";
-import { gate } from "./gate.ts";
-import { bounded, healing, returns } from "./healing.ts";
+import { claims, singleClaim } from "./claims.ts";
+import { bounded, healing } from "./healing.ts";
 import { linearizable } from "./linearizable.ts";
 import { losses, parts } from "./losses.ts";
-import { death, epochs, nameKept, needlessLapse, oneLife, singleOwner } from "./single_owner.ts";
+import { death, epochs, nameKept, needlessLapse, oneLife, singleOwner } from "./ownership.ts";
 
 /** Rules that are watched while a simulation runs, and hold for any app and its clients. */
 export const APP_CHECKERS: readonly LiveChecker[] = [
@@ -16,7 +15,7 @@ export const APP_CHECKERS: readonly LiveChecker[] = [
   answers,
   addressee,
   claims,
-  gate,
+  singleClaim,
   death,
   healing,
 ];

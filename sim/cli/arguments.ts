@@ -37,7 +37,7 @@ export const USAGE: string = `usage: npm run sim -- [FLAGS]
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
-  --world NAME   only in this one: resources, regions, market, masters or adrift (all)
+  --world NAME   only in this one: resources, regions, market, masters or offline (all)
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
   --mutant NAME  try one, over --seeds N; or play --seed N of it in full
   --help         print this`;

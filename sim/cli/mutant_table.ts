@@ -29,18 +29,18 @@ export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RUL
 
 /** The document: written by a command, and so is this said in it. */
 export function document(outcomes: readonly Outcome[]): string {
-  const { resources, regions, market, masters, adrift } = MOST_SEEDS;
+  const { resources, regions, market, masters, offline } = MOST_SEEDS;
   return [
     "# Mutants",
     "",
     "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
     "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
     `within ${resources} seeds of random faults from seed 1 (${regions} with regions, ${market} in the`,
-    `market of modules, ${masters} with several masters, ${adrift} without the`,
+    `market of modules, ${masters} with several masters, ${offline} without the`,
     "store), or in a directed scenario",
     "(`sim/mutants/scenarios/`) where those meet the mistake too rarely.",
     '"Killed by" is the checker that saw it first (`sim/checkers/`, `sim/market/checkers/`,',
-    "`sim/worlds/masters_checkers.ts`, `sim/worlds/partitioned_checkers.ts`).",
+    "`sim/worlds/masters_checkers.ts`, `sim/worlds/offline_checkers.ts`).",
     "",
     "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
     "and one seed of it in full: `npm run sim -- --mutant NAME --seed N`.",
@@ -59,7 +59,7 @@ export function document(outcomes: readonly Outcome[]): string {
     ...tableOf(outcomes, "masters"),
     "## Of going on without the store",
     "",
-    ...tableOf(outcomes, "adrift"),
+    ...tableOf(outcomes, "offline"),
     "The control, the same copy without a mistake, breaks no rule in those seeds and scenarios.",
     "",
   ].join("\n");

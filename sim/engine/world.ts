@@ -2,19 +2,20 @@
  * A simulated cluster: machines, processes, clocks, the network and the store, on one scheduler.
  * Nodes are made by the core's own `createNode` on simulated ports; faults and clients act on them.
  */
+import { systemContext } from "../../adapters/system/async_context.ts";
 import { type App, defineApp } from "../../src/api/app.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
-import { systemContext } from "../../adapters/system/async_context.ts";
-import { createNode } from "../../src/node/node.ts";
-import { messageOf } from "../../src/errors.ts";
 import type { NodeOptions } from "../../src/api/options.ts";
+import { messageOf } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
+import { createNode } from "../../src/node/node.ts";
 import type { Store } from "../../src/ports/store.ts";
-import type { SimMasters } from "./masters.ts";
+import type { FaultEvent, RunPlan, Shape } from "../plan/plan.ts";
 import { SimClock } from "./clock.ts";
+import type { SimMasters } from "./masters.ts";
 import { SimNetwork } from "./network.ts";
 import type { Observer } from "./observer.ts";
 import { Paths } from "./paths.ts";
-import type { FaultEvent, RunPlan, Shape } from "../plan/plan.ts";
 import { SimProcess } from "./process.ts";
 import { SeededRandom } from "./random.ts";
 import { distanceMs, SimRegions, storeHost } from "./regional_stores.ts";
@@ -164,7 +165,7 @@ export class World {
         random: new SeededRandom(this.#seed, `ids of ${id}`),
         lease: shape.lease,
         onEvent: (event) => {
-          trace.note("event", id, event.event, ...Object.values(event.fields));
+          trace.note("event", id, event.event, ...tracedFields(event));
           observer.eventLogged(id, event, scheduler.now);
         },
       });
@@ -282,4 +283,9 @@ function distances({ regions, nodes }: Shape): (from: string, to: string) => num
   for (let i = 0; i < nodes; i++) regionOf.set(hostOf(i), names[i % names.length] as string);
   const at = (host: string): string => regionOf.get(host) ?? names[0] as string;
   return (from, to) => distanceMs(regions, at(from), at(to));
+}
+
+/** The fields of a log event that the trace has. A stack names files of this machine. */
+function tracedFields({ fields }: NodeEvent): NodeEvent["fields"][string][] {
+  return Object.entries(fields).filter(([name]) => name !== "stack").map(([, value]) => value);
 }

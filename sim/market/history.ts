@@ -9,11 +9,12 @@ import type {
   MarketStats,
   PlbStats,
 } from "../../src/api/modules.ts";
+import type { Report } from "../checkers/checker.ts";
 import type { Outcome } from "../engine/history.ts";
 import type { Observer } from "../engine/observer.ts";
-import type { SimNode } from "../engine/world.ts";
+import type { SimNode, World } from "../engine/world.ts";
+import type { Manner, MarketPlan } from "../plan/market_plan.ts";
 import type { SimBuyer } from "./buyers.ts";
-import type { Manner } from "../plan/market_plan.ts";
 import type { SentMessage } from "./message_faults.ts";
 
 /** A module as one process offers it. */
@@ -154,4 +155,18 @@ export class MarketHistory {
   sampled(audit: ProcessSample): void {
     for (const it of this.#observers) it.sampled?.(audit);
   }
+}
+
+/** What a market checker may read. */
+export interface MarketCheckContext {
+  readonly plan: MarketPlan;
+  readonly history: MarketHistory;
+  /** Once it is there: checkers are made before the world is. */
+  readonly world: () => World;
+}
+
+/** Observes one rule and changes nothing. */
+export interface MarketChecker {
+  readonly name: string;
+  watch(context: MarketCheckContext, report: Report): MarketObserver;
 }

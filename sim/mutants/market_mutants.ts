@@ -81,7 +81,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
       },
       // Who reads letters reads them so, too: it is not for their form that it is caught.
       {
-        file: "sim/market/checkers/mesh.ts",
+        file: "sim/market/checkers/messages.ts",
         find: "counter.allowed = Math.max(counter.allowed, allowed);",
         replace: "counter.allowed += allowed;",
       },

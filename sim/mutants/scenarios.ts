@@ -2,7 +2,7 @@
  * Directed scenarios: plans written by hand, each for one mutant that random faults catch too
  * rarely. The unmodified protocol passes all of them.
  */
-import { makePartitionedPlan } from "../draw/draw_partitioned.ts";
+import { makeOfflinePlan } from "../draw/draw_offline.ts";
 import { makeRegionalPlan } from "../draw/draw_regions.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 
@@ -149,7 +149,7 @@ const lateDeparture: Plan = makeRegionalPlan(642);
  * last answer comes to a life that is over. Drawn, not written by hand: it takes two
  * lapses of one node, the second between a commit and its answer.
  */
-const lateLanding: Plan = makePartitionedPlan(1355);
+const lateLanding: Plan = makeOfflinePlan(1355);
 
 /**
  * Two nodes claim a key at two masters, neither having seen the other. The greater claim

@@ -3,10 +3,9 @@
  * of each.
  */
 import { spawn } from "node:child_process";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { mutantCopy } from "./copy.ts";
+import { withCopy } from "./copy.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "./mutant.ts";
 import { SCENARIOS } from "./scenarios.ts";
 
@@ -35,25 +34,20 @@ export function tryMutant(
 ): Promise<Verdict | null> {
   const own = mutant.scenario === undefined ? [] : [mutant.scenario];
   const scenarios = isControl(mutant) ? Object.keys(SCENARIOS) : own;
-  return inCopy(mutant, (folder) => judge(folder, [String(seeds), worldOf(mutant), ...scenarios]));
+  return withCopy(
+    mutant.name,
+    mutant.edits,
+    (folder) => judge(folder, [String(seeds), worldOf(mutant), ...scenarios]),
+  );
 }
 
 /** Plays one seed of a mutant, told in full. Gives the exit code. */
 export function runMutant(mutant: Mutant, seed: number): Promise<number> {
-  return inCopy(mutant, async (folder) => {
+  return withCopy(mutant.name, mutant.edits, async (folder) => {
     const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
     const { code } = await run(join(folder, "sim/cli/run.ts"), flags, "inherit");
     return code ?? 1;
   });
-}
-
-async function inCopy<T>(mutant: Mutant, work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mutantCopy(mutant);
-  try {
-    return await work(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 async function judge(folder: string, flags: readonly string[]): Promise<Verdict | null> {

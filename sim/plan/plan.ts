@@ -48,7 +48,7 @@ export interface WorkEvent {
  * What simulations are about: resources that are owned, by regions or under several masters
  * too, or going on without a store; or modules that are traded.
  */
-export const WORLDS = ["resources", "regions", "market", "masters", "adrift"] as const;
+export const WORLDS = ["resources", "regions", "market", "masters", "offline"] as const;
 export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */

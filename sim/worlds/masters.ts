@@ -3,9 +3,9 @@
  * Journals run on the cluster of `world.ts`, with each node's store at its own master.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
-import { once } from "../checkers/answers.ts";
-import { bounded, healing, returns } from "../checkers/healing.ts";
-import { oneLife } from "../checkers/single_owner.ts";
+import { once, returns } from "../checkers/calls.ts";
+import { bounded, healing } from "../checkers/healing.ts";
+import { oneLife } from "../checkers/ownership.ts";
 import type { MastersPlan } from "../draw/draw_masters.ts";
 import type { Entry } from "../engine/history.ts";
 import { journalApp, readJournal } from "../engine/journal_app.ts";

@@ -4,7 +4,7 @@
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
-import { runPartitioned } from "./partitioned.ts";
+import { runOffline } from "./offline.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../checkers/all.ts";
 import type { GroundTruth } from "../engine/ground_truth.ts";
 import type { CallRecord, Entry, History } from "../engine/history.ts";
@@ -27,7 +27,7 @@ export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const { market, masters } = plan;
   if (market) return runMarket({ ...plan, market }, options);
   if (masters) return runMasters({ ...plan, masters }, options);
-  if (plan.shape.isAvailable) return runPartitioned(plan, options);
+  if (plan.shape.isAvailable) return runOffline(plan, options);
   const app = journalApp(plan.shape);
   const enter: WorldSetup["enter"] = (world, report, ground) =>
     new PlainClients(plan, world, report, ground);

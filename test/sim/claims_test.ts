@@ -1,9 +1,8 @@
-/** The checkers of claims, the gate and death: what they pass, and each lie that they find. */
+/** The checkers of claims, the singleClaim and death: what they pass, and each lie that they find. */
 import { expect, test } from "vitest";
-import { claims } from "../../sim/checkers/claims.ts";
 import type { LiveChecker, LiveScene } from "../../sim/checkers/checker.ts";
-import { death } from "../../sim/checkers/single_owner.ts";
-import { gate } from "../../sim/checkers/gate.ts";
+import { claims, singleClaim } from "../../sim/checkers/claims.ts";
+import { death } from "../../sim/checkers/ownership.ts";
 import type { Step, StepReply } from "../../sim/engine/observer.ts";
 
 /** A store without replicas. */
@@ -185,6 +184,6 @@ test("the dead stay dead", () => {
 
 test("one process claims a key once at a time", () => {
   const first = claim("a", 0, 10, null, [true, "a", 1]);
-  expect(judge(gate, [first, claim("a", 20, 30, ["a", 1], [true, "a", 2])])).toEqual([]);
-  expect(judge(gate, [first, claim("a", 5, 30, null, [false, "a", 1])])).toHaveLength(1);
+  expect(judge(singleClaim, [first, claim("a", 20, 30, ["a", 1], [true, "a", 2])])).toEqual([]);
+  expect(judge(singleClaim, [first, claim("a", 5, 30, null, [false, "a", 1])])).toHaveLength(1);
 });

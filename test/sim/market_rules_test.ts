@@ -1,10 +1,10 @@
 /** Each rule of the market, against an entry that breaks it and one that doesn't. */
 import { expect, test } from "vitest";
 import type { ListenerStats, PlbStats } from "../../mod.ts";
-import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
-import type { MarketCheckContext } from "../../sim/market/checkers/checker.ts";
 import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
+import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
 import {
+  type MarketCheckContext,
   MarketHistory,
   type MarketObserver,
   type ModuleCallRecord,

@@ -34,6 +34,13 @@ test("a seed gives the same trace each time, also with notes; another seed gives
   expect(other.hash).not.toBe(first.hash);
 });
 
+test("the trace has no stack, which would name folders of this machine", async () => {
+  const { remarks } = await runPlan(makeMarketPlan(5), { remarks: 8_000 });
+  const thrown = remarks.filter((line) => line.includes("function threw"));
+  expect(thrown.length).toBeGreaterThan(0);
+  expect(thrown.filter((line) => line.includes("market/modules.ts"))).toEqual([]);
+});
+
 test("seeds differ in roles, bootstraps, trades, faults and link conditions", () => {
   const plans = Array.from({ length: 200 }, (_, seed) => makeMarketPlan(seed));
   const kinds = <T>(of: (plan: Plan) => readonly T[]) => new Set(plans.flatMap(of));

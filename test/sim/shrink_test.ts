@@ -1,11 +1,10 @@
 /** Shrinking: down to the essence, by the same rule, and within its time. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ddmin } from "../../sim/cli/ddmin.ts";
+import { ddmin, shrink } from "../../sim/cli/shrink.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
-import { shrink } from "../../sim/cli/shrink.ts";
-import { slowPaths } from "./slow_roads.ts";
+import { slowPaths } from "./slow_paths.ts";
 
 test("delta debugging finds exactly the lines that matter", async () => {
   await fc.assert(fc.asyncProperty(

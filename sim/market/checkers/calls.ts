@@ -1,17 +1,22 @@
 /**
- * Rule: each call returns exactly once, by its deadline, as long as its process lives. An answered
- * call ran exactly once, on the code and node that it names; one that failed as not executed never
- * ran and never will.
+ * Rules on module calls:
+ *
+ * - `calls`: each call returns once, in time, and says truly whether it ran.
+ * - `hot code`: old code stays while anything runs on it, and is dropped after that.
  */
 import type { Report } from "../../checkers/checker.ts";
-import type { ModuleCallRecord, Publication, Run } from "../history.ts";
+import type { MarketChecker, ModuleCallRecord, Publication, Run } from "../history.ts";
 import type { Answer } from "../modules.ts";
-import type { MarketChecker } from "./checker.ts";
 
 /** How much later than its deadline a call may come back, ms: timers are not exact. */
 const SLACK_MS = 30;
 const SLACK_RATIO = 0.01;
 
+/**
+ * Rule: each call returns exactly once, by its deadline, as long as its process lives. An answered
+ * call ran exactly once, on the code and node that it names; one that failed as not executed never
+ * ran and never will.
+ */
 export const calls: MarketChecker = {
   name: "calls",
   watch({ world }, report) {

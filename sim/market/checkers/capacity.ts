@@ -1,6 +1,11 @@
 /**
- * Rule: a buyer never believes that it may send more than its seller issued, never sends more than
- * that, and the seller never accepted more than was sent.
+ * Rules on capacity and credit in a market:
+ *
+ * - `credit`: no buyer sends more than its seller issued.
+ * - `capacity`: no more functions run than a publication's capacity.
+ * - `grants`: grants are within capacity, and no credit is created or lost.
+ * - `books`: no exchange holds more of an order than its quantity.
+ * - `calm`: where nothing goes wrong, no call fails and no buyer loses capacity.
  */
 import type {
   ListenerChannelStats,
@@ -8,7 +13,8 @@ import type {
   MarketStats,
   PlbChannelStats,
 } from "../../../src/api/modules.ts";
-import type { MarketChecker } from "./checker.ts";
+import type { SimBuyer } from "../buyers.ts";
+import type { MarketChecker } from "../history.ts";
 
 /** The last word of each end. */
 interface Ends {
@@ -16,6 +22,10 @@ interface Ends {
   buyer: PlbChannelStats | null;
 }
 
+/**
+ * Rule: a buyer never believes that it may send more than its seller issued, never sends more than
+ * that, and the seller never accepted more than was sent.
+ */
 export const credit: MarketChecker = {
   name: "credit",
   watch({ world }, report) {
@@ -161,3 +171,47 @@ function nodeTrouble(
     ? null
     : `${stats.moduleRunning} requests are said to run, and ${sum("running")} do`;
 }
+
+/** Rule: no exchange holds more of an order than its quantity. */
+export const books: MarketChecker = {
+  name: "books",
+  watch(_scene, report) {
+    return {
+      orderBooksRead(sim, books) {
+        for (const { node, orders } of books) {
+          for (const { side, id, quantity, held, incarnation } of orders) {
+            if (held <= quantity) continue;
+            report(
+              `${sim.process.id} saw ${held} held of ${side} order ${id} of ${incarnation}, ` +
+                `which is about ${quantity}, at an exchange on ${node}`,
+            );
+          }
+        }
+      },
+    };
+  },
+};
+
+/**
+ * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
+ * wanted once it had that, whatever code is loaded meanwhile.
+ */
+export const calm: MarketChecker = {
+  name: "calm",
+  watch({ plan }, report) {
+    if (!plan.market.isCalm) return {};
+    const served = new Set<SimBuyer>();
+    return {
+      moduleReturned({ id, outcome, code, message }) {
+        if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
+      },
+      sampled({ sim, buyers }) {
+        for (const { buyer, module, granted, wanted } of buyers) {
+          if (granted >= wanted) served.add(buyer);
+          if (granted >= wanted || !served.has(buyer)) continue;
+          report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
+        }
+      },
+    };
+  },
+};

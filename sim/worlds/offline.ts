@@ -5,18 +5,19 @@
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { claims } from "../checkers/claims.ts";
-import { bounded, healing, returns } from "../checkers/healing.ts";
-import { death, epochs, oneLife } from "../checkers/single_owner.ts";
+import { returns } from "../checkers/calls.ts";
+import { bounded, healing } from "../checkers/healing.ts";
+import { death, epochs, oneLife } from "../checkers/ownership.ts";
 import { Journal, JOURNALS } from "../engine/journal_app.ts";
 import type { Plan } from "../plan/plan.ts";
 import { JournalClients } from "../run/journal_clients.ts";
 import { type Result, type RunOptions, runWorld, type WorldSetup } from "../run/run_world.ts";
-import { PartitionedCheckers } from "./partitioned_checkers.ts";
+import { OfflineCheckers } from "./offline_checkers.ts";
 
 /** Rules that hold whether the store is there or not. */
 const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
 
-export interface PartitionedResult extends Result {
+export interface OfflineResult extends Result {
   /** Answers with a mark. */
   readonly marked: number;
   /** Times that `onConflict` ran. */
@@ -28,23 +29,23 @@ export interface PartitionedResult extends Result {
 }
 
 /** Plays a plan. @throws only where the simulator itself fails */
-export async function runPartitioned(
+export async function runOffline(
   plan: Plan,
   options: RunOptions = {},
-): Promise<PartitionedResult> {
-  const rules = new PartitionedCheckers(plan.faults);
-  let clients: PartitionedClients | null = null;
+): Promise<OfflineResult> {
+  const rules = new OfflineCheckers(plan.faults);
+  let clients: OfflineClients | null = null;
   const cast: WorldSetup = {
-    world: "adrift",
-    app: partitionedApp(plan.shape.idleAfterMs, rules),
+    world: "offline",
+    app: offlineApp(plan.shape.idleAfterMs, rules),
     checkers: [...CHECKERS, rules.checker],
     enter: (world, report) => {
       rules.enter(world, report);
-      return clients = new PartitionedClients(plan, world);
+      return clients = new OfflineClients(plan, world);
     },
   };
   const result = await runWorld(plan, cast, options);
-  const { landed = 0 } = clients ?? {} as Partial<PartitionedClients>;
+  const { landed = 0 } = clients ?? {} as Partial<OfflineClients>;
   const { marked, conflicts, reached } = rules;
   return { ...result, marked, conflicts, reached, landed };
 }
@@ -53,9 +54,9 @@ export async function runPartitioned(
  * Journals that go on without the store, and show rules what they hold when they lose.
  * Every other one writes without reading: it can be taken without the store, too.
  */
-function partitionedApp(
+function offlineApp(
   idleAfterMs: number,
-  rules: PartitionedCheckers,
+  rules: OfflineCheckers,
 ): App<{ journals: ResourceType<Journal> }> {
   class Keeper extends Journal {
     /** Storage keys that this instance wrote. */
@@ -93,7 +94,7 @@ function partitionedApp(
   });
 }
 
-class PartitionedClients extends JournalClients {
+class OfflineClients extends JournalClients {
   /** Turns that were kept and committed later, of the processes that live in the end. */
   landed = 0;
 

@@ -26,7 +26,7 @@ const KINDS = [
 /** Plans in which nodes lose the store, and nothing else goes wrong. */
 const STORE_ALONE = 0.3;
 
-export function makePartitionedPlan(seed: number): Plan {
+export function makeOfflinePlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const shape = { ...drawShape(draw("shape")), gateways: 0, isAvailable: true };
   const plan = {

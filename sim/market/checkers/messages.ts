@@ -1,16 +1,19 @@
 /**
- * Rule: workers don't mesh. Messages between workers are only about channels or about finding an
- * authority.
+ * Rules on the processes of a market and the messages between them:
+ *
+ * - `mesh`: workers don't mesh.
+ * - `processes`: no process fails.
+ * - `rest`: processes don't exchange messages endlessly.
+ * - `messages`: messages keep what they promise.
  */
 import { accepts } from "../../../src/api/module.ts";
 import type { BusMessageOf, MessageKind } from "../../../src/lambda/bus/messages.ts";
 import type { Order } from "../../../src/lambda/bus/order.ts";
 import type { Report } from "../../checkers/checker.ts";
-import type { SimBuyer } from "../buyers.ts";
 import type { SentMessage } from "../message_faults.ts";
-import type { MarketChecker } from "./checker.ts";
+import type { MarketChecker } from "../history.ts";
 
-/** What only authorities, exchanges and their brokers have to say to each other. */
+/** Messages that only authorities, exchanges and their brokers send each other. */
 const OF_THE_MESH: readonly MessageKind[] = [
   "syn",
   "ack",
@@ -22,6 +25,10 @@ const OF_THE_MESH: readonly MessageKind[] = [
   "match",
 ];
 
+/**
+ * Rule: workers don't mesh. Messages between workers are only about channels or about finding an
+ * authority.
+ */
 export const mesh: MarketChecker = {
   name: "mesh",
   watch({ plan, world }, report) {
@@ -40,27 +47,7 @@ export const mesh: MarketChecker = {
   },
 };
 
-/** Rule: no exchange holds more of an order than the order is about. */
-export const books: MarketChecker = {
-  name: "books",
-  watch(_scene, report) {
-    return {
-      orderBooksRead(sim, books) {
-        for (const { node, orders } of books) {
-          for (const { side, id, quantity, held, incarnation } of orders) {
-            if (held <= quantity) continue;
-            report(
-              `${sim.process.id} saw ${held} held of ${side} order ${id} of ${incarnation}, ` +
-                `which is about ${quantity}, at an exchange on ${node}`,
-            );
-          }
-        }
-      },
-    };
-  },
-};
-
-/** No process of a market throws: a restart would hide the fault. */
+/** Rule: no process of a market throws: a restart would hide the fault. */
 export const processes: MarketChecker = {
   name: "processes",
   watch(_scene, report) {
@@ -97,30 +84,6 @@ export const rest: MarketChecker = {
           const busy = [...world().nodes()].map(({ process }) => process)
             .sort((one, other) => other.runs - one.runs);
           report(`${events} events in 1 ms, most of them at ${busy[0]?.id}`);
-        }
-      },
-    };
-  },
-};
-
-/**
- * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
- * wanted once it had that, whatever code is loaded meanwhile.
- */
-export const calm: MarketChecker = {
-  name: "calm",
-  watch({ plan }, report) {
-    if (!plan.market.isCalm) return {};
-    const served = new Set<SimBuyer>();
-    return {
-      moduleReturned({ id, outcome, code, message }) {
-        if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
-      },
-      sampled({ sim, buyers }) {
-        for (const { buyer, module, granted, wanted } of buyers) {
-          if (granted >= wanted) served.add(buyer);
-          if (granted >= wanted || !served.has(buyer)) continue;
-          report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
         }
       },
     };

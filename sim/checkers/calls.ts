@@ -1,12 +1,22 @@
 /**
- * Rule: no answer comes from a fenced owner. The ownership that a client was told of existed at
- * some instant of its call. `confirmed` was true at such an instant with the owner alive, and so
- * was `unowned`.
+ * Rules on clients' calls:
+ *
+ * - `answers`: no answer comes from a fenced owner.
+ * - `fifo`: calls of one caller to one key run in their order.
+ * - `once`: an acknowledged call is in the state exactly once.
+ * - `addressee`: a request is handled only by the ownership that it names.
+ * - `chains`: a chain of calls that returns to a busy resource fails.
+ * - `returns`: every call returns in time.
  */
 import type { Message } from "../../src/model/envelope.ts";
 import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker, LiveChecker, LiveScene, Report } from "./checker.ts";
 
+/**
+ * Rule: no answer comes from a fenced owner. The ownership that a client was told of existed at
+ * some instant of its call. `confirmed` was true at such an instant with the owner alive, and so
+ * was `unowned`.
+ */
 export const answers: LiveChecker = {
   name: "answers",
   watch: (scene, report) => ({
@@ -230,5 +240,47 @@ export const chains: HistoryChecker = {
         report(`call ${call.id} went ${path} and was refused as coming back`);
       }
     }
+  },
+};
+
+/** How much later than its deadline a call may come back: timers are not exact. In ms. */
+const SLACK_MS = 100;
+
+/**
+ * Rule: every call returns by its deadline, or when its caller aborts it, as long as its process
+ * lives.
+ */
+export const returns: LiveChecker = {
+  name: "returns",
+  watch({ plan, world }, report) {
+    const open = new Set<CallRecord>();
+    return {
+      called: (call) => void open.add(call),
+      returned(call) {
+        open.delete(call);
+        const { id, process, givenUpAt = Infinity, returnedAt } = call;
+        if (returnedAt > givenUpAt + SLACK_MS) {
+          report(
+            `call ${id} through ${process} came back ${
+              returnedAt - givenUpAt
+            } ms after it was given up`,
+          );
+        }
+      },
+      finished() {
+        for (const { process, node } of world().nodes()) {
+          const left = [...open].filter((call) => call.process === process.id);
+          for (const call of left) {
+            const dueAt = Math.max(call.invokedAt, plan.healAt) + call.timeoutMs + SLACK_MS;
+            if (dueAt < plan.endAt) report(`call ${call.id} through ${process.id} never came back`);
+          }
+          const calls = left.filter(({ what }) => what !== "lookup").length;
+          const { inFlight = 0 } = node?.stats() ?? {};
+          if (inFlight > calls) {
+            report(`${process.id} holds ${inFlight} calls, while ${calls} are waited for`);
+          }
+        }
+      },
+    };
   },
 };

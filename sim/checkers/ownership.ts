@@ -1,9 +1,12 @@
 /**
- * Rule: at most one process can commit to a key. Whoever sends a commit owns the key at that
- * instant, by the store's ground truth.
+ * Rules on who owns what, and on leases and names:
  *
- * Self-fencing must act before the fence in the store has to: an owner whose successor has claimed
- * the key does not even send a commit.
+ * - `single owner`: at most one process can commit to a key.
+ * - `epochs`: epochs only rise.
+ * - `one life`: a node name has at most one live incarnation.
+ * - `death`: death is permanent.
+ * - `name kept`: a process that renews its lease keeps its node's name.
+ * - `needless lapse`: a short outage of the store ends no lease.
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type {
@@ -16,6 +19,13 @@ import type {
 import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker } from "./checker.ts";
 
+/**
+ * Rule: at most one process can commit to a key. Whoever sends a commit owns the key at that
+ * instant, by the ground truth.
+ *
+ * An owner must fence itself before the store has to: an owner whose successor has claimed the key
+ * does not even send a commit.
+ */
 export const singleOwner: LiveChecker = {
   name: "single owner",
   watch: ({ ground }, report) => ({

@@ -1,6 +1,6 @@
 /** The awkward customers: each of them comes, and is answered as the design says. */
 import { expect, test } from "vitest";
-import { chains } from "../../sim/checkers/answers.ts";
+import { chains } from "../../sim/checkers/calls.ts";
 import type { CallRecord } from "../../sim/engine/history.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan, Shape, WorkEvent } from "../../sim/plan/plan.ts";
