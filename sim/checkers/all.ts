@@ -7,7 +7,7 @@ import { linearizable } from "./linearizable.ts";
 import { losses, parts } from "./losses.ts";
 import { death, epochs, nameKept, needlessLapse, oneLife, singleOwner } from "./ownership.ts";
 
-/** Rules that are watched while a simulation runs, and hold for any app and its clients. */
+/** Rules that are checked while a simulation runs, and hold for any app and its clients. */
 export const APP_CHECKERS: readonly LiveChecker[] = [
   singleOwner,
   oneLife,
@@ -20,7 +20,7 @@ export const APP_CHECKERS: readonly LiveChecker[] = [
   healing,
 ];
 
-/** All that are watched while journals are played. */
+/** All rules that are checked while clients of journals run. */
 export const LIVE_CHECKERS: readonly LiveChecker[] = [
   ...APP_CHECKERS,
   returns,
@@ -31,5 +31,5 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
   nameKept,
 ];
 
-/** Rules that can be judged from what clients saw and what was left. */
+/** Rules that are checked on what clients saw and on the final state. */
 export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo, chains];

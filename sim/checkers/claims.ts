@@ -31,7 +31,7 @@ export const claims: LiveChecker = {
     if (isReplaced || lagMs !== undefined && !isConfirmed) return {};
     const keys = new Map<string, Observations>();
     /** When an incarnation's death was first asked for. */
-    const condemned = new Map<string, number>();
+    const deathAskedAt = new Map<string, number>();
     const of = (key: string): Observations => {
       let it = keys.get(key);
       if (!it) keys.set(key, it = new Observations(key, report));
@@ -47,7 +47,7 @@ export const claims: LiveChecker = {
           of(key).releasing(incarnation, epoch, step.at);
         } else if (step.name === "kill" || step.name === "leave") {
           const incarnation = step.name === "kill" ? step.args[0] : step.args[0].incarnation;
-          if (!condemned.has(incarnation)) condemned.set(incarnation, step.at);
+          if (!deathAskedAt.has(incarnation)) deathAskedAt.set(incarnation, step.at);
         }
       },
       replyReceived(step: Step, reply: StepReply, at: number) {
@@ -70,7 +70,7 @@ export const claims: LiveChecker = {
         }
       },
       finished() {
-        for (const testimony of keys.values()) fitIntervals(testimony, condemned, report);
+        for (const observations of keys.values()) fitIntervals(observations, deathAskedAt, report);
       },
     };
   },
@@ -100,22 +100,22 @@ function checkSense(
  */
 export const singleClaim: LiveChecker = {
   name: "single claim",
-  watch(_scene, report) {
+  watch(_context, report) {
     /** The claim of each process and key whose answer is awaited. */
     const waiting = new Map<string, Step>();
     const winners = new Map<string, string>();
     const over = (step: Step): void => {
       if (step.name !== "claim") return;
-      const lane = processKey(step.process, step.args[0].key);
-      if (waiting.get(lane) === step) waiting.delete(lane);
+      const name = processKey(step.process, step.args[0].key);
+      if (waiting.get(name) === step) waiting.delete(name);
     };
     return {
       asked(step) {
         if (step.name !== "claim") return;
         const { key, opId } = step.args[0];
-        const lane = processKey(step.process, key);
-        const before = waiting.get(lane);
-        waiting.set(lane, step);
+        const name = processKey(step.process, key);
+        const before = waiting.get(name);
+        waiting.set(name, step);
         if (before) {
           report(`${step.process} claims ${key} (${opId}) while it waits for an earlier claim`);
         }

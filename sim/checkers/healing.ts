@@ -19,7 +19,7 @@ export const healing: LiveChecker = {
   watch({ plan, keys, world }, report) {
     const { lease, store, regions } = plan.shape;
     const waits = store.lagMs === undefined ? 2 : 3;
-    // The death of a node of another region is read with that region's members, after two heartbeats.
+    // The death of a node in another region is read with its members, after two heartbeats.
     const abroadMs = regions ? MEMBERS_MAX_AGE_MS + 2 * lease.heartbeatMs + 4 * regions.farMs : 0;
     const within = waits * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS + abroadMs;
     let dueAt = Infinity;

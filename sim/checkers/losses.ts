@@ -96,7 +96,7 @@ export const losses: LiveChecker = {
  */
 export const parts: LiveChecker = {
   name: "parts",
-  watch(_scene, report) {
+  watch(_context, report) {
     const acknowledged = new Set<string>();
     const lost: {
       readonly key: string;

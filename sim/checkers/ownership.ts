@@ -28,11 +28,11 @@ import type { LiveChecker } from "./checker.ts";
  */
 export const singleOwner: LiveChecker = {
   name: "single owner",
-  watch: ({ ground }, report) => ({
+  watch: ({ truth }, report) => ({
     asked(step) {
       if (step.name !== "commit") return;
       const { key, incarnation, epoch } = step.args[0];
-      const owner = ground.owner(key);
+      const owner = truth.owner(key);
       if (owner?.incarnation === incarnation && owner.epoch === epoch) return;
       report(
         `${step.process} would commit to ${key} under epoch ${epoch} at ${step.at.toFixed(3)}, ` +
@@ -48,7 +48,7 @@ export const singleOwner: LiveChecker = {
  */
 export const epochs: LiveChecker = {
   name: "epochs",
-  watch(_scene, report) {
+  watch(_context, report) {
     const claimed = new Map<string, { epoch: number; opId: string }>();
     const committed = new Map<string, number>();
     /** The epoch of each key's entry. */
@@ -95,7 +95,7 @@ export const epochs: LiveChecker = {
  */
 export const oneLife: LiveChecker = {
   name: "one life",
-  watch(_scene, report) {
+  watch(_context, report) {
     const names = new Map<string, string>();
     /** The last incarnation that registered under each name. */
     const latest = new Map<string, string>();
@@ -131,7 +131,7 @@ export const oneLife: LiveChecker = {
  */
 export const death: LiveChecker = {
   name: "death",
-  watch(_scene, report) {
+  watch(_context, report) {
     /** When each incarnation's death was first heard of. */
     const dead = new Map<string, number>();
     const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
@@ -219,8 +219,8 @@ const SPARE_BEATS = 1.5;
 export const needlessLapse: LiveChecker = {
   name: "needless lapse",
   watch({ plan }, report) {
-    const { linkConditions: weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
-    if (weather.loss > 0 || weather.tail > 0) return {};
+    const { linkConditions, lease: { heartbeatMs, leaseMs } } = plan.shape;
+    if (linkConditions.loss > 0 || linkConditions.tail > 0) return {};
     return {
       eventLogged(process, { event }, at) {
         if (event !== "lease lapsed") return;

@@ -5,12 +5,12 @@ import type { WorldName } from "../plan/plan.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "../mutants/mutant.ts";
 import type { Verdict } from "../mutants/trials.ts";
 
-/** What became of a mutant. */
+/** The result of a mutant's trial. */
 export interface Outcome {
   readonly mutant: Mutant;
   /** Null: nobody caught it. */
   readonly verdict: Verdict | null;
-  /** Why there is no verdict at all, where there is none. */
+  /** Why there is no verdict; null: there is one. */
   readonly trouble: string | null;
 }
 
@@ -27,7 +27,7 @@ export function outcomeLine({ mutant, verdict, trouble }: Outcome): string {
 /** The heading above such lines. */
 export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RULE)}first in`;
 
-/** The document: written by a command, and so is this said in it. */
+/** The text of `docs/mutants.md`. */
 export function document(outcomes: readonly Outcome[]): string {
   const { resources, regions, market, masters, offline } = MOST_SEEDS;
   return [
@@ -79,7 +79,7 @@ function seedOf(verdict: Verdict | null): string {
   return verdict.seed === null ? `scenario ${verdict.scenario}` : `seed ${verdict.seed}`;
 }
 
-/** Whether this is as it should be: each mutant caught, the control not. */
+/** Whether the result is right: each mutant caught, each control not. */
 export function isRight({ mutant, verdict, trouble }: Outcome): boolean {
   return trouble === null && (verdict === null) === isControl(mutant);
 }

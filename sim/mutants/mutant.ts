@@ -33,7 +33,7 @@ export function worldOf({ world = "resources" }: Mutant): WorldName {
   return world;
 }
 
-/** No mutant at all: shows that copying alone is not what is caught. One for each world. */
+/** Controls: copies without an edit, which must break no rule. One for each world. */
 export const CONTROLS: readonly Mutant[] = (Object.keys(MOST_SEEDS) as WorldName[])
   .map((world) => ({ name: "(none)", about: "The code as it is.", edits: [], world }));
 

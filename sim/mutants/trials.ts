@@ -9,10 +9,10 @@ import { withCopy } from "./copy.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "./mutant.ts";
 import { SCENARIOS } from "./scenarios.ts";
 
-/** The longest that a trial may take: a mutant may well run in circles. In ms. */
+/** The longest that a trial may take, because a mutant may never end. In ms. */
 const TRIAL_MS = 300_000;
 
-/** Who caught a mutant, and where. */
+/** Which rule caught a mutant, and where. */
 export interface Verdict {
   /** The checker's name, and what it said. */
   readonly rule: string;
@@ -37,11 +37,11 @@ export function tryMutant(
   return withCopy(
     mutant.name,
     mutant.edits,
-    (folder) => judge(folder, [String(seeds), worldOf(mutant), ...scenarios]),
+    (folder) => verdictOf(folder, [String(seeds), worldOf(mutant), ...scenarios]),
   );
 }
 
-/** Plays one seed of a mutant, told in full. Gives the exit code. */
+/** Runs one seed of a mutant, printed in full. Gives the exit code. */
 export function runMutant(mutant: Mutant, seed: number): Promise<number> {
   return withCopy(mutant.name, mutant.edits, async (folder) => {
     const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
@@ -50,7 +50,7 @@ export function runMutant(mutant: Mutant, seed: number): Promise<number> {
   });
 }
 
-async function judge(folder: string, flags: readonly string[]): Promise<Verdict | null> {
+async function verdictOf(folder: string, flags: readonly string[]): Promise<Verdict | null> {
   const script = join(folder, "sim/mutants/trial.ts");
   const { code, output, errors } = await run(script, flags, "pipe");
   if (code === null) throw new Error(`no verdict within ${TRIAL_MS / 1_000} s`);

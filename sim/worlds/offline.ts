@@ -18,24 +18,24 @@ import { OfflineCheckers } from "./offline_checkers.ts";
 const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
 
 export interface OfflineResult extends Result {
-  /** Answers with a mark. */
+  /** Answers with the offline mark. */
   readonly marked: number;
   /** Times that `onConflict` ran. */
   readonly conflicts: number;
   /** Answers of owners elsewhere that came to nodes without the store. */
   readonly reached: number;
-  /** Turns that were kept and committed later. */
+  /** Turns that were logged offline and committed later. */
   readonly landed: number;
 }
 
-/** Plays a plan. @throws only where the simulator itself fails */
+/** Runs a plan. @throws only where the simulator itself fails */
 export async function runOffline(
   plan: Plan,
   options: RunOptions = {},
 ): Promise<OfflineResult> {
   const rules = new OfflineCheckers(plan.faults);
   let clients: OfflineClients | null = null;
-  const cast: WorldSetup = {
+  const setup: WorldSetup = {
     world: "offline",
     app: offlineApp(plan.shape.idleAfterMs, rules),
     checkers: [...CHECKERS, rules.checker],
@@ -44,15 +44,15 @@ export async function runOffline(
       return clients = new OfflineClients(plan, world);
     },
   };
-  const result = await runWorld(plan, cast, options);
+  const result = await runWorld(plan, setup, options);
   const { landed = 0 } = clients ?? {} as Partial<OfflineClients>;
   const { marked, conflicts, reached } = rules;
   return { ...result, marked, conflicts, reached, landed };
 }
 
 /**
- * Journals that go on without the store, and show rules what they hold when they lose.
- * Every other one writes without reading: it can be taken without the store, too.
+ * Journals that operate without the store, and report what they hold when they lose a conflict.
+ * Every other one writes without reading, so that it can be claimed without the store, too.
  */
 function offlineApp(
   idleAfterMs: number,
@@ -82,7 +82,7 @@ function offlineApp(
     async #values(): Promise<string[]> {
       const values: string[] = [];
       for (const field of this.#written) {
-        // What was committed long ago is in the store, and can't be read here any more.
+        // Entries that were committed long ago are in the store, which can't be read now.
         const text = await this.storage.get<string>(field).catch(() => undefined);
         if (text !== undefined) values.push(text.split(" ")[1] ?? "");
       }
@@ -95,7 +95,7 @@ function offlineApp(
 }
 
 class OfflineClients extends JournalClients {
-  /** Turns that were kept and committed later, of the processes that live in the end. */
+  /** Turns that were logged offline and committed later, by processes that run at the end. */
   landed = 0;
 
   override finished(): void {

@@ -21,7 +21,7 @@ import type { FaultEvent } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 import { Reach } from "./offline_reach.ts";
 
-/** What an `onConflict` saw. */
+/** What a call of `onConflict` got. */
 export interface Sighting {
   readonly key: string;
   readonly rrp: string;
@@ -31,18 +31,18 @@ export interface Sighting {
 }
 
 export class OfflineCheckers implements Observer {
-  /** Answers with a mark. */
+  /** Answers with the offline mark. */
   marked = 0;
   /** Times that `onConflict` ran. */
   conflicts = 0;
-  /** Its place among the rules that are watched. */
+  /** This as one of the checkers. */
   readonly checker: LiveChecker = { name: "offline", watch: () => this };
   #world!: World;
   #report!: Reporter;
   readonly #appends: CallRecord[] = [];
   /** Values that some `onConflict` was shown. */
   readonly #shown = new Set<string>();
-  /** Conflicts that nodes told of, less those of which `onConflict` heard. */
+  /** Conflicts that nodes logged, less the calls of `onConflict`. */
   readonly #open = new Map<string, number>();
   /** When processes ended, by node name. */
   readonly #ends = new Map<string, number[]>();

@@ -23,7 +23,7 @@ test("no seed breaks a rule; offline marks, reconciliations and conflicts occur"
   expect(sum(({ reached }) => reached)).toBeGreaterThan(100);
 }, LONG_MS);
 
-test("a plan plays the same each time, and from a file", async () => {
+test("a plan runs the same each time, and from a file", async () => {
   const plan = makeOfflinePlan(3);
   const { hash, world } = await runPlan(plan);
   expect(world).toBe("offline");

@@ -70,7 +70,7 @@ test("a run ends with its total when its time is up", async () => {
 });
 
 test.for(["--help", "--seeds 5 --help"])(
-  "%s prints the usage, plays nothing and ends with 0",
+  "%s prints the usage, runs nothing and ends with 0",
   async (flags) => {
     const { code, out, err } = await sim(flags.split(" "));
     expect(out).toMatch(/^usage: npm run sim -- \[FLAGS\]\n/);
@@ -96,7 +96,7 @@ test.for(
   expect(code).toBe(2);
 });
 
-test("a plan that breaks a rule is told in full, shrunk and kept, and plays again", async () => {
+test("a plan that breaks a rule is printed, shrunk and kept, and breaks the rule again", async () => {
   const file = join(folder, "plan.json");
   const kept = join(folder, "kept.json");
   const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
@@ -104,11 +104,11 @@ test("a plan that breaks a rule is told in full, shrunk and kept, and plays agai
   const { code, out, last } = await sim(["--plan", file, "--keep", kept]);
   expect(out).toMatch(/^violation at [\d.]+ ms: healing: probe /m);
   expect(out).toContain(`replay: npm run sim -- --plan ${file}\n`);
-  expect(out).toMatch(/^stage: seed=1 nodes=\d /m);
+  expect(out).toMatch(/^shape: seed=1 nodes=\d /m);
   expect(out).toMatch(/^ +[\d.]+ {2}fault {2}\w+ +a=\d b=\d /m);
   expect(out).toMatch(/^the last of \d+ events:$/m);
   expect(out).toContain("VIOLATION healing probe");
-  expect(out).toMatch(/^shrunk to 0 of \d+ faults and 0 of \d+ lines of work by playing /m);
+  expect(out).toMatch(/^shrunk to 0 of \d+ faults and 0 of \d+ lines of work by running /m);
   expect(out).toContain(`kept; replay: npm run sim -- --plan ${kept}\n`);
   expect(last).toMatch(SCORE);
   expect(code).toBe(1);

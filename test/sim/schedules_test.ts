@@ -1,5 +1,5 @@
 /**
- * Kept schedules: each broke a rule before its bug was mended, and breaks none since.
+ * Kept schedules: each broke a rule before its bug was healed, and breaks none since.
  * `with_bug.ts` brings the bugs back and shows that the schedules would find them.
  */
 import { readdirSync, readFileSync } from "node:fs";

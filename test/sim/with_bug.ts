@@ -1,5 +1,5 @@
 /**
- * Brings a fixed bug back in a copy of the sources, and plays its kept schedule there: shows that
+ * Brings a fixed bug back in a copy of the sources, and runs its kept schedule there: shows that
  * the schedule still finds it. Not one of the tests, because sources change:
  *
  *     bun test/sim/with_bug.ts [FILE…]

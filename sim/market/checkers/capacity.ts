@@ -16,7 +16,7 @@ import type {
 import type { SimBuyer } from "../buyers.ts";
 import type { MarketChecker } from "../history.ts";
 
-/** The last word of each end. */
+/** The latest statistics of each end of a channel. */
 interface Ends {
   seller: ListenerChannelStats | null;
   buyer: PlbChannelStats | null;
@@ -31,7 +31,7 @@ export const credit: MarketChecker = {
   watch({ world }, report) {
     /** By process and name of the channel. */
     const channels = new Map<string, Ends>();
-    /** Those of which each process is the buyer. */
+    /** The channels of which each process is the buyer. */
     const held = new Map<string, Ends[]>();
     const endsOf = (process: string, channel: string): Ends => {
       const key = `${process}/${channel}`;
@@ -52,13 +52,13 @@ export const credit: MarketChecker = {
       }
     };
     return {
-      sampled({ sim, listeners: shops, buyers }) {
+      sampled({ sim, listeners, buyers }) {
         const { id } = sim.process;
         const changed = new Map<Ends, string>();
-        // What a buyer has given up, it tells no more of.
+        // A buyer no longer lists channels that it gave up.
         for (const ends of held.get(id) ?? []) ends.buyer = null;
         held.set(id, []);
-        for (const seller of shops.flatMap(({ stats: books }) => books.channels)) {
+        for (const seller of listeners.flatMap(({ stats }) => stats.channels)) {
           const ends = endsOf(id, seller.channel);
           ends.seller = seller;
           changed.set(ends, `${seller.channel} of ${id}`);
@@ -77,10 +77,10 @@ export const credit: MarketChecker = {
   },
 };
 
-/** Rule: never do more functions of a publication run than its capacity. */
+/** Rule: no more functions of a publication run at once than its capacity. */
 export const capacity: MarketChecker = {
   name: "capacity",
-  watch(_scene, report) {
+  watch(_context, report) {
     return {
       began({ call, publication }) {
         const { process, module, capacity, running } = publication;
@@ -93,7 +93,7 @@ export const capacity: MarketChecker = {
   },
 };
 
-/** Audits between two looks at a node's figures. */
+/** Samples between two checks of a node's statistics. */
 const EVERY = 8;
 
 /**
@@ -103,19 +103,19 @@ const EVERY = 8;
  */
 export const grants: MarketChecker = {
   name: "grants",
-  watch(_scene, report) {
+  watch(_context, report) {
     const former = new Map<string, MarketStats>();
-    let audits = 0;
+    let samples = 0;
     return {
-      sampled({ sim, listeners: shops, marketStats: figures }) {
+      sampled({ sim, listeners, marketStats }) {
         const { id } = sim.process;
-        for (const { stats: books } of shops) {
-          const wrong = troubleOf(books);
-          if (wrong) report(`${books.module} at ${id}: ${wrong}`);
+        for (const { stats: own } of listeners) {
+          const wrong = troubleOf(own);
+          if (wrong) report(`${own.module} at ${id}: ${wrong}`);
         }
-        if (++audits % EVERY !== 0) return;
-        const stats = figures();
-        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ stats: books }) => books));
+        if (++samples % EVERY !== 0) return;
+        const stats = marketStats();
+        const wrong = nodeTrouble(stats, former.get(id), listeners.map(({ stats }) => stats));
         if (wrong) report(`${id}: ${wrong}`);
         former.set(id, stats);
       },
@@ -175,7 +175,7 @@ function nodeTrouble(
 /** Rule: no exchange holds more of an order than its quantity. */
 export const books: MarketChecker = {
   name: "books",
-  watch(_scene, report) {
+  watch(_context, report) {
     return {
       orderBooksRead(sim, books) {
         for (const { node, orders } of books) {
