@@ -50,8 +50,8 @@ export class Recorder {
   }
 
   /** Makes one call through a process. Never rejects: what happened is in the record. */
-  async call(tenant: NodeRun, errand: ChaosCall): Promise<CallRecord> {
-    const { what, key, value, idempotencyKey, caller, timeoutMs } = errand;
+  async call(tenant: NodeRun, call: ChaosCall): Promise<CallRecord> {
+    const { what, key, value, idempotencyKey, caller, timeoutMs } = call;
     const record: CallRecord = {
       id: this.#ids.next++,
       what,
@@ -73,7 +73,7 @@ export class Recorder {
     this.calls.push(record);
     this.#history.called(record);
     try {
-      Object.assign(record, { outcome: "ok", ...await ask(tenant, errand) });
+      Object.assign(record, { outcome: "ok", ...await ask(tenant, call) });
     } catch (error) {
       record.outcome = isAtlasError(error) && !error.maybeExecuted ? "fail" : "info";
       record.code = isAtlasError(error) ? error.code : String(error);
@@ -84,11 +84,11 @@ export class Recorder {
   }
 }
 
-async function ask({ atlas }: NodeRun, errand: ChaosCall): Promise<Partial<CallRecord>> {
-  const { what, value, idempotencyKey, timeoutMs } = errand;
-  const { type, id } = parseKey(errand.key);
+async function ask({ atlas }: NodeRun, call: ChaosCall): Promise<Partial<CallRecord>> {
+  const { what, value, idempotencyKey, timeoutMs } = call;
+  const { type, id } = parseKey(call.key);
   if (what === "lookup") {
-    const require = errand.isConfirmed ? { require: "confirmed" } as const : {};
+    const require = call.isConfirmed ? { require: "confirmed" } as const : {};
     const { rrp, epoch, verdict } = await atlas.lookup(type, id, { ...require, timeoutMs });
     return { rrp, epoch, verdict };
   }
@@ -135,10 +135,10 @@ export class Callers {
 
   async #work(caller: string, random: SeededRandom): Promise<void> {
     for (let n = 0; !this.#isOver; n++) {
-      const errand = this.#draw(caller, random);
+      const call = this.#draw(caller, random);
       const count = random.chance(0.03) ? 2 + random.below(BURST - 1) : 1;
-      if (count === 1) await this.#run(errand, random);
-      else await this.#burst(errand, count, random);
+      if (count === 1) await this.#run(call, random);
+      else await this.#burst(call, count, random);
       await new Promise((resolve) => setTimeout(resolve, random.next() * LONGEST_PAUSE_MS));
     }
   }
@@ -160,27 +160,27 @@ export class Callers {
     };
   }
 
-  /** One errand; where it has an idempotency key, repeated until answered or given up. */
-  async #run(errand: ChaosCall, random: SeededRandom): Promise<void> {
+  /** One call; where it has an idempotency key, repeated until answered or given up. */
+  async #run(call: ChaosCall, random: SeededRandom): Promise<void> {
     // Those who give up at once show whether "not executed" is true of the first attempt.
     const repeats = random.below(MAX_REPEATS + 1);
     for (let repeat = 0; repeat <= repeats; repeat++) {
       const tenants = this.#tenants();
       if (tenants.length === 0) return;
-      const caller = repeat === 0 ? errand.caller : `again ${errand.value} ${repeat}`;
-      const record = await this.#recorder.call(random.pick(tenants), { ...errand, caller });
-      if (record.outcome === "ok" || errand.idempotencyKey === null) return;
+      const caller = repeat === 0 ? call.caller : `again ${call.value} ${repeat}`;
+      const record = await this.#recorder.call(random.pick(tenants), { ...call, caller });
+      if (record.outcome === "ok" || call.idempotencyKey === null) return;
     }
   }
 
   /** Several at once, each by a caller of its own; sometimes all under one idempotency key. */
-  async #burst(errand: ChaosCall, count: number, random: SeededRandom): Promise<void> {
-    const isTwin = errand.idempotencyKey !== null && random.chance(0.5);
-    const errands = Array.from({ length: count }, (_, i) => {
-      const value = isTwin ? errand.value : this.#recorder.value();
-      const idempotencyKey = errand.idempotencyKey && `i-${value}`;
-      return { ...errand, value, idempotencyKey, caller: `burst ${value} ${i}` };
+  async #burst(call: ChaosCall, count: number, random: SeededRandom): Promise<void> {
+    const isTwin = call.idempotencyKey !== null && random.chance(0.5);
+    const calls = Array.from({ length: count }, (_, i) => {
+      const value = isTwin ? call.value : this.#recorder.value();
+      const idempotencyKey = call.idempotencyKey && `i-${value}`;
+      return { ...call, value, idempotencyKey, caller: `burst ${value} ${i}` };
     });
-    await Promise.all(errands.map((it) => this.#run(it, random)));
+    await Promise.all(calls.map((it) => this.#run(it, random)));
   }
 }

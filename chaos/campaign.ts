@@ -87,7 +87,7 @@ export class Campaign {
     };
   }
 
-  /** Plays rounds until `ms` are over or a rule is broken. */
+  /** Runs rounds until `ms` are over or a rule is broken. */
   async run(ms: number): Promise<Summary> {
     await this.#stage.open();
     // However long the nodes took to start: the schedule is as long as was asked for.

@@ -1,14 +1,13 @@
 /** All checkers of the resource worlds, one rule each. */
-import { addressee, answers, chains, fifo, once } from "./answers.ts";
+import { addressee, answers, chains, fifo, once, returns } from "./calls.ts";
 import type { HistoryChecker, LiveChecker } from "./checker.ts";
-import { claims } from "./claims.ts";
-import { gate } from "./gate.ts";
-import { bounded, healing, returns } from "./healing.ts";
+import { claims, singleClaim } from "./claims.ts";
+import { bounded, healing } from "./healing.ts";
 import { linearizable } from "./linearizable.ts";
 import { losses, parts } from "./losses.ts";
-import { death, epochs, nameKept, needlessLapse, oneLife, singleOwner } from "./single_owner.ts";
+import { death, epochs, nameKept, needlessLapse, oneLife, singleOwner } from "./ownership.ts";
 
-/** Rules that are watched while a simulation runs, and hold for any app and its clients. */
+/** Rules that are checked while a simulation runs, and hold for any app and its clients. */
 export const APP_CHECKERS: readonly LiveChecker[] = [
   singleOwner,
   oneLife,
@@ -16,12 +15,12 @@ export const APP_CHECKERS: readonly LiveChecker[] = [
   answers,
   addressee,
   claims,
-  gate,
+  singleClaim,
   death,
   healing,
 ];
 
-/** All that are watched while journals are played. */
+/** All rules that are checked while clients of journals run. */
 export const LIVE_CHECKERS: readonly LiveChecker[] = [
   ...APP_CHECKERS,
   returns,
@@ -32,5 +31,5 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
   nameKept,
 ];
 
-/** Rules that can be judged from what clients saw and what was left. */
+/** Rules that are checked on what clients saw and on the final state. */
 export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo, chains];

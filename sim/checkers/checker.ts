@@ -13,18 +13,18 @@ import type { World } from "../engine/world.ts";
 /** Reports that the rule was broken, and how. */
 export type Report = (message: string) => void;
 
-export interface LiveScene {
-  readonly ground: GroundTruth;
+export interface CheckContext {
+  readonly truth: GroundTruth;
   readonly plan: RunPlan;
-  /** Keys that every node must serve once all is mended. */
+  /** Keys that every node must serve after healing. */
   readonly keys: () => readonly string[];
-  /** Once it is there: checkers are made before the world is. */
+  /** The world, once it exists: checkers are made before. */
   readonly world: () => World;
 }
 
 export interface LiveChecker {
   readonly name: string;
-  watch(scene: LiveScene, report: Report): Observer;
+  watch(context: CheckContext, report: Report): Observer;
 }
 
 export interface HistoryChecker {

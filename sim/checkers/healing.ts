@@ -1,20 +1,25 @@
 /**
+ * Rules on what holds after healing:
+ *
+ * - `healing`: every node serves every key within a bound.
+ * - `bounded`: nothing grows without bound.
+ */
+import { MEMBERS_MAX_AGE_MS } from "../../adapters/store/regional/member_cache.ts";
+import { timing } from "../../src/registry/lease.ts";
+import { SUPERVISOR_MS } from "../engine/world.ts";
+import type { LiveChecker } from "./checker.ts";
+
+/**
  * Rule: after healing, every node serves every key within twice the takeover time, counted from
  * when the last lost request has timed out and every stopped node was restarted. A store that
  * failed over delays claims by the takeover time once more.
  */
-import { MEMBERS_MAX_AGE_MS } from "../../adapters/store/regional/member_cache.ts";
-import { timing } from "../../src/registry/lease.ts";
-import type { CallRecord } from "../engine/history.ts";
-import { SUPERVISOR_MS } from "../engine/world.ts";
-import type { LiveChecker } from "./checker.ts";
-
 export const healing: LiveChecker = {
   name: "healing",
   watch({ plan, keys, world }, report) {
     const { lease, store, regions } = plan.shape;
     const waits = store.lagMs === undefined ? 2 : 3;
-    // That a node of another region is dead is heard of with its roll, after two heartbeats.
+    // The death of a node in another region is read with its members, after two heartbeats.
     const abroadMs = regions ? MEMBERS_MAX_AGE_MS + 2 * lease.heartbeatMs + 4 * regions.farMs : 0;
     const within = waits * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS + abroadMs;
     let dueAt = Infinity;
@@ -38,51 +43,9 @@ export const healing: LiveChecker = {
   },
 };
 
-/** How much later than its deadline a call may come back: timers are not exact. In ms. */
-const SLACK_MS = 100;
-
-/**
- * Rule: every call returns by its deadline, or when its caller aborts it, as long as its process
- * lives.
- */
-export const returns: LiveChecker = {
-  name: "returns",
-  watch({ plan, world }, report) {
-    const open = new Set<CallRecord>();
-    return {
-      called: (call) => void open.add(call),
-      returned(call) {
-        open.delete(call);
-        const { id, process, givenUpAt = Infinity, returnedAt } = call;
-        if (returnedAt > givenUpAt + SLACK_MS) {
-          report(
-            `call ${id} through ${process} came back ${
-              returnedAt - givenUpAt
-            } ms after it was given up`,
-          );
-        }
-      },
-      finished() {
-        for (const { process, node } of world().nodes()) {
-          const left = [...open].filter((call) => call.process === process.id);
-          for (const call of left) {
-            const dueAt = Math.max(call.invokedAt, plan.healAt) + call.timeoutMs + SLACK_MS;
-            if (dueAt < plan.endAt) report(`call ${call.id} through ${process.id} never came back`);
-          }
-          const calls = left.filter(({ what }) => what !== "lookup").length;
-          const { inFlight = 0 } = node?.stats() ?? {};
-          if (inFlight > calls) {
-            report(`${process.id} holds ${inFlight} calls, while ${calls} are waited for`);
-          }
-        }
-      },
-    };
-  },
-};
-
-/** More than any node of a simulation has use for. */
+/** More timers than any node of a simulation needs. */
 const MOST_TIMERS = 2_000;
-/** Events between two looks. */
+/** Events between two checks. */
 const EVERY = 64;
 
 /**

@@ -1,9 +1,8 @@
 /**
- * Rule: losses of a failover are reported. Where a promoted replica lacks acknowledged entries,
- * every process that knew of their commits and still runs at the end reports it, whether it owns
- * the key, has released it, or its lease has lapsed.
+ * Rules on losses of the store:
  *
- * Source: docs/design.md, Store failover.
+ * - `losses`: what a failover lost is reported by those who knew of it.
+ * - `parts`: what one part of a resource lost is reported, and `list` agrees with `get`.
  */
 import type { StoreState } from "../../adapters/store/store_state.ts";
 import type { CommitReply } from "../../src/ports/store.ts";
@@ -17,6 +16,13 @@ interface Loss {
   readonly at: number;
 }
 
+/**
+ * Rule: losses of a failover are reported. Where a promoted replica lacks acknowledged entries,
+ * every process that knew of their commits and still runs at the end reports it, whether it owns
+ * the key, has released it, or its lease has lapsed.
+ *
+ * Source: docs/design.md, Store failover.
+ */
 export const losses: LiveChecker = {
   name: "losses",
   watch({ plan: { shape: { store: { isConfirmed } } }, keys }, report) {
@@ -90,7 +96,7 @@ export const losses: LiveChecker = {
  */
 export const parts: LiveChecker = {
   name: "parts",
-  watch(_scene, report) {
+  watch(_context, report) {
     const acknowledged = new Set<string>();
     const lost: {
       readonly key: string;

@@ -64,29 +64,29 @@ export class Observations {
   attempted({ opId, incarnation, expected }: Claim, at: number): void {
     if (!this.attempts.has(opId)) this.attempts.set(opId, { opId, incarnation, expected, at });
     if (!expected) return;
-    const reign = this.#interval(expected.incarnation, expected.epoch, at);
-    reign.endableAfter = Math.min(reign.endableAfter, at);
+    const interval = this.#interval(expected.incarnation, expected.epoch, at);
+    interval.endableAfter = Math.min(interval.endableAfter, at);
   }
 
   releasing(incarnation: string, epoch: number, at: number): void {
-    const reign = this.#interval(incarnation, epoch, at);
-    reign.releasedAfter = Math.min(reign.releasedAfter, at);
-    reign.endableAfter = Math.min(reign.endableAfter, at);
+    const interval = this.#interval(incarnation, epoch, at);
+    interval.releasedAfter = Math.min(interval.releasedAfter, at);
+    interval.endableAfter = Math.min(interval.endableAfter, at);
   }
 
   /** A claim asked for at `from` was answered at `to`. */
   claimed(claim: Claim, { won, owner }: ClaimReply, from: number, to: number): void {
     const { opId, expected } = claim;
-    const reign = this.saw(owner, from, to, expected?.epoch);
+    const interval = this.saw(owner, from, to, expected?.epoch);
     // Whether it was taken over or was gone already: what was expected is over.
     if (expected) this.gone(expected.epoch, to);
     const attempt = this.attempts.get(opId);
-    if (!won || !reign || !attempt) return;
-    reign.winner ??= attempt;
-    if (reign.winner !== attempt) {
-      const rival = reign.winner.incarnation;
+    if (!won || !interval || !attempt) return;
+    interval.winner ??= attempt;
+    if (interval.winner !== attempt) {
+      const rival = interval.winner.incarnation;
       this.#report(
-        `${this.key}: epoch ${reign.epoch} was won by ${rival} and ${attempt.incarnation}`,
+        `${this.key}: epoch ${interval.epoch} was won by ${rival} and ${attempt.incarnation}`,
       );
     }
   }
@@ -94,21 +94,21 @@ export class Observations {
   /** Its owner says an ownership again: it may have been released by then, or be so soon. */
   reasserted(epoch: number): void {
     this.#revived.add(epoch);
-    const reign = this.intervals.get(epoch);
-    if (!reign) return;
-    reign.wasReleased = false;
-    reign.endedBy = Infinity;
+    const interval = this.intervals.get(epoch);
+    if (!interval) return;
+    interval.wasReleased = false;
+    interval.endedBy = Infinity;
   }
 
-  /** A release asked for at `from` was answered at `to`: either way the reign is over. */
+  /** A release asked for at `from` was answered at `to`: either way the interval is over. */
   released(epoch: number, wasDone: boolean, from: number, to: number): void {
     if (this.#revived.has(epoch)) return;
     this.gone(epoch, to);
-    const reign = this.intervals.get(epoch);
-    if (!reign || !wasDone) return;
-    reign.endedAfter = Math.max(reign.endedAfter, from);
-    if (reign.wasReleased) this.#report(`${this.key}: epoch ${epoch} was released twice`);
-    reign.wasReleased = true;
+    const interval = this.intervals.get(epoch);
+    if (!interval || !wasDone) return;
+    interval.endedAfter = Math.max(interval.endedAfter, from);
+    if (interval.wasReleased) this.#report(`${this.key}: epoch ${epoch} was released twice`);
+    interval.wasReleased = true;
   }
 
   /** Somebody, who knew of epoch `after`, asked for the owner at `from`, and heard at `to`. */
@@ -125,21 +125,21 @@ export class Observations {
 
   /** An ownership stood at some instant of this span. */
   stood(incarnation: string, epoch: number, from: number, to: number): OwnershipInterval {
-    const reign = this.#interval(incarnation, epoch, to);
-    reign.endedAfter = Math.max(reign.endedAfter, from);
-    return reign;
+    const interval = this.#interval(incarnation, epoch, to);
+    interval.endedAfter = Math.max(interval.endedAfter, from);
+    return interval;
   }
 
   /** An ownership was found to have ended, by `to`. */
   gone(epoch: number, to: number): void {
-    const reign = this.intervals.get(epoch);
-    if (reign) reign.endedBy = Math.min(reign.endedBy, to);
+    const interval = this.intervals.get(epoch);
+    if (interval) interval.endedBy = Math.min(interval.endedBy, to);
   }
 
   #interval(incarnation: string, epoch: number, begunBy: number): OwnershipInterval {
-    let reign = this.intervals.get(epoch);
-    if (!reign) {
-      reign = {
+    let interval = this.intervals.get(epoch);
+    if (!interval) {
+      interval = {
         epoch,
         incarnation,
         begunBy,
@@ -150,12 +150,12 @@ export class Observations {
         wasReleased: false,
         winner: null,
       };
-      this.intervals.set(epoch, reign);
+      this.intervals.set(epoch, interval);
     }
-    if (reign.incarnation !== incarnation) {
-      this.#report(`${this.key}: epoch ${epoch} is ${reign.incarnation}'s and ${incarnation}'s`);
+    if (interval.incarnation !== incarnation) {
+      this.#report(`${this.key}: epoch ${epoch} is ${interval.incarnation}'s and ${incarnation}'s`);
     }
-    reign.begunBy = Math.min(reign.begunBy, begunBy);
-    return reign;
+    interval.begunBy = Math.min(interval.begunBy, begunBy);
+    return interval;
   }
 }

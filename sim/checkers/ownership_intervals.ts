@@ -17,7 +17,7 @@
 import type { Report } from "./checker.ts";
 import type { Attempt, Observations, OwnershipInterval, Vacancy } from "./observations.ts";
 
-/** A reign with how it can have come about. */
+/** A interval with how it can have come about. */
 interface FittedInterval {
   readonly interval: OwnershipInterval;
   /** It can't have begun before. */
@@ -27,38 +27,38 @@ interface FittedInterval {
 }
 
 /**
- * Reports what can't have happened. `condemned`: when each incarnation's end was first asked for.
+ * Reports what can't have happened. `deathAskedAt`: when each incarnation's end was requested.
  */
 export function fitIntervals(
-  testimony: Observations,
-  condemned: ReadonlyMap<string, number>,
+  observations: Observations,
+  deathAskedAt: ReadonlyMap<string, number>,
   report: Report,
 ): void {
-  const { key } = testimony;
-  const reigns = [...testimony.intervals.values()].sort((a, b) => a.epoch - b.epoch);
-  const byIncarnation = Map.groupBy(testimony.attempts.values(), (it) => it.incarnation);
+  const { key } = observations;
+  const intervals = [...observations.intervals.values()].sort((a, b) => a.epoch - b.epoch);
+  const byIncarnation = Map.groupBy(observations.attempts.values(), (it) => it.incarnation);
   const line: FittedInterval[] = [];
-  for (const reign of reigns) {
+  for (const interval of intervals) {
     const before = line.at(-1)?.interval ?? null;
-    const candidates = reign.winner
-      ? [reign.winner]
-      : (byIncarnation.get(reign.incarnation) ?? []).filter(({ at }) => at <= reign.begunBy);
-    const link = succeed(reign, before, candidates, condemned);
-    if (typeof link === "string") return report(`${key}: epoch ${reign.epoch} ${link}`);
+    const candidates = interval.winner
+      ? [interval.winner]
+      : (byIncarnation.get(interval.incarnation) ?? []).filter(({ at }) => at <= interval.begunBy);
+    const link = succeed(interval, before, candidates, deathAskedAt);
+    if (typeof link === "string") return report(`${key}: epoch ${interval.epoch} ${link}`);
     line.push(link);
   }
-  const trouble = fit(line, testimony.vacancies);
+  const trouble = fit(line, observations.vacancies);
   if (trouble !== null) report(`${key}: ${trouble}`);
 }
 
-/** How a reign can have followed the one before; or why it can't, in words. */
+/** How a interval can have followed the one before; or why it can't, in words. */
 function succeed(
-  reign: OwnershipInterval,
+  interval: OwnershipInterval,
   before: OwnershipInterval | null,
   candidates: readonly Attempt[],
-  condemned: ReadonlyMap<string, number>,
+  deathAskedAt: ReadonlyMap<string, number>,
 ): FittedInterval | string {
-  if (candidates.length === 0) return `is ${reign.incarnation}'s, who never asked for it`;
+  if (candidates.length === 0) return `is ${interval.incarnation}'s, who never asked for it`;
   let begunAfter = Infinity;
   let afterVacancy = false;
   let why = "";
@@ -74,22 +74,22 @@ function succeed(
     } else if (before.wasReleased) {
       why = `was taken from epoch ${before.epoch}, which had been released`;
       from = Infinity;
-    } else if (expected.incarnation !== reign.incarnation) {
+    } else if (expected.incarnation !== interval.incarnation) {
       // Taken from somebody else, who must have been dead.
-      from = Math.max(from, condemned.get(expected.incarnation) ?? Infinity);
+      from = Math.max(from, deathAskedAt.get(expected.incarnation) ?? Infinity);
       if (from === Infinity) why = `was taken from ${expected.incarnation}, which nobody ended`;
     }
     begunAfter = Math.min(begunAfter, from);
   }
-  return begunAfter === Infinity ? why : { interval: reign, begunAfter, afterVacancy };
+  return begunAfter === Infinity ? why : { interval, begunAfter, afterVacancy };
 }
 
 /** Finds an instant for each beginning and end; or tells what doesn't fit. */
 function fit(line: readonly FittedInterval[], vacancies: readonly Vacancy[]): string | null {
   let left = [...vacancies];
-  /** When the reign before ends, at the earliest. */
+  /** When the interval before ends, at the earliest. */
   let ended = -Infinity;
-  for (const [i, { interval: reign, begunAfter, afterVacancy }] of line.entries()) {
+  for (const [i, { interval, begunAfter, afterVacancy }] of line.entries()) {
     let begun = Math.max(ended, begunAfter);
     const misfit = left.find(({ to }) => to < ended);
     if (misfit) return vacancyTrouble(misfit, line[i - 1]);
@@ -99,14 +99,14 @@ function fit(line: readonly FittedInterval[], vacancies: readonly Vacancy[]): st
       begun = putOff(line, i, begun, fitting);
       left = left.filter(({ from, after }) => after > before || from > begun);
     }
-    if (begun > reign.begunBy) {
-      return `epoch ${reign.epoch} can't have begun before ${begun.toFixed(3)}, ` +
-        `but was heard of by ${reign.begunBy.toFixed(3)}`;
+    if (begun > interval.begunBy) {
+      return `epoch ${interval.epoch} can't have begun before ${begun.toFixed(3)}, ` +
+        `but was heard of by ${interval.begunBy.toFixed(3)}`;
     }
     ended = endOf(line, i, begun);
-    if (ended > reign.endedBy) {
-      return `epoch ${reign.epoch} can't have ended before ${ended.toFixed(3)}, ` +
-        `but was found gone by ${reign.endedBy.toFixed(3)}`;
+    if (ended > interval.endedBy) {
+      return `epoch ${interval.epoch} can't have ended before ${ended.toFixed(3)}, ` +
+        `but was found gone by ${interval.endedBy.toFixed(3)}`;
     }
   }
   const last = line.at(-1);
@@ -133,7 +133,7 @@ function putOff(
   }
 }
 
-/** When the throne is empty again, at the earliest, after a reign that began then. */
+/** When the throne is empty again, at the earliest, after a interval that began then. */
 function nextGap(line: readonly FittedInterval[], i: number, begun: number): number {
   for (let at = i; at < line.length; at++) {
     const ended = endOf(line, at, begun);
@@ -145,15 +145,15 @@ function nextGap(line: readonly FittedInterval[], i: number, begun: number): num
   return Infinity;
 }
 
-/** When a reign that began then ends, at the earliest. */
+/** When a interval that began then ends, at the earliest. */
 function endOf(line: readonly FittedInterval[], i: number, begun: number): number {
-  const reign = line[i]?.interval as OwnershipInterval;
+  const interval = line[i]?.interval as OwnershipInterval;
   const next = line[i + 1];
-  const ended = Math.max(begun, reign.endedAfter);
-  if (!next) return reign.endedBy < Infinity ? Math.max(ended, reign.endableAfter) : ended;
+  const ended = Math.max(begun, interval.endedAfter);
+  if (!next) return interval.endedBy < Infinity ? Math.max(ended, interval.endableAfter) : ended;
   // A successor who found an empty throne: the release comes first. Else the takeover ends it.
   const { afterVacancy, begunAfter } = next;
-  return Math.max(ended, afterVacancy ? Math.min(reign.releasedAfter, begunAfter) : begunAfter);
+  return Math.max(ended, afterVacancy ? Math.min(interval.releasedAfter, begunAfter) : begunAfter);
 }
 
 function vacancyTrouble({ from, to }: Vacancy, link: FittedInterval | undefined): string {

@@ -8,11 +8,11 @@ export interface SimArguments {
   /** How many seeds; Infinity with `minutes`. */
   readonly seeds: number;
   readonly from: number;
-  /** One seed only, told in full. */
+  /** One seed only, printed in full. */
   readonly seed: number | null;
-  /** The worlds in which each seed is played, in their order. */
+  /** The worlds in which each seed is run, in their order. */
   readonly worlds: readonly WorldName[];
-  /** A file with a plan or a kept schedule, to be played and told in full. */
+  /** A file with a plan or a kept schedule, which is run and printed in full. */
   readonly plan: string | null;
   /** Where the shrunk plan of a seed that broke a rule goes. */
   readonly keep: string | null;
@@ -31,15 +31,15 @@ export interface SimArguments {
 
 /** What `--help` prints. */
 export const USAGE: string = `usage: npm run sim -- [FLAGS]
-  --seeds N      play N seeds (2000)       --from S      from seed S (1)
-  --minutes M    play for M minutes        --workers W   with W processes (2)
-  --seed N       play one seed, and tell all of it where it breaks a rule
-  --plan FILE    play a plan, or a kept schedule, in the same way
+  --seeds N      run N seeds (2000)        --from S      from seed S (1)
+  --minutes M    run for M minutes         --workers W   with W processes (2)
+  --seed N       run one seed, and print all of it where it breaks a rule
+  --plan FILE    run a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
-  --world NAME   only in this one: resources, regions, market, masters or adrift (all)
+  --world NAME   only in this one: resources, regions, market, masters or offline (all)
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
-  --mutant NAME  try one, over --seeds N; or play --seed N of it in full
+  --mutant NAME  try one, over --seeds N; or run --seed N of it in full
   --help         print this`;
 const VALUES = [
   "--seeds",
@@ -53,7 +53,7 @@ const VALUES = [
   "--world",
 ];
 const SWITCHES = ["--mutants", "--write", "--no-shrink", "--worker"];
-/** Each of these says what is to be done: they exclude each other. */
+/** These flags exclude each other. */
 const TASKS = ["--seed", "--plan", "--seeds", "--minutes"];
 const DEFAULT_SEEDS = 2_000;
 

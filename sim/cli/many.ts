@@ -7,13 +7,13 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { SimArguments } from "./arguments.ts";
-import { replayCommand, tellFailure } from "./one.ts";
+import { printFailure, replayCommand } from "./one.ts";
 import type { Result } from "../run/run_world.ts";
 import { runPlan } from "../worlds/simulation.ts";
 import { addResults, addTally, newTally, summary, type Tally } from "./tally.ts";
 import { planOf } from "../draw/draw.ts";
 
-/** Seeds that a worker plays before it reports. */
+/** Seeds that a worker runs before it reports. */
 const BATCH = 25;
 const SHOWN_FAILURES = 20;
 /** Between two lines of progress, s. */
@@ -21,7 +21,7 @@ const PROGRESS_S = 10;
 /** How much longer than it was given a worker may take before it is stopped, ms. */
 const GRACE_MS = 60_000;
 
-/** Plays each seed that falls to this worker, and reports in lines of JSON. Gives the exit code. */
+/** Runs each seed that falls to this worker, and reports in lines of JSON. Gives the exit code. */
 export async function work(options: SimArguments): Promise<number> {
   const { seeds, from, workers, minutes, worlds } = options;
   const end = performance.now() + (minutes ?? Infinity) * 60_000;
@@ -36,7 +36,7 @@ export async function work(options: SimArguments): Promise<number> {
     for (const world of worlds) results.push(await runPlan(planOf(world, seed)));
     addResults(tally, results);
     if (tally.seeds >= BATCH || tally.failed.length > 0) report();
-    // Whoever asked for this has gone, without a word.
+    // The parent process has ended.
     if (process.ppid !== parent) return 1;
   }
   report();
@@ -44,7 +44,7 @@ export async function work(options: SimArguments): Promise<number> {
 }
 
 /** Shares the seeds out among worker processes. Gives the exit code. */
-export async function playMany(options: SimArguments): Promise<number> {
+export async function runMany(options: SimArguments): Promise<number> {
   const { seeds, from, minutes, workers } = options;
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1_000;
@@ -74,7 +74,7 @@ export async function playMany(options: SimArguments): Promise<number> {
   );
   const time = seconds();
   const broken = codes.filter((code) => code !== 0);
-  await tellFirst(tally, options);
+  await printFirst(tally, options);
   for (const code of broken) {
     console.log(`a worker ended with ${code ?? "a signal"}: seeds are missing`);
   }
@@ -82,8 +82,8 @@ export async function playMany(options: SimArguments): Promise<number> {
   return tally.failed.length > 0 || broken.length > 0 ? 1 : 0;
 }
 
-/** Tells in full of the first seed that broke a rule. */
-async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void> {
+/** Prints in full the first seed that broke a rule. */
+async function printFirst({ failed }: Tally, options: SimArguments): Promise<void> {
   const { keep, isShrunk } = options;
   const [first] = failed.toSorted((one, other) => one.seed - other.seed);
   if (!first) return;
@@ -91,7 +91,7 @@ async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void
   const plan = planOf(world, seed);
   const replay = replayCommand(seed, world);
   console.log(`\nseed ${seed} in full:`);
-  await tellFailure(plan, await runPlan(plan), { replay, keep, isShrunk });
+  await printFailure(plan, await runPlan(plan), { replay, keep, isShrunk });
   console.log("");
 }
 

@@ -5,12 +5,12 @@ import type { WorldName } from "../plan/plan.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "../mutants/mutant.ts";
 import type { Verdict } from "../mutants/trials.ts";
 
-/** What became of a mutant. */
+/** The result of a mutant's trial. */
 export interface Outcome {
   readonly mutant: Mutant;
   /** Null: nobody caught it. */
   readonly verdict: Verdict | null;
-  /** Why there is no verdict at all, where there is none. */
+  /** Why there is no verdict; null: there is one. */
   readonly trouble: string | null;
 }
 
@@ -27,20 +27,20 @@ export function outcomeLine({ mutant, verdict, trouble }: Outcome): string {
 /** The heading above such lines. */
 export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RULE)}first in`;
 
-/** The document: written by a command, and so is this said in it. */
+/** The text of `docs/mutants.md`. */
 export function document(outcomes: readonly Outcome[]): string {
-  const { resources, regions, market, masters, adrift } = MOST_SEEDS;
+  const { resources, regions, market, masters, offline } = MOST_SEEDS;
   return [
     "# Mutants",
     "",
     "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
     "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
     `within ${resources} seeds of random faults from seed 1 (${regions} with regions, ${market} in the`,
-    `market of modules, ${masters} with several masters, ${adrift} without the`,
+    `market of modules, ${masters} with several masters, ${offline} without the`,
     "store), or in a directed scenario",
     "(`sim/mutants/scenarios.ts`) where those meet the mistake too rarely.",
     '"Killed by" is the checker that saw it first (`sim/checkers/`, `sim/market/checkers/`,',
-    "`sim/worlds/masters_checkers.ts`, `sim/worlds/partitioned_checkers.ts`).",
+    "`sim/worlds/masters_checkers.ts`, `sim/worlds/offline_checkers.ts`).",
     "",
     "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
     "and one seed of it in full: `npm run sim -- --mutant NAME --seed N`.",
@@ -59,7 +59,7 @@ export function document(outcomes: readonly Outcome[]): string {
     ...tableOf(outcomes, "masters"),
     "## Of going on without the store",
     "",
-    ...tableOf(outcomes, "adrift"),
+    ...tableOf(outcomes, "offline"),
     "The control, the same copy without a mistake, breaks no rule in those seeds and scenarios.",
     "",
   ].join("\n");
@@ -79,7 +79,7 @@ function seedOf(verdict: Verdict | null): string {
   return verdict.seed === null ? `scenario ${verdict.scenario}` : `seed ${verdict.seed}`;
 }
 
-/** Whether this is as it should be: each mutant caught, the control not. */
+/** Whether the result is right: each mutant caught, each control not. */
 export function isRight({ mutant, verdict, trouble }: Outcome): boolean {
   return trouble === null && (verdict === null) === isControl(mutant);
 }

@@ -16,7 +16,7 @@ import { runMutant, tryMutant } from "../mutants/trials.ts";
 const DOCUMENT = "docs/mutants.md";
 
 /** Tries all mutants and the controls, `workers` at a time. */
-export async function playMutants(workers: number, isWritten: boolean): Promise<number> {
+export async function runMutants(workers: number, isWritten: boolean): Promise<number> {
   const started = performance.now();
   // The longest first.
   const waiting = [...CONTROLS, ...MUTANTS];
@@ -48,8 +48,8 @@ export async function playMutants(workers: number, isWritten: boolean): Promise<
   return wrong.length === 0 ? 0 : 1;
 }
 
-/** Tries one mutant; or plays one seed of it in full. @throws Error where there is none such */
-export async function playOneMutant(
+/** Tries one mutant, or runs one seed of it in full. @throws Error where there is none such */
+export async function runOneMutant(
   name: string,
   { seed, seeds }: Pick<SimArguments, "seed" | "seeds">,
 ): Promise<number> {

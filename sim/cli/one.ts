@@ -15,26 +15,26 @@ import { addResults, newTally, summary } from "./tally.ts";
 /** Remarks shown of a simulation that broke a rule. */
 const REMARKS = 60;
 
-export interface Telling {
-  /** What plays it again: `npm run sim -- --seed 9`. */
+export interface ReportOptions {
+  /** What runs it again: `npm run sim -- --seed 9`. */
   readonly replay: string;
   readonly isShrunk: boolean;
   /** The file in which the shrunk plan is kept, or the whole one where it isn't shrunk. */
   readonly keep: string | null;
 }
 
-/** How a world's failure is told. */
-export type TellingOf = (world: WorldName) => Telling;
+/** Gives the options for a world's failure. */
+export type ReportOptionsOf = (world: WorldName) => ReportOptions;
 
-/** The line that plays a seed again. */
+/** The line that runs a seed again. */
 export function replayCommand(seed: number, world: WorldName): string {
   return `npm run sim -- ${world === "resources" ? "" : `--world ${world} `}--seed ${seed}`;
 }
 
 /**
- * Plays the plans of one seed and tells of them; last traces and the score. Gives the exit code.
+ * Runs the plans of one seed; prints the results, the traces and the total. Gives the exit code.
  */
-export async function playOne(plans: readonly Plan[], tellingOf: TellingOf): Promise<number> {
+export async function runOne(plans: readonly Plan[], optionsOf: ReportOptionsOf): Promise<number> {
   const started = performance.now();
   const results: Result[] = [];
   for (const plan of plans) results.push(await runPlan(plan));
@@ -42,35 +42,39 @@ export async function playOne(plans: readonly Plan[], tellingOf: TellingOf): Pro
   addResults(tally, results);
   const score = summary(tally, (performance.now() - started) / 1_000);
   const broken = results.findIndex(({ violations }) => violations.length > 0);
-  const { keep } = tellingOf("resources");
+  const { keep } = optionsOf("resources");
   if (broken >= 0) {
     const result = results[broken] as Result;
-    await tellFailure(plans[broken] as Plan, result, tellingOf(result.world));
+    await printFailure(plans[broken] as Plan, result, optionsOf(result.world));
   } else if (keep !== null) console.log("no rule was broken: nothing is kept");
   for (const { hash } of results) console.log(`trace ${hash}`);
   console.log(score);
   return broken >= 0 ? 1 : 0;
 }
 
-/** Tells how a plan broke a rule, and shrinks it. */
-export async function tellFailure(plan: Plan, result: Result, telling: Telling): Promise<void> {
+/** Prints how a plan broke a rule, and shrinks it. */
+export async function printFailure(
+  plan: Plan,
+  result: Result,
+  options: ReportOptions,
+): Promise<void> {
   const [first] = result.violations;
   if (!first) return;
-  // The same again with remarks, which cost too much to keep always. What was unhandled did
-  // not end the simulation: then only what came before it is of interest.
+  // The same again with remarks, which cost too much to keep always. An unhandled error did
+  // not end the simulation: only what came before it matters.
   const told = first.rule === "unhandled" ? { ...plan, endAt: first.at } : plan;
   const { remarks } = await runPlan(told, { remarks: REMARKS });
-  tell(failureReport(plan, { ...result, remarks }, telling.replay));
-  const shrunk = telling.isShrunk ? await shrink(plan, first.rule) : null;
-  if (shrunk) tell(shrunkReport(plan, shrunk));
-  if (telling.keep === null) return;
+  print(failureReport(plan, { ...result, remarks }, options.replay));
+  const shrunk = options.isShrunk ? await shrink(plan, first.rule) : null;
+  if (shrunk) print(shrunkReport(plan, shrunk));
+  if (options.keep === null) return;
   const { rule, message } = shrunk?.violation ?? first;
-  const from = shrunk ? `${telling.replay}, shrunk` : telling.replay;
+  const from = shrunk ? `${options.replay}, shrunk` : options.replay;
   const kept = { bug: "", rule, message, from, edits: [], plan: shrunk?.plan ?? plan };
-  writeFileSync(telling.keep, printSchedule(kept));
-  console.log(`kept; replay: npm run sim -- --plan ${telling.keep}`);
+  writeFileSync(options.keep, printSchedule(kept));
+  console.log(`kept; replay: npm run sim -- --plan ${options.keep}`);
 }
 
-function tell(lines: readonly string[]): void {
+function print(lines: readonly string[]): void {
   for (const line of lines) console.log(line);
 }

@@ -4,7 +4,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { Shrunk } from "./shrink.ts";
 import type { Result, Violation } from "../run/run_world.ts";
 
-/** The rules that were broken, the line that plays it again, all faults, the last events. */
+/** The rules that were broken, the line that runs it again, all faults, the last events. */
 export function failureReport(plan: Plan, result: Result, replay: string): string[] {
   return [
     ...result.violations.map(violationLine),
@@ -12,7 +12,7 @@ export function failureReport(plan: Plan, result: Result, replay: string): strin
     shapeLine(plan),
     `${plan.faults.length} faults, by true time in ms:`,
     ...plan.faults.map((fault) => eventLine(fault.at, "fault", fault.kind, fault)),
-    `${operationCount(plan)} lines of work; mended at ${plan.healAt} ms`,
+    `${operationCount(plan)} lines of work; healed at ${plan.healAt} ms`,
     `the last of ${result.events} events:`,
     ...result.remarks.map((remark) => `  ${remark}`),
   ];
@@ -20,12 +20,12 @@ export function failureReport(plan: Plan, result: Result, replay: string): strin
 
 /** The smallest plan that was found, whole. */
 export function shrunkReport(plan: Plan, shrunk: Shrunk): string[] {
-  const { plan: small, plays, isDone, violation } = shrunk;
+  const { plan: small, runs, isDone, violation } = shrunk;
   const left = `${small.faults.length} of ${plan.faults.length} faults and ` +
     `${operationCount(small)} of ${operationCount(plan)} lines of work`;
   const end = isDone ? "nothing more can go" : "the time was up";
   return [
-    `shrunk to ${left} by playing ${plays} plans; ${end}:`,
+    `shrunk to ${left} by running ${runs} plans; ${end}:`,
     ...scheduleLines(small),
     violationLine(violation),
   ];
@@ -40,7 +40,7 @@ export function scheduleLines(plan: Plan): string[] {
       at: it.at,
       line: eventLine(it.at, "trade", it.what, special(it)),
     })),
-    { at: plan.healAt, line: `${moment(plan.healAt)}  mended` },
+    { at: plan.healAt, line: `${moment(plan.healAt)}  healed` },
     { at: plan.endAt, line: `${moment(plan.endAt)}  end` },
   ];
   lines.sort((a, b) => a.at - b.at);
@@ -57,7 +57,7 @@ function operationCount({ work, trades = [] }: Plan): number {
 }
 
 function shapeLine({ seed, shape, market, masters }: Plan): string {
-  return `stage: seed=${seed} ${fields({ ...shape, ...market, ...masters && { masters } })}`;
+  return `shape: seed=${seed} ${fields({ ...shape, ...market, ...masters && { masters } })}`;
 }
 
 /** Its time, whether it is a fault or work, its name, and whatever else it has. */

@@ -8,10 +8,10 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArguments, type SimArguments, USAGE } from "./arguments.ts";
-import { playMany, work } from "./many.ts";
+import { runMany, work } from "./many.ts";
 import { mutantOf } from "../mutants/mutants.ts";
-import { playMutants, playOneMutant } from "./mutant_trials.ts";
-import { playOne, replayCommand } from "./one.ts";
+import { runMutants, runOneMutant } from "./mutant_trials.ts";
+import { replayCommand, runOne } from "./one.ts";
 import type { Plan } from "../plan/plan.ts";
 import { parseSchedule } from "../draw/schedule.ts";
 import { planOf } from "../draw/draw.ts";
@@ -33,22 +33,22 @@ async function main(): Promise<number> {
     return 2;
   }
   const { seed, keep, isShrunk } = options;
-  if (options.areMutants) return await playMutants(options.workers, options.isWritten);
-  if (options.mutant !== null) return await playOneMutant(options.mutant, options);
+  if (options.areMutants) return await runMutants(options.workers, options.isWritten);
+  if (options.mutant !== null) return await runOneMutant(options.mutant, options);
   if (plan) {
     const replay = `npm run sim -- --plan ${options.plan}`;
-    return await playOne([plan], () => ({ replay, keep, isShrunk }));
+    return await runOne([plan], () => ({ replay, keep, isShrunk }));
   }
   if (seed !== null) {
     const plans = options.worlds.map((world) => planOf(world, seed));
-    return await playOne(plans, (world) => ({
+    return await runOne(plans, (world) => ({
       replay: replayCommand(seed, world),
       keep,
       isShrunk,
     }));
   }
   if (options.isWorker) return await work(options);
-  return await playMany(options);
+  return await runMany(options);
 }
 
 /** The plan in a file. @throws Error with what is wrong with it */

@@ -6,7 +6,6 @@
  * changes.
  */
 import { cuts } from "../draw/simplify.ts";
-import { ddmin } from "./ddmin.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Violation } from "../run/run_world.ts";
 import { runPlan } from "../worlds/simulation.ts";
@@ -17,8 +16,8 @@ const WITHIN_MS = 20_000;
 export interface ShrinkOptions {
   /** How long it may take, ms. Default 20,000. */
   readonly withinMs?: number;
-  /** Plays a plan; gives how it broke rules. Default: {@link runPlan}. */
-  readonly play?: (plan: Plan) => Promise<readonly Violation[]>;
+  /** Runs a plan; gives how it broke rules. Default: {@link runPlan}. */
+  readonly run?: (plan: Plan) => Promise<readonly Violation[]>;
   /** A clock, ms. Default: the runtime's. */
   readonly now?: () => number;
 }
@@ -27,13 +26,13 @@ export interface Shrunk {
   readonly plan: Plan;
   /** How the shrunk plan breaks the rule. */
   readonly violation: Violation;
-  /** How many plans were played. */
-  readonly plays: number;
+  /** How many plans were run. */
+  readonly runs: number;
   /** Whether nothing more could go; else the time was up. */
   readonly isDone: boolean;
 }
 
-/** Shrinks a plan that breaks `rule`. Gives null where it doesn't, played by itself. */
+/** Shrinks a plan that breaks `rule`. Gives null where the plan doesn't break it. */
 export async function shrink(
   plan: Plan,
   rule: string,
@@ -46,24 +45,24 @@ export async function shrink(
 
 class Search {
   readonly #rule: string;
-  readonly #play: (plan: Plan) => Promise<readonly Violation[]>;
+  readonly #run: (plan: Plan) => Promise<readonly Violation[]>;
   readonly #isTimeUp: () => boolean;
   #best: { readonly plan: Plan; readonly violation: Violation } | null = null;
-  #plays = 0;
+  #runs = 0;
 
   constructor(rule: string, options: ShrinkOptions) {
     const { withinMs = WITHIN_MS, now = () => performance.now() } = options;
     this.#rule = rule;
-    this.#play = options.play ?? (async (plan) => (await runPlan(plan)).violations);
+    this.#run = options.run ?? (async (plan) => (await runPlan(plan)).violations);
     const end = now() + withinMs;
     this.#isTimeUp = () => now() >= end;
   }
 
-  /** Plays a plan, and makes it the best one if it breaks the rule. */
+  /** Runs a plan, and makes it the best one if it breaks the rule. */
   async keep(plan: Plan): Promise<boolean> {
     if (this.#best && this.#isTimeUp()) return false;
-    this.#plays++;
-    const violation = (await this.#play(plan)).find(({ rule }) => rule === this.#rule);
+    this.#runs++;
+    const violation = (await this.#run(plan)).find(({ rule }) => rule === this.#rule);
     if (violation) this.#best = { plan, violation };
     return violation !== undefined;
   }
@@ -81,14 +80,14 @@ class Search {
       await this.#cut();
     }
     const { plan, violation } = this.#best as { plan: Plan; violation: Violation };
-    return { plan, violation, plays: this.#plays, isDone: !this.#isTimeUp() };
+    return { plan, violation, runs: this.#runs, isDone: !this.#isTimeUp() };
   }
 
   get #plan(): Plan {
     return this.#best?.plan as Plan;
   }
 
-  /** Makes it plainer step by step; after one that helps, the steps are those of the new plan. */
+  /** Simplifies it step by step; after one that helps, the steps are those of the new plan. */
   async #cut(): Promise<void> {
     const tried = new Set<string>([JSON.stringify(this.#plan)]);
     for (let helped = true; helped && !this.#isTimeUp();) {
@@ -102,4 +101,61 @@ class Search {
       }
     }
   }
+}
+
+/**
+ * Delta debugging: a part of `items`, in their order, of which `fails` is still true and from which
+ * no single item can be removed; all of them where no smaller part fails.
+ *
+ * Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002),
+ * algorithm ddmin.
+ *
+ * @param fails MUST be true of `items`. It is asked about n² parts at worst, n log n usually.
+ */
+export async function ddmin<T>(
+  items: readonly T[],
+  fails: (part: readonly T[]) => Promise<boolean>,
+): Promise<readonly T[]> {
+  if (items.length === 0 || await fails([])) return [];
+  let left = items;
+  let pieces = 2;
+  while (left.length >= 2) {
+    const parts = split(left, pieces);
+    const part = await first(parts, fails);
+    if (part) {
+      left = part;
+      pieces = 2;
+      continue;
+    }
+    // With two pieces, the rest of one is the other, and both were tried.
+    const rests = pieces === 2 ? [] : parts.map((part) => without(left, part));
+    const rest = await first(rests, fails);
+    if (rest) {
+      left = rest;
+      pieces--;
+    } else if (pieces >= left.length) break;
+    else pieces = Math.min(left.length, 2 * pieces);
+  }
+  return left;
+}
+
+/** `items` in `count` pieces of about the same length, in order. */
+function split<T>(items: readonly T[], count: number): readonly T[][] {
+  return Array.from({ length: count }, (_, piece) => {
+    const from = Math.floor(items.length * piece / count);
+    return items.slice(from, Math.floor(items.length * (piece + 1) / count));
+  });
+}
+
+function without<T>(items: readonly T[], part: readonly T[]): readonly T[] {
+  const struck = new Set(part);
+  return items.filter((item) => !struck.has(item));
+}
+
+async function first<T>(
+  lists: readonly (readonly T[])[],
+  fails: (list: readonly T[]) => Promise<boolean>,
+): Promise<readonly T[] | undefined> {
+  for (const list of lists) if (await fails(list)) return list;
+  return undefined;
 }

@@ -21,7 +21,7 @@ export function newTally(): Tally {
   return { ...counts, faults: {}, rules: {}, failed: [] };
 }
 
-/** Adds what one seed led to in each world in which it was played. */
+/** Adds what one seed led to in each world in which it was run. */
 export function addResults(tally: Tally, results: readonly Result[]): void {
   tally.seeds++;
   for (const result of results) addResult(tally, result);

@@ -1,5 +1,5 @@
 /** Draws the plan of a seed in one of the simulated worlds. */
-import { makePartitionedPlan } from "./draw_partitioned.ts";
+import { makeOfflinePlan } from "./draw_offline.ts";
 import { makeMarketPlan } from "./draw_market.ts";
 import { makeMastersPlan } from "./draw_masters.ts";
 import { makePlan } from "./draw_resources.ts";
@@ -11,7 +11,7 @@ const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {
   regions: makeRegionalPlan,
   market: makeMarketPlan,
   masters: makeMastersPlan,
-  adrift: makePartitionedPlan,
+  offline: makeOfflinePlan,
 };
 
 export function planOf(world: WorldName, seed: number): Plan {

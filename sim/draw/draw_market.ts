@@ -9,8 +9,8 @@ import { drawFaults, drawShape } from "./draw_resources.ts";
 import type { Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 import {
+  type Behavior,
   type BootstrapKind,
-  type Manner,
   type MarketShape,
   PLAIN_TRADE,
   plainly,
@@ -18,15 +18,15 @@ import {
   type TradeAction,
 } from "../plan/market_plan.ts";
 
-/** When everything is mended, and by when all must have come right, true ms. */
+/** When healing happens, and when the simulation ends, true ms. */
 const HEAL_AT = 12_000;
 const END_AT = 72_000;
-/** When traders begin; the last of a calm seed's calls. */
+/** When traders begin, in ms. */
 const OPEN_AT = 100;
 const VERSIONS = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0-beta.1"] as const;
 const RANGES = ["", "", "^1", "^1.1", "1.1.0", ">=1.2 <3", "^2.1.0-beta"] as const;
 const BOOTSTRAP_KINDS: readonly BootstrapKind[] = ["registry", "static", "dns", "function"];
-const MANNERS: readonly Manner[] = ["return", "at_once", "throw", "deny", "heed"];
+const BEHAVIORS: readonly Behavior[] = ["return", "at_once", "throw", "deny", "heed"];
 /** Traders of each sort, at most. */
 const MOST_TRADERS = 7;
 
@@ -57,7 +57,7 @@ export function makeMarketPlan(seed: number): Plan {
   );
 }
 
-/** A plan whose stage has a market. */
+/** A plan with a market. */
 type Drawn = Plan & { readonly market: MarketShape; readonly trades: readonly Trade[] };
 
 /** One node tries newer code with little capacity, while others want any version. */
@@ -88,21 +88,21 @@ function withSeveralOrders(random: SeededRandom, plan: Drawn): Drawn {
     if (trade.what === "publish") return { ...trade, isKept: random.chance(0.3) };
     if (trade.what !== "discover") return trade;
     if (!random.chance(0.4)) return trade;
-    // One order that nobody can serve would keep the other's capacity from view.
+    // An order that nobody can serve would delay the other's capacity.
     return { ...trade, also: random.pick(RANGES), isWhole: false };
   });
   return { ...plan, trades };
 }
 
-/** Faults that leave a process its memory: who is started anew knows nobody but the lost seed. */
+/** Faults that keep a process's memory: a restarted process knows only the lost seed. */
 const LEAVE_MEMORY = ["one_way_partition", "partition", "isolation", "clog", "link_break", "pause"];
 
-/** The only node that signposts name is gone for good, and later links of the others break. */
+/** The only node that bootstraps name is gone for good; later, links of the others break. */
 function withLostSeed(random: SeededRandom, plan: Drawn): Drawn {
   const { nodes } = plan.shape;
   if (nodes < 3 || !random.chance(0.25)) return plan;
   const seedLostAt = 5_000;
-  const signposts = plan.market.signposts.map(() => "static" as const);
+  const bootstraps = plan.market.bootstraps.map(() => "static" as const);
   const roles = plan.market.roles.map((role, index) => index < 2 ? "authority" as const : role);
   const isolation = {
     at: seedLostAt + random.between(1_000, 4_000),
@@ -118,14 +118,14 @@ function withLostSeed(random: SeededRandom, plan: Drawn): Drawn {
   return {
     ...plan,
     faults: [...faults, isolation].sort((a, b) => a.at - b.at),
-    market: { ...plan.market, seedLostAt, signposts, roles },
+    market: { ...plan.market, seedLostAt, bootstraps, roles },
   };
 }
 
 function drawMarketShape(random: SeededRandom, isCalm: boolean): Shape {
   const shape = drawShape(random);
   if (!isCalm) return shape;
-  // A renewal that comes too late ends a life, and with it calls.
+  // A renewal that comes too late ends an incarnation, and its calls fail.
   const conditions = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
   return { ...shape, linkConditions: conditions, lease: { heartbeatMs: 1_000, leaseMs: 3_000 } };
 }
@@ -140,14 +140,14 @@ function drawPlaces(random: SeededRandom, nodes: number): Shape["places"] {
 
 function drawMarket(random: SeededRandom, nodes: number, isCalm: boolean): MarketShape {
   const authorities = random.pick([0.2, 0.5, 1]);
-  const signposts = random.chance(0.4) ? [random.pick(BOOTSTRAP_KINDS)] : BOOTSTRAP_KINDS;
+  const bootstraps = random.chance(0.4) ? [random.pick(BOOTSTRAP_KINDS)] : BOOTSTRAP_KINDS;
   const disturbed = !isCalm && random.chance(0.25);
   return {
     roles: Array.from(
       { length: nodes },
       (_, index): Role => index === 0 || random.chance(authorities) ? "authority" : "worker",
     ),
-    signposts: Array.from({ length: nodes }, () => random.pick(signposts)),
+    bootstraps: Array.from({ length: nodes }, () => random.pick(bootstraps)),
     modules: random.pick([1, 1, 2]),
     lost: disturbed ? random.pick([0, 0.05, 0.3]) : 0,
     doubled: disturbed ? random.pick([0, 0.1, 0.5]) : 0,
@@ -157,9 +157,9 @@ function drawMarket(random: SeededRandom, nodes: number, isCalm: boolean): Marke
   };
 }
 
-/** What a seed's traders are like. */
+/** The kinds of traders of a seed. */
 interface Customs {
-  readonly manners: readonly Manner[];
+  readonly manners: readonly Behavior[];
   readonly versions: readonly string[];
   readonly ranges: readonly string[];
   readonly timeoutMs: number;
@@ -169,16 +169,16 @@ interface Customs {
 }
 
 function drawCustoms(random: SeededRandom): Customs {
-  const manners: Manner[] = MANNERS.filter(() => random.chance(0.4));
+  const manners: Behavior[] = BEHAVIORS.filter(() => random.chance(0.4));
   return {
-    // What never ends soon leaves no capacity for anything else.
+    // Functions that never return soon leave no capacity for anything else.
     manners: [
       "return",
       "return",
       "return",
       ...manners,
       ...random.chance(0.15) ? ["never"] : [],
-    ] as Manner[],
+    ] as Behavior[],
     versions: random.chance(0.4) ? ["1.0.0", "1.1.0"] : VERSIONS,
     ranges: random.chance(0.4) ? [""] : RANGES,
     timeoutMs: random.pick([200, 1_000, 4_000, 10_000]),
@@ -194,7 +194,7 @@ function drawTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Tra
   const change = random.pick([0.02, 0.1, 0.25]);
   const trades: Trade[] = [];
   for (let at = OPEN_AT, first = 0; at < HEAL_AT; at += random.next() * 2 * gapMs) {
-    // First of all somebody sells and somebody buys.
+    // The first trades are a sale and a purchase.
     const what = first < 4
       ? (["publish", "discover"] as const)[first++ % 2] as TradeAction
       : random.chance(change)
@@ -207,7 +207,7 @@ function drawTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Tra
   return bounded(trades);
 }
 
-/** No more traders than a small town has. */
+/** Limits the number of traders. */
 function bounded(trades: readonly Trade[]): Trade[] {
   const open = { publish: 0, discover: 0 };
   return trades.filter(({ what }) => {
@@ -242,7 +242,7 @@ function drawTrade(
     noWait: random.chance(0.1),
     count: random.chance(crowds) ? 2 + random.below(20) : 1 + random.below(2),
     name: random.chance(0.1) ? "extra" : "work",
-    manner: random.pick(manners),
+    behavior: random.pick(manners),
     ms: Math.ceil(random.next() * customs.ms),
     timeoutMs: customs.timeoutMs,
     giveUpMs: random.chance(giveUps) ? random.next() * random.pick([5, 50, 500]) : 0,
@@ -274,7 +274,7 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketShape):
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "publish", { module, capacity: 3 }));
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "discover", { module, capacity: 2 }));
   }
-  // No more than buyers can have done: a crowd takes its turns, there and back.
+  // No more calls than the capacity can serve in time.
   const { baseMs, jitterMs } = shape.linkConditions;
   const gapMs = random.pick([40, 80]) + 3 * (baseMs + jitterMs);
   const change = random.pick([0.02, 0.1]);

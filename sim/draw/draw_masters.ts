@@ -22,7 +22,7 @@ const CATALOGUE = [
   ...ROLLING_FAULTS,
   ...MASTERS_FAULTS,
 ];
-/** Plans in which nothing goes wrong but what masters are to each other. */
+/** The share of plans without faults other than replication. */
 const CALM = 0.25;
 const MOST_SPLITS = 4;
 const HEAL_AT = 14_000;

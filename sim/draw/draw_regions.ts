@@ -14,9 +14,9 @@ const REGIONS = ["east", "west", "south"];
 /** One way: round trips of 80 and 150 ms. */
 const NEAR_MS = 40;
 const FAR_MS = 75;
-/** Long roads take what was left undone a while longer to find its owner. */
+/** Over long paths, unfinished work takes longer to find its owner. */
 const END_AT = 34_000;
-/** How many seeds have registries that forget where keys went, and until when. */
+/** The share of seeds with registries that lose forwarding addresses, and until when. */
 const FORGETFUL = 0.2;
 const LAST_LOSS_AT = HEAL_AT - 5_000;
 const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION_FAULTS];
@@ -41,8 +41,8 @@ export function makeRegionalPlan(seed: number): Plan {
 }
 
 /**
- * The plan, perhaps one in which registries forget where keys went. Then all machines live and
- * reach each other, and nobody lets go of a key: what no living owner knows of may be lost.
+ * The plan, in some seeds with registries that lose forwarding addresses. Then all machines run and
+ * reach each other, and no key is released: an address that no live owner knows may be lost.
  */
 function withLosses(random: SeededRandom, plan: Plan): Plan {
   if (!random.chance(FORGETFUL)) return plan;
@@ -54,7 +54,7 @@ function withLosses(random: SeededRandom, plan: Plan): Plan {
     ...plan,
     shape: { ...shape, idleAfterMs: 60_000, linkConditions: conditions },
     faults: [...losses, ...moves].sort((one, other) => one.at - other.at),
-    // A lookup from abroad can't tell that a key's home is in quarantine.
+    // A lookup from another region can't see that a key's home is in quarantine.
     work: work.map((event) => event.what === "lookup" ? { ...event, what: "read" } : event),
   };
 }

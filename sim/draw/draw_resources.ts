@@ -38,12 +38,12 @@ export function makePlan(seed: number): Plan {
   return withLosses(draw("losses"), withRefusals(draw("refusals"), failing));
 }
 
-/** A stage on which much may be wrong. */
+/** A shape with bad conditions. */
 export function drawShape(random: SeededRandom): Shape {
   const isCalm = random.chance(0.3);
   const baseMs = random.pick([0.2, 1, 10, 40]);
   const jitterMs = random.pick([0.5, 5, 30]);
-  // A takeover takes some round trips besides waiting: a short lease wants short roads.
+  // A takeover takes some round trips besides waiting: a short lease needs short paths.
   const lease = random.pick(baseMs + jitterMs > 15 ? LEASES.slice(0, 1) : LEASES);
   return {
     nodes: random.pick([2, 3, 3, 3, 4]),
@@ -88,9 +88,9 @@ export function drawFaults(
   return faults;
 }
 
-/** What clients do, as fast as the keys can take it. */
+/** Draws the clients' calls, at a rate that the keys can serve. */
 export function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
-  // No more than the keys can take, one call at a time over these roads.
+  // No more than the keys can serve, one call at a time over these paths.
   const { baseMs, jitterMs } = shape.linkConditions;
   const gapMs = random.pick([40, 100, 200]) + 8 * (baseMs + jitterMs / 2) / shape.keys;
   const keyed = random.pick([0, 0.5, 1]);
@@ -112,7 +112,7 @@ export function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
   return work;
 }
 
-/** How many seeds have a replicated store, and how many of those wait for replicas. */
+/** The share of seeds with a replicated store, and of those whose steps wait for replicas. */
 const REPLICATED = 0.3;
 const CONFIRMED = 0.65;
 const MOST_FAILOVERS = 4;
@@ -143,7 +143,7 @@ export function withFailovers(random: SeededRandom, plan: Plan): Plan {
   };
 }
 
-/** How many seeds lose parts, and how many the whole registry. */
+/** The share of seeds that lose parts of resources, and that lose the whole registry. */
 const PARTS = 0.2;
 const REPLACED = 0.1;
 const MOST_PARTS = 6;

@@ -5,12 +5,12 @@
 import type { Shape, WorkEvent } from "../plan/plan.ts";
 import type { SeededRandom } from "../engine/random.ts";
 
-/** How a seed's journals and nodes differ from others. */
+/** Options of a seed's journals and nodes. */
 export type WorkloadOptions = Pick<Shape, "gateways" | "mailbox" | "isReentrant">;
 
 /** The longest that a call through several journals may take, ms: it blocks all of them. */
 const CHAIN_MS = 400;
-/** More calls at once than a small mailbox holds. */
+/** A burst that overflows a small mailbox. */
 const CROWD = 12;
 const SMALL_MAILBOX = 4;
 const LONGEST_CHAIN = 3;
@@ -24,7 +24,7 @@ export function drawWorkloadOptions(random: SeededRandom, { nodes }: Shape): Wor
   };
 }
 
-/** The work with more, and with some of it changed. */
+/** The work with calls added and some calls changed. */
 export function addWorkload(
   random: SeededRandom,
   shape: Shape,
@@ -52,7 +52,7 @@ export function addWorkload(
   });
 }
 
-/** A call that goes through journals to one of them, perhaps one it has been to. */
+/** A call through several journals, which may visit one of them twice. */
 function drawChain(random: SeededRandom, { keys }: Shape, event: WorkEvent): WorkEvent {
   const length = 1 + random.below(LONGEST_CHAIN);
   const path = Array.from({ length }, () => random.below(keys));
@@ -62,13 +62,13 @@ function drawChain(random: SeededRandom, { keys }: Shape, event: WorkEvent): Wor
     what: "append",
     path,
     count: 1,
-    // What comes back joins the turn that waits for it, and so has no key of its own.
+    // A reentrant call joins the turn that waits for it, so it has no idempotency key.
     isKeyed: !comesBack && random.chance(0.5),
     timeoutMs: Math.min(event.timeoutMs, CHAIN_MS),
   };
 }
 
-/** A crowd at one door or at all of them, for a name of its own. */
+/** A burst of calls for an unused name, through one node or through all. */
 function drawFresh(random: SeededRandom, event: WorkEvent, key: number): WorkEvent {
   return {
     ...event,

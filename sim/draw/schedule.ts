@@ -22,14 +22,14 @@ export interface Edit {
 }
 
 export interface Schedule {
-  /** What was wrong, in a sentence. */
+  /** The bug, in a sentence. */
   readonly bug: string;
   /** The rule that it broke, and how. */
   readonly rule: string;
   readonly message: string;
   /** Where the plan comes from, such as `seed 9, shrunk`. */
   readonly from: string;
-  /** What brings the bug back; none where nobody has said. */
+  /** Edits that bring the bug back; may be empty. */
   readonly edits: readonly Edit[];
   readonly plan: Plan;
 }
@@ -104,14 +104,14 @@ export function parseSchedule(text: string): Schedule {
   };
 }
 
-/** A schedule as a file has it: what fits on a line is on one line. */
+/** A schedule as text for a file: an object that fits on a line is on one line. */
 export function printSchedule(schedule: Schedule): string {
   const { plan } = schedule;
   const trades = plan.trades?.map(special);
   return `${printed({ ...schedule, plan: { ...plan, trades } }, "")}\n`;
 }
 
-/** `value` with what it lacks of `plain`, all of it of the same types. */
+/** `value` with missing fields taken from `plain`; checks that types agree. */
 function filled<T extends object>(value: unknown, plain: T, path: string): T {
   if (!isRecord(value)) throw wrong(path, value, "an object");
   const whole: Record<string, unknown> = { ...plain, ...value };

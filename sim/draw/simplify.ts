@@ -6,11 +6,11 @@
 import { PLAIN_TRADE, type Trade } from "../plan/market_plan.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 
-/** Between the beginning and the first event, and between the last one and the mending, ms. */
+/** From the beginning to the first event, and from the last one to healing, ms. */
 const LEAD_MS = 500;
 const REST_MS = 1_000;
 
-/** Plainer plans, the boldest first. */
+/** Simpler plans, the greatest simplification first. */
 export function* cuts(plan: Plan): Generator<Plan> {
   yield* anyCuts(plan);
   yield* marketCuts(plan);
@@ -41,27 +41,31 @@ function* anyCuts(plan: Plan): Generator<Plan> {
 }
 
 function* shapes(shape: Shape): Generator<Shape> {
-  const { linkConditions: weather, store } = shape;
+  const { linkConditions, store } = shape;
   const calm = { tail: 0, loss: 0, duplicates: 0 };
-  yield { ...shape, drift: 0, linkConditions: { ...weather, ...calm, baseMs: 1, jitterMs: 0 } };
+  yield {
+    ...shape,
+    drift: 0,
+    linkConditions: { ...linkConditions, ...calm, baseMs: 1, jitterMs: 0 },
+  };
   yield { ...shape, drift: 0 };
-  yield { ...shape, linkConditions: { ...weather, ...calm } };
+  yield { ...shape, linkConditions: { ...linkConditions, ...calm } };
   for (const name of ["tail", "loss", "duplicates", "jitterMs"] as const) {
-    yield { ...shape, linkConditions: { ...weather, [name]: 0 } };
+    yield { ...shape, linkConditions: { ...linkConditions, [name]: 0 } };
   }
-  yield { ...shape, linkConditions: { ...weather, baseMs: 1 } };
+  yield { ...shape, linkConditions: { ...linkConditions, baseMs: 1 } };
   yield { ...shape, idleAfterMs: 60_000 };
   yield { ...shape, store: { ...store, isStream: true } };
   for (const name of ["gateways", "mailbox", "isReentrant"] as const) yield without(shape, name);
   yield { ...shape, store: without(store, "lagMs") };
 }
 
-/** Which of `count` does the work of number `index`, where there may be no such number. */
+/** Maps a number to one below `count`. */
 type Fold = (index: number, count: number) => number;
 const wrap: Fold = (index, count) => index % count;
 const clamp: Fold = (index, count) => Math.min(index, count - 1);
 
-/** A smaller stage, on which those that are left do the work of those that are gone. */
+/** A smaller shape; the remaining nodes and keys take over the work of the removed ones. */
 function folded(plan: Plan, shape: Shape, fold: Fold): Plan {
   const { nodes, keys } = shape;
   return {
@@ -83,7 +87,7 @@ function operationsOf({ work, trades = [] }: Plan): readonly { readonly at: numb
   return [...work, ...trades];
 }
 
-/** Mended soon after the last event; as long to go from there as before. */
+/** Heals soon after the last event, and keeps the time from healing to the end. */
 function soonerHealed(plan: Plan): Plan {
   const ends = plan.faults.map(({ at, ms }) => at + ms);
   const last = Math.max(0, ...ends, ...operationsOf(plan).map(({ at }) => at));
@@ -108,7 +112,7 @@ function sooner(plan: Plan): Plan {
   };
 }
 
-/** Whole milliseconds, and two digits. */
+/** Rounded to whole milliseconds, or to two digits. */
 function rounded(plan: Plan): Plan {
   return {
     ...plan,
@@ -147,7 +151,7 @@ function* worksOf(work: WorkEvent): Generator<WorkEvent> {
   yield { ...work, at: Math.round(work.at) };
 }
 
-/** The same without what it need not have. */
+/** The same without optional parts. */
 function without<T extends object, N extends keyof T>(it: T, name: N): Omit<T, N> {
   const { [name]: _, ...rest } = it;
   return rest;
@@ -161,9 +165,9 @@ export function* mastersCuts(plan: Plan): Generator<Plan> {
   yield { ...plan, masters: { ...masters, lagMs: Math.floor(lagMs) } };
 }
 
-/** What a trade can do without, the boldest first. */
+/** Simpler versions of a trade, the greatest simplification first. */
 const FIELDS = [
-  "manner",
+  "behavior",
   "count",
   "giveUpMs",
   "noWait",
@@ -197,9 +201,9 @@ export function* marketCuts(plan: Plan): Generator<Plan> {
   for (const name of ["lost", "doubled", "late", "seedLostAt"] as const) {
     if (market[name] > 0) yield plainer({ [name]: 0 });
   }
-  for (const [at, signpost] of market.signposts.entries()) {
+  for (const [at, signpost] of market.bootstraps.entries()) {
     if (signpost !== "registry") {
-      yield plainer({ signposts: market.signposts.with(at, "registry") });
+      yield plainer({ bootstraps: market.bootstraps.with(at, "registry") });
     }
   }
   for (const [at, role] of market.roles.entries()) {
@@ -214,7 +218,7 @@ export function* marketCuts(plan: Plan): Generator<Plan> {
   }
 }
 
-/** A trade with the plainest of something. */
+/** A trade with the default of something. */
 function plain(trade: Trade, field: typeof FIELDS[number]): Trade {
   return { ...trade, [field]: PLAIN_TRADE[field] };
 }

@@ -107,7 +107,7 @@ export class SimClock implements Clock {
     for (const token of [...this.#suspensions]) this.wake(token);
   }
 
-  /** A timer was taken back. */
+  /** A timer was cancelled. */
   forget(timer: SimTimer): void {
     this.#timers.delete(timer);
     if (timer.scheduled) this.#scheduler.cancel(timer.scheduled);
@@ -133,7 +133,7 @@ export class SimClock implements Clock {
     timer.scheduled = this.#scheduler.at(at, () => {
       this.#timers.delete(timer);
       timer.scheduled = null;
-      // It may be taken back while the process stands still.
+      // It may be cancelled while the process is paused.
       this.#process.enter(() => timer.run?.(), true);
     });
   }

@@ -22,7 +22,7 @@ import { JOURNALS, readJournal, valueIn } from "./journal_app.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";
 
-/** From when on something was so; it was until the next. */
+/** A value, and since when it held; it held until the next one. */
 interface Since<T> {
   readonly at: number;
   readonly what: T;
@@ -33,7 +33,7 @@ export class GroundTruth implements Observer {
   readonly lost: Map<string, Set<string>> = new Map();
   /** Each key's rightful owners, in time; null: nobody. */
   readonly #owners = new Map<string, Since<Ownership | null>[]>();
-  /** Each key's owners as the book has them, in time. */
+  /** Each key's owners by the store's entry, in time. */
   readonly #entries = new Map<string, Since<Ownership | null>[]>();
   readonly #isConfirmed: boolean;
   readonly #states = new Map<string, Since<MemberState | undefined>[]>();
@@ -45,7 +45,7 @@ export class GroundTruth implements Observer {
     this.#isConfirmed = isConfirmed;
   }
 
-  /** A replica's book counts from now on. */
+  /** A replica's state counts from now on. */
   failedOver(former: StoreState, promoted: StoreState, at: number): void {
     for (const key of this.#entries.keys()) {
       const entry = promoted.lookup(key);
@@ -63,7 +63,7 @@ export class GroundTruth implements Observer {
     }
   }
 
-  /** What a key's state had is gone. */
+  /** A key's state was lost. */
   stateLost(key: string, fields: readonly (readonly [string, string])[]): void {
     const lost = this.lost.get(key) ?? new Set();
     for (const put of fields) {
@@ -145,7 +145,7 @@ export class GroundTruth implements Observer {
     return some(this.#owners.get(key) ?? [], from, to, is, null);
   }
 
-  /** Whether, at some instant of `[from, to]`, `is` held of a key's entry in the book. */
+  /** Whether, at some instant of `[from, to]`, `is` held of a key's entry in the store. */
   wasEntry(
     key: string,
     from: number,
@@ -186,7 +186,7 @@ function push<T>(lists: Map<string, Since<T>[]>, key: string, at: number, what: 
   else lists.set(key, [{ at, what }]);
 }
 
-/** Whether `is` holds of what was so at some instant of `[from, to]`. */
+/** Whether `is` held of the value at some instant of `[from, to]`. */
 function some<T>(
   list: readonly Since<T>[],
   from: number,

@@ -34,31 +34,31 @@ interface Dated {
   readonly value: string | null;
 }
 
-/** The pages of one master. */
+/** The entries that one master wrote. */
 export class MasterState {
   version = 0;
   readonly members: Map<string, Member> = new Map();
   readonly ended: string[] = [];
   readonly marks: Map<string, MemberState> = new Map();
-  readonly stakes: Map<string, MasterClaim> = new Map();
+  readonly claims: Map<string, MasterClaim> = new Map();
   readonly epochs: Map<number, number> = new Map();
   readonly turns: Map<string, { readonly epoch: number; readonly turn: number }> = new Map();
   readonly fields: Map<string, Map<string, Dated>> = new Map();
 }
 
-/** Something written on a master's own pages; done again on each copy of them. */
-export type Write = (pages: MasterState) => void;
+/** A write to a master's own entries; repeated on each copy of them. */
+export type Write = (entries: MasterState) => void;
 
 const RANK: Record<MemberState, number> = { live: 0, superseded: 1, dead: 2, left: 2 };
 
-/** The book at one master, for the time of one step. */
+/** The state at one master, for the duration of one step. */
 export class SimMaster {
   readonly #names: readonly string[];
   readonly #own: number;
   readonly #all: readonly MasterState[];
   readonly #write: (write: Write) => void;
 
-  /** @param all each master's pages as this one has them, its own among them. */
+  /** @param all each master's entries as this one has them, its own included. */
   constructor(
     names: readonly string[],
     own: number,
@@ -84,18 +84,18 @@ export class SimMaster {
     if (ifFree && rivals.length > 0) return this.#registered("name_taken");
     for (const rival of rivals) this.#worsen(rival.incarnation, "superseded");
     const member: Member = { ...info, hosts: [...info.hosts], seq: 0, state: "live" };
-    this.#write((pages) => {
-      pages.members.set(incarnation, member);
-      pages.version++;
+    this.#write((entries) => {
+      entries.members.set(incarnation, member);
+      entries.version++;
     });
     for (const { marks } of this.#all) {
       for (const [marked, state] of marks) {
         if (isDead(state) && this.#home(marked) === this.#own) this.#worsen(marked, state);
       }
     }
-    this.#write((pages) => {
-      while (pages.ended.length > MAX_DEAD_MEMBERS) {
-        pages.members.delete(pages.ended.shift() as string);
+    this.#write((entries) => {
+      while (entries.ended.length > MAX_DEAD_MEMBERS) {
+        entries.members.delete(entries.ended.shift() as string);
       }
     });
     return this.#registered("registered");
@@ -143,13 +143,13 @@ export class SimMaster {
     return { version: this.#version(), members: this.#members(), lineage: SINGLE_LINEAGE.id };
   }
 
-  stakes(key: string): MasterClaim[] {
-    return this.#all.flatMap(({ stakes }) => stakes.get(key) ?? []);
+  claims(key: string): MasterClaim[] {
+    return this.#all.flatMap(({ claims }) => claims.get(key) ?? []);
   }
 
-  stake(claim: Claim): MasterClaim[] {
+  writeClaim(claim: Claim): MasterClaim[] {
     const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
-    const seen = this.stakes(key);
+    const seen = this.claims(key);
     const mine = this.#mine(key);
     if (mine?.opId === opId && mine.incarnation === incarnation) return seen;
     const best = greatest(seen);
@@ -163,24 +163,24 @@ export class SimMaster {
     const epoch = after + (this.#own - after % count + count) % count;
     const master = this.#names[this.#own] as string;
     const over = othersOf(seen, mine);
-    this.#write(({ epochs, stakes }) => {
+    this.#write(({ epochs, claims }) => {
       epochs.set(slot, epoch);
-      stakes.set(key, { rrp, incarnation, epoch, opId, master, over });
+      claims.set(key, { rrp, incarnation, epoch, opId, master, over });
     });
-    return this.stakes(key);
+    return this.claims(key);
   }
 
   drop(key: string, incarnation: string, epoch: number): boolean {
     const mine = this.#mine(key);
     if (mine?.incarnation !== incarnation || mine.epoch !== epoch) return false;
-    const seen = this.stakes(key);
+    const seen = this.claims(key);
     const wasOwner = greatest(seen) === mine;
-    const rises = standing(seen.filter((stake) => stake !== mine))
-      .some((stake) => wasOwner || supersedes(mine, stake));
+    const rises = standing(seen.filter((claim) => claim !== mine))
+      .some((claim) => wasOwner || supersedes(mine, claim));
     const over = wasOwner ? othersOf(seen, mine) : mine.over;
-    this.#write(({ stakes }) => {
-      if (rises) stakes.set(key, { ...mine, incarnation: WITHDRAWN, over });
-      else stakes.delete(key);
+    this.#write(({ claims }) => {
+      if (rises) claims.set(key, { ...mine, incarnation: WITHDRAWN, over });
+      else claims.delete(key);
     });
     return wasOwner;
   }
@@ -188,13 +188,13 @@ export class SimMaster {
   settle(key: string, incarnation: string, epoch: number): void {
     const mine = this.#mine(key);
     if (mine?.incarnation !== incarnation || mine.epoch !== epoch) return;
-    const seen = this.stakes(key);
+    const seen = this.claims(key);
     if (greatest(seen) !== mine) return;
-    this.#write(({ stakes }) => stakes.set(key, { ...mine, over: othersOf(seen, mine) }));
+    this.#write(({ claims }) => claims.set(key, { ...mine, over: othersOf(seen, mine) }));
   }
 
   commit({ key, incarnation, epoch, turn, puts, deletes }: Commit): CommitReply {
-    const best = greatest(this.stakes(key));
+    const best = greatest(this.claims(key));
     if (best !== this.#mine(key)) return "fenced";
     if (best?.incarnation !== incarnation || best.epoch !== epoch) return "fenced";
     const last = this.#all[this.#own]?.turns.get(key);
@@ -214,7 +214,9 @@ export class SimMaster {
   }
 
   range(key: string, { start, end, limit, reverse }: Range): [string, string][] {
-    const fields = new Set(this.#all.flatMap((pages) => [...pages.fields.get(key)?.keys() ?? []]));
+    const fields = new Set(
+      this.#all.flatMap((entries) => [...entries.fields.get(key)?.keys() ?? []]),
+    );
     const within = [...fields].filter((field) => field >= start && field < end).sort();
     if (reverse) within.reverse();
     const found = within.flatMap((field): [string, string][] => {
@@ -224,16 +226,16 @@ export class SimMaster {
     return found.slice(0, limit);
   }
 
-  /** Keys of which any master has a stake. */
+  /** Keys of which any master has a claim. */
   keys(): string[] {
-    return [...new Set(this.#all.flatMap(({ stakes }) => [...stakes.keys()]))].sort();
+    return [...new Set(this.#all.flatMap(({ claims }) => [...claims.keys()]))].sort();
   }
 
   #latest(key: string, field: string): string | null {
     const reign = this.#mine(key)?.epoch;
     let best: Dated | null = null;
-    for (const [at, pages] of this.#all.entries()) {
-      const dated = pages.fields.get(key)?.get(field);
+    for (const [at, entries] of this.#all.entries()) {
+      const dated = entries.fields.get(key)?.get(field);
       if (!dated) continue;
       if (at === this.#own && dated.epoch === reign) return dated.value;
       const isLater = !best || dated.epoch > best.epoch ||
@@ -244,7 +246,7 @@ export class SimMaster {
   }
 
   #mine(key: string): MasterClaim | undefined {
-    return this.#all[this.#own]?.stakes.get(key);
+    return this.#all[this.#own]?.claims.get(key);
   }
 
   #home(incarnation: string): number {
@@ -271,15 +273,15 @@ export class SimMaster {
 
   #worsen(incarnation: string, state: MemberState): void {
     const home = this.#home(incarnation);
-    this.#write((pages) => {
-      const member = home === this.#own ? pages.members.get(incarnation) : undefined;
-      if (!member) pages.marks.set(incarnation, state);
+    this.#write((entries) => {
+      const member = home === this.#own ? entries.members.get(incarnation) : undefined;
+      if (!member) entries.marks.set(incarnation, state);
       else if (isDead(member.state)) return;
       else {
-        pages.members.set(incarnation, { ...member, state });
-        if (isDead(state)) pages.ended.push(incarnation);
+        entries.members.set(incarnation, { ...member, state });
+        if (isDead(state)) entries.ended.push(incarnation);
       }
-      pages.version++;
+      entries.version++;
     });
   }
 
@@ -292,11 +294,11 @@ export class SimMaster {
   }
 }
 
-/** The epochs of all stakes but one, by master. */
+/** The epochs of all claims but one, by master. */
 function othersOf(
-  stakes: readonly MasterClaim[],
+  claims: readonly MasterClaim[],
   mine: MasterClaim | undefined,
 ): Map<string, number> {
-  const others = stakes.filter((stake) => stake !== mine);
+  const others = claims.filter((claim) => claim !== mine);
   return new Map(others.map(({ master, epoch }) => [master, epoch]));
 }

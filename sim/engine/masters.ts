@@ -22,14 +22,14 @@ import type { World } from "./world.ts";
 import { MasterState, SimMaster, type Write } from "./master_state.ts";
 import type { MastersShape } from "../plan/plan.ts";
 
-/** Who sees what masters do, in true time. */
+/** Observes what masters do, in true time. */
 export interface MastersObserver {
-  /** A master read a key's stakes, for a lookup or a claim. */
-  claimsRead(key: string, stakes: readonly MasterClaim[], at: number): void;
-  /** A stake came to a master: the first time where it was made. */
-  arrived(key: string, stake: MasterClaim, master: number, at: number): void;
+  /** A master read a key's claims, for a lookup or a claim. */
+  claimsRead(key: string, claims: readonly MasterClaim[], at: number): void;
+  /** A claim arrived at a master: first at the one where it was made. */
+  arrived(key: string, claim: MasterClaim, master: number, at: number): void;
   committed(commit: Commit, at: number): void;
-  /** A claim came back; whether its stake stands at its master. */
+  /** A claim was answered; `stands`: whether its entry is at its master. */
   claimed(key: string, opId: string, won: boolean, stands: boolean): void;
 }
 
@@ -41,7 +41,7 @@ interface ReplicatedWrite {
 /** How late a repeated request may come, ms. */
 export const LATE_MS: number = 4_000;
 
-/** The place in the network of a master, by its number. */
+/** The network address of a master, by its number. */
 export function masterHost(master: number): string {
   return `store of ${nameOf(master)}`;
 }
@@ -52,21 +52,21 @@ function nameOf(master: number): string {
 
 export class SimMasters {
   readonly names: readonly string[];
-  readonly stage: MastersShape;
+  readonly shape: MastersShape;
   readonly world: World;
   readonly #observer: MastersObserver;
-  /** Each master's pages, as each master has them. */
+  /** Each master's entries, as each master has them. */
   readonly #views: readonly (readonly MasterState[])[];
   /** What each master wrote, and how much of it each other has done. */
   readonly #sent: readonly ReplicatedWrite[][];
   readonly #done: readonly number[][];
   readonly #splits = new Set<object>();
 
-  constructor(stage: MastersShape, world: World, observer: MastersObserver) {
-    this.stage = stage;
+  constructor(shape: MastersShape, world: World, observer: MastersObserver) {
+    this.shape = shape;
     this.world = world;
     this.#observer = observer;
-    const all = Array.from({ length: stage.count }, (_, i) => i);
+    const all = Array.from({ length: shape.count }, (_, i) => i);
     this.names = all.map(nameOf);
     this.#views = all.map(() => all.map(() => new MasterState()));
     this.#sent = all.map(() => []);
@@ -75,12 +75,12 @@ export class SimMasters {
 
   /** The number of the master that a node asks, by the node's. */
   masterOf(node: number): number {
-    return node % this.stage.count;
+    return node % this.shape.count;
   }
 
   /** The store of a process of a node, by the node's number: at the master that it asks. */
   open(process: SimProcess, clock: Clock, node: number): Store {
-    const { boundMs, recheckMs, count } = this.stage;
+    const { boundMs, recheckMs, count } = this.shape;
     const master = this.masterOf(node);
     const store = new OptimisticStore({
       master: new MasterConnection(this, process, clock, master),
@@ -95,15 +95,15 @@ export class SimMasters {
     store.claim = async (attempt) => {
       const reply = await claim(attempt);
       const { key, opId } = attempt;
-      const stakes = standing(this.book(master).stakes(key));
-      const left = stakes.some((stake) => stake.opId === opId);
+      const claims = standing(this.stateAt(master).claims(key));
+      const left = claims.some((claim) => claim.opId === opId);
       this.#observer.claimed(key, opId, reply.won, left);
       return reply;
     };
     return store;
   }
 
-  /** No post until `token` is given to {@link mend}. */
+  /** Stops replication until `token` is given to {@link mend}. */
   split(token: object): void {
     if (!this.world.isHealed) this.#splits.add(token);
   }
@@ -116,8 +116,8 @@ export class SimMasters {
     this.#splits.clear();
   }
 
-  /** The book at a master, with all the post that has come. */
-  book(master: number): SimMaster {
+  /** The state at a master, with all writes that have arrived. */
+  stateAt(master: number): SimMaster {
     const view = this.#views[master] as readonly MasterState[];
     this.#views.forEach((_, from) => this.#receive(from, master));
     return new SimMaster(this.names, master, view, (write) => {
@@ -126,9 +126,9 @@ export class SimMasters {
     });
   }
 
-  looked(key: string, stakes: readonly MasterClaim[]): readonly MasterClaim[] {
-    this.#observer.claimsRead(key, stakes, this.world.scheduler.now);
-    return stakes;
+  looked(key: string, claims: readonly MasterClaim[]): readonly MasterClaim[] {
+    this.#observer.claimsRead(key, claims, this.world.scheduler.now);
+    return claims;
   }
 
   committed(commit: Commit, reply: CommitReply): CommitReply {
@@ -140,7 +140,7 @@ export class SimMasters {
     const sent = this.#sent[from] as ReplicatedWrite[];
     const done = this.#done[at] as number[];
     if (from === at || this.#splits.size > 0) return;
-    const until = this.world.scheduler.now - this.stage.lagMs;
+    const until = this.world.scheduler.now - this.shape.lagMs;
     for (let next = done[from] as number; (sent[next]?.at ?? Infinity) <= until; next++) {
       this.#do((sent[next] as ReplicatedWrite).write, from, at);
       done[from] = next + 1;
@@ -148,17 +148,17 @@ export class SimMasters {
   }
 
   #do(write: Write, from: number, at: number): void {
-    const pages = this.#views[at]?.[from] as MasterState;
-    const before = new Map(pages.stakes);
-    write(pages);
-    for (const [key, stake] of pages.stakes) {
-      if (before.get(key) === stake) continue;
-      this.#observer.arrived(key, stake, at, this.world.scheduler.now);
+    const entries = this.#views[at]?.[from] as MasterState;
+    const before = new Map(entries.claims);
+    write(entries);
+    for (const [key, claim] of entries.claims) {
+      if (before.get(key) === claim) continue;
+      this.#observer.arrived(key, claim, at, this.world.scheduler.now);
     }
   }
 }
 
-/** One process's line to its master: single requests, which may be lost or come twice. */
+/** One process's connection to its master: single requests, which may be lost or duplicated. */
 class MasterConnection implements Master {
   readonly #masters: SimMasters;
   readonly #process: SimProcess;
@@ -184,28 +184,29 @@ class MasterConnection implements Master {
   }
 
   readonly register: Master["register"] = (member, options) =>
-    this.#ask((book) => book.register(member, options));
+    this.#ask((state) => state.register(member, options));
   readonly renew: Master["renew"] = (incarnation, seq, watch) =>
-    this.#ask((book) => book.renew(incarnation, seq, watch));
+    this.#ask((state) => state.renew(incarnation, seq, watch));
   readonly kill: Master["kill"] = (incarnation, seq) =>
-    this.#ask((book) => book.kill(incarnation, seq));
-  readonly leave: Master["leave"] = (member) => this.#ask((book) => book.leave(member));
-  readonly members: Master["members"] = () => this.#ask((book) => book.members());
+    this.#ask((state) => state.kill(incarnation, seq));
+  readonly leave: Master["leave"] = (member) => this.#ask((state) => state.leave(member));
+  readonly members: Master["members"] = () => this.#ask((state) => state.members());
   readonly claims: Master["claims"] = (key) =>
-    this.#ask((book) => this.#masters.looked(key, book.stakes(key)));
-  readonly writeClaim: Master["writeClaim"] = (claim) => this.#ask((book) => book.stake(claim));
+    this.#ask((state) => this.#masters.looked(key, state.claims(key)));
+  readonly writeClaim: Master["writeClaim"] = (claim) =>
+    this.#ask((state) => state.writeClaim(claim));
   readonly withdraw: Master["withdraw"] = (key, incarnation, epoch) =>
-    this.#ask((book) => book.drop(key, incarnation, epoch));
+    this.#ask((state) => state.drop(key, incarnation, epoch));
   readonly settle: Master["settle"] = (key, incarnation, epoch) =>
-    this.#ask((book) => book.settle(key, incarnation, epoch));
+    this.#ask((state) => state.settle(key, incarnation, epoch));
   readonly commit: Master["commit"] = (commit) =>
-    this.#ask((book) => this.#masters.committed(commit, book.commit(commit)));
-  readonly read: Master["read"] = (key, fields) => this.#ask((book) => book.read(key, fields));
-  readonly range: Master["range"] = (key, range) => this.#ask((book) => book.range(key, range));
+    this.#ask((state) => this.#masters.committed(commit, state.commit(commit)));
+  readonly read: Master["read"] = (key, fields) => this.#ask((state) => state.read(key, fields));
+  readonly range: Master["range"] = (key, range) => this.#ask((state) => state.range(key, range));
 
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
-    return this.#ask((book) => {
-      const owned = book.keys().flatMap((key) => ownerOf(book.stakes(key)) ?? []);
+    return this.#ask((state) => {
+      const owned = state.keys().flatMap((key) => ownerOf(state.claims(key)) ?? []);
       const from = Number(cursor ?? 0);
       const entries = owned.filter(({ rrp }) => rrp.startsWith(prefix)).slice(from, from + limit);
       return { entries, next: entries.length < limit ? null : String(from + limit) };
@@ -217,8 +218,8 @@ class MasterConnection implements Master {
     return Promise.resolve();
   }
 
-  /** Has a step done at the master; a dead process never hears of it again. */
-  #ask<T>(step: (book: SimMaster) => T): Promise<T> {
+  /** Sends a step to the master; a dead process gets no answer. */
+  #ask<T>(step: (state: SimMaster) => T): Promise<T> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (!this.#process.isAlive) return new Promise(() => {});
     const { scheduler, trace, shape: { store: { timeoutMs } } } = this.#masters.world;
@@ -234,7 +235,7 @@ class MasterConnection implements Master {
         else resolve(answer);
       };
       const arrive = (): void => {
-        // On healed roads nothing is left of the dead.
+        // On healed paths nothing sent by dead processes arrives any more.
         if (this.#masters.world.isHealed && !this.#process.isAlive) return;
         const answer = this.#do(step);
         trace.note("master", this.#process.id, this.#master);
@@ -251,9 +252,9 @@ class MasterConnection implements Master {
     });
   }
 
-  #do<T>(step: (book: SimMaster) => T): T | Error {
+  #do<T>(step: (state: SimMaster) => T): T | Error {
     try {
-      return step(this.#masters.book(this.#master));
+      return step(this.#masters.stateAt(this.#master));
     } catch (error) {
       if (isAtlasError(error)) return error;
       throw error;

@@ -28,9 +28,9 @@ const HANDSHAKE_MS = 5_000;
 const KEEPALIVE_MS = 15_000;
 
 /**
- * Hears a message as a process hands it to a link, which has a number; must change nothing.
- * It was read once for all who listen. `to` is who is at the other end; `self` is whom that
- * one believes to be at this one.
+ * Receives each message that a process sends on a link, with the link's number; changes nothing.
+ * `to` is the peer at the other end; `self` is the peer that the
+ * other end believes to be at this one.
  */
 export type FrameListener = (
   link: number,
@@ -48,13 +48,13 @@ export type MessageFault = (
   bytes: Uint8Array,
 ) => readonly Uint8Array[];
 
-/** What the ends of a simulated link share with their exchange. */
+/** What the ends of a simulated link share with the network. */
 interface NetworkContext {
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
-  readonly ears: readonly FrameListener[];
-  readonly meddler: MessageFault | null;
+  readonly frameListeners: readonly FrameListener[];
+  readonly messageFault: MessageFault | null;
 }
 
 /** One end of a link. */
@@ -69,14 +69,14 @@ class LinkEnd implements Link {
   readonly #path: Path;
   readonly #onClose: (end: LinkEnd) => void;
   #handlers: LinkHandlers | null = null;
-  /** What came before {@link start}. */
+  /** Messages that arrived before {@link start}. */
   #early: (() => void)[] = [];
   /** When the last thing sent arrives: nothing overtakes it. */
   #lastArrival = 0;
-  /** What this tick sends; all of it travels together. */
+  /** Messages of this tick, which travel together. */
   #frame: Uint8Array[] | null = null;
   #frameTick = -1;
-  /** Whether its owner was told that it ended. */
+  /** Whether its owner was notified that it ended. */
   #isOver = false;
 
   constructor(
@@ -112,14 +112,14 @@ class LinkEnd implements Link {
     return true;
   }
 
-  /** What is sent, once all who listen have heard it. */
+  /** What is sent, after all listeners have received it. */
   #heard(bytes: Uint8Array): readonly Uint8Array[] {
-    const { ears, meddler } = this.#exchange;
-    if (ears.length === 0 && !meddler) return [bytes];
+    const { frameListeners, messageFault } = this.#exchange;
+    if (frameListeners.length === 0 && !messageFault) return [bytes];
     const message = decodeMessage(bytes);
     const { id } = this.process;
-    for (const hear of ears) hear(this.#link, id, message, this.peer, this.other?.peer);
-    return meddler?.(this.#link, id, message, bytes) ?? [bytes];
+    for (const hear of frameListeners) hear(this.#link, id, message, this.peer, this.other?.peer);
+    return messageFault?.(this.#link, id, message, bytes) ?? [bytes];
   }
 
   #queue(message: Uint8Array): void {
@@ -137,7 +137,7 @@ class LinkEnd implements Link {
     this.#onClose(this);
   }
 
-  /** Tears the link: what is under way is lost, and this end hears of it after `ms`. */
+  /** Breaks the link: what is under way is lost, and this end notices after `ms`. */
   tear(ms: number): void {
     this.#frame = null;
     this.#exchange.scheduler.after(ms, () => this.ended("the connection was reset"));
@@ -171,7 +171,7 @@ class LinkEnd implements Link {
     });
   }
 
-  /** Carries something to the other end, after all that was sent before. */
+  /** Carries a message to the other end, after all that were sent before. */
   #transmit(arrive: () => void): void {
     const { scheduler } = this.#exchange;
     this.#path.whenOpen(() => {
@@ -198,15 +198,15 @@ export class SimNetwork implements NetworkContext {
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
-  readonly ears: FrameListener[] = [];
-  meddler: MessageFault | null = null;
+  readonly frameListeners: FrameListener[] = [];
+  messageFault: MessageFault | null = null;
   readonly #random: SeededRandom;
   /** The process of each incarnation that ever opened a transport. */
   readonly lives: Map<string, string> = new Map();
   #links = 0;
   readonly #listeners = new Map<string, ListeningNode>();
   readonly #ends = new Set<LinkEnd>();
-  /** Dials refused for no reason of the protocol's. */
+  /** Tokens of faults that make every dial fail. */
   readonly #refusals = new Set<object>();
 
   constructor(scheduler: Scheduler, trace: Trace, paths: Paths, random: SeededRandom) {
@@ -223,13 +223,13 @@ export class SimNetwork implements NetworkContext {
   }
 
   listen(listener: ListeningNode): void {
-    // A new life is the last one again.
+    // A new incarnation is the latest one again.
     this.#listeners.delete(listener.address);
     this.#listeners.set(listener.address, listener);
     this.lives.set(listener.self.incarnation, listener.process.id);
   }
 
-  /** Who listens at an address; at that of a machine, whoever began there last. */
+  /** The listener at an address; at a machine's address, the one that began last. */
   #listening(address: string): ListeningNode | undefined {
     const found = this.#listeners.get(address);
     if (found) return found;
@@ -243,9 +243,9 @@ export class SimNetwork implements NetworkContext {
     this.#listeners.delete(address);
   }
 
-  /** Has `ear` hear all that nodes tell each other. */
-  listenIn(ear: FrameListener): void {
-    this.ears.push(ear);
+  /** Calls `listener` with all messages between nodes. */
+  onFrame(ear: FrameListener): void {
+    this.frameListeners.push(ear);
   }
 
   /** Open ends of a process whose other end is gone: a keepalive will close them, in time. */
@@ -279,7 +279,7 @@ export class SimNetwork implements NetworkContext {
     this.paths.clear();
   }
 
-  /** Closes the links of one process's former life. */
+  /** Closes the links of a process's former incarnation. */
   closeAll(process: SimProcess, reason: string): void {
     for (const end of [...this.#ends]) if (end.process === process) end.close(reason);
   }
@@ -319,7 +319,7 @@ export class SimNetwork implements NetworkContext {
             return answer(() => fail("the connection was refused"));
           }
           listener.process.enter(() => {
-            // By the time that it comes to this, it may have begun another life.
+            // By now it may have begun another incarnation.
             const present = this.#listeners.get(listener.address) ?? listener;
             if (![present.self.incarnation, ANYONE].includes(peer.incarnation)) {
               return answer(() => fail("somebody else answered"));
@@ -371,7 +371,7 @@ export class SimNetwork implements NetworkContext {
     other?.tear(this.#random.between(0, 500));
   }
 
-  /** A process died: its machine says so to its peers, or went down with it and says nothing. */
+  /** A process died: its machine resets its links, or went down with it and sends nothing. */
   #crashed(process: SimProcess): void {
     for (const [address, listener] of this.#listeners) {
       if (listener.process === process) this.#listeners.delete(address);
@@ -431,7 +431,7 @@ export class SimTransport implements Transport {
   }
 }
 
-/** Where a machine is dialled by who knows no process of it. */
+/** The address of a machine, for a peer that knows no process of it. */
 export function addressOf(host: string): string {
   return `sim://${host}`;
 }

@@ -44,15 +44,15 @@ export interface Observer {
   asked?(step: Step): void;
   /** The store did a step, at true time `at`; `reply` is its answer. */
   applied?(step: Step, reply: StepReply, at: number): void;
-  /** A process heard the answer. */
+  /** A process received the answer. */
   replyReceived?(step: Step, reply: StepReply, at: number): void;
-  /** A process gave up waiting for the answer, or heard that there is none. */
+  /** A process gave up waiting for the answer, or learned that there is none. */
   missed?(step: Step, at: number): void;
-  /** A replica took the primary's place, at true time `at`; the two books as they are then. */
+  /** A replica took the primary's place, at true time `at`; both states as they are then. */
   failedOver?(former: StoreState, promoted: StoreState, at: number): void;
   /** A key's state vanished from the store, at true time `at`; its fields as they were. */
   stateLost?(key: string, fields: readonly (readonly [string, string])[], at: number): void;
-  /** A node told of an event. */
+  /** A node logged an event. */
   eventLogged?(process: string, event: NodeEvent, at: number): void;
   /** A client's call was made. */
   called?(call: CallRecord): void;
@@ -60,11 +60,11 @@ export interface Observer {
   returned?(call: CallRecord): void;
   /** A process began, or died. */
   process?(id: string, isAlive: boolean, at: number): void;
-  /** An event is over and all its promises are worked off. */
+  /** An event is over and all its promises have settled. */
   stepped?(at: number): void;
-  /** From true time `at` on nothing goes wrong any more. */
+  /** Everything was healed, at true time `at`. */
   healed?(at: number): void;
-  /** The time is over. Nodes may be asked for their figures now. */
+  /** The simulation is over. Nodes may be asked for their statistics now. */
   finished?(): void;
 }
 

@@ -13,20 +13,20 @@ import type { LinkConditions } from "../plan/plan.ts";
 /** A lost packet is sent again after this long, and after twice as long each further time. */
 const RETRANSMIT_MS = 200;
 const MOST_RETRANSMITS = 4;
-/** The longest that anything takes once the roads are mended. */
+/** The longest delay on a healed path, ms. */
 const LAST_MS = 250;
 
-/** Fair weather on the same roads. */
-function calm(weather: LinkConditions): LinkConditions {
-  return { ...weather, tail: 0, loss: 0, duplicates: 0 };
+/** The same conditions without loss, duplicates or heavy tails. */
+function calm(linkConditions: LinkConditions): LinkConditions {
+  return { ...linkConditions, tail: 0, loss: 0, duplicates: 0 };
 }
 
-/** One road, one way. */
+/** A path in one direction. */
 export class Path {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #mendedAt: number;
-  #weather: LinkConditions;
+  #linkConditions: LinkConditions;
   readonly #blocks = new Set<object>();
   readonly #clogs = new Map<object, number>();
   #held: (() => void)[] = [];
@@ -34,12 +34,12 @@ export class Path {
   constructor(
     scheduler: Scheduler,
     random: SeededRandom,
-    weather: LinkConditions,
+    linkConditions: LinkConditions,
     mendedAt: number,
   ) {
     this.#scheduler = scheduler;
     this.#random = random;
-    this.#weather = weather;
+    this.#linkConditions = linkConditions;
     this.#mendedAt = mendedAt;
   }
 
@@ -68,14 +68,14 @@ export class Path {
     this.#clogs.delete(token);
   }
 
-  /** Opens it, in fair weather. */
+  /** Opens it, with calm conditions. */
   clear(): void {
-    this.#weather = calm(this.#weather);
+    this.#linkConditions = calm(this.#linkConditions);
     for (const token of [...this.#blocks]) this.unblock(token);
     this.#clogs.clear();
   }
 
-  /** Runs `send` now or, where the road is closed, once it is open. */
+  /** Runs `send` now or, where the path is closed, once it is open. */
   whenOpen(send: () => void): void {
     if (this.isOpen) send();
     else this.#held.push(send);
@@ -92,7 +92,7 @@ export class Path {
 
   /** How long a packet that is not lost takes, ms. */
   delay(): number {
-    const { baseMs, jitterMs, tail, tailMs } = this.#weather;
+    const { baseMs, jitterMs, tail, tailMs } = this.#linkConditions;
     let ms = baseMs + this.#random.next() * jitterMs;
     // Pareto with exponent 2; by square root, which is exact on every runtime.
     if (this.#random.chance(tail)) ms += tailMs / Math.sqrt(1 - this.#random.next()) - tailMs;
@@ -100,66 +100,66 @@ export class Path {
     return this.#latest(ms);
   }
 
-  /** What is under way when the roads are mended comes soon after. */
+  /** What is under way when the path is healed arrives soon after. */
   #latest(ms: number): number {
     return Math.min(ms, Math.max(this.#mendedAt + LAST_MS - this.#scheduler.now, LAST_MS));
   }
 
   /** Draws whether a packet is lost. */
   isLossy(): boolean {
-    return this.#random.chance(this.#weather.loss);
+    return this.#random.chance(this.#linkConditions.loss);
   }
 
   /** Draws whether a packet comes twice. */
   isDoubled(): boolean {
-    return this.#random.chance(this.#weather.duplicates);
+    return this.#random.chance(this.#linkConditions.duplicates);
   }
 }
 
-/** All roads, made as they are first used. */
+/** All paths, made as they are first used. */
 export class Paths {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #mendedAt: number;
-  #weather: LinkConditions;
+  #linkConditions: LinkConditions;
   readonly #paths = new Map<string, Map<string, Path>>();
   readonly #distanceMs: (from: string, to: string) => number;
 
   /**
    * @param mendedAt true time from which on nothing is held up for long, ms.
-   * @param distanceMs how much longer a road is than the weather says, ms.
+   * @param distanceMs how much longer a path is than the link conditions say, ms.
    */
   constructor(
     scheduler: Scheduler,
     random: SeededRandom,
-    weather: LinkConditions,
+    linkConditions: LinkConditions,
     mendedAt: number,
     distanceMs: (from: string, to: string) => number = () => 0,
   ) {
     this.#scheduler = scheduler;
     this.#random = random;
-    this.#weather = weather;
+    this.#linkConditions = linkConditions;
     this.#mendedAt = mendedAt;
     this.#distanceMs = distanceMs;
   }
 
-  /** The road from one machine to another. */
+  /** The path from one machine to another. */
   from(from: string, to: string): Path {
     let paths = this.#paths.get(from);
     if (!paths) this.#paths.set(from, paths = new Map());
     let path = paths.get(to);
     if (!path) {
-      const baseMs = this.#weather.baseMs + this.#distanceMs(from, to);
-      const weather = { ...this.#weather, baseMs };
-      path = new Path(this.#scheduler, this.#random, weather, this.#mendedAt);
+      const baseMs = this.#linkConditions.baseMs + this.#distanceMs(from, to);
+      const linkConditions = { ...this.#linkConditions, baseMs };
+      path = new Path(this.#scheduler, this.#random, linkConditions, this.#mendedAt);
       paths.set(to, path);
     }
     return path;
   }
 
-  /** Opens every road, in fair weather from now on. */
+  /** Opens every path, with calm conditions from now on. */
   clear(): void {
-    this.#weather = calm(this.#weather);
+    this.#linkConditions = calm(this.#linkConditions);
     for (const paths of this.#paths.values()) {
       for (const path of paths.values()) path.clear();
     }

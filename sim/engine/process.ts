@@ -14,15 +14,15 @@ export class SimProcess {
   /** The machine it runs on: its place in the network. */
   readonly host: string;
   isAlive = true;
-  /** How often something ran in it. */
+  /** How many callbacks have run in it. */
   runs = 0;
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
-  /** Who holds it still. */
+  /** Tokens of the pauses in progress. */
   readonly #holds = new Set<object>();
   #heldMs = 0;
   #heldSince = 0;
-  /** What came while it stood still, in the order in which it came. */
+  /** Callbacks that came while it was paused, in order. */
   #waiting: { readonly run: () => void; readonly isTimer: boolean }[] = [];
   readonly #onEnd: (() => void)[] = [];
 
@@ -38,7 +38,7 @@ export class SimProcess {
     return this.isAlive && this.#holds.size === 0;
   }
 
-  /** For how long it has stood still in all, ms. */
+  /** For how long it was paused in all, ms. */
   get heldMs(): number {
     const present = this.#holds.size > 0 ? this.#scheduler.now - this.#heldSince : 0;
     return this.#heldMs + present;
@@ -57,11 +57,11 @@ export class SimProcess {
     this.#holds.add(token);
   }
 
-  /** Lets it go on: it finds all that came meanwhile. */
+  /** Resumes it: callbacks that came meanwhile run. */
   resume(token: object): void {
     if (!this.#holds.delete(token) || this.#holds.size > 0) return;
     this.#heldMs += this.#scheduler.now - this.#heldSince;
-    // Whether timers or sockets are seen to first depends on the runtime.
+    // Whether timers or sockets run first depends on the runtime.
     const timersFirst = this.#random.chance(0.5);
     const first = this.#waiting.filter(({ isTimer }) => isTimer === timersFirst);
     this.#waiting = [...first, ...this.#waiting.filter(({ isTimer }) => isTimer !== timersFirst)];
@@ -81,7 +81,7 @@ export class SimProcess {
     for (const end of this.#onEnd) end();
   }
 
-  /** Has `run` happen when it is killed. */
+  /** Calls `run` when it is killed. */
   onEnd(run: () => void): void {
     this.#onEnd.push(run);
   }
@@ -91,7 +91,7 @@ export class SimProcess {
     run();
   }
 
-  /** One thing after another, each with its promises worked off. */
+  /** Runs callbacks one by one; the promises of each settle before the next. */
   #wake(): void {
     if (!this.isRunning) return;
     const next = this.#waiting.shift();

@@ -7,7 +7,7 @@
  */
 import type { Random } from "../../src/ports/random.ts";
 
-/** A deterministic stream of chance, the same on every runtime: 32-bit integers only. */
+/** A deterministic stream of random numbers, the same on every runtime: 32-bit integers only. */
 export class SeededRandom implements Random {
   #a: number;
   #b: number;
@@ -66,7 +66,7 @@ export class SeededRandom implements Random {
   }
 }
 
-/** One step of splitmix32: every bit of the answer hangs on every bit of the input. */
+/** One step of splitmix32: every bit of the output depends on every bit of the input. */
 function mix(state: number): number {
   let z = (state + 0x9e3779b9) | 0;
   z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);

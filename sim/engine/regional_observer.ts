@@ -11,17 +11,17 @@ import type { Observer, Step, StepReply } from "./observer.ts";
 
 type ClaimStep = Extract<Step, { name: "claim" }>;
 
-/** A step, as referees understand it; null where it is no matter of theirs. */
+/** A step as checkers understand it; null where it doesn't concern them. */
 interface Meaning {
   readonly step: Step;
-  /** What its answer means; undefined: nothing that can be told. */
+  /** What its answer means; undefined: nothing. */
   answer(reply: StepReply): StepReply | undefined;
 }
 
 type Stored = Ownership | null;
 
 /**
- * Gives each region's store an observer; together they tell `observer` of one store.
+ * Gives each region's store an observer; together they report to `observer` as one store.
  *
  * @param isHome whether a key is at home in that region now, by the truth.
  */
@@ -69,11 +69,11 @@ function inRegion(
 }
 
 class Interpreter {
-  /** Of each step, so that its answer is told of the same one. */
+  /** The translation of each step, so that its answer is reported for the same one. */
   readonly #meanings = new WeakMap<Step, Meaning | null>();
-  /** Departures that were done: a repeat is none. */
+  /** Departures that were applied: a repeat doesn't count. */
   readonly #departed = new Set<string>();
-  /** By its name and what it won: the claim whose compare-and-set was done. */
+  /** The claim whose compare-and-set was applied, by its name and what it won. */
   readonly #winners = new Map<string, Claim>();
 
   meaning(step: Step): Meaning | null {
@@ -84,7 +84,7 @@ class Interpreter {
     return meaning;
   }
 
-  /** That there is no owner where a key isn't at home is no answer to who owns it. */
+  /** "No owner" from a region that isn't the key's home says nothing about its owner. */
   tellsNothing(step: Step): void {
     this.#meanings.set(step, { step, answer: () => undefined });
   }
@@ -99,7 +99,7 @@ class Interpreter {
     return false;
   }
 
-  /** The step that won, where another of the same name only found that it had. */
+  /** The step that won, where a repeat of it only found that. */
   winner(asked: Step, told: Step, answer: StepReply): Step {
     if (asked.name !== "claim" || told.name !== "claim") return told;
     const { won, owner } = answer as ClaimReply;
@@ -117,7 +117,7 @@ class Interpreter {
     if (incarnation === DEPARTED) return departing(step);
     const told = plainClaim(claim);
     if (incarnation === told.incarnation && expected?.incarnation.startsWith(ARRIVING)) {
-      // Its name is used for each arrival that it ends: to referees these are several claims.
+      // One name is used for several arrivals: to checkers these are several claims.
       return claiming(step, claim, { ...told, opId: `${opId}.taken.${expected.epoch}` });
     }
     return claiming(step, claim, told);
@@ -125,7 +125,7 @@ class Interpreter {
 }
 
 function plainMeaning(step: Step): Meaning | null {
-  // Steps that bring state from one book to another are nobody's turn.
+  // Commits that copy state from one store to another are no turns.
   if (step.name === "commit" && step.args[0].incarnation.startsWith(ARRIVING)) return null;
   if (step.name === "release" && isOfNobody(step.args)) return null;
   if (step.name !== "lookup") return { step, answer: (reply) => reply };
@@ -135,12 +135,12 @@ function plainMeaning(step: Step): Meaning | null {
   };
 }
 
-/** Whether no owner's time is meant: a departure that is taken back, or a mere try. */
+/** Whether a release ends no ownership: a departure that is struck out, or a pre-check. */
 function isOfNobody([, incarnation, epoch]: Parameters<StoreState["release"]>): boolean {
   return incarnation === DEPARTED || epoch === 0;
 }
 
-/** A departure is a release; what only makes ways shorter is nothing. */
+/** A departure is a release; a shortened forwarding address is nothing. */
 function departing(step: ClaimStep): Meaning | null {
   const { key, expected } = step.args[0];
   if (!expected || expected.incarnation === DEPARTED) return null;
@@ -156,14 +156,14 @@ function claiming(step: ClaimStep, claim: Claim, told: Claim): Meaning {
     answer(reply) {
       const { won, owner, quarantined } = reply as ClaimReply;
       if (quarantined) return { won, owner, quarantined };
-      // An address is no answer to who owns the key: that is elsewhere, or nobody yet.
+      // A forwarding address doesn't say who owns the key: the owner is elsewhere, or nobody yet.
       if (!won && (isAddress(owner) || isOther(claim, owner))) return undefined;
       return { won, owner: ownerOf(owner) };
     },
   };
 }
 
-/** Whether a claim missed only because the one that it expected stands there as another. */
+/** Whether a claim failed only because the entry names the expected owner differently. */
 function isOther({ expected }: Claim, stored: Stored): boolean {
   const owner = ownerOf(stored);
   const wanted = plainExpected(expected);
@@ -179,7 +179,7 @@ function ownerOf(stored: Stored): Stored {
   return entry.kind === "owner" || entry.kind === "arriving" ? entry.owner : null;
 }
 
-/** A claim by those who arrive is one by themselves. */
+/** An arrival is a claim by the node that arrives. */
 function plainClaim(claim: Claim): Claim {
   const { rrp, incarnation } = claim;
   const entry = entryOf({ rrp, incarnation, epoch: 0 });

@@ -18,12 +18,12 @@ import type { RegionsShape } from "../plan/plan.ts";
 /** What regions share with the rest of the world. */
 type Parts = Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">;
 
-/** The place of a region's store in the network. */
+/** The network address of a region's store. */
 export function storeHost(region: string): string {
   return `${STORE_HOST}-${region}`;
 }
 
-/** How much longer than the weather says something takes from a region to another, ms. */
+/** How much longer than the link conditions say a packet takes between two regions, ms. */
 export function distanceMs({ names, nearMs, farMs }: RegionsShape, a: string, b: string): number {
   if (a === b) return 0;
   return Math.max(names.indexOf(a), names.indexOf(b)) > 1 ? farMs : nearMs;
@@ -32,7 +32,7 @@ export function distanceMs({ names, nearMs, farMs }: RegionsShape, a: string, b:
 export class SimRegions {
   readonly names: readonly string[];
   readonly #stores: ReadonlyMap<string, SimStore>;
-  /** Addresses that stores have lost, by region and key. */
+  /** Forwarding addresses that stores have lost, by region and key. */
   readonly #forgotten = new Map<string, Entry>();
 
   constructor({ names }: RegionsShape, parts: Parts) {
@@ -70,28 +70,28 @@ export class SimRegions {
   forget(index: number, keys: readonly string[]): void {
     const region = this.name(index);
     const gone = keys.filter((key) => {
-      const entry = entryOf(this.#book(region).lookup(key));
+      const entry = entryOf(this.#stateIn(region).lookup(key));
       const { region: home } = this.#homeOf(key);
       if (entry.kind !== "departed" || home === region) return false;
-      if (entryOf(this.#book(home).lookup(key)).kind !== "owner") return false;
+      if (entryOf(this.#stateIn(home).lookup(key)).kind !== "owner") return false;
       this.#forgotten.set(`${region} ${key}`, entry);
       return true;
     });
     this.store(index).lose(gone);
   }
 
-  /** Opens all offices and mends all that is wrong with them. */
+  /** Ends every fault of the regions' stores. */
   clear(): void {
     for (const store of this.#stores.values()) store.clear();
   }
 
-  /** The book that has a key's state now, by the truth: where its latest address points. */
-  bookOf(key: string): StoreState {
+  /** The store that truly has a key's state now: where its latest forwarding address points. */
+  stateOf(key: string): StoreState {
     const { region, pointer } = this.#homeOf(key);
-    const book = this.#book(region);
-    const isHere = !pointer || entryOf(book.lookup(key)).kind === "owner" ||
-      hasArrived(book, key, pointer.at);
-    return isHere ? book : this.#book(pointer.from);
+    const state = this.#stateIn(region);
+    const isHere = !pointer || entryOf(state.lookup(key)).kind === "owner" ||
+      hasArrived(state, key, pointer.at);
+    return isHere ? state : this.#stateIn(pointer.from);
   }
 
   /** Where a key's latest address points. */
@@ -108,20 +108,20 @@ export class SimRegions {
     }
   }
 
-  /** What stands in a region for a key, or should: an address that is forgotten is true. */
+  /** A region's entry for a key, including a forwarding address that was lost. */
   #entry(region: string, key: string): Entry {
-    const entry = entryOf(this.#book(region).lookup(key));
+    const entry = entryOf(this.#stateIn(region).lookup(key));
     const forgotten = this.#forgotten.get(`${region} ${key}`);
     return entry.kind === "nobody" && forgotten ? forgotten : entry;
   }
 
-  #book(region: string): StoreState {
+  #stateIn(region: string): StoreState {
     return (this.#stores.get(region) as SimStore).state;
   }
 }
 
-function hasArrived(book: StoreState, key: string, at: number): boolean {
-  const [mark] = book.read(key, ["~home"]);
+function hasArrived(state: StoreState, key: string, at: number): boolean {
+  const [mark] = state.read(key, ["~home"]);
   const { at: of = 0, phase = "" } = JSON.parse(mark ?? "{}");
   return of >= at && phase === "done";
 }

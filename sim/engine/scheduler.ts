@@ -1,6 +1,6 @@
 /**
  * The scheduler of a simulation: a heap of events ordered by (time, sequence). True time jumps from
- * each event to the next; all promises that an event settles are worked off before the next begins.
+ * each event to the next; the promises of an event settle before the next begins.
  *
  * Each event is a `setImmediate` callback of its own, and Node, Bun and Deno all empty the
  * microtask queue between two such callbacks (the core awaits nothing but promises). Counting
@@ -13,7 +13,7 @@ const nextTurn: (run: () => void) => void = globalThis.setImmediate;
 /** Turns of the runtime's event loop that are asked for at once. */
 const AHEAD = 64;
 
-/** Something that will happen. `run` is null once it was taken back. */
+/** A scheduled event. `run` is null once it was cancelled. */
 export interface Scheduled {
   readonly at: number;
   readonly sequence: number;
@@ -33,19 +33,19 @@ export class Scheduler {
     this.#trace = trace;
   }
 
-  /** Has `run` happen at true time `at`, or now if that has passed; never before this returns. */
+  /** Schedules `run` at true time `at`, or now if that has passed; never before this returns. */
   at(at: number, run: () => void): Scheduled {
     const event: Scheduled = { at: Math.max(at, this.now), sequence: this.#sequence++, run };
     this.#push(event);
     return event;
   }
 
-  /** Has `run` happen `ms` from now, in true time. */
+  /** Schedules `run` in `ms`, in true time. */
   after(ms: number, run: () => void): Scheduled {
     return this.at(this.now + ms, run);
   }
 
-  /** Takes an event back. */
+  /** Cancels an event. */
   cancel(event: Scheduled): void {
     event.run = null;
   }
@@ -53,7 +53,7 @@ export class Scheduler {
   /**
    * Runs all that happens until true time `until`, or until `isOver` says so.
    *
-   * @param afterEach runs after each event, once its promises are worked off.
+   * @param afterEach runs after each event, once its promises have settled.
    */
   run(until: number, afterEach: () => void, isOver: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {

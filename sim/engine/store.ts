@@ -27,7 +27,7 @@ import { StoreState } from "../../adapters/store/store_state.ts";
 import type { Trace } from "./trace.ts";
 import type { StoreShape } from "../plan/plan.ts";
 
-/** The store's place in the network. */
+/** The store's network address. */
 export const STORE_HOST = "store";
 /** How long a repeated request may be under way, ms. */
 const LATE_MS = 8_000;
@@ -46,7 +46,7 @@ interface Request {
 }
 
 export class SimStore {
-  /** The primary's book. */
+  /** The primary's copy. */
   state: StoreState;
   readonly scheduler: Scheduler;
   readonly trace: Trace;
@@ -209,24 +209,24 @@ export class SimStore {
   #do(request: Request, ms: number, reply: (answer: StepReply | Error) => void): void {
     const { step, connection } = request;
     if (request.isLost) return;
-    // On healed roads nothing is left of the dead.
+    // On healed paths nothing sent by dead processes arrives any more.
     if (this.#isHealed && !connection.process.isAlive) return;
     const later = (answer: StepReply | Error): void => {
       if (ms > 0) this.scheduler.after(ms, () => reply(answer));
       else reply(answer);
     };
     const [{ now }, { host }] = [this.scheduler, connection.process];
-    const book = this.#replicas?.bookFor(step, host, this.state, now) ?? this.state;
-    const refused = this.refusals.of(step, book);
+    const copy = this.#replicas?.copyFor(step, host, this.state, now) ?? this.state;
+    const refused = this.refusals.of(step, copy);
     if (refused) return later(refused);
     try {
-      const answer = applyStep(book, step);
-      step.copy = book.id;
+      const answer = applyStep(copy, step);
+      step.copy = copy.id;
       this.trace.note("store", step.process, step.name);
-      const isFormer = book !== this.state && isWrite(step);
-      // What a replaced primary does is no part of what is so.
+      const isFormer = copy !== this.state && isWrite(step);
+      // What a replaced primary does is not part of the ground truth.
       if (!isFormer) this.observer.applied(step, answer, now);
-      const place = this.#replicas?.did(step, book, now) ?? null;
+      const place = this.#replicas?.did(step, copy, now) ?? null;
       if (!this.shape.isConfirmed || place === null) return later(answer);
       this.#confirm(place, answer, now + this.shape.timeoutMs / 2, later);
     } catch (error) {
@@ -235,7 +235,7 @@ export class SimStore {
     }
   }
 
-  /** Answers once a step counts, by what its replicas have, or that it doesn't. */
+  /** Answers once enough replicas have the step, or that it never will count. */
   #confirm(
     place: LogPosition,
     answer: StepReply,
@@ -250,7 +250,7 @@ export class SimStore {
   }
 }
 
-/** One process's line to the store. */
+/** One process's connection to the store. */
 class Connection {
   readonly process: SimProcess;
   readonly #store: SimStore;
@@ -277,7 +277,7 @@ class Connection {
     return this.#isClosed || this.#isDown ? "down" : "up";
   }
 
-  /** Sends a step; a dead process never hears of it again. */
+  /** Sends a step; a dead process gets no answer. */
   ask(name: StepName, args: readonly unknown[]): Promise<StepReply> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (!this.process.isAlive) return new Promise(() => {});
@@ -307,7 +307,7 @@ class Connection {
     });
   }
 
-  /** The connection breaks under what is under way. */
+  /** The connection breaks; what is under way fails. */
   tear(): void {
     const { scheduler, random } = this.#store;
     for (const request of this.#requests) {
@@ -325,7 +325,7 @@ class Connection {
 
   #timedOut(request: Request): void {
     const { isStream, timeoutMs } = this.#store.shape;
-    // A stream that owes an answer is of no use any more: the adapter hangs up on it.
+    // The adapter closes a stream on which an answer is overdue.
     const lost = isStream ? [...this.#requests] : [request];
     this.#fail(lost, `no answer within ${timeoutMs} ms`);
   }

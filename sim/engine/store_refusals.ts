@@ -10,12 +10,12 @@ import type { FaultEvent, Plan } from "../plan/plan.ts";
 import type { SeededRandom } from "./random.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";
 
-/** How many plans have a store that refuses steps. */
+/** The share of plans that have a store that refuses steps. */
 const SHARE = 0.2;
 const MOST = 3;
 const LONGEST_MS = 2_500;
 
-/** The plan, of which some have such a store. */
+/** The plan, in some seeds with such a store. */
 export function withRefusals(random: SeededRandom, plan: Plan): Plan {
   if (!random.chance(SHARE)) return plan;
   const { shape, healAt } = plan;
@@ -46,10 +46,10 @@ export class Refusals {
     this.#kinds.clear();
   }
 
-  /** Why a step is refused; null: it is taken. */
-  of(step: Step, book: StoreState): StepRefused | null {
+  /** Why a step is refused; null: it is accepted. */
+  of(step: Step, state: StoreState): StepRefused | null {
     const [kind] = this.#kinds.values();
-    if (kind === undefined || !needsRoom(step, book)) return null;
+    if (kind === undefined || !needsRoom(step, state)) return null;
     return new StepRefused(
       `the registry refuses it: it is full (${kind})`,
       kind,
@@ -58,12 +58,12 @@ export class Refusals {
   }
 }
 
-function needsRoom(step: Step, book: StoreState): boolean {
+function needsRoom(step: Step, state: StoreState): boolean {
   if (step.name !== "commit") return false;
   const [{ key, incarnation, epoch, turn }] = step.args;
-  const owner = book.lookup(key);
+  const owner = state.lookup(key);
   if (owner?.incarnation !== incarnation || owner.epoch !== epoch) return false;
   const last = { epoch, turn };
-  const [has] = book.kept([{ key, last }], { id: book.id, term: 0 }) ?? [];
+  const [has] = state.kept([{ key, last }], { id: state.id, term: 0 }) ?? [];
   return !has || !hasTurn(has, last);
 }

@@ -32,7 +32,7 @@ const WRITES: ReadonlySet<StepName> = new Set<StepName>([
 const LEAST = 1;
 /** How long a replica must be silent before it is called down, ms. */
 const DOWN_AFTER_MS = 200;
-/** How old a look at the replicas may be, ms. */
+/** How old the known state of the replicas may be, ms. */
 const LOOK_MS = 1_000;
 
 interface Logged {
@@ -42,7 +42,7 @@ interface Logged {
   readonly id: string;
 }
 
-/** Where a step stands: in whose log, and at which place. */
+/** The position of a step: whose log, and at which index. */
 export interface LogPosition {
   readonly primary: string;
   readonly at: number;
@@ -83,7 +83,7 @@ export interface Promotion {
   readonly behind: readonly string[];
   /** Whether the other replicas go on copying the former primary until then. */
   readonly isBeside: boolean;
-  /** Who promotes tells of it so much later, ms. */
+  /** How much later the failover manager reports it, ms. */
   readonly toldAfterMs: number;
 }
 
@@ -98,10 +98,10 @@ export class Replicas {
   readonly #waits: boolean;
   /** How much further replicas lag for a while, ms. */
   readonly #lags = new Map<object, number>();
-  /** All that made the primary's state what it is. */
+  /** The primary's log. */
   #log: Logged[] = [];
   #primary = "server-0";
-  /** The primary as those tell who promote replicas, and from when on the new one. */
+  /** The primary as the failover manager reports it, and since when it reports the new one. */
   #told = { primary: "server-0", after: 0 };
   #replicas: Replica[];
   /** A server that was the primary, and is not a replica yet. */
@@ -111,7 +111,7 @@ export class Replicas {
   #seen: ReplicaGroup | null = null;
   /** The first replica's state, where lookups are answered from it. */
   #copy = newState();
-  #played = 0;
+  #replayed = 0;
 
   /**
    * @param readsFromReplica whether `lookup` is answered by a replica: an error of a store.
@@ -126,7 +126,7 @@ export class Replicas {
   }
 
   /** The state that serves a step of this machine. */
-  bookFor(step: Step, host: string, primary: StoreState, now: number): StoreState {
+  copyFor(step: Step, host: string, primary: StoreState, now: number): StoreState {
     if (this.#former?.hosts.has(host)) return this.#former.state;
     if (this.#readsFromReplica && step.name === "lookup") return this.#readable(now);
     return primary;
@@ -166,7 +166,7 @@ export class Replicas {
     ).length ?? 0;
   }
 
-  /** The replicas, as those tell of them now who may promote one. */
+  /** The replicas, as the failover manager reports them now. */
   #group(now: number): ReplicaGroup {
     const { primary, after } = this.#told;
     const isTold = now >= after;
@@ -176,7 +176,7 @@ export class Replicas {
       all.filter(({ downSince }) => downSince === null || now - downSince < DOWN_AFTER_MS).length;
     return {
       primary: isTold ? this.#primary : primary,
-      // Until it is told of, the promoted one is counted as a replica.
+      // Until it is reported, the promoted one is counted as a replica.
       present: isTold ? present : present + 1,
       hasAbsent: present < all.length || isTold && this.#leaving !== null,
       askedAt: now,
@@ -192,7 +192,7 @@ export class Replicas {
     this.#lags.delete(token);
   }
 
-  /** One replica is down; another one must be up, and none may be about to be told of. */
+  /** Stops one replica; another must be up, and no promotion may be unreported. */
   stop(index: number, now: number): { revive(now: number): void } | null {
     this.#catchUp(now);
     const replica = this.#replicas[index % this.#replicas.length];
@@ -237,7 +237,7 @@ export class Replicas {
     this.#leaving = this.#primary;
     this.#primary = chosen.name;
     this.#copy = newState();
-    this.#played = 0;
+    this.#replayed = 0;
     return promoted;
   }
 
@@ -298,8 +298,8 @@ export class Replicas {
   /** A replica's state, with all that has come to it. */
   #readable(now: number): StoreState {
     this.#catchUp(now);
-    for (; this.#played < (this.#replicas[0]?.copied ?? 0); this.#played++) {
-      const { step, id } = this.#log[this.#played] as Logged;
+    for (; this.#replayed < (this.#replicas[0]?.copied ?? 0); this.#replayed++) {
+      const { step, id } = this.#log[this.#replayed] as Logged;
       replayStep(this.#copy, step, id);
     }
     return this.#copy;

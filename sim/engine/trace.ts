@@ -18,7 +18,7 @@ export class Trace {
   readonly #lines: string[] = [];
   #now = 0;
 
-  /** @param isKept whether remarks are kept in clear, which costs time. */
+  /** @param isKept whether remarks are kept as text, which costs time. */
   constructor(isKept: boolean) {
     this.#isKept = isKept;
   }
@@ -50,7 +50,7 @@ export class Trace {
     this.#lines.push(`${this.#now.toFixed(3).padStart(10)}  ${[what, ...details].join(" ")}`);
   }
 
-  /** The fingerprint so far: 16 hexadecimal digits. */
+  /** The hash so far: 16 hexadecimal digits. */
   get hash(): string {
     return [this.#a, this.#b].map((lane) => (lane >>> 0).toString(16).padStart(8, "0")).join("");
   }

@@ -2,19 +2,20 @@
  * A simulated cluster: machines, processes, clocks, the network and the store, on one scheduler.
  * Nodes are made by the core's own `createNode` on simulated ports; faults and clients act on them.
  */
+import { systemContext } from "../../adapters/system/async_context.ts";
 import { type App, defineApp } from "../../src/api/app.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
-import { systemContext } from "../../adapters/system/async_context.ts";
-import { createNode } from "../../src/node/node.ts";
-import { messageOf } from "../../src/errors.ts";
 import type { NodeOptions } from "../../src/api/options.ts";
+import { messageOf } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
+import { createNode } from "../../src/node/node.ts";
 import type { Store } from "../../src/ports/store.ts";
-import type { SimMasters } from "./masters.ts";
+import type { FaultEvent, RunPlan, Shape } from "../plan/plan.ts";
 import { SimClock } from "./clock.ts";
+import type { SimMasters } from "./masters.ts";
 import { SimNetwork } from "./network.ts";
 import type { Observer } from "./observer.ts";
 import { Paths } from "./paths.ts";
-import type { FaultEvent, RunPlan, Shape } from "../plan/plan.ts";
 import { SimProcess } from "./process.ts";
 import { SeededRandom } from "./random.ts";
 import { distanceMs, SimRegions, storeHost } from "./regional_stores.ts";
@@ -22,10 +23,10 @@ import { Scheduler } from "./scheduler.ts";
 import { SimStore } from "./store.ts";
 import { Trace } from "./trace.ts";
 
-/** How long a supervisor waits before it starts again what ended or couldn't start, ms. */
+/** How long a supervisor waits before it restarts a process that ended or couldn't start, ms. */
 export const SUPERVISOR_MS: number = 400;
 
-/** What a gateway runs: nothing of its own. */
+/** The app of a gateway: no types. */
 const GATEWAY: App = defineApp({ resources: {} });
 
 /** One process that runs a node. */
@@ -50,10 +51,10 @@ export interface Slot {
   isGone: boolean;
 }
 
-/** What a node is given besides its ports: a role, and where it looks for others. */
+/** Options of a node besides its ports: its role and its bootstrap. */
 export type NodeSettings = (slot: Slot, process: SimProcess, world: World) => Partial<NodeOptions>;
 
-/** Whom a world has on its stage. */
+/** How a world makes its nodes. */
 export interface NodeFactory {
   readonly app: App;
   readonly settingsFor?: NodeSettings;
@@ -71,23 +72,23 @@ export class World {
   readonly slots: readonly Slot[];
   readonly observer: Required<Observer>;
   isHealed = false;
-  /** Hears of each node that is ready, within its process. */
+  /** Called for each node that is ready, within its process. */
   onReady: ((slot: Slot, node: SimNode) => void) | null = null;
-  /** Where a process's store isn't {@link store}, but one of several masters. */
+  /** Several masters, in place of {@link store}. */
   masters: SimMasters | null = null;
-  readonly #company: NodeFactory;
+  readonly #factory: NodeFactory;
   readonly #seed: number;
   readonly #clocks: SeededRandom;
   readonly #scheduling: SeededRandom;
   #processes = 0;
 
   constructor(
-    company: NodeFactory,
+    factory: NodeFactory,
     { seed, shape, healAt }: Pick<RunPlan, "seed" | "shape" | "healAt">,
     observer: Required<Observer>,
     isTraceKept: boolean,
   ) {
-    this.#company = company;
+    this.#factory = factory;
     this.#seed = seed;
     this.shape = shape;
     this.observer = observer;
@@ -151,10 +152,10 @@ export class World {
     observer.process(id, true, scheduler.now);
     const { nodes, gateways = 0 } = shape;
     const isGateway = slot.index > 0 && slot.index >= nodes - gateways;
-    const { app, settingsFor: outfit } = this.#company;
+    const { app, settingsFor } = this.#factory;
     const join = (store: Store): Promise<AtlasNode> =>
       createNode(isGateway ? GATEWAY : app, {
-        ...outfit?.(slot, process, this),
+        ...settingsFor?.(slot, process, this),
         region: slot.region,
         node: slot.name,
         store,
@@ -164,7 +165,7 @@ export class World {
         random: new SeededRandom(this.#seed, `ids of ${id}`),
         lease: shape.lease,
         onEvent: (event) => {
-          trace.note("event", id, event.event, ...Object.values(event.fields));
+          trace.note("event", id, event.event, ...tracedFields(event));
           observer.eventLogged(id, event, scheduler.now);
         },
       });
@@ -189,7 +190,7 @@ export class World {
     slot.current = null;
   }
 
-  /** Takes a machine away for good. */
+  /** Removes a machine for good. */
   retire(index: number): void {
     const slot = this.slot(index);
     slot.isGone = true;
@@ -207,7 +208,7 @@ export class World {
     this.start(index);
   }
 
-  /** Has a node drain and close, and starts another `ms` later. */
+  /** Drains and closes a node, and starts another `ms` later. */
   drain(index: number, ms: number): void {
     const slot = this.slot(index);
     const leaving = slot.current;
@@ -218,16 +219,16 @@ export class World {
     this.scheduler.after(ms, () => this.start(index));
   }
 
-  /** Closes roads for a while. */
-  block(roads: readonly (readonly [from: string, to: string])[], ms: number): void {
+  /** Blocks paths for `ms`. */
+  block(paths: readonly (readonly [from: string, to: string])[], ms: number): void {
     const token = {};
-    for (const [from, to] of roads) this.paths.from(from, to).block(token);
+    for (const [from, to] of paths) this.paths.from(from, to).block(token);
     this.scheduler.after(ms, () => {
-      for (const [from, to] of roads) this.paths.from(from, to).unblock(token);
+      for (const [from, to] of paths) this.paths.from(from, to).unblock(token);
     });
   }
 
-  /** Mends everything: one process runs under each name, and nothing goes wrong any more. */
+  /** Ends all faults: one process runs under each name. */
   heal(): void {
     this.isHealed = true;
     this.trace.note("heal");
@@ -247,7 +248,7 @@ export class World {
     this.observer.healed(this.scheduler.now);
   }
 
-  /** Remarks a fault in the trace. */
+  /** Notes a fault in the trace. */
   noteFault({ kind, a, b, ms, x }: FaultEvent): void {
     this.trace.note("fault", kind, a, b, ms, x);
   }
@@ -258,7 +259,7 @@ export class World {
     this.observer.process(node.process.id, false, this.scheduler.now);
   }
 
-  /** A node has come to its own end: its process is over. */
+  /** A node has ended by itself: so has its process. */
   #ended(slot: Slot, ended: SimNode): void {
     if (!ended.process.isAlive) return;
     this.trace.note("ended", ended.process.id);
@@ -282,4 +283,9 @@ function distances({ regions, nodes }: Shape): (from: string, to: string) => num
   for (let i = 0; i < nodes; i++) regionOf.set(hostOf(i), names[i % names.length] as string);
   const at = (host: string): string => regionOf.get(host) ?? names[0] as string;
   return (from, to) => distanceMs(regions, at(from), at(to));
+}
+
+/** The fields of a log event that the trace has. A stack names files of this machine. */
+function tracedFields({ fields }: NodeEvent): NodeEvent["fields"][string][] {
+  return Object.entries(fields).filter(([name]) => name !== "stack").map(([, value]) => value);
 }

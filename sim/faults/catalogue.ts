@@ -20,7 +20,7 @@ export const FAULTS: readonly FaultKind[] = [
   ...ROLLING_FAULTS,
 ];
 
-/** Those that only some worlds know. */
+/** Faults of some worlds only. */
 const SPECIAL: readonly FaultKind[] = [
   STORE_FULL,
   ...FAILOVER_FAULTS,

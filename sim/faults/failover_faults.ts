@@ -19,14 +19,14 @@ export const WITH_FORMER: ReadonlySet<string> = new Set([
   "failover_stall",
 ]);
 
-/** The former primary copies the present one `ms` later, unless all was mended meanwhile. */
+/** The former primary copies the present one `ms` later, unless all was healed meanwhile. */
 function rejoinAfter(world: World, ms: number): void {
   world.scheduler.after(ms, () => {
     if (!world.isHealed) world.store.rejoin();
   });
 }
 
-/** The machines hear of the new primary `ms` later; a while after that the former is a replica. */
+/** The machines learn of the new primary `ms` later; after that the former becomes a replica. */
 function cutOverAfter(world: World, behind: readonly string[], ms: number): void {
   world.scheduler.after(ms, () => {
     if (world.isHealed) return;
@@ -65,7 +65,7 @@ export const FAILOVER_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // The primary was only cut off from those who replace it: some machines still ask it.
+    // The primary was only unreachable for the failover manager: some machines still ask it.
     name: "failover_split",
     begin(world, { a, b, ms }) {
       const behind = world.hosts.filter((_, index) => index === a || index === b);

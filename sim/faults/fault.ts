@@ -5,7 +5,7 @@ import type { World } from "../engine/world.ts";
 export interface FaultKind {
   readonly name: string;
   /**
-   * Brings it about now, and sees to its end after `fault.ms`. Ending it MUST do nothing
+   * Begins it now, and ends it after `fault.ms`. Ending it MUST do nothing
    * where the world was healed meanwhile: faults are begun and ended by tokens.
    */
   begin(world: World, fault: FaultEvent): void;

@@ -18,16 +18,16 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // One node hears no other, or none hears it; the store stays in reach.
+    // A node receives nothing from other nodes, or they from it. The store is reachable.
     name: "isolation",
     begin(world, { a, ms, x }) {
       const one = world.slot(a).host;
-      const roads = world.hosts.filter((host) => host !== one).flatMap((host) => {
+      const paths = world.hosts.filter((host) => host !== one).flatMap((host) => {
         const out: [string, string] = [one, host];
         const back: [string, string] = [host, one];
         return x < 0.25 ? [out] : x < 0.5 ? [back] : [out, back];
       });
-      world.block(roads, ms);
+      world.block(paths, ms);
     },
   },
   {
@@ -56,7 +56,7 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
   },
 ];
 
-/** From which `x` on the node's links break once while the store is away. */
+/** The least `x` with which the node's links break once while the store is unreachable. */
 const BREAKS = 0.5;
 
 /** Whether links break besides. */
@@ -64,7 +64,7 @@ export function breaksLinks({ x }: FaultEvent): boolean {
   return x >= BREAKS;
 }
 
-/** The store is out of one node's reach. Its links live on, or break once and can be dialled. */
+/** One node can't reach the store. Its links stay, or break once and can be dialled again. */
 export const STORE_AWAY: FaultKind = {
   name: "store_away",
   begin(world, fault) {

@@ -3,7 +3,7 @@ import type { FaultKind } from "./fault.ts";
 
 export const NODE_FAULTS: readonly FaultKind[] = [
   {
-    // SIGSTOP and SIGCONT: time goes on without it.
+    // SIGSTOP and SIGCONT.
     name: "pause",
     begin(world, { a, ms }) {
       const token = {};
@@ -21,7 +21,7 @@ export const NODE_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // Its successor starts while it sleeps; then it wakes.
+    // Its successor starts while it is paused; then it resumes.
     name: "zombie",
     begin(world, { a, ms, x }) {
       const token = {};
@@ -32,7 +32,7 @@ export const NODE_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // Its successor starts while it is still at work: a supervisor in error.
+    // Its successor starts while it still runs: an error of the supervisor.
     name: "twin",
     begin(world, { a }) {
       world.replace(a);

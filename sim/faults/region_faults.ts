@@ -40,7 +40,7 @@ export const REGION_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // Nothing gets into the region or out of it; inside all goes on.
+    // No message enters or leaves the region; inside it works.
     name: "region_partition",
     begin(world, { a, ms }) {
       const inside = hostsIn(world, regionsOf(world).name(a));
@@ -54,7 +54,7 @@ export const REGION_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // A node can't reach one region's store, or hears nothing of it.
+    // A node can't reach one region's store, or receives nothing from it.
     name: "region_store_cut",
     begin(world, { a, b, ms, x }) {
       const { host } = world.slot(a);
@@ -89,11 +89,11 @@ export const REGION_FAULTS: readonly FaultKind[] = [
   },
 ];
 
-/** Moves are no accidents, but what accidents meet: every plan of regions has some. */
+/** Moves of keys: every plan with regions has some. */
 export const MOVES: readonly FaultKind[] = [
   { name: "move", begin: move },
   {
-    // Some time after it began, who asked for it ends, or a node where it goes.
+    // Some time after it began, the node that asked for it ends, or a node of the target region.
     name: "move_crash",
     begin(world, fault) {
       const { a, b, ms, x } = fault;
@@ -107,7 +107,7 @@ export const MOVES: readonly FaultKind[] = [
   },
 ];
 
-/** Only where owners can say what was forgotten: they live, and reach all regions. */
+/** Lost forwarding addresses: only in plans where owners live and reach all regions. */
 export const LOSSES: readonly FaultKind[] = [
   {
     name: "addresses_lost",
@@ -126,7 +126,7 @@ function move(world: World, { a, b, x }: FaultEvent): void {
   process?.enter(() => {
     node?.move(JOURNALS, key, region, { timeoutMs: MOVE_MS }).then(
       ({ epoch }) => world.trace.note("moved", key, region, epoch),
-      // It may have gone, or not, or have an owner nowhere: what clients see tells.
+      // It may have moved or not: what clients see is checked.
       () => world.trace.note("not moved", key, region),
     );
   });

@@ -59,7 +59,7 @@ export const STORE_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // One node's requests are on the road for long, and meet its successor's there.
+    // One node's requests are delayed, and arrive among those of its successor.
     name: "store_clog",
     begin(world, { a, ms, x }) {
       const token = {};
@@ -70,7 +70,7 @@ export const STORE_FAULTS: readonly FaultKind[] = [
   },
 ];
 
-/** It has no room, or takes no writes, for a while; drawn apart from the others. */
+/** The store has no memory left, or accepts no writes, for a while; drawn separately. */
 export const STORE_FULL: FaultKind = {
   name: "store_full",
   begin(world, { ms, x }) {
@@ -107,14 +107,14 @@ export const LOSS_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // Under nodes that run: they have met the former one.
+    // While nodes run that have used the former one.
     name: "registry_replaced",
     begin(world) {
       if (!isAlone(world)) return;
       const { scheduler, observer, trace, store } = world;
       const former = store.state;
       if (!world.slots.some(({ current }) => current?.node)) return;
-      // One that had met the former is the first to ask the new one. Where none is left that had,
+      // A node that has used the former one asks the new one first. Where none has,
       // nobody can know that there was another.
       const { lineage } = former.renew("", 0, []);
       store.state = new StoreState(`${former.id}+`);
@@ -132,7 +132,7 @@ export const LOSS_FAULTS: readonly FaultKind[] = [
  */
 export const MASTERS_FAULTS: readonly FaultKind[] = [
   {
-    // A node can't reach its master, or hears nothing of it.
+    // A node can't reach its master, or receives nothing from it.
     name: "master_cut",
     begin(world, { a, ms, x }) {
       const { host } = world.slot(a);
@@ -143,7 +143,7 @@ export const MASTERS_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // One node's requests are on the road for long, and meet its successor's there.
+    // One node's requests are delayed, and arrive among those of its successor.
     name: "master_clog",
     begin(world, { a, ms, x }) {
       const token = {};
@@ -155,7 +155,7 @@ export const MASTERS_FAULTS: readonly FaultKind[] = [
   },
 ];
 
-/** Copying takes longer than any bound: what is promised within one isn't then. */
+/** Replication stops: its bound doesn't hold. */
 export const MASTERS_SPLIT: FaultKind = {
   name: "masters_split",
   begin(world, { ms }) {

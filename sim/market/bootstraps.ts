@@ -12,7 +12,7 @@ import type { MarketPlan } from "../plan/market_plan.ts";
 
 const DNS_NAME = "atlas.internal";
 const PORT = 4_000;
-/** How long a name or a function takes to answer, ms; and how often it fails. */
+/** How long a DNS name or a function takes to answer, ms; and how often it fails. */
 const ANSWER_MS = [1, 60] as const;
 const FAILS = 0.1;
 /** Of those that fail, how many never answer. */
@@ -20,11 +20,11 @@ const HANGS = 0.3;
 
 export function settingsOf({ market, seed }: MarketPlan): NodeSettings {
   const random = new SeededRandom(seed, "signposts");
-  const { roles, signposts } = market;
+  const { roles, bootstraps } = market;
   const isSeedOnly = market.seedLostAt > 0;
   return ({ index }, process, world) => ({
     role: roles[index] ?? "worker",
-    bootstrap: bootstrapOf(signposts[index] ?? "registry", {
+    bootstrap: bootstrapOf(bootstraps[index] ?? "registry", {
       index,
       roles,
       process,
@@ -48,7 +48,7 @@ function bootstrapOf(kind: string, reader: Reader): Bootstrap {
   const { index, world, random } = reader;
   switch (kind) {
     case "static": {
-      // Where the seed is to be lost, it is all that anybody was told of.
+      // Where the seed node will be lost, it is the only node that bootstraps name.
       const other = world.slot(index === 0 || reader.isSeedOnly ? 0 : random.below(index));
       return { static: [addressOf(other.host)] };
     }
@@ -66,7 +66,7 @@ function bootstrapOf(kind: string, reader: Reader): Bootstrap {
   }
 }
 
-/** The authorities that run now, as a directory that somebody keeps would have them. */
+/** The authorities that run now, as an external directory would list them. */
 function authorities({ slots }: World, roles: readonly Role[]): Peer[] {
   return slots.flatMap(({ index, current, host, region, name }) => {
     if (!current?.node || roles[index] !== "authority") return [];
@@ -76,7 +76,7 @@ function authorities({ slots }: World, roles: readonly Role[]): Peer[] {
   });
 }
 
-/** An answer from outside: late, and now and then a failure, or none at all. */
+/** An answer from outside: late, sometimes a failure, sometimes none. */
 function answered<T>({ world, process, random }: Reader, answer: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     const isLost = !world.isHealed && random.chance(FAILS);

@@ -7,17 +7,17 @@ import type { DiscoverOptions, ModuleProxy } from "../../src/api/modules.ts";
 import type { SimNode, World } from "../engine/world.ts";
 import type { Trade } from "../plan/market_plan.ts";
 
-/** How long a customer waits before asking again, ms. */
+/** How long a buyer waits before it retries, ms. */
 const AGAIN_MS = 300;
 const DISCOVER_MS = 3_000;
 
-/** What a customer has in one process. */
+/** A buyer's proxy in one process. */
 export interface BoughtProxy {
   readonly sim: SimNode;
   proxy: ModuleProxy | null;
-  /** Gives up a discovery that is under way. */
+  /** Aborts a discovery in progress. */
   giver: AbortController | null;
-  /** It has given all back. */
+  /** It has returned all capacity. */
   isClosed: boolean;
 }
 
@@ -36,7 +36,7 @@ export class SimBuyer {
     this.trade = trade;
   }
 
-  /** The one in the node's present process, or in an earlier one that is still there. */
+  /** The proxy in the node's current process, or in an earlier one that still runs. */
   holder(): BoughtProxy | undefined {
     const { current, former } = this.#world.slot(this.slot);
     for (const sim of [current, ...former]) {
@@ -64,7 +64,7 @@ export class SimBuyer {
     this.#ask(holder);
   }
 
-  /** Wants nothing any more, anywhere. */
+  /** Returns all capacity in every process. */
   leave(): void {
     this.isOpen = false;
     for (const holder of this.holders.values()) {

@@ -18,10 +18,10 @@ import type { BoughtProxy, SimBuyer } from "./buyers.ts";
 import type { MarketShape } from "../plan/market_plan.ts";
 import type { Traders } from "./traders.ts";
 
-/** Exchanges that a module has, where there are authorities for them. */
+/** How many exchanges a module has, where there are as many authorities. */
 const EXCHANGES = 2;
 
-/** Links between two nodes: both may dial at once, for letters and to see who is there. */
+/** The most links between two nodes: both may dial at once, for messages and to identify a peer. */
 const LINKS = 4;
 
 /** A listener and where it is. */
@@ -43,17 +43,17 @@ export class FinalStateCheck {
   readonly #world: World;
   readonly #traders: Traders;
   readonly #lives: ReadonlyMap<string, string>;
-  readonly #stage: MarketShape;
+  readonly #shape: MarketShape;
 
-  constructor(world: World, traders: Traders, stage: MarketShape) {
+  constructor(world: World, traders: Traders, shape: MarketShape) {
     this.#world = world;
     this.#traders = traders;
     this.#lives = world.network.lives;
-    this.#stage = stage;
+    this.#shape = shape;
   }
 
-  /** All that is not as it should be; the books are only asked for where the rest is right. */
-  async inspect(): Promise<string[]> {
+  /** Lists everything that is wrong; reads the order books only where nothing else is. */
+  async check(): Promise<string[]> {
     const wrong = [...this.#missing(), ...this.#surplusLinks()];
     if (wrong.length > 0) return wrong;
     const listeners = this.#listeners();
@@ -64,13 +64,13 @@ export class FinalStateCheck {
       ...this.#unpaired(listeners, buyers),
       ...this.#leftovers(),
     );
-    return wrong.length > 0 ? wrong : await this.#wrongBooks(listeners, buyers);
+    return wrong.length > 0 ? wrong : await this.#wrongOrderBooks(listeners, buyers);
   }
 
   /** Whether every node from number `from` on knows all authorities among these. */
   async haveMet(from: number): Promise<boolean> {
     const nodes = this.#slots.filter(({ index }) => index >= from);
-    const authorities = nodes.filter(({ index }) => this.#stage.roles[index] === "authority")
+    const authorities = nodes.filter(({ index }) => this.#shape.roles[index] === "authority")
       .map(({ current }) => current?.node?.incarnation);
     const known = await Promise.all(nodes.map(({ current }) => knownTo(current)));
     return known.every((known) =>
@@ -78,7 +78,7 @@ export class FinalStateCheck {
     );
   }
 
-  /** Nodes that aren't there, and traders that have not begun or not ended. */
+  /** Nodes that don't serve, and traders that have not begun or not ended. */
   #missing(): string[] {
     const wrong = this.#slots.filter(({ current }) => current?.node?.state !== "serving")
       .map(({ name }) => `${name} is not serving`);
@@ -96,12 +96,12 @@ export class FinalStateCheck {
     return wrong;
   }
 
-  /** The names whose machines are there. */
+  /** The node names whose machines are not gone. */
   get #slots(): Slot[] {
     return this.#world.slots.filter(({ isGone }) => !isGone);
   }
 
-  /** Links that nobody has use for. */
+  /** Links that are not needed. */
   #surplusLinks(): string[] {
     const { network, slots } = this.#world;
     const most = LINKS * (slots.length - 1);
@@ -128,7 +128,7 @@ export class FinalStateCheck {
     });
   }
 
-  /** Channels that only one end knows of, or of which the ends say different things. */
+  /** Channels that only one end knows, or on which the ends disagree. */
   #unpaired(listeners: readonly ListenerAt[], buyers: readonly Buyer[]): string[] {
     const sold = new Map<string, ListenerChannelStats>(
       listeners.flatMap((listener) =>
@@ -139,17 +139,22 @@ export class FinalStateCheck {
     for (const { stats, holder } of buyers) {
       for (const { channel, incarnation, grant, allowed, used } of stats?.channels ?? []) {
         const name = `${this.#lives.get(incarnation)}/${channel}`;
-        const seat = sold.get(name);
+        const listenerEnd = sold.get(name);
         sold.delete(name);
         const where = `${name} of a buyer at ${holder.sim.process.id}`;
-        if (!seat) wrong.push(`${where} has no seller`);
-        else if (seat.grant !== grant) wrong.push(`${where} is of ${grant}, sold as ${seat.grant}`);
-        else if (seat.used !== used || seat.issued - seat.revoked < allowed) {
-          wrong.push(`${where} sent ${used} of ${allowed}; ${seat.used} of ${seat.issued} came`);
+        if (!listenerEnd) wrong.push(`${where} has no seller`);
+        else if (listenerEnd.grant !== grant) {
+          wrong.push(`${where} is of ${grant}, sold as ${listenerEnd.grant}`);
+        } else if (
+          listenerEnd.used !== used || listenerEnd.issued - listenerEnd.revoked < allowed
+        ) {
+          wrong.push(
+            `${where} sent ${used} of ${allowed}; ${listenerEnd.used} of ${listenerEnd.issued} came`,
+          );
         }
       }
     }
-    // Buyers that have no proxy yet may hold some.
+    // Buyers that have no proxy yet may hold channels.
     const begun = new Set(
       buyers.filter(({ stats }) => stats === null).map(({ holder }) => holder.sim.process.id),
     );
@@ -160,7 +165,7 @@ export class FinalStateCheck {
     return wrong;
   }
 
-  /** What nodes hold of calls that nobody waits for. */
+  /** Calls that nodes still hold though nobody waits for them. */
   #leftovers(): string[] {
     return [...this.#world.nodes()].flatMap(({ process, node }) => {
       const { moduleRunning = 0, moduleWaiting = 0 } = node?.stats() ?? {};
@@ -171,12 +176,15 @@ export class FinalStateCheck {
     });
   }
 
-  async #wrongBooks(listeners: readonly ListenerAt[], buyers: readonly Buyer[]): Promise<string[]> {
+  async #wrongOrderBooks(
+    listeners: readonly ListenerAt[],
+    buyers: readonly Buyer[],
+  ): Promise<string[]> {
     const answers = await Promise.all(
       this.#slots.map(({ current, name }) => {
         const node = current?.node;
         if (!node) return [`${name} is gone`];
-        // Nobody answers for a process that ends meanwhile.
+        // A process that ends meanwhile doesn't answer.
         const gone = new Promise<string[]>((resolve) =>
           current.process.onEnd(() => resolve([`${name} went`]))
         );
@@ -186,7 +194,7 @@ export class FinalStateCheck {
     return answers.flat();
   }
 
-  /** What one node is told of authorities and exchanges. */
+  /** What is wrong in what authorities and exchanges answer one node. */
   async #ask(
     name: string,
     node: AtlasNode,
@@ -194,7 +202,7 @@ export class FinalStateCheck {
     buyers: readonly Buyer[],
   ): Promise<string[]> {
     const slots = this.#slots;
-    const { roles, modules } = this.#stage;
+    const { roles, modules } = this.#shape;
     const expected = slots.filter(({ index }) => roles[index] === "authority")
       .map(({ current }) => current?.node?.incarnation);
     const views = await node.authorities();
@@ -222,7 +230,7 @@ export class FinalStateCheck {
   }
 }
 
-/** The authorities that answer a node; none where it is gone before. */
+/** The authorities that answer a node; none where it ends before. */
 function knownTo(sim: SimNode | null): Promise<readonly string[]> {
   return new Promise((resolve) => {
     if (!sim?.node) return resolve([]);
@@ -235,7 +243,7 @@ function knownTo(sim: SimNode | null): Promise<readonly string[]> {
 }
 
 /**
- * What a buyer's orders lack, or have too much of, while there is something to be done about it.
+ * What a buyer's orders lack or have too much of, where that could be corrected.
  */
 function unmet(bought: Buyer, listeners: readonly ListenerAt[]): string[] {
   const { buyer, holder, stats } = bought;
@@ -271,7 +279,7 @@ function unmetFor(
   ];
 }
 
-/** What a buyer with one order would rather have than something that it has. */
+/** Capacity that a buyer with one order prefers over capacity that it has. */
 function better({ buyer, region, stats }: Buyer, listeners: readonly ListenerAt[]): string[] {
   const { range, prefer } = buyer.trade;
   const free = suitable(listeners, buyer.module, range === "" ? null : range)
@@ -290,13 +298,13 @@ function better({ buyer, region, stats }: Buyer, listeners: readonly ListenerAt[
   return prefer === "near" && far ? ["has some far away, while near is free"] : [];
 }
 
-/** What a listener has free for buyers of a region. */
+/** The free capacity of a listener for buyers of a region. */
 function freeFor({ orders }: ListenerAt, region: string): number {
   return orders.filter(({ regions }) => regions.length === 0 || regions.includes(region))
     .reduce((sum, { capacity, granted }) => sum + capacity - granted, 0);
 }
 
-/** Listeners from whom a buyer would take. */
+/** Listeners that match an order. */
 function suitable(
   listeners: readonly ListenerAt[],
   module: string,
@@ -356,7 +364,7 @@ function orderBookErrors(
   });
 }
 
-/** Buy orders that aren't those of the buyers; one who has not got anything yet may have one. */
+/** Buy orders that don't match the buyers; a buyer without any capacity yet may have one. */
 function wrongBuys(node: string, orders: readonly OrderView[], buying: readonly Buyer[]): string[] {
   const wrong: string[] = [];
   const nodes = new Set([

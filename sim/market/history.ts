@@ -9,14 +9,15 @@ import type {
   MarketStats,
   PlbStats,
 } from "../../src/api/modules.ts";
+import type { Report } from "../checkers/checker.ts";
 import type { Outcome } from "../engine/history.ts";
 import type { Observer } from "../engine/observer.ts";
-import type { SimNode } from "../engine/world.ts";
+import type { SimNode, World } from "../engine/world.ts";
+import type { Behavior, MarketPlan } from "../plan/market_plan.ts";
 import type { SimBuyer } from "./buyers.ts";
-import type { Manner } from "../plan/market_plan.ts";
 import type { SentMessage } from "./message_faults.ts";
 
-/** A module as one process offers it. */
+/** A module that one process publishes. */
 export interface Publication {
   readonly id: number;
   readonly process: string;
@@ -47,16 +48,16 @@ export interface ModuleCallRecord {
   readonly process: string;
   readonly module: string;
   readonly name: string;
-  readonly manner: Manner;
+  readonly behavior: Behavior;
   readonly timeoutMs: number;
   readonly noWait: boolean;
-  /** Made when all was mended: it must be answered. */
+  /** Made after healing: it must be answered. */
   readonly isProbe: boolean;
   readonly invokedAt: number;
-  /** For how long its process had stood still by then, ms. */
+  /** For how long its process had been paused by then, ms. */
   readonly heldMs: number;
   givenUpAt: number;
-  /** Infinity where it never came back. */
+  /** Infinity where it never returned. */
   returnedAt: number;
   outcome: Outcome;
   code: string | null;
@@ -68,22 +69,22 @@ export interface ModuleCallRecord {
   readonly runs: Run[];
 }
 
-/** What a listener says of itself. */
+/** A listener's statistics. */
 export interface ListenerSample {
   readonly publication: Publication | undefined;
   readonly stats: ListenerStats;
 }
 
-/** What the parts of one process say of themselves. */
+/** The statistics of the listeners and buyers of one process. */
 export interface ProcessSample {
   readonly sim: SimNode;
   readonly listeners: readonly ListenerSample[];
   readonly buyers: readonly (PlbStats & { readonly buyer: SimBuyer })[];
-  /** What its node says of all of them; asking costs some time. */
+  /** Its node's statistics of all of them; reading them costs time. */
   readonly marketStats: () => MarketStats;
 }
 
-/** What can be seen of a market, besides what can be of any world. */
+/** What can be observed of a market, besides what can be of any world. */
 export interface MarketObserver extends Observer {
   published?(publication: Publication): void;
   began?(run: Run, call: ModuleCallRecord): void;
@@ -91,11 +92,11 @@ export interface MarketObserver extends Observer {
   /** A call of a module was made, or came back. */
   moduleCalled?(call: ModuleCallRecord): void;
   moduleReturned?(call: ModuleCallRecord): void;
-  /** Something ran in a process; these are its books now. */
-  sampled?(audit: ProcessSample): void;
-  /** A letter goes from one node to another. */
-  messageSent?(heard: SentMessage): void;
-  /** Somebody saw the order books of a module. */
+  /** Something ran in a process; this is its state now. */
+  sampled?(sample: ProcessSample): void;
+  /** A message goes from one node to another. */
+  messageSent?(sent: SentMessage): void;
+  /** A process read the order books of a module. */
   orderBooksRead?(sim: SimNode, books: readonly ExchangeView[]): void;
 }
 
@@ -147,11 +148,25 @@ export class MarketHistory {
     for (const it of this.#observers) it.orderBooksRead?.(sim, books);
   }
 
-  messageSent(heard: SentMessage): void {
-    for (const it of this.#observers) it.messageSent?.(heard);
+  messageSent(sent: SentMessage): void {
+    for (const it of this.#observers) it.messageSent?.(sent);
   }
 
-  sampled(audit: ProcessSample): void {
-    for (const it of this.#observers) it.sampled?.(audit);
+  sampled(sample: ProcessSample): void {
+    for (const it of this.#observers) it.sampled?.(sample);
   }
+}
+
+/** What a market checker may read. */
+export interface MarketCheckContext {
+  readonly plan: MarketPlan;
+  readonly history: MarketHistory;
+  /** The world, once it exists: checkers are made before. */
+  readonly world: () => World;
+}
+
+/** Observes one rule and changes nothing. */
+export interface MarketChecker {
+  readonly name: string;
+  watch(context: MarketCheckContext, report: Report): MarketObserver;
 }

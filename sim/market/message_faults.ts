@@ -10,9 +10,9 @@ import type { SeededRandom } from "../engine/random.ts";
 import type { World } from "../engine/world.ts";
 import type { MarketShape } from "../plan/market_plan.ts";
 
-/** A letter on its way. */
+/** A message on its way. */
 export interface SentMessage {
-  /** The process and the part that sent it, and the part that it is for. */
+  /** The node process that sent it; the sender's and the receiver's address. */
   readonly process: string;
   readonly from: string;
   readonly to: string;
@@ -20,29 +20,29 @@ export interface SentMessage {
   readonly message: BusMessage;
 }
 
-/** Has `hear` hear every letter that is sent between nodes. */
-export function busListener(hear: (heard: SentMessage) => void): FrameListener {
+/** Calls `onMessage` for every message that is sent between nodes. */
+export function busListener(onMessage: (sent: SentMessage) => void): FrameListener {
   return (link, process, message, to, self) => {
     if (message.kind !== "process" || !self) return;
-    hear({
+    onMessage({
       process,
       from: addressOf(self.incarnation, message.from),
       to: addressOf(to.incarnation, message.to),
       link,
-      // Nobody's own: every address is given in full.
+      // Addresses are given in full.
       message: readMessage(message.content, message.body, ""),
     });
   };
 }
 
-/** Loses, repeats and delays letters about credit until all is mended. */
+/** Loses, repeats and delays messages about credit until healing. */
 export function messageFaults(
   { lost, doubled, late }: MarketShape,
   random: SeededRandom,
   world: World,
 ): MessageFault | null {
   if (lost + doubled + late === 0) return null;
-  /** What goes after the next message of its sender on its link. */
+  /** Messages that are sent after the next one of the same sender and link. */
   const held = new Map<string, Uint8Array[]>();
   return (link, process, message, bytes) => {
     const key = `${link} ${process}`;

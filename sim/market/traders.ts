@@ -10,15 +10,15 @@ import type { MarketHistory, ModuleCallRecord, Publication } from "./history.ts"
 import { SimBuyer } from "./buyers.ts";
 import { PLAIN_TRADE, type Trade } from "../plan/market_plan.ts";
 
-/** How long what runs may take when its listener is closed, ms. */
+/** How long running calls may take when their listener is closed, ms. */
 const DRAIN_MS = 2_000;
-/** Of the calls that are made when all is mended, ms. */
+/** Limits of the calls that are made after healing, ms. */
 const PROBE_TIMEOUT_MS = 10_000;
 const PROBE_MS = 5;
-/** What is kept for buyers nearby, where some is. */
+/** The capacity that is reserved for buyers of the node's region, where any is. */
 const KEPT = 1;
 
-/** What a node offers, each time it is started. */
+/** A module that a node publishes each time it starts. */
 export interface SimSeller {
   readonly slot: number;
   readonly trade: Trade;
@@ -31,7 +31,7 @@ export interface SimSeller {
 export class Traders {
   readonly sellers: SimSeller[] = [];
   readonly buyers: SimBuyer[] = [];
-  /** Those who want nothing any more. */
+  /** Buyers that were closed. */
   readonly former: SimBuyer[] = [];
   readonly #world: World;
   readonly #history: MarketHistory;
@@ -43,7 +43,7 @@ export class Traders {
     this.#modules = new SimModules(world, history);
   }
 
-  /** A node is ready: whoever stands there begins. Runs within its process. */
+  /** A node is ready: its sellers and buyers begin. Runs within its process. */
   ready(slot: Slot, sim: SimNode): void {
     for (const seller of this.sellers) {
       if (seller.isOpen && seller.slot === slot.index) this.#publish(seller, sim);
@@ -53,7 +53,7 @@ export class Traders {
     }
   }
 
-  /** Does what a plan says. */
+  /** Does one trade of the plan. */
   trade(trade: Trade): void {
     const { pick } = trade;
     switch (trade.what) {
@@ -74,12 +74,12 @@ export class Traders {
     }
   }
 
-  /** All is mended: what runs for ever may end now. */
+  /** After healing: ends functions that never return. */
   healed(): void {
     this.#modules.release();
   }
 
-  /** Has every buyer call as often as it has bought, and once more. Gives the records. */
+  /** Every buyer calls as often as it has capacity, and once more. Gives the records. */
   probe(): ModuleCallRecord[] {
     const records: ModuleCallRecord[] = [];
     const trade = { ...PLAIN_TRADE, timeoutMs: PROBE_TIMEOUT_MS, ms: PROBE_MS };
@@ -128,7 +128,7 @@ export class Traders {
         ...isKept ? { orders } : { capacity },
       });
     } catch (error) {
-      // It drains, or has come to its end.
+      // It drains or has ended.
       if (isAtlasError(error) && error.code === "unavailable") return;
       throw error;
     }
@@ -139,8 +139,8 @@ export class Traders {
   #update(seller: SimSeller | undefined, { version }: Trade): void {
     if (!seller) return;
     seller.version = version;
-    // A process that stands still now takes it later, perhaps after the next one was drawn: rules
-    // know each make by its hash.
+    // A paused process takes it later, perhaps after the next update: checkers
+    // tell updates apart by hash.
     const build = seller.build = this.#modules.build();
     for (const [sim, publication] of seller.publications) {
       sim.process.enter(() => {
@@ -191,13 +191,13 @@ export class Traders {
 
   #callOf(buyer: SimBuyer, sim: SimNode, trade: Trade, isProbe: boolean): ModuleCallRecord {
     const { scheduler, trace } = this.#world;
-    const { name, manner, ms, timeoutMs, noWait, giveUpMs } = trade;
+    const { name, behavior, ms, timeoutMs, noWait, giveUpMs } = trade;
     const record: ModuleCallRecord = {
       id: this.#history.calls.length,
       process: sim.process.id,
       module: buyer.module,
       name,
-      manner,
+      behavior,
       timeoutMs,
       noWait,
       isProbe,
@@ -213,7 +213,7 @@ export class Traders {
       result: null,
       runs: [],
     };
-    trace.note("call", record.id, sim.process.id, buyer.module, name, manner, ms);
+    trace.note("call", record.id, sim.process.id, buyer.module, name, behavior, ms);
     this.#history.called(record);
     const returned = (): void => {
       record.returnedAt = scheduler.now;
@@ -221,7 +221,7 @@ export class Traders {
       this.#history.returned(record);
     };
     const options = { timeoutMs, noWait, ...giveUpMs > 0 && this.#giveUp(sim, record, giveUpMs) };
-    const answer = buyer.proxyOf(sim)?.$plb.call(name, [record.id, manner, ms], options);
+    const answer = buyer.proxyOf(sim)?.$plb.call(name, [record.id, behavior, ms], options);
     answer?.then((reply) => {
       Object.assign(record, { ...reply, outcome: "ok" });
       returned();
@@ -245,7 +245,7 @@ export class Traders {
     return { signal: giver.signal };
   }
 
-  /** Asks for the books; what they say, a checker reads. */
+  /** Reads the order books, which a checker examines. */
   #look({ node, module }: Trade): void {
     const sim = this.#world.slot(node).current;
     sim?.process.enter(() => {

@@ -11,7 +11,7 @@ const EXCHANGE = "src/lambda/exchange/exchange.ts";
 const LISTENER = "src/lambda/sell/listener.ts";
 const PLB = "src/lambda/buy/plb.ts";
 
-/** Mistakes of those who sell and buy. */
+/** Mistakes of sellers and buyers. */
 const TRADERS: readonly Omit<Mutant, "world">[] = [
   {
     name: "credit_increments",
@@ -79,9 +79,9 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     this.#tokens += allowed;
     view.allowed += allowed;`,
       },
-      // Who reads letters reads them so, too: it is not for their form that it is caught.
+      // Checkers read the messages in the same form, so that the form alone isn't caught.
       {
-        file: "sim/market/checkers/mesh.ts",
+        file: "sim/market/checkers/messages.ts",
         find: "counter.allowed = Math.max(counter.allowed, allowed);",
         replace: "counter.allowed += allowed;",
       },
@@ -210,7 +210,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
 ];
 
-/** Mistakes of those who bring them together. */
+/** Mistakes of brokers, exchanges and authorities. */
 const AGENTS: readonly Omit<Mutant, "world">[] = [
   {
     name: "order_not_resent",

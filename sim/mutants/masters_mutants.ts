@@ -11,7 +11,7 @@ const MASTER_STATE = "sim/engine/master_state.ts";
 const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   {
     name: "no_bound",
-    about: "A claim is confirmed at once, without waiting for rivals' stakes to arrive.",
+    about: "A claim is confirmed at once, without waiting for rivals' claims to arrive.",
     edits: [{
       file: STORE,
       find: "if (hasRivals) await this.#parts.pause(BOUNDS * boundMs);",
@@ -20,12 +20,12 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "one_bound",
-    about: "A claim waits one bound: enough for its own stake to be seen, not for a later one.",
+    about: "A claim waits one bound: enough for its own claim to be seen, not for a later one.",
     edits: [{ file: STORE, find: "const BOUNDS = 2;", replace: "const BOUNDS = 1;" }],
   },
   {
     name: "no_withdrawal",
-    about: "A claim that lost leaves its stake.",
+    about: "A claim that lost leaves its claim.",
     edits: [{
       file: STORE,
       find: "await this.#master.withdraw(claim.key, claim.incarnation, own.epoch);",
@@ -34,7 +34,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "contest_hidden",
-    about: "A lookup tells the greatest stake only, as if it were alone.",
+    about: "A lookup tells the greatest claim only, as if it were alone.",
     edits: [{
       file: MASTER,
       find: "return rivals.length === 0 ? owner :",
@@ -73,14 +73,14 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     about: "When an owner goes, a lower claim that it had won over becomes the owner's.",
     edits: [{
       file: MASTER_STATE,
-      find: ".some((stake) => wasOwner || supersedes(mine, stake));",
-      replace: ".some((stake) => supersedes(mine, stake));",
+      find: ".some((claim) => wasOwner || supersedes(mine, claim));",
+      replace: ".some((claim) => supersedes(mine, claim));",
     }],
     scenario: "late_second_look",
   },
   {
     name: "blind_settling",
-    about: "A stake is said to be made in view of others that its master never saw.",
+    about: "A claim is said to be made in view of others that its master never saw.",
     edits: [{
       file: MASTER_STATE,
       find: "return new Map(others.map(({ master, epoch }) => [master, epoch]));",

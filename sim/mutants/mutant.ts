@@ -5,7 +5,7 @@
  * Edits are applied to a temporary copy only (`copy.ts`), so production code has no switch for
  * them.
  */
-
+import type { Edit } from "../draw/schedule.ts";
 import type { WorldName } from "../plan/plan.ts";
 
 /** Seeds of its world within which random faults must catch a mutant that has no scenario. */
@@ -14,17 +14,8 @@ export const MOST_SEEDS: Readonly<Record<WorldName, number>> = {
   regions: 200,
   market: 200,
   masters: 200,
-  adrift: 200,
+  offline: 200,
 };
-
-/** One place in the source, and what stands there in the mutant. */
-export interface Edit {
-  /** From the project's root. */
-  readonly file: string;
-  /** Occurs exactly once in the present source; a test holds that. */
-  readonly find: string;
-  readonly replace: string;
-}
 
 export interface Mutant {
   readonly name: string;
@@ -42,18 +33,10 @@ export function worldOf({ world = "resources" }: Mutant): WorldName {
   return world;
 }
 
-/** No mutant at all: shows that copying alone is not what is caught. One for each world. */
+/** Controls: copies without an edit, which must break no rule. One for each world. */
 export const CONTROLS: readonly Mutant[] = (Object.keys(MOST_SEEDS) as WorldName[])
   .map((world) => ({ name: "(none)", about: "The code as it is.", edits: [], world }));
 
 export function isControl(mutant: Mutant): boolean {
   return CONTROLS.includes(mutant);
-}
-
-/** The source with an edit made. @throws Error where `find` doesn't occur exactly once */
-export function applyEdit(source: string, { file, find, replace }: Edit): string {
-  const parts = source.split(find);
-  if (parts.length === 2) return parts.join(replace);
-  const count = parts.length - 1;
-  throw new Error(`${file} has this ${count} times, a mutant needs it once: ${find}`);
 }

@@ -1,12 +1,11 @@
 /** All mutants. A simulator that misses one of them can't be trusted. */
-import { PARTITIONED_MUTANTS } from "./partitioned_mutants.ts";
-import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
+import { FAILOVER_MUTANTS, LOSS_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
-import { LOSS_MUTANTS } from "./loss_mutants.ts";
 import { MARKET_MUTANTS } from "./market_mutants.ts";
 import { MASTERS_MUTANTS } from "./masters_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { NODE_MUTANTS } from "./node_mutants.ts";
+import { OFFLINE_MUTANTS } from "./offline_mutants.ts";
 import { REGIONAL_MUTANTS } from "./regional_mutants.ts";
 import { STORE_MUTANTS } from "./store_mutants.ts";
 
@@ -19,7 +18,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...LOSS_MUTANTS,
   ...REGIONAL_MUTANTS,
   ...MASTERS_MUTANTS,
-  ...PARTITIONED_MUTANTS,
+  ...OFFLINE_MUTANTS,
 ];
 
 /** The mutant of this name. @throws Error where there is none */

@@ -2,7 +2,7 @@
  * Directed scenarios: plans written by hand, each for one mutant that random faults catch too
  * rarely. The unmodified protocol passes all of them.
  */
-import { makePartitionedPlan } from "../draw/draw_partitioned.ts";
+import { makeOfflinePlan } from "../draw/draw_offline.ts";
 import { makeRegionalPlan } from "../draw/draw_regions.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 
@@ -69,7 +69,7 @@ const backAndPromoted: Plan = scenario(
 );
 
 /**
- * An owner's renewals are held up, then all done in time; the neighbour hears nothing of
+ * An owner's renewals are held up, then all done in time; the other node receives nothing from
  * the store meanwhile, and asks for the owner's death on the strength of what it last saw.
  * The owner's heartbeat has moved since: it must live.
  */
@@ -78,7 +78,7 @@ const blindKill: Plan = scenario(
   [
     // The renewals at 2,000 and 3,000 are done at 3,500: the lease holds until 6,000.
     fault(1_900, "store_deaf", 0, 1_600),
-    // At 3,000 the neighbour has seen 1,000's heartbeat; at 4,270 it asks, unaware of more.
+    // At 3,000 the other node has seen 1,000's heartbeat; at 4,270 it asks, unaware of more.
     fault(3_900, "store_mute", 1, 600),
   ],
   [
@@ -88,7 +88,7 @@ const blindKill: Plan = scenario(
   ],
 );
 
-/** The store is full for longer than a lease: turns are refused, and both nodes' leases are renewed. */
+/** The store is full for longer than a lease: it refuses turns, and renews both nodes' leases. */
 const fullForLong: Plan = scenario(
   {},
   [fault(2_000, "store_full", 0, 4_000)],
@@ -117,7 +117,7 @@ const hastyClaim: Plan = scenario(
 const KEYS = [0, 1, 2, 3, 4, 5];
 
 /**
- * Claims are on the road for up to four seconds while the node that sent them loses its
+ * Claims are on the path for up to four seconds while the node that sent them loses its
  * lease and begins another life. What they win belongs to the dead: another may take it at
  * any time, so the new life must not serve it.
  *
@@ -140,7 +140,7 @@ const lateClaim: Plan = scenario(
 /**
  * A key is released so as to move, and has another owner by the time at which its new
  * address is written. Drawn, not written by hand: it takes a claim at the old home between
- * the two, while the road from the one who leaves is slow.
+ * the two, while the path from the one who leaves is slow.
  */
 const lateDeparture: Plan = makeRegionalPlan(642);
 
@@ -149,7 +149,7 @@ const lateDeparture: Plan = makeRegionalPlan(642);
  * last answer comes to a life that is over. Drawn, not written by hand: it takes two
  * lapses of one node, the second between a commit and its answer.
  */
-const lateLanding: Plan = makePartitionedPlan(1355);
+const lateLanding: Plan = makeOfflinePlan(1355);
 
 /**
  * Two nodes claim a key at two masters, neither having seen the other. The greater claim
@@ -222,7 +222,7 @@ const releasedAndLost: Plan = scenario(
 
 /**
  * The answer of an owner's last renewal comes when the lease has long run out and the
- * neighbour has taken over: it must not bring the owner back to life.
+ * other node has taken over: it must not bring the owner back to life.
  */
 const revival: Plan = scenario(
   { store: { isStream: true, timeoutMs: 6_000 } },
@@ -251,8 +251,8 @@ const shortOutage: Plan = scenario(
 
 /**
  * The store fails over and loses an owner's claim; what the owner says to the new primary
- * is long on the road, while its renewals are not. They must not count before it has
- * come: the neighbour, who has waited for the takeover time, finds the key free.
+ * is long on the path, while its renewals are not. They must not count before it has
+ * come: the other node, who has waited for the takeover time, finds the key free.
  */
 const slowReassertion: Plan = scenario(
   {
@@ -273,7 +273,7 @@ const slowReassertion: Plan = scenario(
 
 /**
  * The answer of an owner's last renewal is two seconds on its way, and then the owner is
- * cut off. Its lease must have run out before the neighbour takes over: counted from the
+ * cut off. Its lease must have run out before the other node takes over: counted from the
  * answer, it has two seconds left.
  */
 const slowRenewal: Plan = scenario(
@@ -285,7 +285,7 @@ const slowRenewal: Plan = scenario(
   ],
   [
     append(1_500, 0),
-    // The neighbour has seen 4,000's heartbeat stand still for W, about 3,260 ms.
+    // The other node has seen 4,000's heartbeat stand still for W, about 3,260 ms.
     append(7_600, 1),
     append(7_800, 0),
   ],
@@ -303,9 +303,9 @@ const KEY = 0;
 const patient = (work: WorkEvent): WorkEvent => ({ ...work, timeoutMs: 9_000 });
 
 /**
- * The road to an owner in another region swallows what is sent, while its link stays open. A
+ * The path to an owner in another region swallows what is sent, while its link stays open. A
  * second call is made once that was noticed, and there is another node to go through: it must
- * not arrive before the first, which TCP delivers once the road is open again.
+ * not arrive before the first, which TCP delivers once the path is open again.
  */
 const unresponsiveLink: Plan = scenario(
   { nodes: 4, regions: { names: ["east", "west"], nearMs: 10, farMs: 10 } },

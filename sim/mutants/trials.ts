@@ -3,17 +3,16 @@
  * of each.
  */
 import { spawn } from "node:child_process";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { mutantCopy } from "./copy.ts";
+import { withCopy } from "./copy.ts";
 import { isControl, MOST_SEEDS, type Mutant, worldOf } from "./mutant.ts";
 import { SCENARIOS } from "./scenarios.ts";
 
-/** The longest that a trial may take: a mutant may well run in circles. In ms. */
+/** The longest that a trial may take, because a mutant may never end. In ms. */
 const TRIAL_MS = 300_000;
 
-/** Who caught a mutant, and where. */
+/** Which rule caught a mutant, and where. */
 export interface Verdict {
   /** The checker's name, and what it said. */
   readonly rule: string;
@@ -35,28 +34,23 @@ export function tryMutant(
 ): Promise<Verdict | null> {
   const own = mutant.scenario === undefined ? [] : [mutant.scenario];
   const scenarios = isControl(mutant) ? Object.keys(SCENARIOS) : own;
-  return inCopy(mutant, (folder) => judge(folder, [String(seeds), worldOf(mutant), ...scenarios]));
+  return withCopy(
+    mutant.name,
+    mutant.edits,
+    (folder) => verdictOf(folder, [String(seeds), worldOf(mutant), ...scenarios]),
+  );
 }
 
-/** Plays one seed of a mutant, told in full. Gives the exit code. */
+/** Runs one seed of a mutant, printed in full. Gives the exit code. */
 export function runMutant(mutant: Mutant, seed: number): Promise<number> {
-  return inCopy(mutant, async (folder) => {
+  return withCopy(mutant.name, mutant.edits, async (folder) => {
     const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
     const { code } = await run(join(folder, "sim/cli/run.ts"), flags, "inherit");
     return code ?? 1;
   });
 }
 
-async function inCopy<T>(mutant: Mutant, work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await mutantCopy(mutant);
-  try {
-    return await work(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function judge(folder: string, flags: readonly string[]): Promise<Verdict | null> {
+async function verdictOf(folder: string, flags: readonly string[]): Promise<Verdict | null> {
   const script = join(folder, "sim/mutants/trial.ts");
   const { code, output, errors } = await run(script, flags, "pipe");
   if (code === null) throw new Error(`no verdict within ${TRIAL_MS / 1_000} s`);

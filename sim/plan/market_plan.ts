@@ -8,19 +8,19 @@ import type { RunPlan } from "./plan.ts";
 /** How a node finds its first authority. */
 export type BootstrapKind = "registry" | "static" | "dns" | "function";
 
-/** The town. */
+/** The shape of a market. */
 export interface MarketShape {
   /** One for each node; the first is an authority. */
   readonly roles: readonly Role[];
   /** One for each node. */
-  readonly signposts: readonly BootstrapKind[];
+  readonly bootstraps: readonly BootstrapKind[];
   /** How many modules are traded. */
   readonly modules: number;
-  /** Shares of the letters about credit that are lost, come twice, or come after later ones. */
+  /** Shares of the messages about credit that are lost, duplicated, or overtaken by later ones. */
   readonly lost: number;
   readonly doubled: number;
   readonly late: number;
-  /** When the first node, the only one that signposts name, is gone for good; 0: never. */
+  /** When the first node, the only one that the bootstraps name, is gone for good; 0: never. */
   readonly seedLostAt: number;
   /** Nothing is closed and nothing goes wrong: every call must be answered. */
   readonly isCalm: boolean;
@@ -29,22 +29,22 @@ export interface MarketShape {
 /**
  * What a trader does. `publish` and `discover` begin something that its node takes up again
  * whenever it is started; `update` and `close` are about something published, `leave` and
- * `call` about something discovered; `look` asks for the books.
+ * `call` about something discovered; `look` reads the order books.
  */
 export type TradeAction = "publish" | "update" | "close" | "discover" | "leave" | "call" | "look";
 
-/** What becomes of a call where it runs. */
-export type Manner =
-  /** Answers after its time. */
+/** How a function behaves. */
+export type Behavior =
+  /** Returns after `ms`. */
   | "return"
-  /** Answers, or throws, before it was even waited for. */
+  /** Returns synchronously. */
   | "at_once"
   | "throw"
-  /** Throws after its time; an error as Atlas's own, of the harmless sort. */
+  /** Throws `unavailable` after `ms`, as Atlas itself does. */
   | "deny"
-  /** Stops as soon as nobody waits for it any more. */
+  /** Stops once its call is abandoned. */
   | "heed"
-  /** Doesn't come to an end until all is mended. */
+  /** Doesn't return until healing. */
   | "never";
 
 export interface Trade {
@@ -52,18 +52,18 @@ export interface Trade {
   readonly what: TradeAction;
   /** Where it is begun, from 0. */
   readonly node: number;
-  /** Which one of those that stand, counted round. */
+  /** Selects one of the current sellers or buyers, modulo their number. */
   readonly pick: number;
   readonly module: number;
   readonly capacity: number;
-  /** What is published. */
+  /** The version that is published. */
   readonly version: string;
   readonly low: number;
-  /** Whether some of what is published is kept for buyers of the node's own region. */
+  /** Whether some of the capacity is reserved for buyers of the node's own region. */
   readonly isKept: boolean;
-  /** What is wanted; empty: any stable version. */
+  /** The version range that is ordered; empty: any stable version. */
   readonly range: string;
-  /** What a second order at the same time wants; `none`: there is no second one. */
+  /** The version range of a second order at the same time; `none`: there is no second one. */
   readonly also: string;
   readonly prefer: "near" | "spread";
   readonly bias: "none" | "region" | "latency";
@@ -72,18 +72,18 @@ export interface Trade {
   /** Calls made at once. */
   readonly count: number;
   readonly name: string;
-  readonly manner: Manner;
+  readonly behavior: Behavior;
   /** How long each runs, and may take. */
   readonly ms: number;
   readonly timeoutMs: number;
-  /** When its caller gives it up; 0: never. */
+  /** When its caller aborts it, in ms; 0: never. */
   readonly giveUpMs: number;
 }
 
-/** The plainest of each. */
+/** The defaults. */
 export const DEFAULT_MARKET_SHAPE: MarketShape = {
   roles: ["authority"],
-  signposts: ["registry"],
+  bootstraps: ["registry"],
   modules: 1,
   lost: 0,
   doubled: 0,
@@ -110,31 +110,31 @@ export const PLAIN_TRADE: Trade = {
   noWait: false,
   count: 1,
   name: "work",
-  manner: "return",
+  behavior: "return",
   ms: 10,
   timeoutMs: 1_000,
   giveUpMs: 0,
 };
 
-/** What each deed goes by, besides when, what and where; it has the plainest of all else. */
+/** The fields that matter for each kind of trade, besides `at`, `what` and `node`. */
 const MATTERS: Readonly<Record<TradeAction, readonly (keyof Trade)[]>> = {
   publish: ["module", "capacity", "version", "low", "isKept"],
   update: ["pick", "version"],
   close: ["pick"],
   discover: ["module", "capacity", "range", "also", "prefer", "bias", "isWhole", "noWait"],
   leave: ["pick"],
-  call: ["pick", "noWait", "count", "name", "manner", "ms", "timeoutMs", "giveUpMs"],
+  call: ["pick", "noWait", "count", "name", "behavior", "ms", "timeoutMs", "giveUpMs"],
   look: ["module"],
 };
 
-/** A trade with nothing in it that doesn't matter for what it is. */
+/** The trade with defaults for all fields that don't matter for its kind. */
 export function plainly(trade: Trade): Trade {
   const kept = ["at", "what", "node", ...MATTERS[trade.what]];
   const entries = Object.entries(trade).filter(([name]) => kept.includes(name));
   return { ...PLAIN_TRADE, ...Object.fromEntries(entries) };
 }
 
-/** What a trade has that the plainest one hasn't. */
+/** What a trade has that the default one hasn't. */
 export function special(trade: Trade): Partial<Trade> {
   const entries = Object.entries(trade) as [keyof Trade, unknown][];
   return Object.fromEntries(entries.filter(([name, value]) => value !== PLAIN_TRADE[name]));

@@ -5,7 +5,7 @@
 import type { LeaseTimes } from "../../src/api/options.ts";
 import type { MarketShape, Trade } from "./market_plan.ts";
 
-/** Something that goes wrong. What `a`, `b`, `ms` and `x` mean is its kind's business. */
+/** A fault. Each kind defines what `a`, `b`, `ms` and `x` mean. */
 export interface FaultEvent {
   readonly at: number;
   readonly kind: string;
@@ -34,7 +34,7 @@ export interface WorkEvent {
   readonly timeoutMs: number;
   /** Keys of the journals that an append goes through before it comes to its own. */
   readonly path?: readonly number[];
-  /** When the client gives the call up, ms from its beginning. */
+  /** When the client aborts the call, ms from its beginning. */
   readonly giveUpMs?: number;
   /** Of a lookup: insists on a confirmed answer. */
   readonly isConfirmed?: boolean;
@@ -48,7 +48,7 @@ export interface WorkEvent {
  * What simulations are about: resources that are owned, by regions or under several masters
  * too, or going on without a store; or modules that are traded.
  */
-export const WORLDS = ["resources", "regions", "market", "masters", "adrift"] as const;
+export const WORLDS = ["resources", "regions", "market", "masters", "offline"] as const;
 export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */
@@ -57,7 +57,7 @@ export interface NodePlace {
   readonly node: string;
 }
 
-/** The stage. */
+/** The shape of a cluster. */
 export interface Shape {
   readonly nodes: number;
   /** One for each node; without them they are in two regions by turns. */
@@ -71,9 +71,9 @@ export interface Shape {
   readonly mailbox?: number | undefined;
   /** Whether journals let call chains come back. Default false. */
   readonly isReentrant?: boolean;
-  /** Whether whoever reads a journal compares what `list` and `get` give. Default false. */
+  /** Whether reads of a journal compare `list` with `get`. Default false. */
   readonly isAudited?: boolean;
-  /** Whether journals go on where the store can't be reached. Default false. */
+  /** Whether journals operate without the store. Default false. */
   readonly isAvailable?: boolean;
   readonly store: StoreShape;
   readonly linkConditions: LinkConditions;
@@ -83,17 +83,17 @@ export interface Shape {
   readonly regions?: RegionsShape;
 }
 
-/** What goes on, whoever the clients are. */
+/** A plan without its clients' work. */
 export interface RunPlan {
   readonly seed: number;
   readonly shape: Shape;
   readonly faults: readonly FaultEvent[];
-  /** When everything is mended, and when it ends; true ms. */
+  /** When everything is healed, and when the simulation ends; true ms. */
   readonly healAt: number;
   readonly endAt: number;
 }
 
-/** A course, and what clients of journals do in it; or, where there is a market, its traders. */
+/** A run plan with the work of journals' clients or, in a market, of traders. */
 export interface Plan extends RunPlan {
   readonly work: readonly WorkEvent[];
   readonly masters?: MastersShape;
@@ -121,7 +121,7 @@ export interface RegionsShape {
   readonly farMs: number;
 }
 
-/** The weather on all roads, drawn once a simulation. */
+/** The conditions on all paths, drawn once per simulation. */
 export interface LinkConditions {
   /** Least and usual additional one-way delay, ms. */
   readonly baseMs: number;
@@ -151,7 +151,7 @@ export interface MastersShape {
   readonly isBounded: boolean;
 }
 
-/** The plainest of all. */
+/** The defaults. */
 export const PLAIN_MASTERS: MastersShape = {
   count: 2,
   lagMs: 1,

@@ -5,7 +5,7 @@
 import process from "node:process";
 import type { App } from "../../src/api/app.ts";
 import { messageOf } from "../../src/errors.ts";
-import type { LiveChecker, LiveScene } from "../checkers/checker.ts";
+import type { CheckContext, LiveChecker } from "../checkers/checker.ts";
 import { GroundTruth } from "../engine/ground_truth.ts";
 import type { Outcome } from "../engine/history.ts";
 import { fanOut, type Observer } from "../engine/observer.ts";
@@ -24,7 +24,7 @@ export interface Violation {
 export interface Result {
   readonly seed: number;
   readonly world: WorldName;
-  /** The fingerprint of all that happened. */
+  /** A hash of all that happened. */
   readonly hash: string;
   readonly events: number;
   readonly virtualMs: number;
@@ -39,52 +39,52 @@ export interface Result {
 }
 
 export interface RunOptions {
-  /** Keeps the last remarks in clear. Default 0. */
+  /** How many of the last remarks are kept as text. Default 0. */
   readonly remarks?: number;
 }
 
-/** Whom a simulation is about: an app, and those who use it. */
+/** What a simulation runs: an app, its checkers and its clients. */
 export interface WorldSetup {
   /** Default: `resources`. */
   readonly world?: WorldName;
   readonly app: App;
-  /** What each node is given besides, where it is. */
+  /** More options of each node. */
   readonly settingsFor?: NodeSettings;
-  /** Rules that are watched. */
+  /** Rules that are checked while it runs. */
   readonly checkers: readonly LiveChecker[];
-  /** Its clients, once there is a world for them. */
-  enter(world: World, report: Reporter, ground: GroundTruth): Clients;
+  /** Makes its clients, once the world exists. */
+  enter(world: World, report: Reporter, truth: GroundTruth): Clients;
 }
 
-/** What is done to an app, and what is left to be judged. */
+/** The clients of an app: what they do, and what is checked at the end. */
 export interface Clients {
   readonly calls: readonly { readonly outcome: Outcome }[];
-  /** Keys that every node must serve once all is mended. */
+  /** Keys that every node must serve after healing. */
   keys(): readonly string[];
-  /** Puts what they will do on the scheduler. */
+  /** Schedules what they do. */
   begin(): void;
-  /** Everything was mended just now. */
+  /** Called at healing. */
   healed(): void;
-  /** Whether nothing is left to do before the time is over. */
+  /** Whether they have finished before the end of the simulation. */
   isDone(): boolean;
-  /** The time is over, and no rule was broken. */
+  /** Called at the end, where no rule was broken. */
   finished(): void;
 }
 
-/** Takes a rule's name, and then how it was broken. */
+/** Takes a rule's name; gives the function that reports how it was broken. */
 export type Reporter = (rule: string) => (message: string) => void;
 
-/** Violations told of one simulation. */
+/** The most violations that a result lists. */
 const MOST_VIOLATIONS = 8;
 
-/** Plays a course with any app and its clients. @throws only where the simulator itself fails */
+/** Runs a plan with any app and its clients. @throws only where the simulator itself fails */
 export async function runWorld(
   plan: RunPlan,
-  cast: WorldSetup,
+  setup: WorldSetup,
   options: RunOptions,
 ): Promise<Result> {
   const violations: Violation[] = [];
-  const ground = new GroundTruth(plan.shape.store.isConfirmed === true);
+  const truth = new GroundTruth(plan.shape.store.isConfirmed === true);
   // deno-lint-ignore prefer-const
   let world: World;
   // deno-lint-ignore prefer-const
@@ -94,12 +94,12 @@ export async function runWorld(
     violations.push({ rule, message, at: world.scheduler.now });
     world.trace.note("VIOLATION", rule, message);
   };
-  const scene: LiveScene = { ground, plan, keys: () => clients.keys(), world: () => world };
-  const observers: Observer[] = cast.checkers.map((it) => it.watch(scene, report(it.name)));
-  const observer = fanOut([ground, ...observers]);
+  const context: CheckContext = { truth, plan, keys: () => clients.keys(), world: () => world };
+  const observers: Observer[] = setup.checkers.map((it) => it.watch(context, report(it.name)));
+  const observer = fanOut([truth, ...observers]);
   const { remarks = 0 } = options;
-  world = new World(cast, plan, observer, remarks > 0);
-  clients = cast.enter(world, report, ground);
+  world = new World(setup, plan, observer, remarks > 0);
+  clients = setup.enter(world, report, truth);
   scheduleFaults(plan, world, clients);
   const { scheduler } = world;
   const unhandled: Violation[] = [];
@@ -112,7 +112,7 @@ export async function runWorld(
         () => violations.length > 0 || clients.isDone(),
       ),
   );
-  // Told only now: when a rejection is heard of depends on the runtime, and the trace must not.
+  // Reported only now: when a rejection is noticed depends on the runtime; the trace must not.
   for (const violation of unhandled) {
     if (violations.length < MOST_VIOLATIONS) violations.push(violation);
     world.trace.note("VIOLATION", violation.rule, violation.message);
@@ -124,7 +124,7 @@ export async function runWorld(
   const { calls } = clients;
   return {
     seed: plan.seed,
-    world: cast.world ?? "resources",
+    world: setup.world ?? "resources",
     hash: world.trace.hash,
     events: scheduler.events,
     virtualMs: scheduler.now,
@@ -136,7 +136,7 @@ export async function runWorld(
   };
 }
 
-/** Puts the whole plan on the scheduler. */
+/** Schedules the whole plan. */
 function scheduleFaults(plan: RunPlan, world: World, clients: Clients): void {
   const { scheduler } = world;
   for (const { index } of world.slots) scheduler.at(index * 5, () => world.start(index));
@@ -153,10 +153,10 @@ function scheduleFaults(plan: RunPlan, world: World, clients: Clients): void {
   });
 }
 
-/** Turns of the event loop within which every runtime has told of the last rejection. */
+/** Turns of the event loop within which every runtime has reported the last rejection. */
 const LAST_TURNS = 3;
 
-/** Runs `run` and gives `heard` every error that nobody handled meanwhile. */
+/** Runs `run` and passes every unhandled error to `heard`. */
 export async function catchUnhandled(
   heard: (message: string) => void,
   run: () => Promise<void>,

@@ -62,15 +62,15 @@ export class Workload {
         const idempotencyKey = work.isKeyed ? `i-${value}` : null;
         const client = `${node.process.id}/${work.client}`;
         const isConfirmed = work.isConfirmed ?? timeoutMs > 500;
-        const errand = { what, key, value, idempotencyKey, client, timeoutMs };
-        this.#call(node, { ...errand, path, isConfirmed, giveUpMs, leavesWork }, 0);
+        const item = { what, key, value, idempotencyKey, client, timeoutMs };
+        this.#call(node, { ...item, path, isConfirmed, giveUpMs, leavesWork }, 0);
       }
     });
   }
 
   /**
    * Asks for every key through every node until each has answered once. Repeats end with
-   * that: dozens of them, each some trips to the store, would only stand in front of it.
+   * that: dozens of them, each with several trips to the store, would only delay it.
    */
   probe(): void {
     this.#isProbing = true;
@@ -91,7 +91,7 @@ export class Workload {
     if (node?.process.isRunning && node.node) {
       const value = `v${this.#values++}`;
       const client = `probe ${index}`;
-      const errand: WorkItem = {
+      const item: WorkItem = {
         what: "append",
         key,
         value,
@@ -103,8 +103,8 @@ export class Workload {
         giveUpMs: Infinity,
         leavesWork: false,
       };
-      // One at a time: several would queue behind each other.
-      this.#call(node, errand, MAX_REPEATS, ({ outcome }) => {
+      // One at a time, because several would queue behind each other.
+      this.#call(node, item, MAX_REPEATS, ({ outcome }) => {
         if (outcome !== "ok") again();
       });
       node.process.onEnd(again);
@@ -113,7 +113,7 @@ export class Workload {
 
   #call(
     sim: SimNode,
-    errand: WorkItem,
+    item: WorkItem,
     repeats: number,
     onReturn?: (record: CallRecord) => void,
   ): void {
@@ -122,14 +122,14 @@ export class Workload {
     if (!node) return;
     const record: CallRecord = {
       id: this.calls.length,
-      what: errand.what,
-      key: nameOf(errand.key),
+      what: item.what,
+      key: nameOf(item.key),
       process: process.id,
-      caller: errand.client,
-      idempotencyKey: errand.idempotencyKey,
-      value: errand.value,
-      timeoutMs: errand.timeoutMs,
-      via: errand.path.map(nameOf),
+      caller: item.client,
+      idempotencyKey: item.idempotencyKey,
+      value: item.value,
+      timeoutMs: item.timeoutMs,
+      via: item.path.map(nameOf),
       mayReenter: this.#world.shape.isReentrant === true,
       invokedAt: scheduler.now,
       returnedAt: Infinity,
@@ -150,18 +150,18 @@ export class Workload {
       observer.returned(record);
       onReturn?.(record);
     };
-    this.#ask(sim, errand, record).then(returned, (error: unknown) => {
+    this.#ask(sim, item, record).then(returned, (error: unknown) => {
       record.outcome = isAtlasError(error) && !error.maybeExecuted ? "fail" : "info";
       record.code = isAtlasError(error) ? error.code : String(error);
       returned();
-      if (errand.idempotencyKey !== null && repeats < MAX_REPEATS) this.#again(errand, repeats + 1);
+      if (item.idempotencyKey !== null && repeats < MAX_REPEATS) this.#again(item, repeats + 1);
     });
   }
 
-  async #ask(sim: SimNode, errand: WorkItem, record: CallRecord): Promise<void> {
+  async #ask(sim: SimNode, item: WorkItem, record: CallRecord): Promise<void> {
     const { node } = sim;
-    const { what, value, idempotencyKey, timeoutMs, path, isConfirmed } = errand;
-    const id = `k${errand.key}`;
+    const { what, value, idempotencyKey, timeoutMs, path, isConfirmed } = item;
+    const id = `k${item.key}`;
     if (!node) return;
     if (what === "lookup") {
       const options = isConfirmed ? { require: "confirmed", timeoutMs } as const : {};
@@ -171,9 +171,9 @@ export class Workload {
     }
     const options: CallOptions = { timeoutMs };
     if (idempotencyKey !== null) options.idempotencyKey = idempotencyKey;
-    if (Number.isFinite(errand.giveUpMs)) options.signal = this.#giveUp(sim, errand, record);
+    if (Number.isFinite(item.giveUpMs)) options.signal = this.#giveUp(sim, item, record);
     if (path.length > 0) {
-      const [first = "", ...rest] = [...path, errand.key].map((key) => `k${key}`);
+      const [first = "", ...rest] = [...path, item.key].map((key) => `k${key}`);
       const args = [rest, value, idempotencyKey !== null];
       const { result, ...told } = await node.call(JOURNALS, first, "relay", args, options);
       const [seq] = result as number[];
@@ -182,7 +182,7 @@ export class Workload {
     }
     const isAppend = what === "append";
     const reading = this.#world.shape.isAudited ? "audit" : "count";
-    const method = errand.leavesWork ? "leave" : isAppend ? "append" : reading;
+    const method = item.leavesWork ? "leave" : isAppend ? "append" : reading;
     const { result, ...told } = await node.call(
       JOURNALS,
       id,
@@ -209,21 +209,21 @@ export class Workload {
   }
 
   /** Repeats a keyed call, through any node that runs. */
-  #again(errand: WorkItem, repeats: number): void {
+  #again(item: WorkItem, repeats: number): void {
     if (this.#isProbing) return;
     this.#world.scheduler.after(REPEAT_MS, () => {
       const running = this.#world.slots.flatMap(({ current }) =>
         current?.process.isRunning && current.node ? [current] : []
       );
       const node = running[repeats % Math.max(1, running.length)];
-      // A repeat is a client of its own: it keeps no order with what came after the first.
-      const client = `again ${errand.value} ${repeats}`;
-      node?.process.enter(() => this.#call(node, { ...errand, client }, repeats));
+      // A repeat has its own caller: it has no order with later calls of the first caller.
+      const client = `again ${item.value} ${repeats}`;
+      node?.process.enter(() => this.#call(node, { ...item, client }, repeats));
     });
   }
 }
 
-/** Who gave an answer, and how far it counts. */
+/** Who gave an answer, and with which verdict. */
 function originOf(
   { rrp, epoch, verdict }: Omit<CallResult, "result">,
 ): Pick<CallRecord, "rrp" | "epoch" | "verdict"> {

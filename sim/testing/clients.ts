@@ -14,16 +14,16 @@ import { settleMs } from "./simulation_plan.ts";
 import { SimulatedClient } from "./simulated_client.ts";
 import type { Settings, WorkloadContext } from "./options.ts";
 
-/** Clients begin in the course of this time, while the first nodes start, ms. */
+/** Clients begin within this time, while the first nodes start, ms. */
 const START_MS = 500;
-/** Between two looks for a key, and how long each may take, ms. */
+/** Between two lookups of a key, and how long each may take, ms. */
 const PROBE_PAUSE_MS = 50;
 const PROBE_TIMEOUT_MS = 1_000;
-/** A method that no app has: whoever says so has been found, and owns the key. */
+/** A method that no app has: the node that answers so owns the key. */
 const NO_METHOD = "isThereAnybody";
-/** Keys that are looked for after healing: the first ones that were called. */
+/** How many keys are looked up after healing: the first ones that were called. */
 const MOST_PROBED = 100;
-/** What a caller must expect of any cluster now and then. */
+/** Errors that a caller must expect of any cluster. */
 const FAULT_CODES: readonly string[] = [
   "timeout",
   "unavailable",
@@ -33,14 +33,14 @@ const FAULT_CODES: readonly string[] = [
 ];
 
 export class UserClients<A extends App> implements Clients {
-  /** What workload or check threw first, where they did. */
+  /** What the workload or the check threw first. */
   cause: unknown = undefined;
   readonly #settings: Settings<A>;
   readonly #seed: number;
   readonly #world: World;
   readonly #report: Reporter;
   readonly #door: SimulatedClient;
-  /** Who is at work still. */
+  /** Clients that still work. */
   readonly #busy = new Set<string>();
   #probed: readonly string[] = [];
   #isSettled = false;
@@ -136,7 +136,7 @@ export class UserClients<A extends App> implements Clients {
     this.#checkIfQuiet();
   }
 
-  /** Runs the check once all clients have gone home and the cluster had its time. */
+  /** Runs the check once all clients have finished and the cluster has had time to recover. */
   async #checkIfQuiet(): Promise<void> {
     if (!this.#isSettled || this.#busy.size > 0 || this.#isChecking) return;
     this.#isChecking = true;

@@ -10,7 +10,7 @@ import { FAULTS } from "../faults/catalogue.ts";
 import type { NodePlace } from "../plan/plan.ts";
 import type { SimulatedCall } from "./history.ts";
 
-/** Chance of a simulation: all that a workload draws, it draws here. */
+/** The random numbers of a simulation: a workload must draw from here only. */
 export interface SimulationRandom {
   /** A number, 0 ≤ x < 1. */
   next(): number;
@@ -25,14 +25,14 @@ export interface SimulationRandom {
   uuid(): string;
 }
 
-/** What a client has in hand. */
+/** What a workload gets. */
 export interface WorkloadContext<A extends App> {
   /**
    * Calls through nodes picked at random, those that stand still or were replaced
    * included. A call whose node dies is rejected as `unavailable`, `maybeExecuted`.
    */
   readonly atlas: Atlas<A>;
-  /** A stream of chance of this client's own. */
+  /** This client's own stream of random numbers. */
   readonly random: SimulationRandom;
   /** The client's name: `client-0`, `client-1`, …; `check` in the check. */
   readonly caller: string;
@@ -44,11 +44,11 @@ export interface WorkloadContext<A extends App> {
   isOver(): boolean;
 }
 
-/** What the check has in hand. */
+/** What the check gets. */
 export interface CheckContext<A extends App> extends WorkloadContext<A> {
   /** All calls of all clients, in the order in which they were made. */
   readonly history: readonly SimulatedCall[];
-  /** Says that an invariant was broken, and how. */
+  /** Reports that an invariant was broken, and how. */
   fail(message: string): void;
 }
 
@@ -64,16 +64,16 @@ export interface FaultRate {
 
 /**
  * - `none`: no faults.
- * - `calm`: what happens in any week: links break, nodes are drained, one crashes.
- * - `wild`: all that the simulator has, other kinds at other rates with each seed.
+ * - `calm`: common faults: links break, nodes are drained, one crashes.
+ * - `wild`: all faults of the simulator; kinds and rates differ from seed to seed.
  * - a list: these kinds, and nothing else.
  */
 export type Faults = "none" | "calm" | "wild" | readonly (string | FaultRate)[];
 
 export interface SimulateOptions<A extends App> {
-  /** All chance comes of it: a whole number from 0. Default 1. */
+  /** The seed of all random numbers: a whole number from 0. Default 1. */
   seed?: number;
-  /** How many seeds are played, from `seed` on, one after the other. Default 1. */
+  /** How many seeds are run, from `seed` on, one after the other. Default 1. */
   seeds?: number;
   /** 1 to 16 nodes: how many, or each one as `region/node`. Default 3, in two regions. */
   nodes?: number | readonly string[];
@@ -91,7 +91,7 @@ export interface SimulateOptions<A extends App> {
    * `contested`) end a round; any other error fails the simulation.
    */
   workload(context: WorkloadContext<A>): Promise<unknown>;
-  /** Asserts the app's own invariants, once everything is mended and quiet. May throw. */
+  /** Asserts the app's own invariants, after healing and once nothing runs. May throw. */
   check?(context: CheckContext<A>): Promise<unknown> | unknown;
 }
 

@@ -12,10 +12,10 @@ import { planOf } from "./simulation_plan.ts";
 import { SimulationError } from "./failure.ts";
 import { type Settings, settingsOf, type SimulateOptions } from "./options.ts";
 
-/** What was played, and how it went: all of it well. */
+/** The totals of a simulation in which no rule was broken. */
 export interface SimulationReport {
   readonly seeds: number;
-  /** Fingerprint of all that happened: the same options always give the same one. */
+  /** A hash of all that happened: the same options always give the same one. */
   readonly hash: string;
   readonly virtualMs: number;
   readonly events: number;
@@ -26,16 +26,16 @@ export interface SimulationReport {
   readonly faults: Readonly<Record<string, number>>;
 }
 
-/** Remarks in a report of what broke. */
+/** Remarks in the report of a failure. */
 const REMARKS = 40;
 
 /**
- * Plays `app` on a cluster in this process, on a virtual clock, once for each seed: nodes,
- * network, store and clients, with faults; mends everything; then runs `check`.
+ * Runs `app` on a cluster in this process, on a virtual clock, once for each seed: nodes,
+ * network, store and clients, with faults; heals everything; then runs `check`.
  *
  * Always checked besides: at most one owner able to commit, epochs that only rise, claims
  * that are linearizable, answers and `confirmed` lookups that were true, calls that come
- * back by their deadline, and that every node finds every key once all is mended. Nothing
+ * back by their deadline, and that every node finds every key once all is healed. Nothing
  * of it takes real time but the computing: some milliseconds a seed.
  *
  * The app must draw time and chance from nothing but its arguments and storage; workload
@@ -53,8 +53,8 @@ export async function simulate<A extends App>(
   const hashes = new Trace(false);
   const { seed, seeds } = settings;
   let last = "";
-  for (let played = seed; played < seed + seeds; played++) {
-    const { result } = await play(settings, played, 0);
+  for (let current = seed; current < seed + seeds; current++) {
+    const { result } = await runSeed(settings, current, 0);
     if (result.violations.length > 0) throw await failureOf(settings, result);
     addResults(tally, [result]);
     hashes.note(last = result.hash);
@@ -64,28 +64,28 @@ export async function simulate<A extends App>(
   return { seeds, hash, virtualMs, events, calls, answered, faults };
 }
 
-async function play<A extends App>(
+async function runSeed<A extends App>(
   settings: Settings<A>,
   seed: number,
   remarks: number,
 ): Promise<{ result: Result; cause: unknown }> {
-  const course = planOf(settings, seed);
+  const plan = planOf(settings, seed);
   let clients: UserClients<A> | undefined;
-  const cast: WorldSetup = {
+  const setup: WorldSetup = {
     app: settings.app,
     checkers: APP_CHECKERS,
     enter: (world, report) => clients = new UserClients(settings, seed, world, report),
   };
-  const result = await runWorld(course, cast, { remarks });
+  const result = await runWorld(plan, setup, { remarks });
   return { result, cause: clients?.cause };
 }
 
-/** Plays a seed that broke once more, this time with remarks, which cost too much always. */
+/** Runs a seed that broke once more, this time with remarks, which cost too much always. */
 async function failureOf<A extends App>(
   settings: Settings<A>,
   first: Result,
 ): Promise<SimulationError> {
-  const { result, cause } = await play(settings, first.seed, REMARKS);
+  const { result, cause } = await runSeed(settings, first.seed, REMARKS);
   const { shape } = planOf(settings, first.seed);
   return new SimulationError({
     seed: first.seed,

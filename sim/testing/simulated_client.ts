@@ -83,8 +83,8 @@ export class SimulatedClient {
     const key = resourceKey(type, id);
     const record = this.#record("lookup", caller, sim, key, null, timeoutMs);
     try {
-      const errand = { sim, timeoutMs, what: `the lookup of ${key}` };
-      const looked = await this.#send(errand, (node) => node.lookup(type, id, options));
+      const request = { sim, timeoutMs, what: `the lookup of ${key}` };
+      const looked = await this.#send(request, (node) => node.lookup(type, id, options));
       const { rrp, epoch, verdict } = looked;
       this.#returned(record, { outcome: "ok", rrp, epoch, verdict });
       return looked;
@@ -102,8 +102,8 @@ export class SimulatedClient {
     method: string,
     timeoutMs: number,
   ): Promise<unknown> {
-    const errand = { sim, timeoutMs, what: `a call to ${resourceKey(type, id)}` };
-    return this.#send(errand, (node) => node.call(type, id, method, [], { timeoutMs }));
+    const request = { sim, timeoutMs, what: `a call to ${resourceKey(type, id)}` };
+    return this.#send(request, (node) => node.call(type, id, method, [], { timeoutMs }));
   }
 
   async #call(
@@ -139,9 +139,9 @@ export class SimulatedClient {
       this.#returned(record, { outcome, rrp, epoch, code: told.error?.code ?? null });
     };
     try {
-      const errand = { sim, timeoutMs, what: `${method} of ${key}` };
+      const request = { sim, timeoutMs, what: `${method} of ${key}` };
       const answer = await this.#send(
-        errand,
+        request,
         (node) => node.call(type, id, method, args, options),
       );
       returned({ outcome: "ok", ...answer });
@@ -163,9 +163,9 @@ export class SimulatedClient {
     return ready.length > 0 ? this.#random.pick(ready) : undefined;
   }
 
-  #send<T>(errand: ClientRequest, ask: (node: AtlasNode) => Promise<T>): Promise<T> {
+  #send<T>(request: ClientRequest, ask: (node: AtlasNode) => Promise<T>): Promise<T> {
     const { scheduler } = this.#world;
-    const { sim, timeoutMs, what } = errand;
+    const { sim, timeoutMs, what } = request;
     const sentAt = scheduler.now;
     const roadMs = (): number => this.#random.between(...NETWORK_MS);
     return new Promise((resolve, reject) => {

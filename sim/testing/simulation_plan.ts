@@ -9,7 +9,7 @@ import { drawFaults, drawShape } from "../draw/draw_resources.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { FaultRate, Settings } from "./options.ts";
 
-/** The longest that clients and the check may take once everything is mended, ms. */
+/** The longest that clients and the check may take once everything is healed, ms. */
 export const END_MS: number = 300_000;
 const CALM: readonly FaultRate[] = [
   { kind: "link_break", perMinute: 6 },
@@ -17,7 +17,7 @@ const CALM: readonly FaultRate[] = [
   { kind: "crash", perMinute: 1, ms: 1_000 },
 ];
 
-/** The course of one seed. */
+/** The plan of one seed. */
 export function planOf<A extends App>(settings: Settings<A>, seed: number): RunPlan {
   const { durationMs, faults } = settings;
   const shape = shapeOf(settings, seed);
@@ -34,7 +34,7 @@ export function planOf<A extends App>(settings: Settings<A>, seed: number): RunP
   };
 }
 
-/** By when, after it was mended, a cluster of this shape has had time to find itself, ms. */
+/** How long a cluster of this shape may take to serve again after healing, ms. */
 export function settleMs({ lease, store }: Shape): number {
   return 2 * timing(lease).takeoverMs + store.timeoutMs + 1_000;
 }

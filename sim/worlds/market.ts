@@ -24,39 +24,39 @@ import { MarketHistory, type ModuleCallRecord, type ProcessSample } from "../mar
 import { busListener, messageFaults } from "../market/message_faults.ts";
 import { Traders } from "../market/traders.ts";
 
-/** Between two inspections, ms. */
-const INSPECT_MS = 250;
-/** When it is looked again whether all have met, so that the seed may be lost, in ms. */
+/** Between two checks of the final state, ms. */
+const CHECK_MS = 250;
+/** Between two checks whether all nodes have met, so that the seed may be lost, in ms. */
 const MEETING_AGAIN_MS = 500;
-/** Beyond all waits that are known: retries, and promises of exchanges that lapse. */
+/** Time beyond all known waits: retries, and reservations of exchanges that expire. */
 const REST_MS = 12_000;
 
-/** Plays a market plan. @throws only where the simulator itself fails */
+/** Runs a market plan. @throws only where the simulator itself fails */
 export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result> {
-  const ledger = new MarketHistory();
-  let stage: { readonly world: World; readonly traders: Traders } | undefined;
-  const world = (): World => stage?.world as World;
+  const history = new MarketHistory();
+  let running: { readonly world: World; readonly traders: Traders } | undefined;
+  const world = (): World => running?.world as World;
   const checkers = MARKET_CHECKERS.map((checker): LiveChecker => ({
     name: checker.name,
-    watch(scene, report) {
-      const observer = checker.watch({ plan, history: ledger, world: scene.world }, report);
-      ledger.join(observer);
+    watch(context, report) {
+      const observer = checker.watch({ plan, history, world: context.world }, report);
+      history.join(observer);
       return observer;
     },
   }));
-  const audit: LiveChecker = {
-    name: "auditor",
-    watch: () => checkAfterEvent(world, () => stage?.traders as Traders, ledger),
+  const sampling: LiveChecker = {
+    name: "sampling",
+    watch: () => checkAfterEvent(world, () => running?.traders as Traders, history),
   };
   return runWorld(plan, {
     world: "market",
     app: defineApp({ resources: {} }),
     settingsFor: settingsOf(plan),
-    checkers: [audit, ...checkers],
+    checkers: [sampling, ...checkers],
     enter(world, report) {
-      const traders = new Traders(world, ledger);
-      stage = { world, traders };
-      return new MarketClients(plan, world, traders, ledger, report);
+      const traders = new Traders(world, history);
+      running = { world, traders };
+      return new MarketClients(plan, world, traders, history, report);
     },
   }, options);
 }
@@ -65,27 +65,27 @@ class MarketClients implements Clients {
   readonly #plan: MarketPlan;
   readonly #world: World;
   readonly #traders: Traders;
-  readonly #ledger: MarketHistory;
+  readonly #history: MarketHistory;
   readonly #report: (message: string) => void;
-  readonly #inspector: FinalStateCheck;
+  readonly #finalState: FinalStateCheck;
   #isDone = false;
 
   constructor(
     plan: MarketPlan,
     world: World,
     traders: Traders,
-    ledger: MarketHistory,
+    history: MarketHistory,
     report: Reporter,
   ) {
     this.#plan = plan;
     this.#world = world;
     this.#traders = traders;
-    this.#ledger = ledger;
+    this.#history = history;
     this.#report = report("healing");
-    this.#inspector = new FinalStateCheck(world, traders, plan.market);
+    this.#finalState = new FinalStateCheck(world, traders, plan.market);
     world.onReady = (slot, sim) => traders.ready(slot, sim);
-    world.network.listenIn(busListener((heard) => ledger.messageSent(heard)));
-    world.network.meddler = messageFaults(
+    world.network.onFrame(busListener((sent) => history.messageSent(sent)));
+    world.network.messageFault = messageFaults(
       plan.market,
       new SeededRandom(plan.seed, "meddler"),
       world,
@@ -93,7 +93,7 @@ class MarketClients implements Clients {
   }
 
   get calls(): readonly ModuleCallRecord[] {
-    return this.#ledger.calls;
+    return this.#history.calls;
   }
 
   keys(): readonly string[] {
@@ -115,14 +115,14 @@ class MarketClients implements Clients {
    */
   async #loseSeed(): Promise<void> {
     const { scheduler } = this.#world;
-    if (await this.#inspector.haveMet(1)) this.#world.retire(0);
+    if (await this.#finalState.haveMet(1)) this.#world.retire(0);
     else scheduler.after(MEETING_AGAIN_MS, () => this.#loseSeed());
   }
 
   healed(): void {
     this.#traders.healed();
     const { lease, store } = this.#plan.shape;
-    // Until then a life that was doomed before may still end, and nobody's calls are safe.
+    // Until then an incarnation that lost its lease before healing may end, and its calls fail.
     const livesMs = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS;
     this.#world.scheduler.after(livesMs, () => {
       this.#rest("after healing", BOOTSTRAP_MS + REST_MS, () => this.#probe());
@@ -137,27 +137,27 @@ class MarketClients implements Clients {
     if (!this.#isDone) this.#report("the simulation's time was up before the market's was");
   }
 
-  /** Inspects until all is in order. */
+  /** Checks the final state until nothing is wrong. */
   #rest(when: string, withinMs: number, then: () => void): void {
     const { scheduler, trace } = this.#world;
     const dueAt = scheduler.now + withinMs;
     const look = async (): Promise<void> => {
-      const wrong = await this.#inspector.inspect();
+      const wrong = await this.#finalState.check();
       trace.note("inspected", wrong.length, wrong[0] ?? "in order");
       if (wrong.length === 0) return then();
-      if (scheduler.now < dueAt) return void scheduler.after(INSPECT_MS, look);
+      if (scheduler.now < dueAt) return void scheduler.after(CHECK_MS, look);
       for (const what of wrong) this.#report(`${withinMs} ms ${when}: ${what}`);
     };
-    scheduler.after(INSPECT_MS, look);
+    scheduler.after(CHECK_MS, look);
   }
 
-  /** Everybody calls once more: all of it is answered. */
+  /** Every buyer calls once more; every call must be answered. */
   #probe(): void {
     const calls = this.#traders.probe();
     const { scheduler } = this.#world;
     const look = (): void => {
       const open = calls.filter(({ returnedAt }) => returnedAt === Infinity);
-      if (open.length > 0) return void scheduler.after(INSPECT_MS, look);
+      if (open.length > 0) return void scheduler.after(CHECK_MS, look);
       for (const { id, process, outcome, code, message } of calls) {
         if (outcome !== "ok") this.#report(`call ${id} at ${process}: ${code}: ${message}`);
       }
@@ -176,7 +176,7 @@ export function checkAfterEvent(
   traders: () => Traders,
   history: MarketHistory,
 ): Observer {
-  /** How often something had run in each process at the last look. */
+  /** How many callbacks had run in each process at the last sample. */
   const seen = new Map<SimNode, number>();
   const look = (sim: SimNode): void => {
     const { node, process } = sim;

@@ -3,9 +3,9 @@
  * Journals run on the cluster of `world.ts`, with each node's store at its own master.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
-import { once } from "../checkers/answers.ts";
-import { bounded, healing, returns } from "../checkers/healing.ts";
-import { oneLife } from "../checkers/single_owner.ts";
+import { once, returns } from "../checkers/calls.ts";
+import { bounded, healing } from "../checkers/healing.ts";
+import { oneLife } from "../checkers/ownership.ts";
 import type { MastersPlan } from "../draw/draw_masters.ts";
 import type { Entry } from "../engine/history.ts";
 import { journalApp, readJournal } from "../engine/journal_app.ts";
@@ -22,35 +22,35 @@ import {
 } from "../run/run_world.ts";
 import { MastersCheckers } from "./masters_checkers.ts";
 
-/** From when all is mended until there is one owner of each key, whatever comes late, ms. */
+/** From healing until there is one owner of each key, whatever arrives late, ms. */
 const REST_MS = LATE_MS + 6_000;
 
 /** Rules that hold for these nodes as for any. */
 const CHECKERS = [healing, returns, bounded, oneLife];
 
 export interface MastersResult extends Result {
-  /** Times that somebody read a key where blind stakes stood side by side. */
+  /** How often a key was read while two conflicting claims stood. */
   readonly contests: number;
-  /** Lookups by clients that were answered meanwhile. */
+  /** Clients' lookups that were answered while two claims stood. */
   readonly lookups: number;
   /** Ownerships that were conceded. */
   readonly conflictsLost: number;
 }
 
-/** Plays a plan. @throws only where the simulator itself fails */
+/** Runs a plan. @throws only where the simulator itself fails */
 export async function runMasters(
   plan: MastersPlan,
   options: RunOptions = {},
 ): Promise<MastersResult> {
   let clients: MastersClients | null = null;
   const rules = new MastersCheckers(plan);
-  const cast: WorldSetup = {
+  const setup: WorldSetup = {
     world: "masters",
     app: journalApp(plan.shape),
     checkers: [...CHECKERS, rules.checker],
     enter: (world, report) => clients = new MastersClients(plan, world, report, rules),
   };
-  const result = await runWorld(plan, cast, options);
+  const result = await runWorld(plan, setup, options);
   const { conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
   const { contests, lookups } = rules;
   return { ...result, contests, lookups, conflictsLost };
@@ -60,12 +60,12 @@ class MastersClients extends JournalClients {
   readonly #report: Reporter;
   readonly #masters: SimMasters;
   readonly #rules: MastersCheckers;
-  readonly #stage: MastersShape;
+  readonly #shape: MastersShape;
   conflictsLost = 0;
 
   constructor(plan: MastersPlan, world: World, report: Reporter, rules: MastersCheckers) {
     super(plan, world);
-    this.#stage = plan.masters;
+    this.#shape = plan.masters;
     this.#report = report;
     this.#rules = rules;
     this.#masters = new SimMasters(plan.masters, world, rules);
@@ -76,29 +76,29 @@ class MastersClients extends JournalClients {
   override healed(): void {
     super.healed();
     this.world.scheduler.after(REST_MS, () => {
-      this.#judge(this.world.shape.linkConditions.duplicates > 0);
-      // So everybody is asked for every key once more, after the last late claim.
+      this.#checkEnd(this.world.shape.linkConditions.duplicates > 0);
+      // Every node is asked for every key once more, after the last late claim.
       super.healed();
     });
   }
 
   override finished(): void {
-    this.#judge(false);
+    this.#checkEnd(false);
     this.conflictsLost = this.#sum((node) => node.stats().conflictsLost ?? 0);
-    if (!this.#stage.isBounded) return;
-    // Of two owners at once each may have filled a place that the other's call was told.
+    if (!this.#shape.isBounded) return;
+    // Two owners at once may each have filled the same position.
     const journals = new Map<string, Entry[]>();
-    const book = this.#masters.book(0);
-    for (const key of this.keys()) journals.set(key, readJournal(book, key));
+    const state = this.#masters.stateAt(0);
+    for (const key of this.keys()) journals.set(key, readJournal(state, key));
     once.check({ calls: this.calls, journals }, this.#report(once.name));
   }
 
-  #judge(mayStray: boolean): void {
+  #checkEnd(mayStray: boolean): void {
     const inMemory = this.#sum((node) => node.stats().resources);
     this.#rules.rested(this.#masters, this.keys(), inMemory, mayStray);
   }
 
-  /** A figure of all nodes together. */
+  /** The sum of a statistic over all nodes. */
   #sum(of: (node: AtlasNode) => number): number {
     return [...this.world.nodes()].reduce((sum, { node }) => sum + (node ? of(node) : 0), 0);
   }

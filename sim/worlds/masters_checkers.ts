@@ -24,54 +24,54 @@ import type { Reporter } from "../run/run_world.ts";
 import type { MastersObserver, SimMasters } from "../engine/masters.ts";
 import type { MastersPlan } from "../draw/draw_masters.ts";
 
-/** Two stakes of a key that stood side by side when a client's lookup began. */
+/** Conflicting claims of a key when a client's lookup began. */
 interface Sighting {
   readonly master: number;
   readonly pairs: ReadonlySet<string>;
 }
 
 export class MastersCheckers implements MastersObserver, Observer {
-  /** Stakes of a key whose copies met at a master, neither made in view of the other. */
+  /** How often two claims of a key were read, neither of which had seen the other. */
   contests = 0;
   readonly #names: readonly string[];
   readonly #plan: MastersPlan;
-  /** Its place among the rules that are watched. */
+  /** This as one of the checkers. */
   readonly checker: LiveChecker = { name: "masters", watch: () => this };
   #report!: Reporter;
-  /** When each stake came to each master, by key, master and epoch. */
+  /** When each claim came to each master, by key, master and epoch. */
   readonly #arrivals = new Map<string, Map<number, number>>();
   readonly #ids = new Map<string, string>();
-  /** What stood at the masters when lookups began that aren't answered yet. */
+  /** The claims at the masters when each unanswered lookup began. */
   readonly #lookups = new Map<CallRecord, Sighting>();
-  /** Lookups by clients that were answered while two stakes stood side by side. */
+  /** Clients' lookups that were answered while two claims conflicted. */
   lookups = 0;
   #masters: SimMasters | null = null;
   /** Epochs that committed to a key, in the order of their first commits. */
-  readonly #reigns = new Map<string, number[]>();
+  readonly #epochs = new Map<string, number[]>();
 
   constructor(plan: MastersPlan) {
     this.#names = Array.from({ length: plan.masters.count }, (_, i) => `m${i}`);
     this.#plan = plan;
   }
 
-  arrived(key: string, stake: MasterClaim, master: number, at: number): void {
-    const { epoch, opId, incarnation } = stake;
+  arrived(key: string, claim: MasterClaim, master: number, at: number): void {
+    const { epoch, opId, incarnation } = claim;
     const id = this.#ids.get(`${key} ${epoch}`);
-    // What is over keeps its epoch and attempt; a claim copied late by the network has another.
+    // An ended claim keeps its epoch and attempt; a late duplicate has another.
     if (id === undefined) this.#ids.set(`${key} ${epoch}`, opId);
     else if (id !== opId) {
       this.#report("epochs")(`${key}: ${incarnation} was given epoch ${epoch}, which was ${id}'s`);
     }
-    const name = nameOf(key, stake);
+    const name = nameOf(key, claim);
     const arrivals = this.#arrivals.get(name) ?? new Map<number, number>();
     if (!arrivals.has(master)) arrivals.set(master, at);
     this.#arrivals.set(name, arrivals);
   }
 
-  claimsRead(key: string, stakes: readonly MasterClaim[], at: number): void {
-    const { best, rivals } = this.#contest(key, stakes);
+  claimsRead(key: string, claims: readonly MasterClaim[], at: number): void {
+    const { best, rivals } = this.#contest(key, claims);
     if (!best) return;
-    const told = new Set(ownerOf(stakes)?.contested?.map(({ epoch }) => epoch));
+    const told = new Set(ownerOf(claims)?.contested?.map(({ epoch }) => epoch));
     for (const rival of rivals) {
       this.contests++;
       if (told.has(rival.epoch)) continue;
@@ -81,16 +81,16 @@ export class MastersCheckers implements MastersObserver, Observer {
     this.#checkOver(key, best);
   }
 
-  /** The greatest stake, and those beside it that neither was made in view of. */
+  /** The greatest claim, and those that conflict with it: neither had seen the other. */
   #contest(
     key: string,
-    stakes: readonly MasterClaim[],
+    claims: readonly MasterClaim[],
   ): { best: MasterClaim | null; rivals: MasterClaim[] } {
-    const best = standing(stakes).reduce<MasterClaim | null>(
-      (top, stake) => top === null || outranks(stake, top) ? stake : top,
+    const best = standing(claims).reduce<MasterClaim | null>(
+      (top, claim) => top === null || outranks(claim, top) ? claim : top,
       null,
     );
-    const rivals = standing(stakes).filter((other) =>
+    const rivals = standing(claims).filter((other) =>
       best !== null && other !== best && this.#isBlind(key, best, other) &&
       this.#isBlind(key, other, best) && best.over.get(other.master) !== other.epoch
     );
@@ -122,24 +122,24 @@ export class MastersCheckers implements MastersObserver, Observer {
     this.#report("shown")(`${process} was told ${verdict} of ${key} while ${stood} stood`);
   }
 
-  /** Stakes of members that live, side by side at a master, as text. */
+  /** Conflicting claims of live members at a master, as text. */
   #pairs(key: string, master: number): Set<string> {
-    const book = this.#masters?.book(master);
-    if (!book) return new Set();
+    const state = this.#masters?.stateAt(master);
+    if (!state) return new Set();
     const live = new Set(
-      book.members().members.filter(({ state }) => !isDead(state)).map((it) => it.incarnation),
+      state.members().members.filter(({ state }) => !isDead(state)).map((it) => it.incarnation),
     );
-    const { best, rivals } = this.#contest(key, book.stakes(key));
+    const { best, rivals } = this.#contest(key, state.claims(key));
     const isLive = ({ incarnation }: MasterClaim): boolean => live.has(incarnation);
     if (!best || !isLive(best)) return new Set();
     return new Set(rivals.filter(isLive).map(({ epoch }) => `${best.epoch} beside ${epoch}`));
   }
 
   committed({ key, epoch }: { key: string; epoch: number }, at: number): void {
-    const reigns = this.#reigns.get(key) ?? [];
-    this.#reigns.set(key, reigns);
-    const other = reigns.at(-1) ?? 0;
-    if (epoch > other) reigns.push(epoch);
+    const epochs = this.#epochs.get(key) ?? [];
+    this.#epochs.set(key, epochs);
+    const other = epochs.at(-1) ?? 0;
+    if (epoch > other) epochs.push(epoch);
     else if (this.#plan.masters.isBounded && other !== epoch) {
       this.#report("one owner")(
         `${key}: epoch ${epoch} committed at ${at.toFixed(3)}, after ${other} had`,
@@ -149,28 +149,28 @@ export class MastersCheckers implements MastersObserver, Observer {
 
   claimed(key: string, opId: string, won: boolean, stands: boolean): void {
     if (won || !stands || this.#plan.shape.linkConditions.duplicates > 0) return;
-    this.#report("withdrawn")(`${key}: the claim ${opId} lost, and its stake stands`);
+    this.#report("withdrawn")(`${key}: the claim ${opId} lost, and its claim stands`);
   }
 
   /**
-   * All is mended, and what was under way has come.
+   * Everything is healed, and everything that was under way has arrived.
    *
-   * @param mayStray whether the network may have repeated a claim since its key was last asked
-   * for: nobody knows of that claim, and whoever is asked for the key next ends it.
+   * @param mayStray whether the network may have repeated a claim since the last call for its
+   * key: nobody knows of that claim, and the next call for the key ends it.
    */
   rested(masters: SimMasters, keys: readonly string[], inMemory: number, mayStray: boolean): void {
     const report = this.#report("one in the end");
-    const books = this.#names.map((_, i) => masters.book(i));
+    const states = this.#names.map((_, i) => masters.stateAt(i));
     const live = new Set(
-      books[0]?.members().members.filter(({ state }) => !isDead(state))
+      states[0]?.members().members.filter(({ state }) => !isDead(state))
         .map(({ incarnation }) => incarnation),
     );
     let owned = 0;
     for (const key of keys) {
-      const owners = books.map((book) => ownerOf(book.stakes(key)));
+      const owners = states.map((state) => ownerOf(state.claims(key)));
       const told = owners.map((owner) => owner ? `${owner.epoch} of ${owner.rrp}` : "nobody");
       if (new Set(told).size > 1) report(`${key}: the masters name ${told.join(", ")}`);
-      const isOwned = live.has(greatest(books[0]?.stakes(key) ?? [])?.incarnation ?? "");
+      const isOwned = live.has(greatest(states[0]?.claims(key) ?? [])?.incarnation ?? "");
       if (isOwned) owned++;
       const rivals = owners[0]?.contested?.filter(({ incarnation }) => live.has(incarnation)) ?? [];
       if (isOwned && rivals.length > 0 && !mayStray) {
@@ -180,20 +180,20 @@ export class MastersCheckers implements MastersObserver, Observer {
     if (inMemory > owned) report(`${inMemory} resources are in memory, ${owned} are owned`);
   }
 
-  /** What a stake says that it was made in view of, it had seen. */
-  #checkOver(key: string, stake: MasterClaim): void {
-    const home = this.#names.indexOf(stake.master);
-    for (const [master, epoch] of stake.over) {
+  /** A claim must have seen the claims that it says it has seen. */
+  #checkOver(key: string, claim: MasterClaim): void {
+    const home = this.#names.indexOf(claim.master);
+    for (const [master, epoch] of claim.over) {
       const came = this.#arrivals.get(`${key} ${master} ${epoch}`)?.get(home);
       if (came !== undefined) continue;
-      this.#report("shown")(`${key}: ${stake.epoch} claims to have seen ${master}'s ${epoch}`);
+      this.#report("shown")(`${key}: ${claim.epoch} claims to have seen ${master}'s ${epoch}`);
     }
   }
 
-  /** Whether a stake was made before the other came to its master. */
-  #isBlind(key: string, stake: MasterClaim, other: MasterClaim): boolean {
-    const home = this.#names.indexOf(stake.master);
-    const madeAt = this.#arrivals.get(nameOf(key, stake))?.get(home) ?? -Infinity;
+  /** Whether a claim was made before the other came to its master. */
+  #isBlind(key: string, claim: MasterClaim, other: MasterClaim): boolean {
+    const home = this.#names.indexOf(claim.master);
+    const madeAt = this.#arrivals.get(nameOf(key, claim))?.get(home) ?? -Infinity;
     const came = this.#arrivals.get(nameOf(key, other))?.get(home) ?? Infinity;
     return came > madeAt;
   }

@@ -4,7 +4,7 @@
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
-import { runPartitioned } from "./partitioned.ts";
+import { runOffline } from "./offline.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../checkers/all.ts";
 import type { GroundTruth } from "../engine/ground_truth.ts";
 import type { CallRecord, Entry, History } from "../engine/history.ts";
@@ -22,31 +22,31 @@ import {
 import type { Plan } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 
-/** Plays a plan of any sort. @throws only where the simulator itself fails */
+/** Runs a plan of any sort. @throws only where the simulator itself fails */
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const { market, masters } = plan;
   if (market) return runMarket({ ...plan, market }, options);
   if (masters) return runMasters({ ...plan, masters }, options);
-  if (plan.shape.isAvailable) return runPartitioned(plan, options);
+  if (plan.shape.isAvailable) return runOffline(plan, options);
   const app = journalApp(plan.shape);
-  const enter: WorldSetup["enter"] = (world, report, ground) =>
-    new PlainClients(plan, world, report, ground);
+  const enter: WorldSetup["enter"] = (world, report, truth) =>
+    new PlainClients(plan, world, report, truth);
   const world = plan.shape.regions ? "regions" : "resources";
   return runWorld(plan, { world, app, checkers: LIVE_CHECKERS, enter }, options);
 }
 
 class PlainClients extends JournalClients {
   readonly #report: Reporter;
-  readonly #ground: GroundTruth;
+  readonly #truth: GroundTruth;
 
-  constructor(plan: Plan, world: World, report: Reporter, ground: GroundTruth) {
+  constructor(plan: Plan, world: World, report: Reporter, truth: GroundTruth) {
     super(plan, world);
     this.#report = report;
-    this.#ground = ground;
+    this.#truth = truth;
   }
 
   override finished(): void {
-    const history = { ...historyOf(this.world, this.calls), lost: this.#ground.lost };
+    const history = { ...historyOf(this.world, this.calls), lost: this.#truth.lost };
     for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
   }
 }
@@ -55,7 +55,7 @@ function historyOf(world: World, calls: readonly CallRecord[]): History {
   const journals = new Map<string, Entry[]>();
   for (const { key } of calls) {
     if (journals.has(key)) continue;
-    journals.set(key, readJournal(world.regions?.bookOf(key) ?? world.store.state, key));
+    journals.set(key, readJournal(world.regions?.stateOf(key) ?? world.store.state, key));
   }
   return { calls, journals };
 }

@@ -1,13 +1,12 @@
-/** The checkers of claims, the gate and death: what they pass, and each lie that they find. */
+/** The checkers of claims, the singleClaim and death: what they pass, and each lie that they find. */
 import { expect, test } from "vitest";
-import { claims } from "../../sim/checkers/claims.ts";
-import type { LiveChecker, LiveScene } from "../../sim/checkers/checker.ts";
-import { death } from "../../sim/checkers/single_owner.ts";
-import { gate } from "../../sim/checkers/gate.ts";
+import type { CheckContext, LiveChecker } from "../../sim/checkers/checker.ts";
+import { claims, singleClaim } from "../../sim/checkers/claims.ts";
+import { death } from "../../sim/checkers/ownership.ts";
 import type { Step, StepReply } from "../../sim/engine/observer.ts";
 
 /** A store without replicas. */
-const SCENE = { plan: { shape: { store: {} } } } as unknown as LiveScene;
+const SCENE = { plan: { shape: { store: {} } } } as unknown as CheckContext;
 
 type Asked = [name: Step["name"], process: string, from: number, to: number | null, ...unknown[]];
 
@@ -66,7 +65,7 @@ const renew = (who: string, from: number, to: number, state: string): Asked => {
 };
 
 /** What a checker says of steps, told in the order of their times. */
-function judge(checker: LiveChecker, steps: readonly Asked[]): string[] {
+function violationsOf(checker: LiveChecker, steps: readonly Asked[]): string[] {
   const said: string[] = [];
   const observer = checker.watch(SCENE, (message) => said.push(message));
   const told = steps.flatMap(([name, process, from, to, args, reply]) => {
@@ -81,7 +80,7 @@ function judge(checker: LiveChecker, steps: readonly Asked[]): string[] {
 }
 
 test("claims in a line of succession pass", () => {
-  expect(judge(claims, [
+  expect(violationsOf(claims, [
     lookup(0, 5, null),
     claim("a", 10, 20, null, [true, "a", 1]),
     claim("b", 11, 21, null, [false, "a", 1]),
@@ -97,9 +96,9 @@ test("claims in a line of succession pass", () => {
 
 test("an attempt whose answer is lost may have been done, late or not at all", () => {
   const lost = claim("a", 10, null, null, null);
-  expect(judge(claims, [lost, lookup(500, 510, ["a", 1])])).toEqual([]);
-  expect(judge(claims, [lost, lookup(500, 510, null)])).toEqual([]);
-  expect(judge(claims, [
+  expect(violationsOf(claims, [lost, lookup(500, 510, ["a", 1])])).toEqual([]);
+  expect(violationsOf(claims, [lost, lookup(500, 510, null)])).toEqual([]);
+  expect(violationsOf(claims, [
     lost,
     claim("b", 20, 30, null, [true, "b", 1]),
     release("b", 40, null, 1),
@@ -108,13 +107,13 @@ test("an attempt whose answer is lost may have been done, late or not at all", (
 });
 
 test("an observed vacancy delays the next ownership", () => {
-  const reigns = [
+  const intervals = [
     claim("a", 0, 100, null, [true, "a", 1]),
     release("a", 110, 120, 1),
     claim("b", 90, 400, null, [true, "b", 2]),
   ];
-  expect(judge(claims, [...reigns, lookup(290, 300, null)])).toEqual([]);
-  expect(judge(claims, [...reigns, lookup(290, 300, null), lookup(150, 200, ["b", 2])]))
+  expect(violationsOf(claims, [...intervals, lookup(290, 300, null)])).toEqual([]);
+  expect(violationsOf(claims, [...intervals, lookup(290, 300, null), lookup(150, 200, ["b", 2])]))
     .toHaveLength(
       1,
     );
@@ -174,17 +173,22 @@ test.for<[string, Asked[]]>([
     claim("b", 20, 30, ["a", 1], [false, "a", 1]),
   ]],
 ])("found: %s", ([, steps]) => {
-  expect(judge(claims, steps)).not.toEqual([]);
+  expect(violationsOf(claims, steps)).not.toEqual([]);
 });
 
 test("the dead stay dead", () => {
-  expect(judge(death, [kill("a", 0, 20), renew("a", 10, 30, "live")])).toEqual([]);
-  expect(judge(death, [kill("a", 0, 20), renew("a", 25, 30, "live")])).toHaveLength(1);
-  expect(judge(death, [renew("a", 0, 5, "dead"), renew("a", 6, 9, "superseded")])).toHaveLength(1);
+  expect(violationsOf(death, [kill("a", 0, 20), renew("a", 10, 30, "live")])).toEqual([]);
+  expect(violationsOf(death, [kill("a", 0, 20), renew("a", 25, 30, "live")])).toHaveLength(1);
+  expect(violationsOf(death, [renew("a", 0, 5, "dead"), renew("a", 6, 9, "superseded")]))
+    .toHaveLength(1);
 });
 
 test("one process claims a key once at a time", () => {
   const first = claim("a", 0, 10, null, [true, "a", 1]);
-  expect(judge(gate, [first, claim("a", 20, 30, ["a", 1], [true, "a", 2])])).toEqual([]);
-  expect(judge(gate, [first, claim("a", 5, 30, null, [false, "a", 1])])).toHaveLength(1);
+  expect(violationsOf(singleClaim, [first, claim("a", 20, 30, ["a", 1], [true, "a", 2])])).toEqual(
+    [],
+  );
+  expect(violationsOf(singleClaim, [first, claim("a", 5, 30, null, [false, "a", 1])])).toHaveLength(
+    1,
+  );
 });

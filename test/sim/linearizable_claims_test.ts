@@ -6,12 +6,12 @@
  */
 import { expect, test } from "vitest";
 import { claims } from "../../sim/checkers/claims.ts";
-import type { LiveScene } from "../../sim/checkers/checker.ts";
+import type { CheckContext } from "../../sim/checkers/checker.ts";
 import type { Step, StepReply } from "../../sim/engine/observer.ts";
 import { SeededRandom } from "../../sim/engine/random.ts";
 
 /** A store without replicas. */
-const SCENE = { plan: { shape: { store: {} } } } as unknown as LiveScene;
+const SCENE = { plan: { shape: { store: {} } } } as unknown as CheckContext;
 
 const KEY = "journals/k";
 const WHO = ["a", "b", "c"];

@@ -14,7 +14,7 @@ function losing(seed: number, kind: string, times: readonly number[]): Plan | nu
   return { ...plan, shape: { ...plan.shape, isAudited: true }, endAt: plan.endAt + 10_000, faults };
 }
 
-async function played(
+async function violationsOf(
   kind: string,
   times: readonly number[],
   remark: string,
@@ -33,9 +33,10 @@ async function played(
 }
 
 test("parts of resources that are lost break no rule, and whole states are told", async () => {
-  expect(await played("part_lost", [4_000, 5_500, 7_000, 9_000, 12_000], "part lost")).toEqual([]);
+  expect(await violationsOf("part_lost", [4_000, 5_500, 7_000, 9_000, 12_000], "part lost"))
+    .toEqual([]);
 });
 
 test("a registry that is replaced by an empty one breaks no rule, and what it had is told", async () => {
-  expect(await played("registry_replaced", [8_000], "registry replaced")).toEqual([]);
+  expect(await violationsOf("registry_replaced", [8_000], "registry replaced")).toEqual([]);
 });

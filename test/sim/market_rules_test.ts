@@ -1,10 +1,10 @@
 /** Each rule of the market, against an entry that breaks it and one that doesn't. */
 import { expect, test } from "vitest";
 import type { ListenerStats, PlbStats } from "../../mod.ts";
-import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
-import type { MarketCheckContext } from "../../sim/market/checkers/checker.ts";
 import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
+import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
 import {
+  type MarketCheckContext,
   MarketHistory,
   type MarketObserver,
   type ModuleCallRecord,
@@ -16,7 +16,7 @@ import type { SentMessage } from "../../sim/market/message_faults.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 
 /** What is reported while `deed` happens before the eyes of one rule. */
-function judge(
+function violationsOf(
   name: string,
   deed: (it: Required<MarketObserver>) => void,
   market = makeMarketPlan(1).market,
@@ -29,9 +29,9 @@ function judge(
     nodes: () => [{ process }],
     network: { lives: new Map([["inc-2", "node-1#2"]]) },
   };
-  const scene = { plan: { market }, ledger: new MarketHistory(), world: () => world };
+  const context = { plan: { market }, ledger: new MarketHistory(), world: () => world };
   const observer = checker?.watch(
-    scene as unknown as MarketCheckContext,
+    context as unknown as MarketCheckContext,
     (what) => reports.push(what),
   );
   deed(observer as Required<MarketObserver>);
@@ -64,7 +64,7 @@ const call = (more: Partial<ModuleCallRecord> = {}): ModuleCallRecord => ({
   process: "node-1#2",
   module: "goods-0",
   name: "work",
-  manner: "return",
+  behavior: "return",
   timeoutMs: 1_000,
   noWait: false,
   isProbe: false,
@@ -148,7 +148,10 @@ function sample(
 
 test("capacity: no more functions run than the capacity", () => {
   const began = (running: number) =>
-    judge("capacity", (it) => it.began(run({ publication: publication({ running }) }), call()));
+    violationsOf(
+      "capacity",
+      (it) => it.began(run({ publication: publication({ running }) }), call()),
+    );
   expect(began(2)).toEqual([]);
   expect(began(3)).toEqual([
     "call 0 is number 3 to run at node-1#2, which sells 2 of goods-0",
@@ -157,7 +160,7 @@ test("capacity: no more functions run than the capacity", () => {
 
 test("grants: a listener's counts balance", () => {
   const of = (more: Partial<ListenerStats>, marketStats: object = {}) =>
-    judge("grants", (it) => {
+    violationsOf("grants", (it) => {
       for (let n = 0; n < 8; n++) it.sampled(sample([listenerStats(more)], [], marketStats));
     })[0] ?? "";
   expect(of({})).toBe("");
@@ -174,7 +177,7 @@ test("grants: a listener's counts balance", () => {
 
 test("credit: both ends of a channel agree", () => {
   const of = (buyer: object, seller: object = {}) =>
-    judge(
+    violationsOf(
       "credit",
       (it) =>
         it.sampled(
@@ -197,7 +200,7 @@ test("calls: each returns once, in time, with a true answer", () => {
       observer.moduleCalled(it);
       observer.moduleReturned(it);
     };
-    return judge("calls", rule).join("; ");
+    return violationsOf("calls", rule).join("; ");
   };
   expect(of({})).toBe("");
   expect(of({ returnedAt: 2_100 })).toContain("after its deadline");
@@ -215,15 +218,15 @@ test("calls: each returns once, in time, with a true answer", () => {
   );
   expect(of({ outcome: "fail", code: "overloaded", runs: [] })).toContain("was refused");
   expect(
-    judge("calls", (it) => {
+    violationsOf("calls", (it) => {
       const lost = call({ returnedAt: Infinity, runs: [] });
       it.moduleCalled(lost);
       it.finished();
     })[0],
   ).toContain("never came back");
-  expect(judge("calls", (it) => it.began(run(), call({ runs: [run(), run()] })))[0])
+  expect(violationsOf("calls", (it) => it.began(run(), call({ runs: [run(), run()] })))[0])
     .toContain("runs 2 times");
-  expect(judge("calls", (it) => it.began(run(), call({ outcome: "fail" })))[0])
+  expect(violationsOf("calls", (it) => it.began(run(), call({ outcome: "fail" })))[0])
     .toContain("though it was said not to");
 });
 
@@ -234,16 +237,16 @@ test("hot code: old code is dropped after its last call, and once", () => {
       event: "old code dropped",
       fields: { version: "1.0.0", hash: "aa" },
     }, 0);
-  expect(judge("hot code", drop)).toEqual([]);
-  expect(judge("hot code", (it) => {
+  expect(violationsOf("hot code", drop)).toEqual([]);
+  expect(violationsOf("hot code", (it) => {
     it.began(run(), call());
     drop(it);
   })).toEqual(["node-1#2 dropped 1.0.0 (aa), on which call 0 runs"]);
-  expect(judge("hot code", (it) => {
+  expect(violationsOf("hot code", (it) => {
     drop(it);
     drop(it);
   })).toEqual(["node-1#2 dropped 1.0.0 (aa) twice"]);
-  expect(judge("hot code", (it) => {
+  expect(violationsOf("hot code", (it) => {
     drop(it);
     it.began(run(), call());
   })).toEqual(["call 0 runs at node-1#2 on 1.0.0, which was dropped"]);
@@ -252,11 +255,11 @@ test("hot code: old code is dropped after its last call, and once", () => {
     it.began(old, call());
     it.ended(old, call());
   };
-  expect(judge("hot code", (it) => {
+  expect(violationsOf("hot code", (it) => {
     ran(it, "bb");
     it.finished();
   })).toEqual(["node-1#2 never dropped bb"]);
-  expect(judge("hot code", (it) => {
+  expect(violationsOf("hot code", (it) => {
     ran(it, "aa");
     drop(it);
     it.finished();
@@ -265,7 +268,7 @@ test("hot code: old code is dropped after its last call, and once", () => {
 
 test("books: no exchange holds more than an order is about", () => {
   const of = (held: number) =>
-    judge("books", (it) => {
+    violationsOf("books", (it) => {
       const order = { side: "sell", id: 1, quantity: 2, held, incarnation: "inc-1" };
       it.orderBooksRead(
         { process: { id: "node-1#2" } } as never,
@@ -280,16 +283,16 @@ test("calm: without faults no call fails", () => {
   const failed = call({ outcome: "fail", code: "timeout" });
   const market = makeMarketPlan(1).market;
   const of = (isCalm: boolean) =>
-    judge("calm", (it) => it.moduleReturned?.(failed), market && { ...market, isCalm });
+    violationsOf("calm", (it) => it.moduleReturned?.(failed), market && { ...market, isCalm });
   expect(of(false)).toEqual([]);
   expect(of(true)).toEqual(["call 0 failed with timeout: "]);
 });
 
 test("rest: too many messages or events in 1 ms are reported", () => {
-  expect(judge("rest", (it) => {
+  expect(violationsOf("rest", (it) => {
     for (let at = 0; at < 6_000; at++) it.stepped(at);
   })).toEqual([]);
-  expect(judge("rest", (it) => {
+  expect(violationsOf("rest", (it) => {
     for (let n = 0; n < 6_000; n++) it.stepped(7 + n / 1e6);
   })).toHaveLength(1);
 });
@@ -317,7 +320,7 @@ const open = { kind: "open", nonce: 9, want: 2, replaces: null };
 function read(...messages: readonly SentMessage[]): string {
   const market = makeMarketPlan(1).market;
   const roles = ["authority", "worker"] as const;
-  return judge(
+  return violationsOf(
     "messages",
     (it) => messages.forEach((letter) => it.messageSent(letter)),
     market && {
@@ -366,7 +369,7 @@ test("messages: no request exceeds its credit, and none is answered twice", () =
 test("mesh: workers send each other no orders, but may ask for authorities", () => {
   const market = makeMarketPlan(1).market;
   const of = (kind: string, roles: readonly ("authority" | "worker")[]) =>
-    judge(
+    violationsOf(
       "mesh",
       (it) => it.messageSent(heard("inc-1/broker", "inc-2/broker", { kind })),
       market && { ...market, roles },
@@ -380,7 +383,7 @@ test("mesh: workers send each other no orders, but may ask for authorities", () 
 
 test("processes: none throws, unless a mutant makes it throw", () => {
   const failed = (reason: string) =>
-    judge("processes", (it) =>
+    violationsOf("processes", (it) =>
       it.eventLogged("node-1#2", {
         level: "warning",
         event: "process failed",

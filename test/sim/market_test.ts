@@ -34,15 +34,22 @@ test("a seed gives the same trace each time, also with notes; another seed gives
   expect(other.hash).not.toBe(first.hash);
 });
 
+test("the trace has no stack, which would name folders of this machine", async () => {
+  const { remarks } = await runPlan(makeMarketPlan(5), { remarks: 8_000 });
+  const thrown = remarks.filter((line) => line.includes("function threw"));
+  expect(thrown.length).toBeGreaterThan(0);
+  expect(thrown.filter((line) => line.includes("market/modules.ts"))).toEqual([]);
+});
+
 test("seeds differ in roles, bootstraps, trades, faults and link conditions", () => {
   const plans = Array.from({ length: 200 }, (_, seed) => makeMarketPlan(seed));
   const kinds = <T>(of: (plan: Plan) => readonly T[]) => new Set(plans.flatMap(of));
   expect([...kinds((plan) => plan.market?.roles ?? [])].sort()).toEqual(["authority", "worker"]);
-  expect(kinds((plan) => plan.market?.signposts ?? []).size).toBe(4);
+  expect(kinds((plan) => plan.market?.bootstraps ?? []).size).toBe(4);
   expect([...kinds((plan) => (plan.trades ?? []).map(({ what }) => what))].sort()).toEqual(
     ["call", "close", "discover", "leave", "look", "publish", "update"],
   );
-  expect(kinds((plan) => (plan.trades ?? []).map(({ manner }) => manner)).size).toBe(6);
+  expect(kinds((plan) => (plan.trades ?? []).map(({ behavior }) => behavior)).size).toBe(6);
   expect(kinds((plan) => plan.faults.map(({ kind }) => kind)).size).toBeGreaterThan(20);
   expect(plans.some(({ market }) => market?.isCalm)).toBe(true);
   expect(plans.some(({ market }) => (market?.lost ?? 0) > 0)).toBe(true);
@@ -76,16 +83,16 @@ async function planted({ faults, trades = [] }: Plan) {
 test("a market plan that breaks a rule is shrunk", async () => {
   let seed = 1;
   while ((await planted(makeMarketPlan(seed))).length === 0) seed++;
-  const shrunk = await shrink(makeMarketPlan(seed), "planted", { play: planted });
+  const shrunk = await shrink(makeMarketPlan(seed), "planted", { run: planted });
   expect(shrunk?.plan).toMatchObject({
     shape: { nodes: 1, drift: 0 },
     faults: [{ kind: "crash", ms: 0 }],
     market: { modules: 1, lost: 0, doubled: 0, late: 0 },
-    trades: [{ what: "update", manner: "return", count: 1, node: 0, pick: 0 }],
+    trades: [{ what: "update", behavior: "return", count: 1, node: 0, pick: 0 }],
   });
   const lines = scheduleLines(shrunk?.plan as Plan).join("\n");
   expect(lines).toMatch(/^ +[\d.]+ {2}trade {2}update /m);
-  expect(lines).toMatch(/^stage: .* roles\.0=authority/);
+  expect(lines).toMatch(/^shape: .* roles\.0=authority/);
 });
 
 test("the command line chooses the world", () => {

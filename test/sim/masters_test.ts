@@ -46,7 +46,7 @@ test("copying stops only where it need not keep within the bound", () => {
   }
 });
 
-test("a plan plays the same each time, and from a file", async () => {
+test("a plan runs the same each time, and from a file", async () => {
   const plan = makeMastersPlan(5);
   const { hash, world } = await runPlan(plan);
   expect(world).toBe("masters");
@@ -73,7 +73,7 @@ test("a plan is told with its masters, and shrinks to fewer that keep within the
   expect(plainer).toContainEqual({ ...masters, lagMs: 9 });
 });
 
-test("is asked for by its name, also to be played again", () => {
+test("is chosen by its name, also in the command that replays it", () => {
   expect(parseArguments(["--world", "masters", "--seed", "7"]).worlds).toEqual(["masters"]);
   expect(replayCommand(7, "masters")).toBe("npm run sim -- --world masters --seed 7");
   expect(planOf("masters", 7).masters?.count).toBeGreaterThan(1);

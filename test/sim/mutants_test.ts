@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
-import { ROOT } from "../../sim/mutants/copy.ts";
-import { applyEdit, CONTROLS, type Mutant, worldOf } from "../../sim/mutants/mutant.ts";
+import { applyEdit, ROOT } from "../../sim/mutants/copy.ts";
+import { CONTROLS, type Mutant, worldOf } from "../../sim/mutants/mutant.ts";
 import { mutantOf, MUTANTS } from "../../sim/mutants/mutants.ts";
 import { SCENARIOS } from "../../sim/mutants/scenarios.ts";
 import { document, isRight, outcomeLine } from "../../sim/cli/mutant_table.ts";
@@ -69,7 +69,7 @@ const RULES: Partial<Record<WorldName, string>> = {
   resources: "single owner",
   regions: "single owner",
   masters: "one owner",
-  adrift: "healing",
+  offline: "healing",
 };
 const OTHERS: Readonly<Record<string, string>> = {
   silence_overtaken: "fifo",

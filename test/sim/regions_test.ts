@@ -1,4 +1,4 @@
-/** Worlds with regions: each a store of its own, long roads between them, keys that move. */
+/** Worlds with regions: each a store of its own, long paths between them, keys that move. */
 import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
 import { replayCommand } from "../../sim/cli/one.ts";
@@ -31,7 +31,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
     }
   });
 
-  test("plays the same each time, and from a file", async () => {
+  test("runs the same each time, and from a file", async () => {
     const plan = makeRegionalPlan(3);
     const { hash } = await runPlan(plan);
     const kept = { bug: "", rule: "", message: "", from: "", edits: [], plan };
@@ -47,7 +47,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
     expect(distanceMs(shape, "south", "west")).toBe(75);
   });
 
-  test("is asked for by its name, also to be played again", () => {
+  test("is chosen by its name, also in the command that replays it", () => {
     const options = parseArguments(["--world", "regions", "--seed", "7"]);
     expect(options.worlds).toEqual(["regions"]);
     expect(replayCommand(7, "regions")).toBe("npm run sim -- --world regions --seed 7");

@@ -1,15 +1,15 @@
 /**
- * `npm run sim`: its flags, what it tells, and its exit codes, in processes of its own. A
- * rule that is broken by design stands in for a bug where one is needed.
+ * `npm run sim`: its flags, its output and its exit codes, in processes of their own. A checker that
+ * reports on purpose stands in for a bug where one is needed.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
-import { ROOT, withCopy } from "./copy.ts";
-import { slowPaths } from "./slow_roads.ts";
+import { type Edit, parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
+import { ROOT, withCopy } from "../../sim/mutants/copy.ts";
+import { slowPaths } from "./slow_paths.ts";
 
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   bun: [`${ROOT}node_modules/.bin/bun`],
@@ -70,11 +70,11 @@ test("a run ends with its total when its time is up", async () => {
 });
 
 test.for(["--help", "--seeds 5 --help"])(
-  "%s prints the usage, plays nothing and ends with 0",
+  "%s prints the usage, runs nothing and ends with 0",
   async (flags) => {
     const { code, out, err } = await sim(flags.split(" "));
     expect(out).toMatch(/^usage: npm run sim -- \[FLAGS\]\n/);
-    expect(out).toContain("resources, regions, market, masters or adrift");
+    expect(out).toContain("resources, regions, market, masters or offline");
     expect(err).toBe("");
     expect(code).toBe(0);
   },
@@ -96,7 +96,7 @@ test.for(
   expect(code).toBe(2);
 });
 
-test("a plan that breaks a rule is told in full, shrunk and kept, and plays again", async () => {
+test("a plan that breaks a rule is printed, shrunk and kept, and breaks the rule again", async () => {
   const file = join(folder, "plan.json");
   const kept = join(folder, "kept.json");
   const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
@@ -104,11 +104,11 @@ test("a plan that breaks a rule is told in full, shrunk and kept, and plays agai
   const { code, out, last } = await sim(["--plan", file, "--keep", kept]);
   expect(out).toMatch(/^violation at [\d.]+ ms: healing: probe /m);
   expect(out).toContain(`replay: npm run sim -- --plan ${file}\n`);
-  expect(out).toMatch(/^stage: seed=1 nodes=\d /m);
+  expect(out).toMatch(/^shape: seed=1 nodes=\d /m);
   expect(out).toMatch(/^ +[\d.]+ {2}fault {2}\w+ +a=\d b=\d /m);
   expect(out).toMatch(/^the last of \d+ events:$/m);
   expect(out).toContain("VIOLATION healing probe");
-  expect(out).toMatch(/^shrunk to 0 of \d+ faults and 0 of \d+ lines of work by playing /m);
+  expect(out).toMatch(/^shrunk to 0 of \d+ faults and 0 of \d+ lines of work by running /m);
   expect(out).toContain(`kept; replay: npm run sim -- --plan ${kept}\n`);
   expect(last).toMatch(SCORE);
   expect(code).toBe(1);
@@ -121,20 +121,22 @@ test("a plan that breaks a rule is told in full, shrunk and kept, and plays agai
   expect(again.code).toBe(1);
 });
 
-/** A referee that does something forbidden late in seed 3, and nothing in any other. */
-function planted(deed: string): string {
-  return `export const bounded = {
+/** Replaces the checker `bounded` by one that runs `code` late in seed 3, and does nothing else. */
+function planted(code: string): readonly Edit[] {
+  const find = "export const bounded: LiveChecker = {";
+  const replace = `export const bounded = {
     name: "bounded",
     watch({ plan }, report) {
       let events = 0;
-      return { stepped() { if (plan.seed === 3 && ++events === 500) { ${deed} } } };
+      return { stepped() { if (plan.seed === 3 && ++events === 500) { ${code} } } };
     },
-  };`;
+  };
+  const replaced = {`;
+  return [{ file: "sim/checkers/healing.ts", find, replace }];
 }
 
-test("of many seeds the one that breaks a rule is named, told in full and shrunk", async () => {
-  await withCopy(async (copy) => {
-    writeFileSync(join(copy, "sim/checkers/healing.ts"), planted('report("too much");'));
+test("of many seeds the one that breaks a rule is named, printed in full and shrunk", async () => {
+  await withCopy("planted", planted('report("too much");'), async (copy) => {
     const { code, out, last } = await sim(["--world", "resources", "--seeds", "6"], "bun", copy);
     expect(out).toContain("seed 3: bounded: too much\n  replay: npm run sim -- --seed 3\n");
     expect(out).toContain("\nseed 3 in full:\n");
@@ -151,9 +153,8 @@ const title = missing.length > 0 ? ` (skipped, not installed: ${missing.join(", 
 test.for<[string, string, string]>([
   ["a rejection that nobody handles", 'Promise.reject(new Error("lost"));', "unhandled rejection"],
   ["a thrown error", 'throw new Error("lost");', "uncaught error"],
-])(`%s is a violation of its seed, the same on every runtime${title}`, async ([, deed, what]) => {
-  await withCopy(async (copy) => {
-    writeFileSync(join(copy, "sim/checkers/healing.ts"), planted(deed));
+])(`%s is a violation of its seed, the same on every runtime${title}`, async ([, code, what]) => {
+  await withCopy("planted", planted(code), async (copy) => {
     const traces = await Promise.all(present.map(async (runtime) => {
       const world = ["--world", "resources"];
       const flags = [...world, "--seeds", "4", "--workers", "1", "--no-shrink"];

@@ -1,5 +1,5 @@
 /**
- * Kept schedules: each broke a rule before its bug was mended, and breaks none since.
+ * Kept schedules: each broke a rule before its bug was healed, and breaks none since.
  * `with_bug.ts` brings the bugs back and shows that the schedules would find them.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../../sim/checkers/all.ts";
 import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
-import { slowPaths } from "./slow_roads.ts";
+import { slowPaths } from "./slow_paths.ts";
 
 const FOLDER = fileURLToPath(new URL("schedules", import.meta.url));
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json")).sort();

@@ -1,11 +1,10 @@
 /** Shrinking: down to the essence, by the same rule, and within its time. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ddmin } from "../../sim/cli/ddmin.ts";
+import { ddmin, shrink } from "../../sim/cli/shrink.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
-import { shrink } from "../../sim/cli/shrink.ts";
-import { slowPaths } from "./slow_roads.ts";
+import { slowPaths } from "./slow_paths.ts";
 
 test("delta debugging finds exactly the lines that matter", async () => {
   await fc.assert(fc.asyncProperty(
@@ -43,7 +42,7 @@ async function seedWithPlant(): Promise<Plan> {
 
 test("a planted violation is shrunk to what it needs", async () => {
   const plan = await seedWithPlant();
-  const shrunk = await shrink(plan, "planted", { play: planted });
+  const shrunk = await shrink(plan, "planted", { run: planted });
   expect(shrunk).toMatchObject({ isDone: true, violation: { rule: "planted" } });
   expect(shrunk?.plan).toMatchObject({
     shape: { nodes: 1, keys: 2, drift: 0, linkConditions: { loss: 0, tail: 0, duplicates: 0 } },
@@ -53,7 +52,7 @@ test("a planted violation is shrunk to what it needs", async () => {
   expect(shrunk?.plan.healAt).toBeLessThan(plan.healAt);
 });
 
-test("a real violation shrinks to a plan that breaks the same rule when played again", async () => {
+test("a real violation shrinks to a plan that breaks the same rule when run again", async () => {
   const shrunk = await shrink(slowPaths(), "healing", { withinMs: 300_000 });
   expect(shrunk?.violation.rule).toBe("healing");
   expect(shrunk?.plan.faults).toEqual([]);
@@ -62,18 +61,18 @@ test("a real violation shrinks to a plan that breaks the same rule when played a
 });
 
 test("what does not break the rule is not shrunk", async () => {
-  expect(await shrink(makePlan(1), "planted", { play: planted })).toBeNull();
+  expect(await shrink(makePlan(1), "planted", { run: planted })).toBeNull();
 });
 
 test("shrinking ends when its time is up, with the best it has", async () => {
   const plan = await seedWithPlant();
   let now = 0;
   const shrunk = await shrink(plan, "planted", {
-    play: planted,
+    run: planted,
     now: () => now++,
     withinMs: 10,
   });
   expect(shrunk).toMatchObject({ isDone: false, violation: { rule: "planted" } });
-  expect(shrunk?.plays).toBeLessThan(10);
+  expect(shrunk?.runs).toBeLessThan(10);
   expect((await planted(shrunk?.plan as Plan)).length).toBe(2);
 });

@@ -5,7 +5,7 @@ import type { CallRecord, Entry } from "../../sim/engine/history.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
-test("a seed played twice, or with remarks, leaves the same trace", async () => {
+test("a seed that runs twice, or with remarks, gives the same trace", async () => {
   for (let seed = 1; seed <= 10; seed++) {
     const first = await runPlan(makePlan(seed));
     const again = await runPlan(makePlan(seed), { remarks: 10 });
@@ -14,7 +14,7 @@ test("a seed played twice, or with remarks, leaves the same trace", async () => 
   }
 });
 
-test("different seeds leave different traces", async () => {
+test("different seeds give different traces", async () => {
   const hashes = new Set<string>();
   for (let seed = 1; seed <= 5; seed++) hashes.add((await runPlan(makePlan(seed))).hash);
   expect(hashes.size).toBe(5);
@@ -58,7 +58,7 @@ function append(value: string, over: Partial<CallRecord> = {}): CallRecord {
 }
 
 /** What the history checkers say of some calls and what they left. */
-function judge(records: readonly CallRecord[], values: readonly string[]): string[] {
+function violationsOf(records: readonly CallRecord[], values: readonly string[]): string[] {
   const entries: Entry[] = values.map((value) => ({ value, epoch: 1 }));
   const rules: string[] = [];
   for (const checker of HISTORY_CHECKERS) {
@@ -76,8 +76,8 @@ test("the history checkers pass what is right", () => {
     append("", { what: "read", seq: 2 }),
     append("d", { outcome: "fail", seq: -1 }),
   ];
-  expect(judge(right, ["a", "b"])).toEqual([]);
-  expect(judge(right, ["a", "b", "c"])).toEqual([]);
+  expect(violationsOf(right, ["a", "b"])).toEqual([]);
+  expect(violationsOf(right, ["a", "b", "c"])).toEqual([]);
 });
 
 test.for<[string, CallRecord[], string[], string]>([
@@ -113,5 +113,5 @@ test.for<[string, CallRecord[], string[], string]>([
     "fifo",
   ],
 ])("the history checkers find %s", ([, records, values, rule]) => {
-  expect(judge(records, values)).toContain(rule);
+  expect(violationsOf(records, values)).toContain(rule);
 });

@@ -1,7 +1,7 @@
 /**
  * Rooms and client sockets under simulation.
  *
- * Takes a seed; plays a cluster with faults in which sockets at every node listen to rooms that
+ * Takes a seed; runs a cluster with faults in which sockets at every node listen to rooms that
  * talk, say something back, and leave; some go silent. Gives what broke of: each event once and
  * in order, none left out without a gap; one number, one event; nothing said that isn't kept;
  * all hear the last word; messages heard in order, at most once, and never after their
@@ -20,7 +20,7 @@ import type { World } from "../../sim/engine/world.ts";
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { Listener, type Message, type Word } from "./socket_listener.ts";
 
-/** Where rooms of the present play tell what must not be. */
+/** Where rooms of the present run tell what must not be. */
 let trouble: (message: string) => void = () => {};
 /** Told of ends of connections that their owner had. */
 let ended: (connection: string) => void = () => {};
@@ -91,13 +91,13 @@ class Listeners implements Clients {
   #isHealed = false;
   #isDone = false;
 
-  constructor(world: World, course: RunPlan, report: Reporter) {
+  constructor(world: World, plan: RunPlan, report: Reporter) {
     this.#world = world;
     this.#report = report("events");
     this.#reportEnds = report("ends");
     trouble = (message) => this.#reportEnds(message);
-    this.#random = new SeededRandom(course.seed, "listeners");
-    const isStoreAlone = course.faults.every(({ kind }) => kind === STORE_AWAY.name);
+    this.#random = new SeededRandom(plan.seed, "listeners");
+    const isStoreAlone = plan.faults.every(({ kind }) => kind === STORE_AWAY.name);
     ended = (id) => {
       const listener = this.#listeners.find(({ connection }) => connection === id);
       if (!isStoreAlone || !listener?.stands) return;
@@ -280,7 +280,7 @@ class Listeners implements Clients {
 /** Seeds in which nodes lose the store, and nothing else goes wrong. */
 const STORE_ALONE = 0.25;
 
-function courseOf(seed: number): RunPlan {
+function planOf(seed: number): RunPlan {
   const drawn = { ...drawShape(new SeededRandom(seed, "shape")), keys: 0 };
   const times = { seed, healAt: FAULTS_MS, endAt: FAULTS_MS + END_MS };
   const random = new SeededRandom(seed, "store away");
@@ -288,7 +288,7 @@ function courseOf(seed: number): RunPlan {
     const faults = drawFaults(new SeededRandom(seed, "faults"), drawn, FAULTS_MS);
     return { ...times, shape: drawn, faults };
   }
-  const weather = { ...drawn.linkConditions, tail: 0, loss: 0, duplicates: 0 };
+  const linkConditions = { ...drawn.linkConditions, tail: 0, loss: 0, duplicates: 0 };
   const fault = {
     at: random.between(1_500, 4_000),
     kind: STORE_AWAY.name,
@@ -297,15 +297,15 @@ function courseOf(seed: number): RunPlan {
     ms: random.between(6_000, 12_000),
     x: 0,
   };
-  return { ...times, shape: { ...drawn, linkConditions: weather }, faults: [fault] };
+  return { ...times, shape: { ...drawn, linkConditions }, faults: [fault] };
 }
 
-/** Plays a seed. */
-export function playSockets(seed: number, remarks: number = 0): Promise<Result> {
-  const course = courseOf(seed);
-  return runWorld(course, {
+/** Runs a seed. */
+export function runSockets(seed: number, remarks: number = 0): Promise<Result> {
+  const plan = planOf(seed);
+  return runWorld(plan, {
     app,
     checkers: APP_CHECKERS,
-    enter: (world, report) => new Listeners(world, course, report),
+    enter: (world, report) => new Listeners(world, plan, report),
   }, { remarks });
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { expect, test } from "vitest";
 import type { Edit } from "../../sim/draw/schedule.ts";
-import { applyEdit, ROOT, withCopy } from "./copy.ts";
+import { ROOT, withCopy } from "../../sim/mutants/copy.ts";
 
 const BROADCASTER = "src/events/broadcaster.ts";
 const ACTIVATION = "src/resource/activation.ts";
@@ -114,8 +114,7 @@ const FILES = ["sockets.ts", "socket_listener.ts", "fixtures/socket_seeds.ts"].m
 
 /** What broke first in a copy of the sources, with an edit or without. */
 function brokenBy(edit: Edit | null, seeds: number): Promise<string> {
-  return withCopy((folder) => {
-    if (edit) applyEdit(edit, folder);
+  return withCopy("sockets", edit ? [edit] : [], (folder) => {
     for (const file of FILES) {
       cpSync(join(ROOT, file), join(folder, file));
     }

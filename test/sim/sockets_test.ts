@@ -1,16 +1,16 @@
 /** Client sockets in simulated clusters, with faults: each event once, in order, or a gap. */
 import { expect, test } from "vitest";
-import { playSockets } from "./sockets.ts";
+import { runSockets } from "./sockets.ts";
 
 const SEEDS = 40;
 
 test("listeners hear every word once and in order, or that there is a gap", async () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
-    const { violations } = await playSockets(seed);
+    const { violations } = await runSockets(seed);
     expect(violations, `seed ${seed}`).toEqual([]);
   }
 }, 300_000);
 
 test("a seed gives the same trace each time", async () => {
-  expect((await playSockets(5)).hash).toBe((await playSockets(5)).hash);
+  expect((await runSockets(5)).hash).toBe((await runSockets(5)).hash);
 });

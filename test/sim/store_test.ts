@@ -10,13 +10,13 @@ import { SimStore } from "../../sim/engine/store.ts";
 import { Trace } from "../../sim/engine/trace.ts";
 import { storeConformance } from "../conformance/store.ts";
 
-const weather = { baseMs: 1, jitterMs: 1, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
+const linkConditions = { baseMs: 1, jitterMs: 1, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
 
 for (const isStream of [true, false]) {
   const trace = new Trace(false);
   const scheduler = new Scheduler(trace);
   const random = new SeededRandom(1, "store suite");
-  const paths = new Paths(scheduler, random, weather, 0);
+  const paths = new Paths(scheduler, random, linkConditions, 0);
   const shape = { isStream, timeoutMs: 1_000 };
   const store = new SimStore({ scheduler, trace, paths, random, shape, observer: fanOut([]) });
   let processes = 0;

@@ -1,26 +1,25 @@
 /**
- * Brings a mended bug back in a copy of the sources, and plays its kept schedule there:
- * proof that the schedule still finds it. Not one of the tests, because sources move on:
+ * Brings a fixed bug back in a copy of the sources, and runs its kept schedule there: shows that
+ * the schedule still finds it. Not one of the tests, because sources change:
  *
  *     bun test/sim/with_bug.ts [FILE…]
  *
- * Takes schedules whose edits fit the present sources, all kept ones where none is named;
- * prints for each whether its rule was broken. Exit 1 where one wasn't, or doesn't fit.
+ * Takes schedules whose edits fit the present sources; without arguments all kept ones. Prints for
+ * each whether its rule was broken. Exits with 1 where one wasn't, or an edit doesn't fit.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import { parseSchedule } from "../../sim/draw/schedule.ts";
-import { applyEdit, ROOT, withCopy } from "./copy.ts";
+import { ROOT, withCopy } from "../../sim/mutants/copy.ts";
 
 const SCHEDULES = join(ROOT, "test/sim/schedules");
 
 /** Whether a schedule breaks its rule with its bug back in. @throws where its edits don't fit */
 function isFound(file: string): Promise<boolean> {
   const { rule, edits } = parseSchedule(readFileSync(file, "utf8"));
-  return withCopy((folder) => {
-    for (const edit of edits) applyEdit(edit, folder);
+  return withCopy("bug", edits, (folder) => {
     const head = "Deno" in globalThis ? ["run", "-A"] : [];
     const flags = [...head, "sim/cli/run.ts", "--plan", resolve(file), "--no-shrink"];
     const { status, stdout } = spawnSync(process.execPath, flags, { cwd: folder });

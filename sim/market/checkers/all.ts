@@ -1,8 +1,8 @@
 /** All checkers of the market world. */
 import { calls, hotCode } from "./calls.ts";
-import type { MarketChecker } from "./checker.ts";
-import { capacity, credit, grants } from "./credit.ts";
-import { books, calm, mesh, messages, processes, rest } from "./mesh.ts";
+import type { MarketChecker } from "../history.ts";
+import { books, calm, capacity, credit, grants } from "./capacity.ts";
+import { mesh, messages, processes, rest } from "./messages.ts";
 
 export const MARKET_CHECKERS: readonly MarketChecker[] = [
   capacity,

@@ -1,17 +1,22 @@
 /**
- * Rule: each call returns exactly once, by its deadline, as long as its process lives. An answered
- * call ran exactly once, on the code and node that it names; one that failed as not executed never
- * ran and never will.
+ * Rules on module calls:
+ *
+ * - `calls`: each call returns once, in time, and says truly whether it ran.
+ * - `hot code`: old code stays while anything runs on it, and is dropped after that.
  */
 import type { Report } from "../../checkers/checker.ts";
-import type { ModuleCallRecord, Publication, Run } from "../history.ts";
+import type { MarketChecker, ModuleCallRecord, Publication, Run } from "../history.ts";
 import type { Answer } from "../modules.ts";
-import type { MarketChecker } from "./checker.ts";
 
 /** How much later than its deadline a call may come back, ms: timers are not exact. */
 const SLACK_MS = 30;
 const SLACK_RATIO = 0.01;
 
+/**
+ * Rule: each call returns exactly once, by its deadline, as long as its process lives. An answered
+ * call ran exactly once, on the code and node that it names; one that failed as not executed never
+ * ran and never will.
+ */
 export const calls: MarketChecker = {
   name: "calls",
   watch({ world }, report) {
@@ -65,7 +70,7 @@ function checkAnswer(call: ModuleCallRecord, report: Report): void {
       `${describe(call)} ran at ${run.publication.process}, and was said to have at ${call.node}`,
     );
   }
-  if (["throw", "deny"].includes(call.manner)) {
+  if (["throw", "deny"].includes(call.behavior)) {
     report(`${describe(call)} can't have been answered`);
   }
 }
@@ -77,17 +82,17 @@ function checkFailure(call: ModuleCallRecord, report: Report): void {
   }
   const isKnown = ["timeout", "unavailable", "overloaded", "not_found", "app"].includes(code ?? "");
   if (!isKnown) report(`${describe(call)} failed with ${code}: ${message}`);
-  if (code === "app" && call.manner !== "throw") report(`${describe(call)} threw, by ${message}`);
+  if (code === "app" && call.behavior !== "throw") report(`${describe(call)} threw, by ${message}`);
   if (code === "overloaded" && !call.noWait) report(`${describe(call)} was refused: ${message}`);
   if (code === "not_found" && call.name !== "extra") report(`${describe(call)}: ${message}`);
-  // Told by the channel: it can't have failed so without having run.
+  // The channel reports such an error only for a function that has run.
   if (message.endsWith("on purpose") && call.runs.length !== 1) {
     report(`${describe(call)} failed as code does that ran, and ran ${call.runs.length} times`);
   }
 }
 
-function describe({ id, module, name, manner, process }: ModuleCallRecord): string {
-  return `call ${id} of ${module}.${name} (${manner}) at ${process}`;
+function describe({ id, module, name, behavior, process }: ModuleCallRecord): string {
+  return `call ${id} of ${module}.${name} (${behavior}) at ${process}`;
 }
 
 /**
@@ -120,15 +125,15 @@ export const hotCode: MarketChecker = {
         dropped.add(code);
         for (const run of running) {
           const { publication } = run;
-          // What still ran when its listener had to close was given up.
+          // Calls that still ran when their listener had to close were abandoned.
           if (publication.process !== process || publication.isClosed) continue;
           if (run.hash !== hash) continue;
           report(`${process} dropped ${version} (${hash}), on which call ${run.call} runs`);
         }
       },
-      sampled({ sim, listeners: shops }) {
+      sampled({ sim, listeners }) {
         const codes = new Map(
-          shops.map(({ publication, stats: books }) => [publication, books.codes]),
+          listeners.map(({ publication, stats }) => [publication, stats.codes]),
         );
         for (const { publication, hash, version, call } of running) {
           if (publication.isClosed) continue;

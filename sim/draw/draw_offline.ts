@@ -9,7 +9,7 @@ import type { FaultEvent, Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 
 const END_AT = 28_000;
-/** What happens besides: nothing that takes acknowledged writes out of the store. */
+/** Other faults: none that removes acknowledged writes from the store. */
 const KINDS = [
   "store_reset",
   "store_clog",
@@ -23,10 +23,10 @@ const KINDS = [
   "drain",
 ];
 
-/** Plans in which nodes lose the store, and nothing else goes wrong. */
+/** The share of plans in which nodes lose the store, and nothing else goes wrong. */
 const STORE_ALONE = 0.3;
 
-export function makePartitionedPlan(seed: number): Plan {
+export function makeOfflinePlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const shape = { ...drawShape(draw("shape")), gateways: 0, isAvailable: true };
   const plan = {
@@ -42,10 +42,10 @@ export function makePartitionedPlan(seed: number): Plan {
     : { ...plan, faults: drawCuts(draw, shape) };
 }
 
-/** In calm weather, of resources that stay awake: so an owner that lives can be reached. */
+/** Calm conditions and resources that stay in memory, so that a live owner can be reached. */
 function withStoreAway(random: SeededRandom, plan: Omit<Plan, "faults">): Plan {
   const { shape } = plan;
-  const weather = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
+  const linkConditions = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
   const doesBreak = random.chance(0.5);
   const faults = Array.from({ length: 1 + random.below(3) }, (): FaultEvent => ({
     at: random.between(1_500, HEAL_AT - 6_000),
@@ -57,7 +57,7 @@ function withStoreAway(random: SeededRandom, plan: Omit<Plan, "faults">): Plan {
   }));
   return {
     ...plan,
-    shape: { ...shape, idleAfterMs: 60_000, linkConditions: weather },
+    shape: { ...shape, idleAfterMs: 60_000, linkConditions },
     faults: faults.sort((one, other) => one.at - other.at),
   };
 }

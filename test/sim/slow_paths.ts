@@ -1,5 +1,5 @@
 /**
- * A plan that breaks a rule without a bug: roads on which nothing arrives within a lease,
+ * A plan that breaks a rule without a bug: paths on which nothing arrives within a lease,
  * so that no key is served in time after healing. For tests of what happens then.
  */
 import { makePlan } from "../../sim/draw/draw_resources.ts";
@@ -9,6 +9,6 @@ export function slowPaths(): Plan {
   const plan = makePlan(1);
   const { shape } = plan;
   const lease = { heartbeatMs: 300, leaseMs: 1_000 };
-  const weather = { ...shape.linkConditions, baseMs: 1_000 };
-  return { ...plan, shape: { ...shape, lease, linkConditions: weather } };
+  const linkConditions = { ...shape.linkConditions, baseMs: 1_000 };
+  return { ...plan, shape: { ...shape, lease, linkConditions } };
 }

@@ -13,7 +13,7 @@ import type { Reporter } from "../run/run_world.ts";
 import type { FaultEvent } from "../plan/plan.ts";
 import type { SimNode, World } from "../engine/world.ts";
 
-/** Who answered a process last for a key. */
+/** The owner that last answered a process for a key. */
 interface SeenOwner {
   readonly rrp: string;
   readonly epoch: number;
@@ -68,7 +68,7 @@ export class Reach implements Observer {
     this.#report("cut off")(`a call of ${process} to ${key} broke off, which ${heard?.rrp} has`);
   }
 
-  /** Whether who answered last lives elsewhere, and still has the key. */
+  /** Whether the owner that answered last is another node, and still owns the key. */
   #stands({ key, process }: CallRecord, heard: SeenOwner | undefined): boolean {
     if (!heard || nodeIn(heard.rrp) === slotOf(process)) return false;
     const owner = this.#world.store.state.lookup(key);

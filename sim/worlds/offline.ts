@@ -5,57 +5,58 @@
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { claims } from "../checkers/claims.ts";
-import { bounded, healing, returns } from "../checkers/healing.ts";
-import { death, epochs, oneLife } from "../checkers/single_owner.ts";
+import { returns } from "../checkers/calls.ts";
+import { bounded, healing } from "../checkers/healing.ts";
+import { death, epochs, oneLife } from "../checkers/ownership.ts";
 import { Journal, JOURNALS } from "../engine/journal_app.ts";
 import type { Plan } from "../plan/plan.ts";
 import { JournalClients } from "../run/journal_clients.ts";
 import { type Result, type RunOptions, runWorld, type WorldSetup } from "../run/run_world.ts";
-import { PartitionedCheckers } from "./partitioned_checkers.ts";
+import { OfflineCheckers } from "./offline_checkers.ts";
 
 /** Rules that hold whether the store is there or not. */
 const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
 
-export interface PartitionedResult extends Result {
-  /** Answers with a mark. */
+export interface OfflineResult extends Result {
+  /** Answers with the offline mark. */
   readonly marked: number;
   /** Times that `onConflict` ran. */
   readonly conflicts: number;
   /** Answers of owners elsewhere that came to nodes without the store. */
   readonly reached: number;
-  /** Turns that were kept and committed later. */
+  /** Turns that were logged offline and committed later. */
   readonly landed: number;
 }
 
-/** Plays a plan. @throws only where the simulator itself fails */
-export async function runPartitioned(
+/** Runs a plan. @throws only where the simulator itself fails */
+export async function runOffline(
   plan: Plan,
   options: RunOptions = {},
-): Promise<PartitionedResult> {
-  const rules = new PartitionedCheckers(plan.faults);
-  let clients: PartitionedClients | null = null;
-  const cast: WorldSetup = {
-    world: "adrift",
-    app: partitionedApp(plan.shape.idleAfterMs, rules),
+): Promise<OfflineResult> {
+  const rules = new OfflineCheckers(plan.faults);
+  let clients: OfflineClients | null = null;
+  const setup: WorldSetup = {
+    world: "offline",
+    app: offlineApp(plan.shape.idleAfterMs, rules),
     checkers: [...CHECKERS, rules.checker],
     enter: (world, report) => {
       rules.enter(world, report);
-      return clients = new PartitionedClients(plan, world);
+      return clients = new OfflineClients(plan, world);
     },
   };
-  const result = await runWorld(plan, cast, options);
-  const { landed = 0 } = clients ?? {} as Partial<PartitionedClients>;
+  const result = await runWorld(plan, setup, options);
+  const { landed = 0 } = clients ?? {} as Partial<OfflineClients>;
   const { marked, conflicts, reached } = rules;
   return { ...result, marked, conflicts, reached, landed };
 }
 
 /**
- * Journals that go on without the store, and show rules what they hold when they lose.
- * Every other one writes without reading: it can be taken without the store, too.
+ * Journals that operate without the store, and report what they hold when they lose a conflict.
+ * Every other one writes without reading, so that it can be claimed without the store, too.
  */
-function partitionedApp(
+function offlineApp(
   idleAfterMs: number,
-  rules: PartitionedCheckers,
+  rules: OfflineCheckers,
 ): App<{ journals: ResourceType<Journal> }> {
   class Keeper extends Journal {
     /** Storage keys that this instance wrote. */
@@ -81,7 +82,7 @@ function partitionedApp(
     async #values(): Promise<string[]> {
       const values: string[] = [];
       for (const field of this.#written) {
-        // What was committed long ago is in the store, and can't be read here any more.
+        // Entries that were committed long ago are in the store, which can't be read now.
         const text = await this.storage.get<string>(field).catch(() => undefined);
         if (text !== undefined) values.push(text.split(" ")[1] ?? "");
       }
@@ -93,8 +94,8 @@ function partitionedApp(
   });
 }
 
-class PartitionedClients extends JournalClients {
-  /** Turns that were kept and committed later, of the processes that live in the end. */
+class OfflineClients extends JournalClients {
+  /** Turns that were logged offline and committed later, by processes that run at the end. */
   landed = 0;
 
   override finished(): void {

@@ -1,7 +1,7 @@
 /** Going on without the store under simulation: the rules hold, and what they are for is met. */
 import { expect, test } from "vitest";
-import { makePartitionedPlan } from "../../sim/draw/draw_partitioned.ts";
-import { type PartitionedResult, runPartitioned } from "../../sim/worlds/partitioned.ts";
+import { makeOfflinePlan } from "../../sim/draw/draw_offline.ts";
+import { type OfflineResult, runOffline } from "../../sim/worlds/offline.ts";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
@@ -9,13 +9,13 @@ import { runPlan } from "../../sim/worlds/simulation.ts";
 const LONG_MS = 300_000;
 
 test("no seed breaks a rule; offline marks, reconciliations and conflicts occur", async () => {
-  const results: PartitionedResult[] = [];
+  const results: OfflineResult[] = [];
   for (let seed = 1; seed <= 100; seed++) {
-    results.push(await runPartitioned(makePartitionedPlan(seed)));
+    results.push(await runOffline(makeOfflinePlan(seed)));
   }
   expect(results.flatMap(({ seed, violations }) => violations.map((it) => ({ seed, ...it }))))
     .toEqual([]);
-  const sum = (of: (result: PartitionedResult) => number) =>
+  const sum = (of: (result: OfflineResult) => number) =>
     results.reduce((total, result) => total + of(result), 0);
   expect(sum(({ marked }) => marked)).toBeGreaterThan(500);
   expect(sum(({ landed }) => landed)).toBeGreaterThan(300);
@@ -23,10 +23,10 @@ test("no seed breaks a rule; offline marks, reconciliations and conflicts occur"
   expect(sum(({ reached }) => reached)).toBeGreaterThan(100);
 }, LONG_MS);
 
-test("a plan plays the same each time, and from a file", async () => {
-  const plan = makePartitionedPlan(3);
+test("a plan runs the same each time, and from a file", async () => {
+  const plan = makeOfflinePlan(3);
   const { hash, world } = await runPlan(plan);
-  expect(world).toBe("adrift");
+  expect(world).toBe("offline");
   const kept = { bug: "", rule: "", message: "", from: "", edits: [], plan };
   const again = parseSchedule(printSchedule(kept)).plan;
   expect((await runPlan(again)).hash).toBe(hash);

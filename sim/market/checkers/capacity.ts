@@ -1,6 +1,11 @@
 /**
- * Rule: a buyer never believes that it may send more than its seller issued, never sends more than
- * that, and the seller never accepted more than was sent.
+ * Rules on capacity and credit in a market:
+ *
+ * - `credit`: no buyer sends more than its seller issued.
+ * - `capacity`: no more functions run than a publication's capacity.
+ * - `grants`: grants are within capacity, and no credit is created or lost.
+ * - `books`: no exchange holds more of an order than its quantity.
+ * - `calm`: where nothing goes wrong, no call fails and no buyer loses capacity.
  */
 import type {
   ListenerChannelStats,
@@ -8,20 +13,25 @@ import type {
   MarketStats,
   PlbChannelStats,
 } from "../../../src/api/modules.ts";
-import type { MarketChecker } from "./checker.ts";
+import type { SimBuyer } from "../buyers.ts";
+import type { MarketChecker } from "../history.ts";
 
-/** The last word of each end. */
+/** The latest statistics of each end of a channel. */
 interface Ends {
   seller: ListenerChannelStats | null;
   buyer: PlbChannelStats | null;
 }
 
+/**
+ * Rule: a buyer never believes that it may send more than its seller issued, never sends more than
+ * that, and the seller never accepted more than was sent.
+ */
 export const credit: MarketChecker = {
   name: "credit",
   watch({ world }, report) {
     /** By process and name of the channel. */
     const channels = new Map<string, Ends>();
-    /** Those of which each process is the buyer. */
+    /** The channels of which each process is the buyer. */
     const held = new Map<string, Ends[]>();
     const endsOf = (process: string, channel: string): Ends => {
       const key = `${process}/${channel}`;
@@ -42,13 +52,13 @@ export const credit: MarketChecker = {
       }
     };
     return {
-      sampled({ sim, listeners: shops, buyers }) {
+      sampled({ sim, listeners, buyers }) {
         const { id } = sim.process;
         const changed = new Map<Ends, string>();
-        // What a buyer has given up, it tells no more of.
+        // A buyer no longer lists channels that it gave up.
         for (const ends of held.get(id) ?? []) ends.buyer = null;
         held.set(id, []);
-        for (const seller of shops.flatMap(({ stats: books }) => books.channels)) {
+        for (const seller of listeners.flatMap(({ stats }) => stats.channels)) {
           const ends = endsOf(id, seller.channel);
           ends.seller = seller;
           changed.set(ends, `${seller.channel} of ${id}`);
@@ -67,10 +77,10 @@ export const credit: MarketChecker = {
   },
 };
 
-/** Rule: never do more functions of a publication run than its capacity. */
+/** Rule: no more functions of a publication run at once than its capacity. */
 export const capacity: MarketChecker = {
   name: "capacity",
-  watch(_scene, report) {
+  watch(_context, report) {
     return {
       began({ call, publication }) {
         const { process, module, capacity, running } = publication;
@@ -83,7 +93,7 @@ export const capacity: MarketChecker = {
   },
 };
 
-/** Audits between two looks at a node's figures. */
+/** Samples between two checks of a node's statistics. */
 const EVERY = 8;
 
 /**
@@ -93,19 +103,19 @@ const EVERY = 8;
  */
 export const grants: MarketChecker = {
   name: "grants",
-  watch(_scene, report) {
+  watch(_context, report) {
     const former = new Map<string, MarketStats>();
-    let audits = 0;
+    let samples = 0;
     return {
-      sampled({ sim, listeners: shops, marketStats: figures }) {
+      sampled({ sim, listeners, marketStats }) {
         const { id } = sim.process;
-        for (const { stats: books } of shops) {
-          const wrong = troubleOf(books);
-          if (wrong) report(`${books.module} at ${id}: ${wrong}`);
+        for (const { stats: own } of listeners) {
+          const wrong = troubleOf(own);
+          if (wrong) report(`${own.module} at ${id}: ${wrong}`);
         }
-        if (++audits % EVERY !== 0) return;
-        const stats = figures();
-        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ stats: books }) => books));
+        if (++samples % EVERY !== 0) return;
+        const stats = marketStats();
+        const wrong = nodeTrouble(stats, former.get(id), listeners.map(({ stats }) => stats));
         if (wrong) report(`${id}: ${wrong}`);
         former.set(id, stats);
       },
@@ -161,3 +171,47 @@ function nodeTrouble(
     ? null
     : `${stats.moduleRunning} requests are said to run, and ${sum("running")} do`;
 }
+
+/** Rule: no exchange holds more of an order than its quantity. */
+export const books: MarketChecker = {
+  name: "books",
+  watch(_context, report) {
+    return {
+      orderBooksRead(sim, books) {
+        for (const { node, orders } of books) {
+          for (const { side, id, quantity, held, incarnation } of orders) {
+            if (held <= quantity) continue;
+            report(
+              `${sim.process.id} saw ${held} held of ${side} order ${id} of ${incarnation}, ` +
+                `which is about ${quantity}, at an exchange on ${node}`,
+            );
+          }
+        }
+      },
+    };
+  },
+};
+
+/**
+ * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
+ * wanted once it had that, whatever code is loaded meanwhile.
+ */
+export const calm: MarketChecker = {
+  name: "calm",
+  watch({ plan }, report) {
+    if (!plan.market.isCalm) return {};
+    const served = new Set<SimBuyer>();
+    return {
+      moduleReturned({ id, outcome, code, message }) {
+        if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
+      },
+      sampled({ sim, buyers }) {
+        for (const { buyer, module, granted, wanted } of buyers) {
+          if (granted >= wanted) served.add(buyer);
+          if (granted >= wanted || !served.has(buyer)) continue;
+          report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
+        }
+      },
+    };
+  },
+};

@@ -93,7 +93,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "no_landing",
-    about: "What is adrift stays so when the store is back.",
+    about: "A resource that is offline stays so when the store is back.",
     edits: [{
       file: HARBOUR,
       find: "for (const activation of waiting) await this.#reconcile(activation, life);",
@@ -102,7 +102,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   },
 ];
 
-export const PARTITIONED_MUTANTS: readonly Mutant[] = RECONCILIATION_EDITS.map((mutant) => ({
+export const OFFLINE_MUTANTS: readonly Mutant[] = RECONCILIATION_EDITS.map((mutant) => ({
   ...mutant,
-  world: "adrift",
+  world: "offline",
 }));

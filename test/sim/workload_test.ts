@@ -1,6 +1,6 @@
 /** The awkward customers: each of them comes, and is answered as the design says. */
 import { expect, test } from "vitest";
-import { chains } from "../../sim/checkers/answers.ts";
+import { chains } from "../../sim/checkers/calls.ts";
 import type { CallRecord } from "../../sim/engine/history.ts";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan, Shape, WorkEvent } from "../../sim/plan/plan.ts";
@@ -16,9 +16,9 @@ test("plans hold every custom", () => {
   expect(has(({ isConfirmed }) => isConfirmed)).toBe(true);
   expect(has(({ isEverywhere }) => isEverywhere)).toBe(true);
   expect(has(({ count }) => count > 8)).toBe(true);
-  for (const manner of ["gateways", "mailbox", "isReentrant"] as const) {
-    expect(plans.some(({ shape }) => shape[manner]), manner).toBe(true);
-    expect(plans.every(({ shape }) => shape[manner]), manner).toBe(false);
+  for (const behavior of ["gateways", "mailbox", "isReentrant"] as const) {
+    expect(plans.some(({ shape }) => shape[behavior]), behavior).toBe(true);
+    expect(plans.every(({ shape }) => shape[behavior]), behavior).toBe(false);
   }
   for (const { shape } of plans) expect(shape.gateways).toBeLessThan(shape.nodes);
 });
@@ -71,14 +71,14 @@ test("a crowd at every door makes one owner", async () => {
 });
 
 test("the rule of chains finds a wrong answer, and a wrong refusal", () => {
-  const judge = (call: Partial<CallRecord>): number => {
+  const violationsOf = (call: Partial<CallRecord>): number => {
     let found = 0;
     const record = { id: 1, key: "a", idempotencyKey: null, code: null, ...call } as CallRecord;
     chains.check({ calls: [record], journals: new Map() }, () => void found++);
     return found;
   };
-  expect(judge({ via: ["a", "b"], outcome: "ok" })).toBe(1);
-  expect(judge({ via: ["a", "b"], outcome: "ok", mayReenter: true })).toBe(0);
-  expect(judge({ via: ["b"], outcome: "ok" })).toBe(0);
-  expect(judge({ via: ["b"], outcome: "info", code: "reentrant_call" })).toBe(1);
+  expect(violationsOf({ via: ["a", "b"], outcome: "ok" })).toBe(1);
+  expect(violationsOf({ via: ["a", "b"], outcome: "ok", mayReenter: true })).toBe(0);
+  expect(violationsOf({ via: ["b"], outcome: "ok" })).toBe(0);
+  expect(violationsOf({ via: ["b"], outcome: "info", code: "reentrant_call" })).toBe(1);
 });

@@ -1,9 +1,12 @@
 /**
- * Rule: at most one process can commit to a key. Whoever sends a commit owns the key at that
- * instant, by the store's ground truth.
+ * Rules on who owns what, and on leases and names:
  *
- * Self-fencing must act before the fence in the store has to: an owner whose successor has claimed
- * the key does not even send a commit.
+ * - `single owner`: at most one process can commit to a key.
+ * - `epochs`: epochs only rise.
+ * - `one life`: a node name has at most one live incarnation.
+ * - `death`: death is permanent.
+ * - `name kept`: a process that renews its lease keeps its node's name.
+ * - `needless lapse`: a short outage of the store ends no lease.
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type {
@@ -16,13 +19,20 @@ import type {
 import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker } from "./checker.ts";
 
+/**
+ * Rule: at most one process can commit to a key. Whoever sends a commit owns the key at that
+ * instant, by the ground truth.
+ *
+ * An owner must fence itself before the store has to: an owner whose successor has claimed the key
+ * does not even send a commit.
+ */
 export const singleOwner: LiveChecker = {
   name: "single owner",
-  watch: ({ ground }, report) => ({
+  watch: ({ truth }, report) => ({
     asked(step) {
       if (step.name !== "commit") return;
       const { key, incarnation, epoch } = step.args[0];
-      const owner = ground.owner(key);
+      const owner = truth.owner(key);
       if (owner?.incarnation === incarnation && owner.epoch === epoch) return;
       report(
         `${step.process} would commit to ${key} under epoch ${epoch} at ${step.at.toFixed(3)}, ` +
@@ -38,7 +48,7 @@ export const singleOwner: LiveChecker = {
  */
 export const epochs: LiveChecker = {
   name: "epochs",
-  watch(_scene, report) {
+  watch(_context, report) {
     const claimed = new Map<string, { epoch: number; opId: string }>();
     const committed = new Map<string, number>();
     /** The epoch of each key's entry. */
@@ -85,7 +95,7 @@ export const epochs: LiveChecker = {
  */
 export const oneLife: LiveChecker = {
   name: "one life",
-  watch(_scene, report) {
+  watch(_context, report) {
     const names = new Map<string, string>();
     /** The last incarnation that registered under each name. */
     const latest = new Map<string, string>();
@@ -121,7 +131,7 @@ export const oneLife: LiveChecker = {
  */
 export const death: LiveChecker = {
   name: "death",
-  watch(_scene, report) {
+  watch(_context, report) {
     /** When each incarnation's death was first heard of. */
     const dead = new Map<string, number>();
     const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
@@ -209,8 +219,8 @@ const SPARE_BEATS = 1.5;
 export const needlessLapse: LiveChecker = {
   name: "needless lapse",
   watch({ plan }, report) {
-    const { linkConditions: weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
-    if (weather.loss > 0 || weather.tail > 0) return {};
+    const { linkConditions, lease: { heartbeatMs, leaseMs } } = plan.shape;
+    if (linkConditions.loss > 0 || linkConditions.tail > 0) return {};
     return {
       eventLogged(process, { event }, at) {
         if (event !== "lease lapsed") return;

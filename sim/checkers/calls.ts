@@ -1,29 +1,39 @@
 /**
+ * Rules on clients' calls:
+ *
+ * - `answers`: no answer comes from a fenced owner.
+ * - `fifo`: calls of one caller to one key run in their order.
+ * - `once`: an acknowledged call is in the state exactly once.
+ * - `addressee`: a request is handled only by the ownership that it names.
+ * - `chains`: a chain of calls that returns to a busy resource fails.
+ * - `returns`: every call returns in time.
+ */
+import type { Message } from "../../src/model/envelope.ts";
+import type { CallRecord } from "../engine/history.ts";
+import type { CheckContext, HistoryChecker, LiveChecker, Report } from "./checker.ts";
+
+/**
  * Rule: no answer comes from a fenced owner. The ownership that a client was told of existed at
  * some instant of its call. `confirmed` was true at such an instant with the owner alive, and so
  * was `unowned`.
  */
-import type { Message } from "../../src/model/envelope.ts";
-import type { CallRecord } from "../engine/history.ts";
-import type { HistoryChecker, LiveChecker, LiveScene, Report } from "./checker.ts";
-
 export const answers: LiveChecker = {
   name: "answers",
-  watch: (scene, report) => ({
+  watch: (context, report) => ({
     returned(call) {
       if (call.outcome !== "ok") return;
-      if (call.what !== "lookup") checkAnswer(call, scene, report);
-      else if (call.verdict === "confirmed") checkConfirmed(call, scene, report);
-      else if (call.verdict === "unowned") checkUnowned(call, scene, report);
+      if (call.what !== "lookup") checkAnswer(call, context, report);
+      else if (call.verdict === "confirmed") checkConfirmed(call, context, report);
+      else if (call.verdict === "unowned") checkUnowned(call, context, report);
     },
   }),
 };
 
-function checkAnswer(call: CallRecord, { ground }: LiveScene, report: Report): void {
+function checkAnswer(call: CallRecord, { truth }: CheckContext, report: Report): void {
   const { epoch, rrp, invokedAt, returnedAt } = call;
   // Who answers is the one at the door.
   const key = call.via?.[0] ?? call.key;
-  const stood = ground.wasOwner(
+  const stood = truth.wasOwner(
     key,
     invokedAt,
     returnedAt,
@@ -32,24 +42,24 @@ function checkAnswer(call: CallRecord, { ground }: LiveScene, report: Report): v
   if (!stood) report(`call ${call.id}: ${rrp} of epoch ${epoch} answered, but was no owner then`);
 }
 
-function checkConfirmed(call: CallRecord, { ground }: LiveScene, report: Report): void {
+function checkConfirmed(call: CallRecord, { truth }: CheckContext, report: Report): void {
   const { key, epoch, rrp, invokedAt, returnedAt } = call;
-  const was = ground.wasEntry(
+  const was = truth.wasEntry(
     key,
     invokedAt,
     returnedAt,
     (owner, from, to) =>
-      owner?.epoch === epoch && owner.rrp === rrp && ground.wasAlive(owner.incarnation, from, to),
+      owner?.epoch === epoch && owner.rrp === rrp && truth.wasAlive(owner.incarnation, from, to),
   );
   if (!was) report(`lookup ${call.id}: ${rrp} of epoch ${epoch} was confirmed, and never true`);
 }
 
-function checkUnowned(call: CallRecord, { ground }: LiveScene, report: Report): void {
-  const was = ground.wasEntry(
+function checkUnowned(call: CallRecord, { truth }: CheckContext, report: Report): void {
+  const was = truth.wasEntry(
     call.key,
     call.invokedAt,
     call.returnedAt,
-    (owner, from, to) => owner === null || ground.wasDead(owner.incarnation, from, to),
+    (owner, from, to) => owner === null || truth.wasDead(owner.incarnation, from, to),
   );
   if (!was) report(`lookup ${call.id}: ${call.key} was called unowned, and never was`);
 }
@@ -64,20 +74,20 @@ function checkUnowned(call: CallRecord, { ground }: LiveScene, report: Report): 
 export const fifo: HistoryChecker = {
   name: "fifo",
   check({ calls, lost }, report) {
-    const lanes = new Map<string, CallRecord[]>();
+    const byCaller = new Map<string, CallRecord[]>();
     const byProcess = Map.groupBy(calls, ({ process, key }) => `${process} ${key}`);
     for (const ofProcess of byProcess.values()) {
       for (const call of settled(ofProcess)) {
-        const lane = `${call.process} ${call.caller} ${call.key}`;
-        const before = lanes.get(lane);
+        const name = `${call.process} ${call.caller} ${call.key}`;
+        const before = byCaller.get(name);
         if (before) before.push(call);
-        else lanes.set(lane, [call]);
+        else byCaller.set(name, [call]);
       }
     }
     const isLost = ({ key, value }: CallRecord): boolean => lost?.get(key)?.has(value) ?? false;
-    for (const lane of lanes.values()) {
+    for (const ofCaller of byCaller.values()) {
       // What a failover took out of the journal has left its place to others.
-      checkCallOrder(lane.filter((call) => !isLost(call)), report);
+      checkCallOrder(ofCaller.filter((call) => !isLost(call)), report);
     }
   },
 };
@@ -202,7 +212,7 @@ export const addressee: LiveChecker = {
     return {
       process() {
         // The first one is there: so is the network.
-        if (!isListening) world().network.listenIn(sent);
+        if (!isListening) world().network.onFrame(sent);
         isListening = true;
       },
     };
@@ -230,5 +240,47 @@ export const chains: HistoryChecker = {
         report(`call ${call.id} went ${path} and was refused as coming back`);
       }
     }
+  },
+};
+
+/** How much later than its deadline a call may come back: timers are not exact. In ms. */
+const SLACK_MS = 100;
+
+/**
+ * Rule: every call returns by its deadline, or when its caller aborts it, as long as its process
+ * lives.
+ */
+export const returns: LiveChecker = {
+  name: "returns",
+  watch({ plan, world }, report) {
+    const open = new Set<CallRecord>();
+    return {
+      called: (call) => void open.add(call),
+      returned(call) {
+        open.delete(call);
+        const { id, process, givenUpAt = Infinity, returnedAt } = call;
+        if (returnedAt > givenUpAt + SLACK_MS) {
+          report(
+            `call ${id} through ${process} came back ${
+              returnedAt - givenUpAt
+            } ms after it was given up`,
+          );
+        }
+      },
+      finished() {
+        for (const { process, node } of world().nodes()) {
+          const left = [...open].filter((call) => call.process === process.id);
+          for (const call of left) {
+            const dueAt = Math.max(call.invokedAt, plan.healAt) + call.timeoutMs + SLACK_MS;
+            if (dueAt < plan.endAt) report(`call ${call.id} through ${process.id} never came back`);
+          }
+          const calls = left.filter(({ what }) => what !== "lookup").length;
+          const { inFlight = 0 } = node?.stats() ?? {};
+          if (inFlight > calls) {
+            report(`${process.id} holds ${inFlight} calls, while ${calls} are waited for`);
+          }
+        }
+      },
+    };
   },
 };

@@ -10,7 +10,7 @@
  * - *one in the end*: after healing no node operates without the store, and nothing is in memory that
  *   is not owned.
  *
- * `partitioned_reach.ts` holds the rules for nodes that lose only the store.
+ * `offline_reach.ts` holds the rules for nodes that lose only the store.
  */
 import type { LiveChecker } from "../checkers/checker.ts";
 import type { CallRecord } from "../engine/history.ts";
@@ -19,9 +19,9 @@ import type { Observer } from "../engine/observer.ts";
 import type { Reporter } from "../run/run_world.ts";
 import type { FaultEvent } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
-import { Reach } from "./partitioned_reach.ts";
+import { Reach } from "./offline_reach.ts";
 
-/** What an `onConflict` saw. */
+/** What a call of `onConflict` got. */
 export interface Sighting {
   readonly key: string;
   readonly rrp: string;
@@ -30,19 +30,19 @@ export interface Sighting {
   readonly values: readonly string[];
 }
 
-export class PartitionedCheckers implements Observer {
-  /** Answers with a mark. */
+export class OfflineCheckers implements Observer {
+  /** Answers with the offline mark. */
   marked = 0;
   /** Times that `onConflict` ran. */
   conflicts = 0;
-  /** Its place among the rules that are watched. */
-  readonly checker: LiveChecker = { name: "adrift", watch: () => this };
+  /** This as one of the checkers. */
+  readonly checker: LiveChecker = { name: "offline", watch: () => this };
   #world!: World;
   #report!: Reporter;
   readonly #appends: CallRecord[] = [];
   /** Values that some `onConflict` was shown. */
   readonly #shown = new Set<string>();
-  /** Conflicts that nodes told of, less those of which `onConflict` heard. */
+  /** Conflicts that nodes logged, less the calls of `onConflict`. */
   readonly #open = new Map<string, number>();
   /** When processes ended, by node name. */
   readonly #ends = new Map<string, number[]>();
@@ -123,9 +123,11 @@ export class PartitionedCheckers implements Observer {
     let inMemory = 0;
     const keys = new Set(this.#appends.map(({ key }) => key));
     for (const { process, node } of this.#world.nodes()) {
-      const { offlineResources: adrift = 0, resources = 0 } = node?.stats() ?? {};
+      const { offlineResources = 0, resources = 0 } = node?.stats() ?? {};
       inMemory += resources;
-      if (adrift > 0) this.#report("one in the end")(`${adrift} are adrift at ${process.id}`);
+      if (offlineResources > 0) {
+        this.#report("one in the end")(`${offlineResources} are offline at ${process.id}`);
+      }
     }
     const owned = [...keys].filter((key) => this.#world.store.state.lookup(key) !== null).length;
     if (inMemory <= owned) return;

@@ -1,16 +1,19 @@
 /**
- * Rule: workers don't mesh. Messages between workers are only about channels or about finding an
- * authority.
+ * Rules on the processes of a market and the messages between them:
+ *
+ * - `mesh`: workers don't mesh.
+ * - `processes`: no process fails.
+ * - `rest`: processes don't exchange messages endlessly.
+ * - `messages`: messages keep what they promise.
  */
 import { accepts } from "../../../src/api/module.ts";
 import type { BusMessageOf, MessageKind } from "../../../src/lambda/bus/messages.ts";
 import type { Order } from "../../../src/lambda/bus/order.ts";
 import type { Report } from "../../checkers/checker.ts";
-import type { SimBuyer } from "../buyers.ts";
 import type { SentMessage } from "../message_faults.ts";
-import type { MarketChecker } from "./checker.ts";
+import type { MarketChecker } from "../history.ts";
 
-/** What only authorities, exchanges and their brokers have to say to each other. */
+/** Messages that only authorities, exchanges and their brokers send each other. */
 const OF_THE_MESH: readonly MessageKind[] = [
   "syn",
   "ack",
@@ -22,6 +25,10 @@ const OF_THE_MESH: readonly MessageKind[] = [
   "match",
 ];
 
+/**
+ * Rule: workers don't mesh. Messages between workers are only about channels or about finding an
+ * authority.
+ */
 export const mesh: MarketChecker = {
   name: "mesh",
   watch({ plan, world }, report) {
@@ -40,30 +47,10 @@ export const mesh: MarketChecker = {
   },
 };
 
-/** Rule: no exchange holds more of an order than the order is about. */
-export const books: MarketChecker = {
-  name: "books",
-  watch(_scene, report) {
-    return {
-      orderBooksRead(sim, books) {
-        for (const { node, orders } of books) {
-          for (const { side, id, quantity, held, incarnation } of orders) {
-            if (held <= quantity) continue;
-            report(
-              `${sim.process.id} saw ${held} held of ${side} order ${id} of ${incarnation}, ` +
-                `which is about ${quantity}, at an exchange on ${node}`,
-            );
-          }
-        }
-      },
-    };
-  },
-};
-
-/** No process of a market throws: a restart would hide the fault. */
+/** Rule: no process of a market throws: a restart would hide the fault. */
 export const processes: MarketChecker = {
   name: "processes",
-  watch(_scene, report) {
+  watch(_context, report) {
     return {
       eventLogged(life, { event, fields: { process, reason } }) {
         // A mutant makes processes throw, to check that they are restarted.
@@ -74,7 +61,7 @@ export const processes: MarketChecker = {
   },
 };
 
-/** More events and letters than any ms has use for. */
+/** More events and messages than any ms needs. */
 const MAX_EVENTS = 5_000;
 const MAX_MESSAGES = 20_000;
 
@@ -84,15 +71,15 @@ export const rest: MarketChecker = {
   watch({ world }, report) {
     let ms = 0;
     let events = 0;
-    let letters = 0;
+    let count = 0;
     return {
-      messageSent(heard) {
-        if (++letters === MAX_MESSAGES) report(`${letters} letters in 1 ms, by ${heard.process}`);
+      messageSent(sent) {
+        if (++count === MAX_MESSAGES) report(`${count} messages in 1 ms, by ${sent.process}`);
       },
       stepped(at) {
         if (Math.floor(at) !== ms) {
           ms = Math.floor(at);
-          events = letters = 0;
+          events = count = 0;
         } else if (++events === MAX_EVENTS) {
           const busy = [...world().nodes()].map(({ process }) => process)
             .sort((one, other) => other.runs - one.runs);
@@ -103,31 +90,7 @@ export const rest: MarketChecker = {
   },
 };
 
-/**
- * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
- * wanted once it had that, whatever code is loaded meanwhile.
- */
-export const calm: MarketChecker = {
-  name: "calm",
-  watch({ plan }, report) {
-    if (!plan.market.isCalm) return {};
-    const served = new Set<SimBuyer>();
-    return {
-      moduleReturned({ id, outcome, code, message }) {
-        if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
-      },
-      sampled({ sim, buyers }) {
-        for (const { buyer, module, granted, wanted } of buyers) {
-          if (granted >= wanted) served.add(buyer);
-          if (granted >= wanted || !served.has(buyer)) continue;
-          report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
-        }
-      },
-    };
-  },
-};
-
-/** One channel, as its letters show it. */
+/** One channel, as its messages show it. */
 interface Counter {
   allowed: number;
   returned: number;
@@ -135,12 +98,12 @@ interface Counter {
   readonly answered: Set<number>;
 }
 
-/** What a buyer was told of sellers for one of its orders. */
+/** The matches that a buyer received for one of its orders. */
 interface BuyOrderMatches {
-  /** Of the order, and of each seller what each exchange found for that. */
+  /** The order's revision; by seller, the quantity that each exchange matched for it. */
   revision: number;
   found: Map<string, Map<string, number>>;
-  /** Of each seller, what it may have been asked for at earlier revisions. */
+  /** By seller, the quantity that may have been asked for at earlier revisions. */
   readonly earlier: Map<string, number>;
 }
 
@@ -154,12 +117,12 @@ interface BuyOrderMatches {
 export const messages: MarketChecker = {
   name: "messages",
   watch({ plan }, report) {
-    const judge = new MessageChecker(report);
+    const checker = new MessageChecker(report);
     const workers = new Set(
       plan.market.roles.flatMap((role, index) => role === "worker" ? [`node-${index}`] : []),
     );
     return {
-      messageSent: (heard) => judge.read(heard, workers.has(heard.process.split("#")[0] ?? "")),
+      messageSent: (sent) => checker.read(sent, workers.has(sent.process.split("#")[0] ?? "")),
     };
   },
 };
@@ -171,9 +134,9 @@ class MessageChecker {
   readonly #orders = new Map<string, { readonly order: Order; matched: number }>();
   /** By buyer, and by id of its order. */
   readonly #shopping = new Map<string, Map<number, BuyOrderMatches>>();
-  /** What each buyer asked each seller for. */
+  /** The quantity that each buyer asked of each seller. */
   readonly #asked = new Map<string, number>();
-  /** What was asked for, by buyer and nonce. */
+  /** The quantity asked for, by buyer and nonce. */
   readonly #openings = new Map<string, number>();
 
   constructor(report: Report) {
@@ -181,26 +144,26 @@ class MessageChecker {
   }
 
   /** @param isAllHeard whether the sender's node has no exchange of its own. */
-  read({ from, to, message: letter }: SentMessage, isAllHeard: boolean): void {
-    switch (letter.kind) {
+  read({ from, to, message }: SentMessage, isAllHeard: boolean): void {
+    switch (message.kind) {
       case "order":
-        return this.#ordered(letter, from, to);
+        return this.#ordered(message, from, to);
       case "match":
-        return this.#matched(letter, from, to);
+        return this.#matched(message, from, to);
       case "open":
-        return this.#opened(letter, from, to, isAllHeard);
+        return this.#opened(message, from, to, isAllHeard);
       case "accept":
-        return this.#accepted(letter, to);
+        return this.#accepted(message, to);
       case "request":
-        return this.#requested(letter, to);
+        return this.#requested(message, to);
       case "lower":
-        return this.#lowered(to, letter.returned);
+        return this.#lowered(to, message.returned);
       case "reply":
       case "failure":
-        this.#answered(from, letter.id);
-        return this.#allowed(from, letter.allowed);
+        this.#answered(from, message.id);
+        return this.#allowed(from, message.allowed);
       case "credit":
-        return this.#allowed(from, letter.allowed);
+        return this.#allowed(from, message.allowed);
     }
   }
 
@@ -213,7 +176,7 @@ class MessageChecker {
     const shopping = orders.get(id) ?? { revision, found: new Map(), earlier: new Map() };
     orders.set(id, shopping);
     if (shopping.revision >= revision) return;
-    // What was asked for then may still wait for a line.
+    // Requests of that revision may still wait for a link.
     for (const seller of shopping.found.keys()) {
       shopping.earlier.set(seller, foundOf(shopping, seller));
     }
@@ -221,8 +184,8 @@ class MessageChecker {
     shopping.found = new Map();
   }
 
-  #matched(letter: BusMessageOf<"match">, exchange: string, broker: string): void {
-    const { id, revision, quantity, seller, version } = letter;
+  #matched(message: BusMessageOf<"match">, exchange: string, broker: string): void {
+    const { id, revision, quantity, seller, version } = message;
     const known = this.#orders.get(`${exchange} ${broker} ${id} ${revision}`);
     if (!known) {
       return this.#report(
@@ -231,7 +194,7 @@ class MessageChecker {
     }
     known.matched += quantity;
     const { order } = known;
-    // What it promised and heard no more of, it may promise again after a while: not at once.
+    // A reservation that was not used may be matched again after a while, not at once.
     const better = Math.max(order.nearby, order.newer);
     if (quantity > order.quantity + better) {
       this.#report(
@@ -247,8 +210,8 @@ class MessageChecker {
     shopping.found.set(seller, found.set(exchange, (found.get(exchange) ?? 0) + quantity));
   }
 
-  #opened(letter: BusMessageOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
-    const { nonce, want } = letter;
+  #opened(message: BusMessageOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
+    const { nonce, want } = message;
     this.#openings.set(`${buyer} ${nonce}`, want);
     const orders = this.#shopping.get(buyer);
     if (!orders || !isAllHeard) return;
@@ -280,7 +243,7 @@ class MessageChecker {
     counter.sent = id;
   }
 
-  /** A buyer gave credit back: it has that no more. */
+  /** A buyer returned credit, which it can't use any more. */
   #lowered(channel: string, returned: number): void {
     const counter = this.#counter(channel);
     counter.returned = Math.max(counter.returned, returned);
@@ -311,7 +274,7 @@ class MessageChecker {
   }
 }
 
-/** What a buyer may have asked a seller for by now. */
+/** The quantity that a buyer may have asked of a seller by now. */
 function foundOf({ found, earlier }: BuyOrderMatches, seller: string): number {
   return (earlier.get(seller) ?? 0) + Math.max(0, ...found.get(seller)?.values() ?? []);
 }
