@@ -18,7 +18,7 @@ import { startUpstash } from "../upstash/server.ts";
 import { regionalBackend } from "./regional_backend.ts";
 import { type StoreBackend, storeConformance } from "./store.ts";
 import { everythingRejects } from "./store_ends.ts";
-import { redisVandal, sqliteVandal } from "./vandals.ts";
+import { redisVandal, sqliteVandal } from "./hostile_writers.ts";
 
 async function memory(): Promise<StoreBackend> {
   const store = memoryStore();

@@ -31,8 +31,8 @@ import {
   missingOf,
   type Promised,
   startCrowd,
-} from "./crowd.ts";
-import { checkDiary, type Diary, firstSince, keepDiary } from "./failover_diary.ts";
+} from "./socket_clients.ts";
+import { checkDiary, type Diary, firstSince, keepDiary } from "./failover_record.ts";
 import { eventsOf, eventsOfAll } from "./node_log.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 

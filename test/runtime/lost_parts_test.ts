@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
 import { slotOf } from "../../src/model/rrp.ts";
-import { redisVandal } from "../conformance/vandals.ts";
+import { redisVandal } from "../conformance/hostile_writers.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 

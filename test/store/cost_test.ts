@@ -6,7 +6,7 @@ import { testNode } from "../../testing.ts";
 import { freshMember } from "../conformance/store_kit.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
-import { scene } from "../upstash/scene.ts";
+import { scene } from "../upstash/store_setup.ts";
 
 const DAY_MS = 86_400_000;
 const DOCS = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8");

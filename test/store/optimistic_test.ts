@@ -18,7 +18,7 @@ import {
   own,
   refuses,
 } from "../conformance/store_kit.ts";
-import { redisVandal } from "../conformance/vandals.ts";
+import { redisVandal } from "../conformance/hostile_writers.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { replicate, type Replication } from "../support/replication.ts";
 import { unless } from "../support/unless.ts";

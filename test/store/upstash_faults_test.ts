@@ -12,7 +12,7 @@ import { unless } from "../support/unless.ts";
 import { atRandom, FAULTS, randomOf } from "../upstash/faults.ts";
 import { plain, RespConnection } from "../upstash/resp.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
-import { type Diary, nameOf, storm, traceOf } from "../upstash/storm.ts";
+import { type Diary, nameOf, storm, traceOf } from "../upstash/rival_nodes.ts";
 
 /** Seeds that draw each fault among the first requests: half of what the steps take at least. */
 const SEEDS = [15, 86, 48, 5];

@@ -14,7 +14,7 @@ import {
 import { freePort } from "../support/ports.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { RespConnection } from "../upstash/resp.ts";
-import { cleanups, scene } from "../upstash/scene.ts";
+import { cleanups, scene } from "../upstash/store_setup.ts";
 import { unless } from "../support/unless.ts";
 
 /** A server that answers every request with what `answer` gives. */

@@ -16,7 +16,7 @@ import {
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 import { type Fault, inOrder } from "../upstash/faults.ts";
-import { cleanups, scene, several } from "../upstash/scene.ts";
+import { cleanups, scene, several } from "../upstash/store_setup.ts";
 import type { TestUpstash } from "../upstash/server.ts";
 
 /** Plays `fault` whenever a request holds `mark`, as often as it comes. */

@@ -8,7 +8,7 @@ import type { Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { freePort } from "../support/ports.ts";
 import { type Fault, type Faults, isLie } from "./faults.ts";
-import { Liar } from "./liar.ts";
+import { Liar } from "./hostile_answers.ts";
 import { upstashProtocol } from "./protocol.ts";
 
 export interface TestUpstash {

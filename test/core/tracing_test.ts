@@ -1,4 +1,4 @@
-/** What log events say of a call's way and its trace. */
+/** Covers src/routing/tracing.ts: what log events say of a call's path and its trace. */
 import { expect, it } from "vitest";
 import type { NodeEvent } from "../../mod.ts";
 import { nextSpan } from "../../src/routing/tracing.ts";
@@ -7,37 +7,37 @@ import { Regions } from "./regions.ts";
 
 const TRACE = `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01`;
 
-it("a failed call is told where it was made, passed on and run, under its trace", async () => {
+it("a failed call is logged where it was made, forwarded and run, under its trace", async () => {
   const made = new Regions();
   const events: Record<string, NodeEvent[]> = { us: [], gw: [], owner: [] };
-  const onEvent = (who: string) => ({ onEvent: (event: NodeEvent) => events[who]?.push(event) });
+  const onEvent = (node: string) => ({ onEvent: (event: NodeEvent) => events[node]?.push(event) });
   const owner = await made.node("eu/owner", onEvent("owner"));
   await made.node("eu/gw", onEvent("gw"));
   const gateways = { eu: [made.address("eu/gw")] };
   const us = await made.node("us/a", { gateways, ...onEvent("us") });
-  made.road("us/a", "eu/owner", false);
+  made.setLink("us/a", "eu/owner", false);
   await owner.call("counters", "eu~x", "echo", [0]);
   const call = us.call("counters", "eu~x", "addThenThrow", [1], { traceparent: TRACE });
   await expect(call).rejects.toMatchObject({ code: "app" });
-  const told = (who: string, event: string) => events[who]?.find((it) => it.event === event);
+  const logged = (node: string, event: string) => events[node]?.find((it) => it.event === event);
   const fields = { key: "counters/eu~x", method: "addThenThrow" };
   const way = { code: "app", callerRegion: "us", path: "us/a, eu/gw, eu/owner" };
   const traceparent = expect.stringContaining(TRACE.slice(0, 36));
-  expect(told("us", "call failed")?.fields).toEqual({
+  expect(logged("us", "call failed")?.fields).toEqual({
     ...fields,
     ...way,
     reason: "thrown on purpose",
     traceparent: TRACE,
   });
-  expect(told("gw", "passing a call on failed")?.fields).toMatchObject({
+  expect(logged("gw", "passing a call on failed")?.fields).toMatchObject({
     ...fields,
     ...way,
     traceparent,
   });
-  expect(told("owner", "method threw")?.fields).toMatchObject({ ...fields, traceparent });
+  expect(logged("owner", "method threw")?.fields).toMatchObject({ ...fields, traceparent });
 });
 
-/** A node in us, and an owner in eu that only a gateway reaches; what both tell of hops. */
+/** A node in us, and an owner in eu that only a gateway reaches; what both log of hops. */
 async function followed() {
   const made = new Regions();
   const hops: (NodeEvent["fields"] & { from: string })[] = [];
@@ -50,16 +50,16 @@ async function followed() {
   await made.node("eu/gw", of("eu/gw"));
   const gateways = { eu: [made.address("eu/gw")] };
   const us = await made.node("us/a", { gateways, ...of("us/a") });
-  made.road("us/a", "eu/owner", false);
+  made.setLink("us/a", "eu/owner", false);
   await owner.call("counters", "eu~x", "echo", [0]);
   return { us, owner, hops };
 }
 
-it("each hop of a call that is followed is told, as a span with the hop before as parent", async () => {
+it("each hop of a traced call is logged as a span with the previous hop as parent", async () => {
   const { us, hops } = await followed();
   const options = { traceparent: TRACE, callerRegion: "sa" };
   const { result } = await us.call("counters", "eu~x", "who", [], options);
-  await until(() => hops.length === 2, "both hops are told");
+  await until(() => hops.length === 2, "both hops are logged");
   const common = { key: "counters/eu~x", method: "who", callerRegion: "sa", outcome: "ok" };
   const [inner, outer] = hops as [typeof hops[number], typeof hops[number]];
   expect(outer).toMatchObject({ ...common, from: "us/a", path: "us/a, eu/gw", parent: TRACE });
@@ -72,15 +72,15 @@ it("each hop of a call that is followed is told, as a span with the hop before a
   for (const { ms } of hops) expect(ms).toBeGreaterThanOrEqual(0);
 });
 
-it("a hop tells how it ended, and a call that nobody follows has none", async () => {
+it("a hop's log event says how it ended, and an untraced call has none", async () => {
   const { us, hops } = await followed();
   const traced = { traceparent: TRACE };
   await expect(us.call("counters", "eu~x", "addThenThrow", [1], traced)).rejects.toThrow();
-  await until(() => hops.length === 2, "both hops are told");
+  await until(() => hops.length === 2, "both hops are logged");
   expect(hops.map(({ outcome }) => outcome)).toEqual(["app", "app"]);
   await expect(us.call("counters", "eu~x", "wait", ["diary"], { ...traced, timeoutMs: 50 })).rejects
     .toMatchObject({ code: "timeout" });
-  await until(() => hops.length === 4, "both hops are told");
+  await until(() => hops.length === 4, "both hops are logged");
   const outcomes = hops.slice(2).map(({ from, outcome }) => `${from} ${outcome}`);
   expect(outcomes[0] === "us/a timeout" || outcomes[1] === "us/a timeout").toBe(true);
   expect(outcomes.join()).toMatch(/eu\/gw (?:timeout|given up)/);
@@ -88,7 +88,7 @@ it("a hop tells how it ended, and a call that nobody follows has none", async ()
   expect(hops).toHaveLength(4);
 });
 
-it("a span that was drawn is never of zeros only", () => {
+it("a random span id is never all zeros", () => {
   const drawn = (next: number) => nextSpan(TRACE, { next: () => next, uuid: () => "" });
   expect(drawn(0)).toBe(`00-${"a1".repeat(16)}-${"0".repeat(15)}1-01`);
   expect(drawn(1 - 2 ** -53)).toBe(`00-${"a1".repeat(16)}-${"f".repeat(16)}-01`);
@@ -98,7 +98,7 @@ it("a span that was drawn is never of zeros only", () => {
   );
 });
 
-it("a call without a trace that fails at its caller is no event", async () => {
+it("a call without a trace that fails at its caller is not logged", async () => {
   const made = new Regions();
   const events: NodeEvent[] = [];
   const us = await made.node("us/a", { onEvent: (event) => events.push(event) });

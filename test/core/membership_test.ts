@@ -1,4 +1,7 @@
-/** Names of nodes: one process has each, and two that were given one name don't end each other. */
+/**
+ * Covers src/registry/membership.ts: one process has each node name, and two processes with the same
+ * name don't end each other.
+ */
 import { describe, expect, it } from "vitest";
 import { memoryStore, type Store } from "../../mod.ts";
 import type { MemberInfo } from "../../src/model/member.ts";
@@ -7,13 +10,13 @@ import { BRISK, cluster } from "./cluster.ts";
 
 const taken = expect.objectContaining({ code: "node_name_taken" });
 
-/** A member that nobody renews, as a crash or a store that went back leaves it. */
+/** A member that is no longer renewed, as a crash or a restored store leaves it. */
 function left(node: string): MemberInfo {
   return { incarnation: `left-${node}`, region: "local", node, address: "nowhere", hosts: [] };
 }
 
 describe("a node whose name another process has", () => {
-  it("is refused while that one renews, which goes on undisturbed", async () => {
+  it("is refused while the other renews, which serves on undisturbed", async () => {
     const clock = fakeClock();
     const made = cluster(memoryStore(), clock);
     const first = await made.node("same", { lease: BRISK });
@@ -26,7 +29,7 @@ describe("a node whose name another process has", () => {
     expect((await clock.run(first.resource("counters", "x").add(1))).total).toBe(2);
   });
 
-  it("waits for one that doesn't renew any more, and then has the name", async () => {
+  it("waits for a member that is no longer renewed, and then gets the name", async () => {
     const clock = fakeClock();
     const store = memoryStore();
     await store.register(left("same"), { ifFree: false });
@@ -37,7 +40,7 @@ describe("a node whose name another process has", () => {
       .toEqual(["same live", "same superseded"]);
   });
 
-  it("comes back after its store went back to a state in which a former life of it lives", async () => {
+  it("returns after its store was restored to a state with a former life of it", async () => {
     const clock = fakeClock();
     const [before, after] = [memoryStore(), memoryStore()];
     await after.register(left("same"), { ifFree: false });
@@ -55,7 +58,7 @@ describe("a node whose name another process has", () => {
     expect((await clock.run(one.resource("counters", "x").add(1))).total).toBe(1);
   });
 
-  it("joins at once where the former one has left", async () => {
+  it("joins at once if the former process has left", async () => {
     const clock = fakeClock();
     const made = cluster(memoryStore(), clock);
     await (await made.node("same", { lease: BRISK })).drain();

@@ -1,6 +1,6 @@
 /**
- * Links that stay open while nothing comes over them any more: calls take another way where
- * there is one, in their order, and come back at a sign of life.
+ * Covers src/links/link_monitor.ts: links that stay open while nothing arrives over them. Calls take
+ * another route if there is one, keep their order, and return once the link answers again.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { type AtlasNode, type CreateNodeOptions, type NodeEvent } from "../../mod.ts";
@@ -11,7 +11,7 @@ import { Regions } from "./regions.ts";
 
 type TestNode = AtlasNode<TestApp>;
 
-/** By when a link that owes an answer has been found silent, ms; and longer than that. */
+/** When a link that owes an answer has been found unresponsive, ms; and a longer time. */
 const FOUND_MS = 1.5 * SILENCE_MS;
 const LONG_MS = 10 * SILENCE_MS;
 
@@ -27,13 +27,13 @@ afterEach(async () => {
 class World extends Regions {
   readonly clock: FakeClock = fakeClock();
   readonly nodes: TestNode[] = [];
-  /** What nodes told of roads and gateways. */
-  readonly told: string[] = [];
+  /** Log events of links to regions and of gateways. */
+  readonly logged: string[] = [];
 
   override async node(path: string, options: Partial<CreateNodeOptions> = {}): Promise<TestNode> {
     const onEvent = ({ event, fields: { node = "", reason = "" } }: NodeEvent) => {
       if (/^(?:link to region|gateway) /.test(event)) {
-        this.told.push(`${event} ${node} ${reason}`.trim());
+        this.logged.push(`${event} ${node} ${reason}`.trim());
       }
     };
     const { clock } = this;
@@ -48,8 +48,8 @@ class World extends Regions {
     return await this.clock.run(call.then(({ path }) => path, ({ code }) => [code]));
   }
 
-  /** Has one call wait for an answer until the silence was found; it goes on after that. */
-  async findSilence(node: TestNode, id: string, timeoutMs: number = LONG_MS) {
+  /** Makes one call that waits until the link was found unresponsive; the call goes on after that. */
+  async findUnresponsive(node: TestNode, id: string, timeoutMs: number = LONG_MS) {
     const call = node.call("counters", id, "add", [1], { timeoutMs });
     call.catch(() => {});
     await this.clock.advance(FOUND_MS);
@@ -57,7 +57,7 @@ class World extends Regions {
   }
 }
 
-/** The owner of `eu~x` beside other nodes there, and us/a, which knows its way to it. */
+/** The owner of `eu~x` beside other nodes there, and us/a with a direct link to it. */
 async function world(gateways: readonly string[], others: readonly string[] = gateways) {
   const made = new World();
   worlds.push(made);
@@ -72,15 +72,15 @@ async function world(gateways: readonly string[], others: readonly string[] = ga
 
 const STRAIGHT = ["us/a", "eu/owner"];
 const around = (by: string) => ["us/a", by, "eu/owner"];
-const silent = expect.stringMatching(
+const isDown = expect.stringMatching(
   /^link to region down eu\/owner nothing came over its link for \d+ ms$/,
 );
 
-describe("calls to an owner over whose link nothing comes any more", () => {
-  it("go through a gateway, and come back at a sign of life", async () => {
+describe("calls to an owner over an unresponsive link", () => {
+  it("go through a gateway, and return to the link once it answers", async () => {
     const { made, us } = await world(["eu/g"]);
     expect(await made.path(us, "eu~x")).toEqual(STRAIGHT);
-    made.swallow("us/a", "eu/owner", true);
+    made.stall("us/a", "eu/owner", true);
     const lost = us.call("counters", "eu~x", "add", [1], { timeoutMs: 4_000 });
     await expect(made.clock.run(lost)).rejects.toMatchObject({
       code: "timeout",
@@ -88,42 +88,42 @@ describe("calls to an owner over whose link nothing comes any more", () => {
       message: expect.stringMatching(/and eu\/owner did not answer/),
     });
     expect(await made.path(us, "eu~x")).toEqual(around("eu/g"));
-    expect(made.told).toContainEqual(silent);
-    made.swallow("us/a", "eu/owner", false);
+    expect(made.logged).toContainEqual(isDown);
+    made.stall("us/a", "eu/owner", false);
     await made.clock.advance(0);
     expect(await made.path(us, "eu~x")).toEqual(STRAIGHT);
-    expect(made.told.at(-1)).toBe("link to region up eu/owner");
+    expect(made.logged.at(-1)).toBe("link to region up eu/owner");
   });
 
-  it("do so where each is given up before the silence is found", async () => {
+  it("go through a gateway, also if each is given up before the link is found unresponsive", async () => {
     const { made, us } = await world(["eu/g"]);
     await made.path(us, "eu~x");
-    made.swallow("us/a", "eu/owner", true);
+    made.stall("us/a", "eu/owner", true);
     expect(await made.path(us, "eu~x", 900)).toEqual(["timeout"]);
     await made.clock.advance(FOUND_MS);
     expect(await made.path(us, "eu~x", 900)).toEqual(around("eu/g"));
   });
 
-  it("go through any other node of its region where that has no gateways", async () => {
+  it("go through any other node of the region if it has no gateways", async () => {
     const { made, us } = await world([], ["eu/other"]);
     await made.path(us, "eu~x");
     await made.path(us, "eu~y");
-    made.swallow("us/a", "eu/owner", true);
-    await made.findSilence(us, "eu~x");
+    made.stall("us/a", "eu/owner", true);
+    await made.findUnresponsive(us, "eu~x");
     expect(await made.path(us, "eu~y")).toEqual(around("eu/other"));
   });
 
-  it("don't overtake those of their resource that may be under way there", async () => {
+  it("wait for earlier calls of their resource that may be running there", async () => {
     const { made, us } = await world(["eu/g"]);
     await made.path(us, "eu~x");
-    made.swallow("us/a", "eu/owner", true);
-    const { call: first } = await made.findSilence(us, "eu~x");
-    made.forget();
+    made.stall("us/a", "eu/owner", true);
+    const { call: first } = await made.findUnresponsive(us, "eu~x");
+    made.resetCounts();
     const next = [2, 3].map((n) => us.call("counters", "eu~x", "add", [n]));
     await made.clock.advance(0);
     expect(made.requests()).toEqual([]);
     expect(await made.path(us, "eu~y")).toEqual(around("eu/g"));
-    made.swallow("us/a", "eu/owner", false);
+    made.stall("us/a", "eu/owner", false);
     const answers = await made.clock.run(Promise.all([first, ...next]));
     expect(answers.map(({ result }) => result)).toMatchObject(
       [2, 4, 7].map((total) => ({ total })),
@@ -131,11 +131,11 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     expect(answers.map(({ path }) => path)).toEqual([STRAIGHT, STRAIGHT, STRAIGHT]);
   });
 
-  it("go on once those have run out of time, in their order", async () => {
+  it("go on in their order once those have timed out", async () => {
     const { made, us } = await world(["eu/g"]);
     await made.path(us, "eu~x");
-    made.swallow("us/a", "eu/owner", true);
-    await made.findSilence(us, "eu~x", 2 * SILENCE_MS);
+    made.stall("us/a", "eu/owner", true);
+    await made.findUnresponsive(us, "eu~x", 2 * SILENCE_MS);
     const late = us.call("counters", "eu~x", "echo", [1], { timeoutMs: 100 });
     const next = [2, 3].map((n) => us.call("counters", "eu~x", "add", [n]));
     await expect(made.clock.run(late)).rejects.toMatchObject({
@@ -150,22 +150,22 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     expect(answers.map(({ path }) => path)).toEqual([around("eu/g"), around("eu/g")]);
   });
 
-  it("wait for it where there is no other way", async () => {
+  it("wait for the link if there is no other route", async () => {
     const { made, us } = await world(["eu/g"]);
     await made.path(us, "eu~x");
     await made.path(us, "eu~y");
-    made.swallow("us/a", "eu/owner", true);
-    made.swallow("us/a", "eu/g", true);
-    await made.findSilence(us, "eu~x");
-    made.forget();
+    made.stall("us/a", "eu/owner", true);
+    made.stall("us/a", "eu/g", true);
+    await made.findUnresponsive(us, "eu~x");
+    made.resetCounts();
     const call = us.call("counters", "eu~y", "echo", [1], { timeoutMs: LONG_MS });
     await made.clock.advance(FOUND_MS);
     expect(made.requests()).toEqual(["us/a>eu/owner request"]);
-    made.swallow("us/a", "eu/owner", false);
+    made.stall("us/a", "eu/owner", false);
     expect((await made.clock.run(call)).path).toEqual(STRAIGHT);
   });
 
-  it("stay with one that takes long, and says that it lives", async () => {
+  it("stay on a link whose owner is slow but answers probes", async () => {
     const { made, us } = await world(["eu/g"]);
     const long = us.call("counters", "eu~x", "wait", ["long"], { timeoutMs: LONG_MS });
     await made.clock.advance(LONG_MS / 2);
@@ -173,71 +173,71 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     expect(await made.path(us, "eu~y")).toEqual(STRAIGHT);
     Gate.of("long").open();
     expect((await made.clock.run(long)).path).toEqual(STRAIGHT);
-    expect(made.told.filter((line) => line.startsWith("link to region"))).toEqual([]);
+    expect(made.logged.filter((line) => line.startsWith("link to region"))).toEqual([]);
   });
 });
 
-describe("links that nothing replaces", () => {
-  it("are asked for no sign of life in one's own region", async () => {
+describe("links without an alternative", () => {
+  it("are not probed within the node's own region", async () => {
     const { made, us } = await world(["eu/g"]);
     const near = await made.node("us/b");
     await made.clock.run(near.call("counters", "us~z", "add", [1]));
     await made.path(us, "us~z");
-    made.swallow("us/a", "us/b", true);
-    const { call } = await made.findSilence(us, "us~z");
-    made.swallow("us/a", "us/b", false);
+    made.stall("us/a", "us/b", true);
+    const { call } = await made.findUnresponsive(us, "us~z");
+    made.stall("us/a", "us/b", false);
     expect((await made.clock.run(call)).path).toEqual(["us/a", "us/b"]);
     expect(made.sent.filter((line) => line.endsWith("ping"))).toEqual([]);
   });
 
-  it("are asked for none where the region has no gateway and no other node", async () => {
+  it("are not probed if the region has no gateway and no other node", async () => {
     const { made, us } = await world([]);
     await made.path(us, "eu~x");
-    made.swallow("us/a", "eu/owner", true);
+    made.stall("us/a", "eu/owner", true);
     const calls = [1, 2].map((n) => us.call("counters", "eu~x", "add", [n]));
     await made.clock.advance(FOUND_MS);
     expect(made.sent.filter((line) => line.endsWith("ping"))).toEqual([]);
-    made.swallow("us/a", "eu/owner", false);
+    made.stall("us/a", "eu/owner", false);
     await made.clock.run(Promise.all(calls));
-    expect(made.told).toEqual([]);
+    expect(made.logged).toEqual([]);
   });
 });
 
-describe("calls through a gateway over whose link nothing comes any more", () => {
-  /** The road to the owner is shut; gives the gateway in use, too. */
+describe("calls through a gateway over an unresponsive link", () => {
+  /** The link to the owner is closed; gives the gateway in use, too. */
   async function divided(gateways: readonly string[], others?: readonly string[]) {
     const { made, us } = await world(gateways, others);
-    made.road("us/a", "eu/owner", false);
-    made.road("eu/owner", "us/a", false);
+    made.setLink("us/a", "eu/owner", false);
+    made.setLink("eu/owner", "us/a", false);
     await made.path(us, "eu~y");
     const [, first = ""] = await made.path(us, "eu~x");
     return { made, us, first };
   }
 
-  it("go through the next, behind those of their resource that may be under way", async () => {
+  it("go through the next gateway, after earlier calls of their resource that may be running", async () => {
     const { made, us, first } = await divided(["eu/g", "eu/h"]);
     const other = first === "eu/g" ? "eu/h" : "eu/g";
-    made.swallow("us/a", first, true);
-    const { call: lost } = await made.findSilence(us, "eu~x", 2 * SILENCE_MS);
+    made.stall("us/a", first, true);
+    const { call: lost } = await made.findUnresponsive(us, "eu~x", 2 * SILENCE_MS);
     expect(await made.path(us, "eu~y")).toEqual(around(other));
     expect(await made.path(us, "eu~x")).toEqual(around(other));
     await expect(lost).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
   });
 
-  it("don't go on over it as over any other node's, whatever its probes", async () => {
+  it("don't use it as an ordinary node of its region either, whatever its probes", async () => {
     const { made, us, first } = await divided(["eu/g"], ["eu/g", "eu/other"]);
     expect(first).toBe("eu/g");
-    made.swallow("us/a", "eu/g", true);
-    // Probes fail, and fail again, and what is fit again after each is nobody's to try.
+    made.stall("us/a", "eu/g", true);
+    // Each probe fails, and the link it names fit must not be used in between.
     await made.clock.advance(LONG_MS);
-    made.forget();
+    made.resetCounts();
     const paths = [];
     for (let n = 0; n < 20; n++) {
       paths.push(await made.path(us, "eu~x", 1_000));
       await made.clock.advance(1_000);
     }
     expect(new Set(paths.map(String))).toEqual(new Set([String(around("eu/other"))]));
-    made.swallow("us/a", "eu/g", false);
+    made.stall("us/a", "eu/g", false);
     await made.clock.advance(100);
     expect(await made.path(us, "eu~x")).toEqual(around("eu/g"));
   });

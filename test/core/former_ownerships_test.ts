@@ -1,4 +1,7 @@
-/** What a node remembers of ownerships that have ended, until the store has failed over. */
+/**
+ * Covers src/resource/former_ownerships.ts: ownerships that have ended are remembered until the
+ * store has failed over, and checked against the new copy.
+ */
 import { expect, test } from "vitest";
 import { fakeClock } from "../../testing.ts";
 import { MAX_FORMER_OWNERSHIPS } from "../../src/limits.ts";
@@ -9,10 +12,10 @@ import { noTurns } from "../../src/resource/activation_host.ts";
 
 const REMEMBERED_MS = 600_000;
 
-/** A store whose present lineage and last turns can be set. */
-function scene() {
+/** A store whose lineage and last turns a test can set. */
+function setUp() {
   const clock = fakeClock();
-  const told: Record<string, unknown>[] = [];
+  const events: Record<string, unknown>[] = [];
   const stats = noTurns();
   const state = {
     present: { id: "first", term: 0 } as LineageName,
@@ -32,7 +35,7 @@ function scene() {
       clock,
       random: { next: () => 0.5, uuid: () => "" },
       stats,
-      tell: (_level, event, fields) => void told.push({ event, ...fields }),
+      tell: (_level, event, fields) => void events.push({ event, ...fields }),
     },
     {
       get present() {
@@ -52,14 +55,14 @@ function scene() {
     state.last = last;
     formers.check();
   };
-  return { clock, told, stats, state, formers, end, failOver };
+  return { clock, events, stats, state, formers, end, failOver };
 }
 
-test("each turn that a copy lacks is told and counted once", async () => {
-  const { told, stats, end, failOver } = scene();
+test("each turn that the copy lacks is logged and counted once", async () => {
+  const { events, stats, end, failOver } = setUp();
   end("notes/a", 3, 7);
   failOver({ epoch: 3, turn: 5 });
-  await expect.poll(() => told).toEqual([{
+  await expect.poll(() => events).toEqual([{
     event: "state lost",
     key: "notes/a",
     epoch: 3,
@@ -70,47 +73,47 @@ test("each turn that a copy lacks is told and counted once", async () => {
   failOver({ epoch: 3, turn: 5 });
   end("notes/b", 9, 1);
   failOver({ epoch: 9, turn: 0 });
-  await expect.poll(() => told.length).toBe(2);
+  await expect.poll(() => events.length).toBe(2);
   expect(stats.lostTurns).toBe(3);
 });
 
-test("a store that lost all it had is another one, though its id is the same", async () => {
-  const { told, state, formers, end } = scene();
+test("a store that lost all its data is another one, though its id is the same", async () => {
+  const { events, state, formers, end } = setUp();
   end("notes/a", 3, 7);
   state.present = { ...state.present, term: 1 };
   formers.check();
-  await expect.poll(() => told).toMatchObject([{ event: "state lost", turns: 7, kept: "0.0" }]);
+  await expect.poll(() => events).toMatchObject([{ event: "state lost", turns: 7, kept: "0.0" }]);
 });
 
-test("what a copy has, or later turns of its, is not told", async () => {
-  const { told, state, end, failOver } = scene();
+test("turns that the copy has are not logged", async () => {
+  const { events, state, end, failOver } = setUp();
   end("notes/a", 3, 7);
   failOver({ epoch: 3, turn: 7 });
   failOver({ epoch: 4, turn: 1 });
   await expect.poll(() => state.asked).toBe(2);
-  expect(told).toEqual([]);
+  expect(events).toEqual([]);
 });
 
-test("an ownership that ends after the failover was seen is asked about at once", async () => {
-  const { told, end, failOver } = scene();
+test("an ownership that ends after the failover is checked at once", async () => {
+  const { events, end, failOver } = setUp();
   failOver({ epoch: 3, turn: 1 });
   end("notes/a", 3, 2, markOf({ id: "first", term: 0 }));
-  await expect.poll(() => told.length).toBe(1);
+  await expect.poll(() => events.length).toBe(1);
 });
 
-test("the store is asked again until it can say", async () => {
-  const { clock, told, state, end, failOver } = scene();
+test("the check is repeated until the store can answer", async () => {
+  const { clock, events, state, end, failOver } = setUp();
   end("notes/a", 3, 2);
   state.fails = 2;
   failOver({ epoch: 3, turn: 1 });
   await expect.poll(async () => {
     await clock.advance(500);
-    return told.length;
+    return events.length;
   }).toBe(1);
 });
 
-test("one without turns is not remembered, and of one key's epoch the last turn only", () => {
-  const { formers, end } = scene();
+test("ownerships without turns are not remembered, and of one epoch only the last turn", () => {
+  const { formers, end } = setUp();
   end("notes/a", 0, 0);
   expect(formers.size).toBe(0);
   end("notes/a", 3, 2);
@@ -119,8 +122,8 @@ test("one without turns is not remembered, and of one key's epoch the last turn 
   expect(formers.size).toBe(2);
 });
 
-test("an old one is forgotten, unless the store was away since", async () => {
-  const { clock, state, formers, end } = scene();
+test("an old ownership is forgotten, unless the store was away since", async () => {
+  const { clock, state, formers, end } = setUp();
   end("notes/a", 3, 2);
   await clock.advance(REMEMBERED_MS + 1);
   state.isReachable = false;
@@ -131,8 +134,8 @@ test("an old one is forgotten, unless the store was away since", async () => {
   expect(formers.size).toBe(2);
 });
 
-test("no more are remembered than the limit", () => {
-  const { formers, end } = scene();
+test("the number of remembered ownerships is bounded", () => {
+  const { formers, end } = setUp();
   for (let i = 0; i <= MAX_FORMER_OWNERSHIPS; i++) end(`notes/${i}`, 1, 1);
   expect(formers.size).toBe(MAX_FORMER_OWNERSHIPS);
 });

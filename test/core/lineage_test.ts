@@ -1,4 +1,7 @@
-/** A store that another copy of itself has replaced: what lookups say of it, and figures. */
+/**
+ * Covers src/registry/lineage.ts: a store that was replaced by a copy; verdicts of lookups and
+ * metrics until claims reopen.
+ */
 import { afterEach, expect, test } from "vitest";
 import {
   type AtlasNode,
@@ -23,7 +26,7 @@ const app = defineApp({ resources: { notes: Note } });
 let node: AtlasNode<typeof app>;
 afterEach(() => node.close({ drainMs: 100 }));
 
-/** A store of one copy, whose answers name another lineage whenever `present` says so. */
+/** A store of one copy whose answers name the lineage that `present` gives. */
 function replaceable(present: () => Lineage): Store {
   const store = memoryStore();
   const only = { id: "", term: 0 };
@@ -49,7 +52,7 @@ function replaceable(present: () => Lineage): Store {
   });
 }
 
-test("lookups of names whose owner is uncertain are counted, and so are failovers", async () => {
+test("lookups in quarantine and failovers are counted", async () => {
   let present: Lineage = { id: "first", term: 0, settled: true };
   node = await createNode(app, {
     region: "test",

@@ -3,10 +3,10 @@ import { AtlasError, type Link, type Transport } from "../../mod.ts";
 
 /** A transport that can be broken. */
 export interface Breakable extends Transport {
-  /** Whether nobody can be dialled. */
-  isShut: boolean;
-  /** Whether nothing that comes over its links is read. */
-  isDeaf: boolean;
+  /** Whether every dial is refused. */
+  refusesDials: boolean;
+  /** Whether messages that arrive are dropped. */
+  dropsMessages: boolean;
   breakAll(): void;
 }
 
@@ -22,15 +22,15 @@ export function breakable(transport: Transport): Breakable {
       start: ({ message, close }) =>
         link.start({
           message: (bytes) => {
-            if (!made.isDeaf) message(bytes);
+            if (!made.dropsMessages) message(bytes);
           },
           close,
         }),
     };
   };
   const made: Breakable = {
-    isShut: false,
-    isDeaf: false,
+    refusesDials: false,
+    dropsMessages: false,
     get address() {
       return transport.address;
     },
@@ -39,7 +39,7 @@ export function breakable(transport: Transport): Breakable {
         accept(watched(link));
       }),
     dial: async (peer) => {
-      if (made.isShut) throw new AtlasError("unavailable", "shut by the test");
+      if (made.refusesDials) throw new AtlasError("unavailable", "refused by the test");
       return watched(await transport.dial(peer));
     },
     close: () => transport.close(),

@@ -1,4 +1,7 @@
-/** How connections end: what was sent before is heard, and each end is told, whoever dies. */
+/**
+ * How connections end: messages sent before are delivered, and onDisconnect runs, whichever node
+ * dies.
+ */
 import { expect, it } from "vitest";
 import {
   type App,
@@ -17,7 +20,7 @@ import { type Client, client } from "./sockets.ts";
 const clock = fakeClock();
 const until = (condition: () => unknown, what: string) => untilBy(clock, condition, what);
 
-/** Keeps who is here, and what was heard, in its state. */
+/** Keeps its connections and their messages in its state. */
 class Lobby extends Resource {
   override async onConnect({ id }: Connection): Promise<void> {
     await this.storage.put(`here:${id}`, true);
@@ -26,9 +29,9 @@ class Lobby extends Resource {
 
   override async onMessage({ id }: Connection, data: unknown): Promise<void> {
     if (data === "wait") await Gate.of("lobby").passed;
-    log.push(`heard ${data}`);
-    const heard = (await this.storage.get<unknown[]>(`heard:${id}`)) ?? [];
-    await this.storage.put(`heard:${id}`, [...heard, data]);
+    log.push(`received ${data}`);
+    const received = (await this.storage.get<unknown[]>(`received:${id}`)) ?? [];
+    await this.storage.put(`received:${id}`, [...received, data]);
   }
 
   override async onDisconnect({ id }: Connection): Promise<void> {
@@ -38,7 +41,7 @@ class Lobby extends Resource {
     if (this.id.startsWith("failing")) throw new Error("thrown on purpose");
   }
 
-  async say(text: string): Promise<void> {
+  async publish(text: string): Promise<void> {
     await this.storage.put("last", text);
     this.broadcast(text);
   }
@@ -78,7 +81,7 @@ const kept = async (store: Store, key = "lobbies/x"): Promise<string[]> =>
     it
   );
 
-/** A store whose node can be killed: it renews nothing any more, and leaves nothing. */
+/** A store whose node can be killed: nothing is renewed any more, and nothing is released. */
 function mortal(store: Store): Store & { die(): void } {
   let isDead = false;
   const never = () => new Promise<never>(() => {});
@@ -95,50 +98,50 @@ function mortal(store: Store): Store & { die(): void } {
 }
 
 it.each(["after hello", "before hello"])(
-  "hears all messages that came before a close, %s, and then runs onDisconnect",
+  "delivers all messages sent before a close, %s, and then runs onDisconnect",
   async (when) => {
     const made = cluster(undefined, clock);
-    const [owner, door] = [await node(made, "a"), await node(made, "b")];
-    await call(owner, "say", "x");
-    const one = enter(door);
+    const [owner, socketNode] = [await node(made, "a"), await node(made, "b")];
+    await call(owner, "publish", "x");
+    const one = enter(socketNode);
     if (when === "after hello") await joined(one);
-    for (let n = 0; n < 20; n++) one.say({ t: "message", data: n });
-    one.say({ t: "call", id: 1, method: "say", args: ["never begun"] });
+    for (let n = 0; n < 20; n++) one.send({ t: "message", data: n });
+    one.send({ t: "call", id: 1, method: "publish", args: ["never begun"] });
     one.end();
-    await until(() => log.includes("out"), "its end is told");
-    expect(log).toEqual([...Array.from({ length: 20 }, (_, n) => `heard ${n}`), "out"]);
+    await until(() => log.includes("out"), "onDisconnect has run");
+    expect(log).toEqual([...Array.from({ length: 20 }, (_, n) => `received ${n}`), "out"]);
     expect(await call(owner, "here")).toEqual([]);
-    expect(door.stats()).toMatchObject({ sockets: 0, unheardSockets: 0 });
+    expect(socketNode.stats()).toMatchObject({ sockets: 0, unheardSockets: 0 });
   },
 );
 
-it("hears messages of a closed socket while its resource changes its owner", async () => {
+it("delivers messages of a closed socket while its resource changes its owner", async () => {
   const made = cluster(undefined, clock);
-  const [owner, door] = [await node(made, "a"), await node(made, "b")];
-  await call(owner, "say", "x");
-  const one = enter(door);
+  const [owner, socketNode] = [await node(made, "a"), await node(made, "b")];
+  await call(owner, "publish", "x");
+  const one = enter(socketNode);
   await joined(one);
   const draining = owner.drain();
-  for (let n = 0; n < 20; n++) one.say({ t: "message", data: n });
+  for (let n = 0; n < 20; n++) one.send({ t: "message", data: n });
   one.end();
   await clock.run(draining);
-  await until(() => log.includes("out"), "its end is told");
-  expect(log).toEqual([...Array.from({ length: 20 }, (_, n) => `heard ${n}`), "out"]);
+  await until(() => log.includes("out"), "onDisconnect has run");
+  expect(log).toEqual([...Array.from({ length: 20 }, (_, n) => `received ${n}`), "out"]);
 });
 
-it("gives messages of a closed socket up after a minute, and counts that", async () => {
+it("drops messages of a closed socket after a minute, and counts that", async () => {
   const made = cluster(undefined, clock);
   const owner = await node(made, "a");
   const one = enter(owner);
   await joined(one);
-  one.say({ t: "message", data: "wait" });
-  one.say({ t: "message", data: "never" });
+  one.send({ t: "message", data: "wait" });
+  one.send({ t: "message", data: "never" });
   one.end();
   await clock.advance(61_000);
   expect(owner.stats()).toMatchObject({ sockets: 0, unheardSockets: 1 });
 });
 
-it("asks clients to leave as it drains, reads until they close, and runs onDisconnect", async () => {
+it("closes sockets as the node drains, reads until clients close, and runs onDisconnect", async () => {
   const made = cluster(undefined, clock);
   const only = await node(made, "a");
   const [leaves, stays] = [enter(only), enter(only)];
@@ -146,21 +149,21 @@ it("asks clients to leave as it drains, reads until they close, and runs onDisco
   const began = clock.now();
   const drained = only.drain();
   await until(() => leaves.frames.at(-1)?.t === "leave", "it is asked to leave");
-  leaves.say({ t: "message", data: "last" });
+  leaves.send({ t: "message", data: "last" });
   leaves.end();
-  await until(() => log.includes("heard last"), "that is heard");
+  await until(() => log.includes("received last"), "the message was received");
   expect(stays.closed).toBeNull();
-  stays.say({ t: "message", data: "late" });
+  stays.send({ t: "message", data: "late" });
   await clock.run(drained);
   expect(clock.now() - began).toBeGreaterThanOrEqual(SOCKET_LEAVE_MS);
   expect(stays.frames.filter(({ t }) => t === "leave")).toHaveLength(1);
   expect(stays.closed).toEqual({ code: 1012, reason: "the node is draining: connect to another" });
   expect(log.filter((line) => line === "out")).toHaveLength(2);
-  expect(log.indexOf("heard late")).toBeLessThan(log.lastIndexOf("out"));
+  expect(log.indexOf("received late")).toBeLessThan(log.lastIndexOf("out"));
   expect(await kept(made.store)).toEqual([]);
 });
 
-it("keeps a record of each connection as long as it lasts, where there is an onDisconnect", async () => {
+it("keeps a record of each connection while it lasts, if the class has an onDisconnect", async () => {
   const made = cluster(undefined, clock);
   const owner = await node(made, "a");
   const [one, other, plain] = [enter(owner), enter(owner), client(owner, "x", { type: "plain" })];
@@ -171,47 +174,50 @@ it("keeps a record of each connection as long as it lasts, where there is an onD
   const [text] = await made.store.read("lobbies/x", [ids[0] as string]);
   expect(JSON.parse(text as string)).toEqual({ life: owner.incarnation });
   one.end();
-  await until(async () => (await kept(made.store)).length === 1, "its end is told");
+  await until(async () => (await kept(made.store)).length === 1, "onDisconnect has run");
   expect(log).toContain("out");
   expect(await kept(made.store)).toEqual([`c:${other.hellos[0].connection}`]);
 });
 
-it("tells the next owner of connections whose node died with their owner, before its first call", async () => {
+it("runs onDisconnect at the next owner, before its first call, for connections whose node died with the owner", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const dying = mortal(store);
-  const [both, heir] = [await node(made, "a", dying), await node(made, "b")];
-  await call(both, "say", "x");
-  const [stays, ...gone] = [enter(heir), enter(both), enter(both), enter(both)];
+  const [both, nextOwner] = [await node(made, "a", dying), await node(made, "b")];
+  await call(both, "publish", "x");
+  const [stays, ...gone] = [enter(nextOwner), enter(both), enter(both), enter(both)];
   await joined(stays as Client, ...gone);
-  expect(await call(heir, "here")).toHaveLength(4);
+  expect(await call(nextOwner, "here")).toHaveLength(4);
   dying.die();
   await until(async () => {
-    const { rrp } = await clock.run(heir.lookup("lobbies", "x"));
+    const { rrp } = await clock.run(nextOwner.lookup("lobbies", "x"));
     return rrp?.startsWith("rrp:local/b/") ?? false;
   }, "another has taken over");
   const [own] = (stays as Client).hellos;
-  expect(await call(heir, "here")).toEqual([own.connection]);
+  expect(await call(nextOwner, "here")).toEqual([own.connection]);
   expect(log.filter((line) => line === "out")).toHaveLength(3);
-  await until(async () => (await call(heir, "connected") as string[]).length === 1, "it is back");
+  await until(
+    async () => (await call(nextOwner, "connected") as string[]).length === 1,
+    "it is back",
+  );
   expect(await kept(store)).toEqual([`c:${own.connection}`]);
 });
 
-it("tells of a connection that doesn't come back to the next owner once it was silent for a minute", async () => {
+it("runs onDisconnect at the next owner for a connection that was silent for a minute", async () => {
   const made = cluster(undefined, clock);
-  const [owner, heir] = [await node(made, "a"), await node(made, "b")];
-  await call(owner, "say", "x");
+  const [owner, nextOwner] = [await node(made, "a"), await node(made, "b")];
+  await call(owner, "publish", "x");
   const { store } = made;
-  // Of a node that lives, and knows nothing of it.
+  // Of a live node that doesn't know it.
   const { epoch } = await clock.run(owner.lookup("lobbies", "x"));
   const { incarnation } = owner;
   await clock.run(owner.drain({ prefix: "rrp:local/a/lobbies/" }));
-  await call(heir, "say", "y");
-  const now = await clock.run(heir.lookup("lobbies", "x"));
+  await call(nextOwner, "publish", "y");
+  const now = await clock.run(nextOwner.lookup("lobbies", "x"));
   expect(now.epoch).toBeGreaterThan(epoch);
   const put = await store.commit({
     key: "lobbies/x",
-    incarnation: heir.incarnation,
+    incarnation: nextOwner.incarnation,
     epoch: now.epoch,
     turn: 50,
     after: { epoch: now.epoch, turn: 1 },
@@ -219,25 +225,25 @@ it("tells of a connection that doesn't come back to the next owner once it was s
     deletes: [],
   });
   expect(put).toBe("committed");
-  await clock.run(heir.drain({ prefix: "rrp:local/b/lobbies/" }));
+  await clock.run(nextOwner.drain({ prefix: "rrp:local/b/lobbies/" }));
   await clock.advance(61_000);
   await until(async () => {
     try {
-      return await call(heir, "here");
+      return await call(nextOwner, "here");
     } catch {
       return false;
     }
-  }, "somebody serves it");
+  }, "a node serves it");
   const began = clock.now();
   expect(log).not.toContain("out");
   await clock.advance(SUBSCRIBER_TIMEOUT_MS - 5_000 - (clock.now() - began));
   expect(log).not.toContain("out");
   await clock.advance(10_000);
-  await until(() => log.filter((line) => line === "out").length === 2, "both are told of");
+  await until(() => log.filter((line) => line === "out").length === 2, "both have ended");
   expect(await kept(store)).toEqual([]);
 });
 
-it("forgets a connection whose onDisconnect throws, once it was told", async () => {
+it("forgets a connection whose onDisconnect throws after it ran once", async () => {
   const made = cluster(undefined, clock);
   const owner = await node(made, "a");
   const one = client(owner, "failing", { type: "lobbies" });
@@ -251,59 +257,63 @@ it("forgets a connection whose onDisconnect throws, once it was told", async () 
   expect(log.filter((line) => line === "out")).toHaveLength(1);
 });
 
-it("sends what the next owner says first as an event, after a gap up to what is lost", async () => {
+it("sends events of the next owner after a gap up to what was lost", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const dying = mortal(store);
-  const [owner, heir] = [await node(made, "a", dying), await node(made, "b")];
-  await call(owner, "say", "x");
-  const all = [enter(heir), enter(heir), enter(heir)];
+  const [owner, nextOwner] = [await node(made, "a", dying), await node(made, "b")];
+  await call(owner, "publish", "x");
+  const all = [enter(nextOwner), enter(nextOwner), enter(nextOwner)];
   await joined(...all);
-  await until(() => all.every(({ events }) => events.length > 0), "all have heard something");
+  await until(() => all.every(({ events }) => events.length > 0), "all have got an event");
   dying.die();
   await until(() => all.every(({ hellos }) => hellos.length === 2), "all are joined again");
-  await call(heir, "say", "after");
-  await until(() => all.every(({ events }) => events.at(-1)?.data === "after"), "all hear on");
-  // Each of them came back with an event, which each of them is sent.
+  await call(nextOwner, "publish", "after");
+  await until(
+    () => all.every(({ events }) => events.at(-1)?.data === "after"),
+    "all get the next event",
+  );
+  // Each of them resumed with an event, which each of them is sent.
   const start = Math.min(...all.map(({ hellos }) => hellos[1].seq));
-  for (const { hellos, events, troubles } of all) {
+  for (const { hellos, events, orderErrors } of all) {
     expect(hellos[1]).toMatchObject({ gap: true, seq: start });
     expect(events.filter(({ seq }) => seq > start).map(({ seq }) => seq)).toEqual(
       [1, 2, 3, 4].map((n) => start + n),
     );
-    expect(troubles).toEqual([]);
+    expect(orderErrors).toEqual([]);
   }
 });
 
 it.each([["drains", "drain"], ["sleeps", "nap"]])(
-  "keeps the last events where a resource %s in good order: who comes back has no gap",
+  "keeps the last events when a resource %s in good order, so that a resumed connection has no gap",
   async (_, how) => {
     const made = cluster(undefined, clock);
-    const [owner, heir] = [await node(made, "a"), await node(made, "b")];
+    const [owner, nextOwner] = [await node(made, "a"), await node(made, "b")];
     const type = how === "nap" ? "naps" : "lobbies";
-    const say = (at: AtlasNode, text: string) => clock.run(at.call(type, "x", "say", [text]));
-    await say(owner, "first");
+    const publish = (at: AtlasNode, text: string) =>
+      clock.run(at.call(type, "x", "publish", [text]));
+    await publish(owner, "first");
     const one = client(owner, "x", { type });
     await joined(one);
-    await say(owner, "second");
-    await until(() => one.events.at(-1)?.data === "second", "it has heard that");
+    await publish(owner, "second");
+    await until(() => one.events.at(-1)?.data === "second", "it has got that");
     const after = one.last;
     one.end();
-    await until(() => log.includes("out"), "its end is told");
-    await say(owner, "third");
+    await until(() => log.includes("out"), "onDisconnect has run");
+    await publish(owner, "third");
     if (how === "nap") await clock.advance(5_000);
     else await clock.run(owner.drain());
-    await say(heir, "fourth");
-    const back = client(heir, "x", { type, after });
-    await until(() => back.events.some(({ data }) => data === "fourth"), "it hears on");
+    await publish(nextOwner, "fourth");
+    const back = client(nextOwner, "x", { type, after });
+    await until(() => back.events.some(({ data }) => data === "fourth"), "it gets further events");
     expect(back.hellos[0].gap).toBe(false);
     expect(back.events.map(({ data }) => data).filter((data) => typeof data === "string"))
       .toEqual(["third", "fourth"]);
-    expect(back.troubles).toEqual([]);
+    expect(back.orderErrors).toEqual([]);
   },
 );
 
-it("says ping where nothing else was said for 15 s, after hello", async () => {
+it("sends a ping if nothing else was sent for 15 s after hello", async () => {
   const made = cluster(undefined, clock);
   const owner = await node(made, "a");
   const one = enter(owner);
@@ -315,13 +325,13 @@ it("says ping where nothing else was said for 15 s, after hello", async () => {
   expect(pings()).toBe(1);
   for (let i = 0; i < 5; i++) {
     await clock.advance(SOCKET_PING_MS - 1_000);
-    await call(owner, "say", `${i}`);
+    await call(owner, "publish", `${i}`);
   }
   expect(pings()).toBe(1);
   await clock.advance(3 * SOCKET_PING_MS);
   expect(pings()).toBeGreaterThanOrEqual(3);
   one.end();
-  const heard = one.frames.length;
+  const received = one.frames.length;
   await clock.advance(2 * SOCKET_PING_MS);
-  expect(one.frames).toHaveLength(heard);
+  expect(one.frames).toHaveLength(received);
 });

@@ -1,6 +1,6 @@
 /**
- * Nodes on a registry into which somebody else writes, and which fails: what callers are told,
- * what the log is, and that no owner loses its resources by it.
+ * Nodes on a registry that fails or holds rows that can't be read: which errors callers get, what is
+ * logged, and that no owner loses its resources by it.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import type { Unreadable } from "../../src/ports/store.ts";
 import { fakeClock } from "../../testing.ts";
-import { sqliteVandal } from "../conformance/vandals.ts";
+import { sqliteVandal } from "../conformance/hostile_writers.ts";
 import { until } from "../support/until.ts";
 import { app as testApp, type TestApp } from "./cluster.ts";
 
@@ -59,7 +59,7 @@ function onFile() {
   return { node, vandal: sqliteVandal(file), events };
 }
 
-const told = (events: readonly NodeEvent[], name: string) =>
+const logged = (events: readonly NodeEvent[], name: string) =>
   events.filter(({ event }) => event === name);
 
 describe("a member's row that can't be read", () => {
@@ -73,7 +73,7 @@ describe("a member's row that can't be read", () => {
     state: "live",
   };
 
-  test("stops neither live nodes, nor new ones, nor the list of nodes, and is logged once by each", async () => {
+  test("stops neither running nodes, nor new ones, nor the list of nodes, and each node logs it once", async () => {
     const { node, vandal, events } = onFile();
     const a = await node("a");
     await a.call("counters", "x", "add", [1]);
@@ -81,22 +81,22 @@ describe("a member's row that can't be read", () => {
     const c = await node("c");
     expect((await c.call("counters", "x", "add", [1])).result).toMatchObject({ total: 2 });
     const names = async () => (await a.members()).map((member) => member.node).sort();
-    await until(async () => (await names()).join() === "a,c", "both are listed, and nobody else");
+    await until(async () => (await names()).join() === "a,c", "both are listed, and no other");
     await until(
       () =>
-        told(events, "member is dead").some(({ fields }) =>
+        logged(events, "member is dead").some(({ fields }) =>
           fields["incarnation"] === row.incarnation
         ),
       "its heartbeat stands still, so it is killed",
     );
     await a.members();
     expect(a.state).toBe("serving");
-    const lines = told(events, UNREADABLE);
+    const lines = logged(events, UNREADABLE);
     expect(lines).toHaveLength(2);
     expect(lines[0]?.fields["reason"]).toContain(`"somebody-else" is left out: it is not JSON`);
   });
 
-  test("of a node that lives is written anew by it, and what it owns stays where it is", async () => {
+  test("of a live node is written again by it, and what it owns stays there", async () => {
     const { node, vandal } = onFile();
     const [a, b] = [await node("a"), await node("b")];
     const { rrp, result } = await a.call("counters", "x", "add", [1]);
@@ -114,7 +114,7 @@ describe("a member's row that can't be read", () => {
   });
 });
 
-test("who may hold a lease is not taken for dead, though its row can't be read", async () => {
+test("does not make a node that may hold a lease count as dead", async () => {
   const clock = fakeClock();
   const store = memoryStore();
   const network = inProcessNetwork();
@@ -162,7 +162,7 @@ test("who may hold a lease is not taken for dead, though its row can't be read",
   expect((await call()).result).toMatchObject({ total: 1 });
 });
 
-test("callers are told in general words that the registry is away; the log has the whole reason, once", async () => {
+test("callers get a general error if the registry is away, and the log has the whole reason once", async () => {
   const clock = fakeClock();
   const store = memoryStore();
   const events: NodeEvent[] = [];
@@ -194,7 +194,7 @@ test("callers are told in general words that the registry is away; the log has t
     clock.run(node.call("counters", crypto.randomUUID(), "add", [1], { timeoutMs: 200 }))
       .then(() => null, (error) => error);
   const lines = () =>
-    told(events, "registry can't be reached").map(({ fields }) => fields["reason"]);
+    logged(events, "registry can't be reached").map(({ fields }) => fields["reason"]);
 
   why = secret;
   for (let i = 0; i < 20; i++) {

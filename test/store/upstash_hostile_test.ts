@@ -9,7 +9,7 @@ import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { inOrder, type Lie, LIES } from "../upstash/faults.ts";
-import { cleanups } from "../upstash/scene.ts";
+import { cleanups } from "../upstash/store_setup.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
 import { unless } from "../support/unless.ts";
 

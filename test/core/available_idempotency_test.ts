@@ -1,13 +1,13 @@
 /**
- * Types with `partition: "available"`, and calls with idempotency keys while the store is out of
- * reach: a new key is served, an old one is repeated or refused, and none runs twice.
+ * Types with `partition: "available"` and calls with idempotency keys while the store is away: a
+ * new key is served, a known one is answered again or refused, and no call runs twice.
  */
 import { expect, test } from "vitest";
 import { AtlasError, type CallResult } from "../../mod.ts";
 import { IDEMPOTENCY_MS, PRUNE_DELAY_MS } from "../../src/limits.ts";
 import { add, clock, cutOff, heal, member, type Node, one } from "./available.ts";
 
-/** More than a node keeps answers of at hand. */
+/** More answers than a node caches. */
 const MANY = 150;
 
 function keyed(node: Node, note: string, idempotencyKey: string, id = "x"): Promise<CallResult> {
@@ -25,7 +25,7 @@ const unknown = {
   message: expect.stringMatching(/^notes\/\w+ goes on .* idempotency key "\w+" was answered/),
 };
 
-test("a new key is served, however many came before, and runs once", async () => {
+test("a new idempotency key is served once, however many keys came before", async () => {
   const { a } = await one();
   for (let n = 0; n < MANY; n++) await keyed(a.node, `${n}`, `k${n}`);
   await cutOff(a);
@@ -33,7 +33,7 @@ test("a new key is served, however many came before, and runs once", async () =>
   expect(first).toMatchObject({ verdict: "suspect" });
   expect((await keyed(a.node, "new", "new")).result).toEqual(first.result);
   expect((await keyed(a.node, `${MANY - 1}`, `k${MANY - 1}`)).result).toHaveLength(MANY);
-  // Answered long ago: what, is in the store alone.
+  // Answered long ago: only the store has the answer.
   await expect(keyed(a.node, "0", "k0")).rejects.toMatchObject(unknown);
   await heal(a);
   expect((await keyed(a.node, "new", "new")).result).toEqual(first.result);
@@ -41,7 +41,7 @@ test("a new key is served, however many came before, and runs once", async () =>
   expect(await all(a.node)).toHaveLength(MANY + 1);
 });
 
-test("one is served where none came before", async () => {
+test("a key is served if the state has no answers yet", async () => {
   const { a } = await one();
   await add(a.node, "x", "1");
   await clock.run(a.node.call("notes", "y", "visit", []));
@@ -52,7 +52,7 @@ test("one is served where none came before", async () => {
   expect((await keyed(a.node, "2", "k")).result).toEqual(["1", "2"]);
 });
 
-test("one is served that a former owner didn't answer; one that it did isn't", async () => {
+test("a key that a former owner did not answer is served, and one that it answered is refused", async () => {
   const { made, a } = await one();
   await keyed(a.node, "1", "k1");
   await clock.run(a.node.drain());
@@ -66,7 +66,7 @@ test("one is served that a former owner didn't answer; one that it did isn't", a
   expect(await all(b.node)).toEqual(["1", "2"]);
 });
 
-test("where that isn't known yet, or nothing of the state is, none is served", async () => {
+test("no key is served while it is unknown which keys have answers", async () => {
   const { made, a } = await one();
   await keyed(a.node, "1", "k1");
   await clock.run(a.node.drain());
@@ -82,7 +82,7 @@ test("where that isn't known yet, or nothing of the state is, none is served", a
   expect((await keyed(b.node, "2", "k2")).result).toEqual(["1", "2"]);
 });
 
-test("a key is new again once its answer was dropped", async () => {
+test("a key counts as new again once its answer was dropped", async () => {
   const { a } = await one();
   await keyed(a.node, "1", "k");
   for (let n = 0; n < 12; n++) {

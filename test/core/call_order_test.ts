@@ -1,4 +1,7 @@
-/** Where calls wait before they leave: room is for those that somebody still waits for. */
+/**
+ * Covers src/routing/call_order.ts: queues of calls whose owner is not yet known, and their order
+ * over several links. Calls that were given up free their places.
+ */
 import { describe, expect, it } from "vitest";
 import { memoryStore, type Store } from "../../mod.ts";
 import { MAX_MAILBOX } from "../../src/limits.ts";
@@ -20,7 +23,7 @@ function slow(gate: Gate): Store {
   });
 }
 
-/** Calls up to the bound that are given up at once: they keep nobody out. */
+/** Fills the queue with calls that are given up at once. */
 async function giveUp(call: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
   const abort = new AbortController();
   const given = Array.from({ length: MAX_MAILBOX }, () => call(abort.signal));
@@ -31,7 +34,7 @@ async function giveUp(call: (signal: AbortSignal) => Promise<unknown>): Promise<
   expect(new Set(ended.map(({ status }) => status))).toEqual(new Set(["rejected"]));
 }
 
-it("calls that join others learn why those wait, though nobody looks again in their time", async () => {
+it("calls that join a queue fail with the reason for which its first call waits", async () => {
   const clock = fakeClock();
   // Looks for the owner at 0, 20, 60, 140, 300 and 620 ms.
   const random = { next: () => 1, uuid: () => crypto.randomUUID() };
@@ -55,7 +58,7 @@ it("calls that join others learn why those wait, though nobody looks again in th
 });
 
 describe("calls that were given up", () => {
-  it("make room while their name is looked for", async () => {
+  it("free their places while the owner is looked up", async () => {
     const found = Gate.of("found");
     const node = await cluster(slow(found)).node("a");
     await giveUp((signal) => node.resource("counters", "x", { signal }).add(1));
@@ -64,21 +67,21 @@ describe("calls that were given up", () => {
     expect((await alone).total).toBe(1);
   });
 
-  it("make room while others are to arrive by another road", async () => {
+  it("free their places while others wait for a call on another link", async () => {
     const made = new Regions();
     const owner = await made.node("eu/owner");
     await owner.call("counters", "eu~x", "add", [1]);
     await made.node("eu/g");
     const us = await made.node("us/a", { gateways: { eu: [made.address("eu/g")] } });
-    made.road("us/a", "eu/owner", false);
+    made.setLink("us/a", "eu/owner", false);
     await us.call("counters", "us~y", "echo", [1]);
-    const passed = us.call("counters", "eu~x", "wait", ["side road"]);
-    await until(() => log.includes("waiting side road"), "it runs");
-    // Its own dial is the straight road.
+    const passed = us.call("counters", "eu~x", "wait", ["other link"]);
+    await until(() => log.includes("waiting other link"), "it runs");
+    // The owner's dial opens the direct link.
     await owner.call("counters", "us~y", "echo", [1]);
     await giveUp((signal) => us.call("counters", "eu~x", "add", [1], { signal }));
     const alone = us.call("counters", "eu~x", "add", [1]);
-    Gate.of("side road").open();
+    Gate.of("other link").open();
     await passed;
     expect((await alone).result).toMatchObject({ total: 2 });
   });

@@ -1,4 +1,4 @@
-/** The path of a call between regions: how long it may be, and that it goes nowhere twice. */
+/** Covers src/model/call_path.ts: the path of a call between regions, its limit of hops, and loops. */
 import { describe, expect, it } from "vitest";
 import type { AtlasNode } from "../../mod.ts";
 import { MAX_HOPS } from "../../src/limits.ts";
@@ -13,22 +13,22 @@ const endsWith = (message: RegExp) =>
     maybeExecuted: false,
   });
 
-describe("loops and hops", () => {
-  /** A call that runs out of time once it has come back so often that it waits before it goes again. */
+describe("forwarded calls", () => {
+  /** A call that times out after it was returned so often that it has to wait before the next try. */
   async function inVain(
     clock: FakeClock,
     made: Regions,
     from: AtlasNode<TestApp>,
     back: string,
   ): Promise<unknown> {
-    // Less than it waits at least.
+    // Less than the least pause.
     const call = from.call("counters", "x", "echo", [1], { timeoutMs: 5 });
     const returns = () => made.sent.filter((line) => line === `${back} failure`).length;
     await until(() => returns() > MAX_HOPS, "it waits");
     return await clock.run(call);
   }
 
-  it("a call that goes round is ended, and says so", async () => {
+  it("a call that goes in a circle fails, and its message names the circle", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
     // Each believes that the other is the home.
@@ -40,7 +40,7 @@ describe("loops and hops", () => {
     );
   });
 
-  it("a call is passed on over three links at most", async () => {
+  it("a call is forwarded over three links at most", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
     const next: Record<string, string> = { r1: "r2", r2: "r3", r3: "r4", r4: "r5" };
@@ -51,7 +51,7 @@ describe("loops and hops", () => {
       endsWith(/over 3 links at most/),
     );
     delete next["r4"];
-    // Till then those who refused are passed over.
+    // Until then the nodes that refused are skipped.
     await clock.advance(1_000);
     const answer = await first.call("counters", "x", "echo", [1]);
     expect(answer.path).toEqual(["r1/n", "r2/n", "r3/n", "r4/n"]);
@@ -59,7 +59,7 @@ describe("loops and hops", () => {
 });
 
 describe("the path of a call", () => {
-  it("is one node where the owner is here, two where it is another", async () => {
+  it("has one node if the owner is local, and two if it is another node", async () => {
     const made = new Regions();
     const [a, b] = [await made.node("us/a"), await made.node("us/b")];
     expect((await a.call("counters", "us~x", "echo", [1])).path).toEqual(["us/a"]);
