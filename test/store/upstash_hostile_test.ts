@@ -8,7 +8,7 @@ import type { Store } from "../../src/ports/store.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import { inOrder, type Lie, LIES } from "../upstash/faults.ts";
+import { HOSTILE_ANSWERS, type HostileAnswer, inOrder } from "../upstash/faults.ts";
 import { cleanups } from "../upstash/store_setup.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
 import { unless } from "../support/unless.ts";
@@ -19,7 +19,7 @@ const BUFFERS = 67_108_864;
 const GROWTH = 1_073_741_824;
 
 /** What each is told as; deadlines end the others. */
-const SAID: { readonly [lie in Lie]: RegExp } = {
+const SAID: { readonly [kind in HostileAnswer]: RegExp } = {
   bomb: /encoding "gzip", which was not asked for|longer than \d+ bytes/,
   flood: /longer than \d+ bytes|no answer within/,
   drip: /no answer within/,
@@ -27,14 +27,14 @@ const SAID: { readonly [lie in Lie]: RegExp } = {
   found: /redirects to http:\/\/\S+ \(HTTP 302\), which is not followed/,
   page: /content type "text\/html", not JSON/,
   events: /content type "text\/event-stream", not JSON/,
-  scolding: /longer than \d+ bytes/,
+  longError: /longer than \d+ bytes/,
   shape: /answers \d+ commands with/,
   nulls: /answers \d+ commands with "\[null,/,
   scalar: /answers \d+ commands with "\\"OK\\""/,
 };
 
 /** A store on a Redis behind an HTTP server that lies when told to, and who else it leads to. */
-async function scene(timeoutMs: number) {
+async function setUpStore(timeoutMs: number) {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const visits: string[] = [];
@@ -53,8 +53,8 @@ async function scene(timeoutMs: number) {
   return { server, store, visits };
 }
 
-async function told(server: TestUpstash, store: Store, lie: Lie): Promise<string> {
-  server.faults = () => lie;
+async function told(server: TestUpstash, store: Store, kind: HostileAnswer): Promise<string> {
+  server.faults = () => kind;
   const error = await store.lookup(freshKey()).then(() => null, (reason) => reason);
   server.faults = () => null;
   expect(error?.code).toBe("unavailable");
@@ -64,15 +64,15 @@ async function told(server: TestUpstash, store: Store, lie: Lie): Promise<string
 warnIfRedisMissing("an HTTP Redis that lies");
 
 describe("an endpoint that answers with", unless(redisMissing), () => {
-  for (const lie of LIES) {
-    test(`${lie}: is unavailable within bounds, and is used again when its answers are valid`, async () => {
-      const { server, store, visits } = await scene(lie === "drip" ? 1_000 : 30_000);
+  for (const kind of HOSTILE_ANSWERS) {
+    test(`${kind}: is unavailable within bounds, and is used again when its answers are valid`, async () => {
+      const { server, store, visits } = await setUpStore(kind === "drip" ? 1_000 : 30_000);
       const key = freshKey();
       const owner = await own(store, key);
       const before = process.memoryUsage().rss;
-      expect(await told(server, store, lie)).toMatch(SAID[lie]);
+      expect(await told(server, store, kind)).toMatch(SAID[kind]);
       expect(process.memoryUsage().rss - before).toBeLessThan(GROWTH);
-      expect(server.lied).toBeLessThan(3 * (MAX_ANSWER_BYTES + BUFFERS));
+      expect(server.hostileBytes).toBeLessThan(3 * (MAX_ANSWER_BYTES + BUFFERS));
       expect(visits).toEqual([]);
       expect(await store.lookup(key)).toEqual(owner);
       expect(store.status()).toBe("up");
@@ -80,7 +80,7 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
   }
 
   test("if the answer of a batch is too long its scripts are sent one by one", async () => {
-    const { server, store } = await scene(60_000);
+    const { server, store } = await setUpStore(60_000);
     const keys = [freshKey(), freshKey()];
     const owners = await Promise.all(keys.map((key) => own(store, key)));
     server.faults = inOrder("flood");
@@ -91,7 +91,7 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
   });
 
   test("of many long answers at once no more is read than the limit of all together", async () => {
-    const { server, store } = await scene(20_000);
+    const { server, store } = await setUpStore(20_000);
     server.faults = () => "flood";
     const before = process.memoryUsage().rss;
     await Promise.all(

@@ -1,7 +1,7 @@
 /**
- * Input that is made to cost much: whatever is read from outside takes linear time, is read or
- * refused by an AtlasError, and quotes no more than a little of it. A million characters would
- * keep anything of quadratic time busy far beyond the time that a test has.
+ * Input that is made to be expensive: everything read from outside takes linear time, is read or
+ * refused by an AtlasError, and quotes only a little of it. With quadratic time a million characters
+ * would exceed a test's time limit.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -21,7 +21,7 @@ import { clientFrame } from "../../src/model/socket_frames.ts";
 import { encodeValue, pack, textToCount, textToValue, unpack } from "../../src/model/value.ts";
 
 const LENGTHS = [1e3, 1e4, 1e5, 1e6];
-/** What is repeated: for each kind of pattern something that it nearly matches. */
+/** What is repeated: for each kind of pattern something that almost matches it. */
 const PIECES = [
   " ",
   "=",
@@ -53,7 +53,7 @@ const PIECES = [
   '{"":',
 ];
 
-/** Readers of text, each for whatever an outsider may send. */
+/** Readers of text, each with the kind of text that an outsider may send. */
 const READERS: Record<string, (text: string) => unknown> = {
   "a pointer": parseRrp,
   "a prefix": checkPrefix,
@@ -72,7 +72,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   "a frame of MessagePack": (text) => clientFrame(msgpackCodec.decode(bytesOf(text))),
   "a value as MessagePack": (text) => unpack(bytesOf(text)),
   "a message of a link": (text) => decodeMessage(bytesOf(text)),
-  "a letter's body": (text) => decodePayload(payloadOf(bytesOf(text))),
+  "a payload": (text) => decodePayload(payloadOf(bytesOf(text))),
   "a quotation": quoted,
 };
 
@@ -80,9 +80,9 @@ function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-describe("long text is read in linear time, or refused in few words", () => {
+describe("long text", () => {
   for (const [name, read] of Object.entries(READERS)) {
-    test(name, () => {
+    test(`is read in linear time, or refused in few words, as ${name}`, () => {
       for (const length of LENGTHS) {
         for (const piece of PIECES) {
           const text = piece.repeat(length / piece.length);
@@ -99,7 +99,7 @@ describe("long text is read in linear time, or refused in few words", () => {
     });
   }
 
-  test("ranges of the greatest length are compared with versions of the greatest length", () => {
+  test("version ranges and versions of the greatest length are compared in linear time", () => {
     const version = `1.0.0-${"a.".repeat(MAX_VERSION)}`.slice(0, MAX_VERSION - 1);
     for (const piece of ["1||", ">=1 ", "^1.x ", "1 - 2||", "~>", "x.", "* "]) {
       const range = piece.repeat(MAX_VERSION).slice(0, MAX_VERSION);
@@ -122,15 +122,15 @@ describe("bytes from outside", () => {
     messages: decodeMessage,
     bodies: (it) => decodePayload(payloadOf(it)),
     frames: (it) => clientFrame(msgpackCodec.decode(it)),
-    letters: (it) => {
-      const letter = unpack(it);
-      if (Array.isArray(letter)) readMessage(letter, new Uint8Array(0), "self");
+    "messages of modules": (it) => {
+      const fields = unpack(it);
+      if (Array.isArray(fields)) readMessage(fields, new Uint8Array(0), "self");
     },
     "stored values": (it) => textToValue("~" + btoa(String.fromCharCode(...it))),
     JSON: (it) => jsonCodec.decode(new TextDecoder().decode(it)),
   };
   for (const [name, decode] of Object.entries(DECODERS)) {
-    test(`as ${name} are read or refused by an AtlasError, and make only plain values`, () => {
+    test(`are read as ${name} or refused by an AtlasError, and give only plain values`, () => {
       fc.assert(
         fc.property(bytes, (it) => {
           let value: unknown;
@@ -148,11 +148,11 @@ describe("bytes from outside", () => {
   }
 });
 
-describe("arguments", () => {
+describe("a call's arguments", () => {
   const many = Array.from({ length: MAX_ARGUMENTS + 1 }, () => 0);
   const message = `args has ${many.length} arguments: a call may have at most ${MAX_ARGUMENTS}`;
 
-  test("are refused where they are too many, before anything is called with them", () => {
+  test("are refused if there are too many, before anything is called with them", () => {
     for (const take of [checkArguments, (args: unknown[]) => argumentsOf(encodeValue(args, "x"))]) {
       expect(() => take(many)).toThrow(message);
       expect(errorOf(() => take(many))).toMatchObject({ code: "bad_request" });
@@ -161,21 +161,21 @@ describe("arguments", () => {
     expect(() => argumentsOf(pack(Array.from({ length: 1_000_000 }, () => 0)))).toThrow(/1000000/);
   });
 
-  test("that can't be read say why", () => {
+  test("are refused with the reason if they can't be read", () => {
     const proto = new Uint8Array([0x91, 0x81, 0xa9, ...bytesOf("__proto__"), 1]);
     expect(() => argumentsOf(proto)).toThrow(/a map has a key named __proto__/);
     expect(() => argumentsOf(new Uint8Array([1]))).toThrow(/not a MessagePack array of values$/);
   });
 });
 
-test("a method's name over the limit is no method's", () => {
+test("a method's name over the limit is refused", () => {
   expect(isCallable("m".repeat(MAX_METHOD))).toBe(true);
   expect(isCallable("m".repeat(MAX_METHOD + 1))).toBe(false);
   const frame = { t: "call", id: 1, method: "m".repeat(MAX_METHOD + 1), args: [] };
   expect(() => clientFrame(frame)).toThrow(/no method "mm.*at most 128 characters/);
 });
 
-test("what messages quote is short, and has no sign that isn't seen", () => {
+test("quotes in messages are short, and have no invisible characters", () => {
   expect(quoted("a\n\u0085\u2028\u202eb")).toBe('"a\\n\\u0085\\u2028\\u202eb"');
   expect(quoted("x".repeat(1e6))).toHaveLength(80);
   expect(shown("\u001b[31mred", 100)).toBe("\\u001b[31mred");
@@ -192,7 +192,7 @@ function errorOf(run: () => unknown): Error | null {
   }
 }
 
-/** Fails on anything that isn't among the values of `src/model/value.ts`. */
+/** Fails on anything that isn't a value of `src/model/value.ts`. */
 function expectPlain(value: unknown): void {
   if (typeof value !== "object" || value === null) {
     expect(["function", "symbol"]).not.toContain(typeof value);

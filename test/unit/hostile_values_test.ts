@@ -1,6 +1,6 @@
 /**
- * What others may have put into a registry, or may send: state that is not Atlas's, and the one
- * key that can't be an object's.
+ * Values that others may have written into a registry, or may send: text that is not Atlas's, numbers
+ * chosen to share a hash, and the key `__proto__`.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -15,8 +15,8 @@ import {
 
 const base64 = (...bytes: number[]) => "~" + btoa(String.fromCharCode(...bytes));
 const utf8 = (text: string) => [...new TextEncoder().encode(text)];
-/** Text in a store that no Atlas wrote. */
-const POISON: Record<string, [text: string, why: RegExp]> = {
+/** Text in a store that Atlas didn't write. */
+const FOREIGN_TEXT: Record<string, [text: string, why: RegExp]> = {
   "no JSON": ["{oops", /JSON/],
   nothing: ["", /JSON/],
   "JSON nested too deep": [
@@ -46,9 +46,9 @@ const POISON: Record<string, [text: string, why: RegExp]> = {
   "more than one value": [base64(1, 2), /more than one/],
 };
 
-describe("stored text that is not Atlas's is unavailable, and nothing is made of it", () => {
-  for (const [name, [text, why]] of Object.entries(POISON)) {
-    test(name, () => {
+describe("stored text that is not Atlas's", () => {
+  for (const [name, [text, why]] of Object.entries(FOREIGN_TEXT)) {
+    test(`is refused as unavailable: ${name}`, () => {
       const read = () => textToValue(text, 'the value of storage key "k"');
       expect(read).toThrow(/^the value of storage key "k" can't be read, Atlas did not write it: /);
       expect(read).toThrow(why);
@@ -61,7 +61,7 @@ describe("stored text that is not Atlas's is unavailable, and nothing is made of
     });
   }
 
-  test("but what is just within the limits is read", () => {
+  test("is read if it is within the limits", () => {
     const deep = "[".repeat(MAX_VALUE_DEPTH) + "]".repeat(MAX_VALUE_DEPTH);
     expect(JSON.stringify(textToValue(deep))).toBe(deep);
     expect(textToValue('"__proto__"')).toBe("__proto__");
@@ -69,7 +69,7 @@ describe("stored text that is not Atlas's is unavailable, and nothing is made of
       .toEqual(["__proto__", { constructor: 1 }]);
   });
 
-  test("a count that is none", () => {
+  test("is refused as a count", () => {
     expect([textToCount(null, "n"), textToCount("17", "n")]).toEqual([0, 17]);
     for (const text of ["", "-1", "1e3", "NaN", "9".repeat(16), "1 "]) {
       expect(() => textToCount(text, "n")).toThrow(/^n can't be read, Atlas did not write it: "/);
@@ -77,7 +77,7 @@ describe("stored text that is not Atlas's is unavailable, and nothing is made of
   });
 });
 
-describe("Maps and Sets of numbers that were chosen to share a hash of V8's", () => {
+describe("Maps and Sets of numbers that share a hash in V8", () => {
   /** \`count\` numbers whose hashes end in the same bits. */
   function chosen(count: number, hash: (i: number) => [number | bigint, number]): unknown[] {
     const found: unknown[] = [];
@@ -125,14 +125,14 @@ describe("Maps and Sets of numbers that were chosen to share a hash of V8's", ()
       }
     });
 
-    test(`are read as what else there is, or where they are few: ${name}`, () => {
+    test(`are read as lists, and if there are few: ${name}`, () => {
       for (const value of [items, new Set(items.slice(0, 511)), new Map([[1, items]])]) {
         expect(unpack(encodeValue(value, "value"))).toEqual(value);
       }
     });
   }
 
-  test("while numbers that nobody chose are read, however regular and many they are", () => {
+  test("are told apart from ordinary numbers, however regular and many these are", () => {
     const SERIES: ((i: number) => unknown)[] = [
       (i) => i,
       (i) => -i * 1_024,
@@ -158,7 +158,7 @@ describe("a key named __proto__", () => {
     head,
   ) => [...head, ...name]);
 
-  test("is refused in each form of a string and of a map, at any depth and place", () => {
+  test("is refused in each encoding of a string and of a map, at any depth", () => {
     for (const key of FORMS) {
       for (
         const bytes of [
@@ -177,7 +177,7 @@ describe("a key named __proto__", () => {
     }
   });
 
-  test("is no trouble where it is a value, a Map's key, or part of a longer key", () => {
+  test("is accepted as a value, as a Map's key, and as part of a longer key", () => {
     for (const key of FORMS) {
       expect(unpack(new Uint8Array([0x81, 0xa1, 0x61, ...key]))).toEqual({ a: "__proto__" });
       expect(unpack(new Uint8Array([0x92, ...key, ...key]))).toEqual(["__proto__", "__proto__"]);
@@ -192,7 +192,7 @@ describe("a key named __proto__", () => {
     expect(textToValue(valueToText(value, "value"))).toStrictEqual(value);
   });
 
-  test("leaves no object with a prototype of its sender's", () => {
+  test("never gives an object a prototype of its sender's choice", () => {
     const bytes = fc.array(fc.constantFrom(0x81, 0x82, 0x91, 0x92, 0xde, 0xd9, 0xa9, 0, 1, 9), {
       maxLength: 12,
     });

@@ -1,4 +1,7 @@
-/** What a handshake's first frame says, and what is refused of it. */
+/**
+ * Covers adapters/transport/link_handshake.ts: what a handshake's first frame holds, and which are
+ * refused.
+ */
 import { describe, expect, it } from "vitest";
 import { linkAddress } from "../../adapters/transport/link_address.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
@@ -22,7 +25,7 @@ const BOB = who("bob");
 const ADDRESS = linkAddress("https://bob.example/x");
 
 describe("a hello", () => {
-  it("says who dials, whom it wants, and the address dialled", () => {
+  it("names the dialler, the node it wants, and the address dialled", () => {
     expect(decodeHello(encodeHello(ANN, BOB, ADDRESS))).toEqual({
       self: ANN,
       wanted: BOB,
@@ -55,7 +58,7 @@ describe("a hello", () => {
     expect(decodeHello(encodeHello(ANN, BOB, address))).toBeNull();
   });
 
-  it("is refused where anything is cut off or added", () => {
+  it("is refused if anything is cut off or added", () => {
     const frame = encodeHello(ANN, BOB, ADDRESS);
     for (let length = 0; length < frame.length; length++) {
       expect(decodeHello(frame.subarray(0, length))).toBeNull();
@@ -65,7 +68,7 @@ describe("a hello", () => {
 });
 
 describe("a signature", () => {
-  it("covers the address: one that was exchanged on the way proves nothing", async () => {
+  it("covers the address, so that one replaced on the way proves nothing", async () => {
     const keys = await importKeys(["s".repeat(32)]);
     const hello = encodeHello(ANN, BOB, "ws://10.0.0.9/atlas/link");
     const challenge = encodeChallenge(BOB);
@@ -81,7 +84,7 @@ describe("a signature", () => {
   });
 });
 
-describe("another version", () => {
+describe("the version of another protocol", () => {
   const tagged = (tag: string): Uint8Array =>
     Uint8Array.of(0, tag.length, ...new TextEncoder().encode(tag), 0, 1, 7);
   it.each([
@@ -92,11 +95,11 @@ describe("another version", () => {
     ["atlas-link/1", null],
     ["GET / HTTP/1.1", null],
     [`atlas-link/1 ${"h".repeat(64)}`, null],
-  ])("is read off a frame that begins with %j", (tag, version) => {
+  ])("is read from a frame that begins with %j", (tag, version) => {
     expect(otherVersion(tagged(tag))).toBe(version);
   });
 
-  it("is not read off noise", () => {
+  it("is not read from other bytes", () => {
     for (const frame of [[], [0], [0, 9, 1], [255, 255, 1], [0, 2, 255, 255]]) {
       expect(otherVersion(Uint8Array.from(frame))).toBeNull();
     }

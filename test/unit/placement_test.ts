@@ -1,4 +1,4 @@
-/** Whom a node asks to take a name: everybody in turn, whatever names look like. */
+/** Covers src/routing/placement.ts: keys are spread evenly over nodes, whatever their names look like. */
 import { expect, test } from "vitest";
 import type { Member } from "../../src/model/member.ts";
 import type { Clock } from "../../src/ports/clock.ts";
@@ -8,7 +8,7 @@ import { Placement } from "../../src/routing/placement.ts";
 const COUNT = 40_000;
 const NODES = ["n0", "n1", "n2", "n3"];
 
-/** Lives whose names differ in a few characters, as nodes' may. */
+/** Incarnations whose names differ in a few characters, as those of nodes may. */
 const members = NODES.map((node, i) => ({
   incarnation: `3f2c8a10-5d1e-4b7a-9c33-0a1b2c3d4e5${i}`,
   region: "us",
@@ -27,21 +27,24 @@ const patterns: Record<string, (i: number) => string> = {
   "00000000": (i) => String(i).padStart(8, "0"),
 };
 
-test.each(Object.entries(patterns))("names such as %s go to all alike", (_, name) => {
-  const candidates = new Placement(membership, clock, "us");
-  const picked = new Map<string, number>();
-  const spread = new Map<string, number>();
-  const count = (counts: Map<string, number>, member: Member | undefined) =>
-    counts.set(member?.node ?? "", (counts.get(member?.node ?? "") ?? 0) + 1);
-  for (let i = 0; i < COUNT; i++) {
-    const key = `rooms/${name(i)}`;
-    count(picked, candidates.pick("rooms", key, "", null));
-    count(spread, candidates.spread("rooms", key, "us", null));
-  }
-  for (const counts of [picked, spread]) {
-    for (const node of NODES) {
-      const share = (counts.get(node) ?? 0) * NODES.length / COUNT;
-      expect(Math.abs(share - 1), `${node}: ${share}`).toBeLessThan(0.05);
+test.each(Object.entries(patterns))(
+  "keys such as %s are spread evenly over all nodes",
+  (_, name) => {
+    const placement = new Placement(membership, clock, "us");
+    const picked = new Map<string, number>();
+    const spread = new Map<string, number>();
+    const count = (counts: Map<string, number>, member: Member | undefined) =>
+      counts.set(member?.node ?? "", (counts.get(member?.node ?? "") ?? 0) + 1);
+    for (let i = 0; i < COUNT; i++) {
+      const key = `rooms/${name(i)}`;
+      count(picked, placement.pick("rooms", key, "", null));
+      count(spread, placement.spread("rooms", key, "us", null));
     }
-  }
-});
+    for (const counts of [picked, spread]) {
+      for (const node of NODES) {
+        const share = (counts.get(node) ?? 0) * NODES.length / COUNT;
+        expect(Math.abs(share - 1), `${node}: ${share}`).toBeLessThan(0.05);
+      }
+    }
+  },
+);

@@ -1,10 +1,10 @@
-/** The replay buffer of a resource's events: what it keeps of the memory that they came in. */
+/** Covers src/events/replay_buffer.ts: which events of a resource are kept, and how long. */
 import { expect, test } from "vitest";
 import { MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../../src/limits.ts";
 import { valueToText } from "../../src/model/value.ts";
 import { ReplayBuffer } from "../../src/events/replay_buffer.ts";
 
-test("an event keeps its own bytes, not the buffer that they came in", () => {
+test("an event keeps its own bytes, not the buffer in which they arrived", () => {
   const replay = new ReplayBuffer(0);
   for (let i = 0; i < MAX_REPLAY_EVENTS; i++) {
     const received = new Uint8Array(65_536).fill(i);
@@ -18,7 +18,7 @@ test("an event keeps its own bytes, not the buffer that they came in", () => {
   expect(events[7]?.data).toEqual(new Uint8Array(20).fill(7));
 });
 
-test("the last events go on at the next owner, and those that are about to be added", () => {
+test("the last events are kept for the next owner, with those about to be added", () => {
   const replay = new ReplayBuffer(10);
   const data = new Uint8Array([1, 2, 3]);
   for (let i = 0; i < 3; i++) replay.add(7, i === 1 ? "one" : null, data);
@@ -44,11 +44,11 @@ test("only the last 64 KiB of events are kept for the next owner", () => {
 });
 
 test.each([
-  ["of which others were said since", 12, new ReplayBuffer(11).tail([])],
+  ["that were followed by others since", 12, new ReplayBuffer(11).tail([])],
   ["that can't be read", 5, "{"],
-  ["that are none", 5, valueToText([5, [[1, null, "x"]]], "x")],
+  ["of a wrong shape", 5, valueToText([5, [[1, null, "x"]]], "x")],
   [
-    "of which there are more than there can be",
+    "of which there are too many",
     1,
     valueToText([1, [[1, null, 1], [1, null, 2]]], "x"),
   ],
@@ -57,7 +57,7 @@ test.each([
   expect([replay.covers(last), replay.covers(last - 1)]).toEqual([true, false]);
 });
 
-test("to whom events were lost with a former owner, those since can still be had", () => {
+test("a client that lost events with a former owner can still get those since", () => {
   const replay = new ReplayBuffer(1_000);
   replay.add(2, null, new Uint8Array(1));
   expect([replay.lostTo(1_001, 2), replay.lostTo(1_000, 1), replay.lostTo(10, null)]).toEqual([
@@ -71,10 +71,10 @@ test("to whom events were lost with a former owner, those since can still be had
   expect(replay.lostTo(10, null)).toBe(replay.last);
 });
 
-test("numbers that another owner gave to other events are no position here", () => {
+test("numbers that another owner gave to other events are not a position here", () => {
   const replay = new ReplayBuffer(1_000);
   for (let i = 0; i < 5; i++) replay.add(3, null, new Uint8Array(1));
-  // Of one that went on without the store, under epoch 1.
+  // Of an owner that went on without the store, under epoch 1.
   expect([1_002, 1_005, 1_009].map((after) => replay.lostTo(after, 1))).toEqual([
     1_000,
     1_000,

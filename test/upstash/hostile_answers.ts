@@ -1,18 +1,18 @@
 /**
- * Malicious answers of an HTTP Redis: endless, compressed, redirecting, or of another shape. Takes
- * a kind of answer and a response to write it to, and counts its bytes.
+ * Hostile answers of an HTTP Redis: endless, compressed, redirecting, or of another shape. Takes a kind
+ * of answer and a response to write it to, and counts its bytes.
  */
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
-import type { Lie } from "./faults.ts";
+import type { HostileAnswer } from "./faults.ts";
 
 const CHUNK = new Uint8Array(65_536).fill(0x20);
 const DRIP_MS = 20;
-/** Members of the bomb, each of 16 MiB when it is inflated. */
+/** Gzip members of the bomb, each of 16 MiB when it is inflated. */
 const MEMBERS = 256;
 const MEMBER_BYTES = 16_777_216;
 
-export class Liar {
+export class HostileAnswers {
   readonly #elsewhere: string;
   #bomb: Uint8Array | null = null;
   sent = 0;
@@ -21,12 +21,12 @@ export class Liar {
     this.#elsewhere = elsewhere;
   }
 
-  async tell(lie: Lie, outgoing: ServerResponse): Promise<Response> {
-    switch (lie) {
+  async send(kind: HostileAnswer, outgoing: ServerResponse): Promise<Response> {
+    switch (kind) {
       case "moved":
       case "found":
         return new Response("", {
-          status: lie === "moved" ? 307 : 302,
+          status: kind === "moved" ? 307 : 302,
           headers: { location: this.#elsewhere },
         });
       case "shape":
@@ -36,15 +36,19 @@ export class Liar {
       case "scalar":
         return Response.json("OK");
     }
-    const type = lie === "page" ? "text/html" : lie === "events" ? "text/event-stream" : JSON_TYPE;
-    const encoding = lie === "bomb" ? { "content-encoding": "gzip" } : {};
-    outgoing.writeHead(lie === "scolding" ? 400 : 200, { "content-type": type, ...encoding });
-    if (lie === "bomb") {
+    const type = kind === "page"
+      ? "text/html"
+      : kind === "events"
+      ? "text/event-stream"
+      : JSON_TYPE;
+    const encoding = kind === "bomb" ? { "content-encoding": "gzip" } : {};
+    outgoing.writeHead(kind === "longError" ? 400 : 200, { "content-type": type, ...encoding });
+    if (kind === "bomb") {
       this.#bomb ??= bomb();
       outgoing.end(this.#bomb);
-    } else if (lie === "drip") this.#drip(outgoing);
+    } else if (kind === "drip") this.#drip(outgoing);
     else this.#flood(outgoing);
-    // All is written past the listener.
+    // Everything is written past the listener.
     return await new Promise(() => {});
   }
 

@@ -1,7 +1,5 @@
 /**
- * A load of claims and commits by rival nodes through an HTTP Redis with faults; each node records
- * its answers.
- *
+ * Claims and commits by rival nodes through an HTTP Redis with faults; each node records its answers.
  * Takes stores and a seed, and gives the records. Each node acts as Atlas's core does: a claim
  * whose answer was lost is repeated under the same `opId`, a commit under the same turn, and the
  * next turn begins only after that. Any node may declare another's ownership dead, which a store
@@ -11,8 +9,8 @@ import { isAtlasError } from "../../src/errors.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim, Commit, Store } from "../../src/ports/store.ts";
 
-/** What the nodes were told. */
-export interface Diary {
+/** The answers that the nodes got. */
+export interface Answers {
   /** Claims that won. */
   readonly wins: { readonly claim: Claim; readonly owner: Ownership }[];
   /** Commits that were answered `committed`, and all that were sent. */
@@ -20,7 +18,7 @@ export interface Diary {
   readonly sent: Map<string, Commit>;
   /** Ownerships under which a commit was answered `fenced`. */
   readonly fenced: { readonly key: string; readonly owner: Ownership }[];
-  /** Keys that were told to be nobody's after they were won, though none released them. */
+  /** Keys whose lookup said unowned after they were won, though none released them. */
   readonly falselyAbsent: string[];
   /** Answers that were neither a result nor `unavailable`. */
   readonly strange: string[];
@@ -28,9 +26,9 @@ export interface Diary {
   unavailable: number;
 }
 
-export interface StormOptions {
+export interface RivalOptions {
   readonly stores: readonly Store[];
-  /** Keys that nobody ever releases. */
+  /** Keys that are never released. */
   readonly kept: readonly string[];
   /** Keys that their owners release now and then. */
   readonly released: readonly string[];
@@ -39,12 +37,12 @@ export interface StormOptions {
   readonly random: () => number;
 }
 
-/** Times that a step is asked for before a node gives its ownership up. */
-const PATIENCE = 12;
+/** Attempts of a step before a node gives its ownership up. */
+const MAX_ATTEMPTS = 12;
 
 /** Runs until every node has done its steps on every key. */
-export async function storm(options: StormOptions): Promise<Diary> {
-  const diary: Diary = {
+export async function runRivals(options: RivalOptions): Promise<Answers> {
+  const answers: Answers = {
     wins: [],
     acknowledged: [],
     sent: new Map(),
@@ -57,10 +55,10 @@ export async function storm(options: StormOptions): Promise<Diary> {
   await Promise.all(options.stores.map((store) => {
     const incarnation = crypto.randomUUID();
     return Promise.all(
-      keys.map((key) => new Rival(store, incarnation, key, options, diary).run()),
+      keys.map((key) => new Rival(store, incarnation, key, options, answers).run()),
     );
   }));
-  return diary;
+  return answers;
 }
 
 /** A commit's own name: no other has it. */
@@ -73,13 +71,13 @@ export function traceOf({ epoch, turn }: { epoch: number; turn: number }): strin
   return `trace:${epoch}:${turn}`;
 }
 
-/** One node's dealings with one key. */
+/** One node's claims and commits of one key. */
 class Rival {
   readonly #store: Store;
   readonly #incarnation: string;
   readonly #key: string;
-  readonly #options: StormOptions;
-  readonly #diary: Diary;
+  readonly #options: RivalOptions;
+  readonly #answers: Answers;
   #owned: Ownership | null = null;
   #turn = 0;
 
@@ -87,14 +85,14 @@ class Rival {
     store: Store,
     incarnation: string,
     key: string,
-    options: StormOptions,
-    diary: Diary,
+    options: RivalOptions,
+    answers: Answers,
   ) {
     this.#store = store;
     this.#incarnation = incarnation;
     this.#key = key;
     this.#options = options;
-    this.#diary = diary;
+    this.#answers = answers;
   }
 
   async run(): Promise<void> {
@@ -109,10 +107,10 @@ class Rival {
   async #acquire(): Promise<void> {
     const { kept, random } = this.#options;
     const isWon = kept.includes(this.#key) &&
-      this.#diary.wins.some(({ claim }) => claim.key === this.#key);
+      this.#answers.wins.some(({ claim }) => claim.key === this.#key);
     const seen = await this.#asked(() => this.#store.lookup(this.#key));
     if (seen === undefined) return;
-    if (seen === null && isWon) this.#diary.falselyAbsent.push(this.#key);
+    if (seen === null && isWon) this.#answers.falselyAbsent.push(this.#key);
     const rival = seen !== null && seen.incarnation !== this.#incarnation;
     if (rival && random() < 0.7) return;
     const claim: Claim = {
@@ -124,7 +122,7 @@ class Rival {
     };
     const reply = await this.#asked(() => this.#store.claim(claim));
     if (!reply?.won || reply.owner === null) return;
-    this.#diary.wins.push({ claim, owner: reply.owner });
+    this.#answers.wins.push({ claim, owner: reply.owner });
     this.#owned = reply.owner;
     this.#turn = 0;
   }
@@ -139,10 +137,10 @@ class Rival {
       puts: [[nameOf(at), incarnation], [traceOf(at), ""], ["last", `${epoch} ${at.turn}`]],
       deletes: [traceOf({ epoch, turn: at.turn - 1 })],
     };
-    this.#diary.sent.set(`${this.#key} ${nameOf(at)}`, commit);
+    this.#answers.sent.set(`${this.#key} ${nameOf(at)}`, commit);
     const reply = await this.#asked(() => this.#store.commit(commit));
-    if (reply === "committed") return void this.#diary.acknowledged.push(commit);
-    if (reply === "fenced") this.#diary.fenced.push({ key: this.#key, owner });
+    if (reply === "committed") return void this.#answers.acknowledged.push(commit);
+    if (reply === "fenced") this.#answers.fenced.push({ key: this.#key, owner });
     this.#owned = null;
   }
 
@@ -153,13 +151,13 @@ class Rival {
 
   /** What `step` answers, or undefined where it stays unavailable. */
   async #asked<T>(step: () => Promise<T>): Promise<T | undefined> {
-    for (let attempt = 0; attempt < PATIENCE; attempt++) {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       try {
         return await step();
       } catch (error) {
-        this.#diary.unavailable++;
+        this.#answers.unavailable++;
         if (!isAtlasError(error) || error.code !== "unavailable") {
-          this.#diary.strange.push(String(error));
+          this.#answers.strange.push(String(error));
           return undefined;
         }
       }

@@ -17,16 +17,16 @@ afterEach(async () => {
 });
 
 /** A Redis, an HTTP Redis before it, and a store over that. */
-export interface Scene {
+export interface StoreSetup {
   readonly redis: TestRedis;
   readonly server: TestUpstash;
   readonly store: Store;
-  /** Speaks to the Redis itself, past the store. */
-  tell(...command: string[]): Promise<unknown>;
+  /** Sends commands to the Redis itself, past the store. */
+  sendCommand(...command: string[]): Promise<unknown>;
 }
 
-/** Sets the scene for one test; its store waits `timeoutMs` for each answer. */
-export async function scene(timeoutMs = 60_000): Promise<Scene> {
+/** Sets the setUpStore for one test; its store waits `timeoutMs` for each answer. */
+export async function setUpStore(timeoutMs = 60_000): Promise<StoreSetup> {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const server = await startUpstash(redis.port);
@@ -39,12 +39,12 @@ export async function scene(timeoutMs = 60_000): Promise<Scene> {
     redis,
     server,
     store,
-    tell: async (...command) => plain(await direct.call(...command)),
+    sendCommand: async (...command) => plain(await direct.call(...command)),
   };
 }
 
 /** Further stores: each sends requests of its own. */
-export async function several({ url, token }: TestUpstash, count: number): Promise<Store[]> {
+export async function furtherStores({ url, token }: TestUpstash, count: number): Promise<Store[]> {
   const opening = Array.from(
     { length: count },
     () => upstashStore({ url, token, timeoutMs: 60_000 }),
