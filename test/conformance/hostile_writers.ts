@@ -5,43 +5,43 @@
 import { DatabaseSync } from "node:sqlite";
 import { slotOf } from "../../src/model/rrp.ts";
 import { command } from "../support/redis_command.ts";
-import type { RawMember, Vandal } from "./store.ts";
+import type { HostileWriter, RawMember } from "./store.ts";
 
 /** On a Redis; `master` of the strategy `optimistic`, whose keys have its name. */
-export function redisVandal(server: { readonly url: string }, master?: string): Vandal {
-  const tell = (name: string, ...args: string[]) => command(server, name, ...args).then(() => {});
+export function redisWriter(server: { readonly url: string }, master?: string): HostileWriter {
+  const send = (name: string, ...args: string[]) => command(server, name, ...args).then(() => {});
   const suffix = master === undefined ? "" : `/${master}`;
   const members = (kind: string) => `atlas:{members}:${kind}${suffix}`;
   const slot = (key: string) => `atlas:{s${slotOf(key)}}`;
   const seq = (incarnation: string, text: string) =>
-    tell("HSET", members("seq"), incarnation, text);
+    send("HSET", members("seq"), incarnation, text);
   return {
     async member(row) {
       const { incarnation, state } = row;
-      await tell("HSET", members("info"), incarnation, infoOf(row));
+      await send("HSET", members("info"), incarnation, infoOf(row));
       await seq(incarnation, row.seq);
-      await tell("HSET", members("state"), incarnation, state);
-      await tell("INCR", members("version"));
+      await send("HSET", members("state"), incarnation, state);
+      await send("INCR", members("version"));
     },
     seq,
-    deface: (incarnation) => tell("HSET", members("info"), incarnation, "not json"),
+    corruptMember: (incarnation) => send("HSET", members("info"), incarnation, "not json"),
     owner: (key, epoch, rrp) =>
       master === undefined
-        ? tell("SET", `${slot(key)}:own:${key}`, `${epoch} someone op ${rrp}`)
-        : tell("SET", `${slot(key)}:claim/${master}:${key}`, `${epoch} someone op - ${rrp}`),
+        ? send("SET", `${slot(key)}:own:${key}`, `${epoch} someone op ${rrp}`)
+        : send("SET", `${slot(key)}:claim/${master}:${key}`, `${epoch} someone op - ${rrp}`),
     turn: (key, epoch, turn) =>
-      tell(
+      send(
         "HSET",
         `${slot(key)}:state${master === undefined ? "" : suffix}:${key}`,
         "turn",
         `${epoch} ${turn}`,
       ),
-    counter: (key, text) => tell("SET", `${slot(key)}:epoch${suffix}`, text),
-    version: (text) => tell("SET", members("version"), text),
+    counter: (key, text) => send("SET", `${slot(key)}:epoch${suffix}`, text),
+    version: (text) => send("SET", members("version"), text),
     remove: (key, part) => {
       const name = part === "own" && master !== undefined ? "claim" : part;
       const of = part === "epoch" ? "" : `:${key}`;
-      return tell("DEL", `${slot(key)}:${name}${suffix}${of}`);
+      return send("DEL", `${slot(key)}:${name}${suffix}${of}`);
     },
   };
 }
@@ -53,7 +53,7 @@ function infoOf({ info, incarnation, region, node, address, hosts }: RawMember):
 }
 
 /** On a SQLite file. Its tables refuse what is no integer where one belongs. */
-export function sqliteVandal(file: string): Vandal {
+export function sqliteWriter(file: string): HostileWriter {
   const run = (sql: string, ...values: (string | bigint)[]): Promise<void> => {
     const database = new DatabaseSync(file);
     try {
@@ -76,7 +76,7 @@ export function sqliteVandal(file: string): Vandal {
     },
     seq: (incarnation, seq) =>
       run("UPDATE atlas_member SET seq = ? WHERE incarnation = ?", integer(seq), incarnation),
-    deface: (incarnation) =>
+    corruptMember: (incarnation) =>
       run("UPDATE atlas_member SET hosts = 'not json' WHERE incarnation = ?", incarnation),
     owner: (key, epoch, rrp) =>
       run(

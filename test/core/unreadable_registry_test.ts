@@ -20,7 +20,7 @@ import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import type { Unreadable } from "../../src/ports/store.ts";
 import { fakeClock } from "../../testing.ts";
-import { sqliteVandal } from "../conformance/hostile_writers.ts";
+import { sqliteWriter } from "../conformance/hostile_writers.ts";
 import { until } from "../support/until.ts";
 import { app as testApp, type TestApp } from "./cluster.ts";
 
@@ -56,7 +56,7 @@ function onFile() {
     cleanups.push(() => made.close({ drainMs: 0 }));
     return made;
   };
-  return { node, vandal: sqliteVandal(file), events };
+  return { node, writer: sqliteWriter(file), events };
 }
 
 const logged = (events: readonly NodeEvent[], name: string) =>
@@ -74,10 +74,10 @@ describe("a member's row that can't be read", () => {
   };
 
   test("stops neither running nodes, nor new ones, nor the list of nodes, and each node logs it once", async () => {
-    const { node, vandal, events } = onFile();
+    const { node, writer, events } = onFile();
     const a = await node("a");
     await a.call("counters", "x", "add", [1]);
-    await vandal.member(row);
+    await writer.member(row);
     const c = await node("c");
     expect((await c.call("counters", "x", "add", [1])).result).toMatchObject({ total: 2 });
     const names = async () => (await a.members()).map((member) => member.node).sort();
@@ -97,12 +97,12 @@ describe("a member's row that can't be read", () => {
   });
 
   test("of a live node is written again by it, and what it owns stays there", async () => {
-    const { node, vandal } = onFile();
+    const { node, writer } = onFile();
     const [a, b] = [await node("a"), await node("b")];
     const { rrp, result } = await a.call("counters", "x", "add", [1]);
     expect(rrp).toBe("rrp:local/a/counters/x");
-    await vandal.deface(a.incarnation);
-    await vandal.version("7");
+    await writer.corruptMember(a.incarnation);
+    await writer.version("7");
     await until(
       async () => (await b.members()).some(({ incarnation }) => incarnation === a.incarnation),
       "its row is written anew",
