@@ -173,13 +173,13 @@ const HTTP: readonly (readonly [
     "429 without words",
     () => new Response(null, { status: 429 }),
     "passing",
-    /^the registry refuses it: it gets more requests than it takes \(429\)$/,
+    /^the registry refuses it: it gets too many requests \(429\)$/,
   ],
   [
     "429 with JSON",
     () => Response.json({ error: "slow down" }, { status: 429 }),
     "passing",
-    /^the registry refuses it: it gets more requests than it takes \(429\)$/,
+    /^the registry refuses it: it gets too many requests \(429\)$/,
   ],
   [
     "a day's requests used up",

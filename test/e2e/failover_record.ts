@@ -9,8 +9,8 @@ import { type Answer, ask } from "./calls.ts";
 import { eventsOf, type LogEvent } from "./node_log.ts";
 import type { NodeProcess } from "./process.ts";
 
-/** Questions about one name to one node, plain and insisting. */
-export interface Look {
+/** Lookups of one key at one node, a plain one and one that requires a confirmed owner. */
+export interface LookupPair {
   readonly place: number;
   /** When it was asked and answered, ms since 1970. */
   readonly from: number;
@@ -19,32 +19,32 @@ export interface Look {
   readonly confirmed: Answer;
 }
 
-export interface Diary {
-  readonly looks: Look[];
-  /** Ends it; resolves when nobody asks any more. */
+export interface FailoverRecord {
+  readonly lookups: LookupPair[];
+  /** Ends it; resolves when no lookup is running. */
   close(): Promise<void>;
 }
 
 const PAUSE_MS = 50;
-const NOBODY = "/v1/resources/channels/nobody";
+const UNOWNED = "/v1/resources/channels/nobody";
 
 /** Begins to ask all nodes. */
-export function keepDiary(nodes: readonly NodeProcess[]): Diary {
-  const looks: Look[] = [];
+export function recordFailover(nodes: readonly NodeProcess[]): FailoverRecord {
+  const lookups: LookupPair[] = [];
   let over = false;
   const asking = nodes.map(async ({ url }, place) => {
     while (!over) {
       const from = Date.now();
-      const asked = [NOBODY, `${NOBODY}?require=confirmed`].map((path) => ask(url, path));
-      // A node that hangs up has ended, and the test with it.
+      const asked = [UNOWNED, `${UNOWNED}?require=confirmed`].map((path) => ask(url, path));
+      // A node that closes the connection has ended, and the test with it.
       const [plain, confirmed] = await Promise.all(asked).catch(() => []);
       if (!plain || !confirmed) return;
-      looks.push({ place, from, to: Date.now(), plain, confirmed });
+      lookups.push({ place, from, to: Date.now(), plain, confirmed });
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   });
   return {
-    looks,
+    lookups,
     async close() {
       over = true;
       await Promise.all(asking);
@@ -54,27 +54,27 @@ export function keepDiary(nodes: readonly NodeProcess[]): Diary {
 
 /** The first event of this name since `at`; the test has waited for it. */
 export function firstSince(node: NodeProcess, event: string, at: number): LogEvent {
-  const found = eventsOf(node, event).find((told) => told.at >= at);
-  expect(found, `${node.line.node} told of "${event}"`).toBeDefined();
+  const found = eventsOf(node, event).find((it) => it.at >= at);
+  expect(found, `${node.line.node} logged "${event}"`).toBeDefined();
   return found as LogEvent;
 }
 
 /**
- * Checks the looks of one failover: nothing but `quarantine` (or `suspect`, where the store
- * did not answer) from when a node saw the copy until claims could be open again, and the
- * plain truth at last. Insisting gets an error meanwhile.
+ * Checks the lookups of one failover: only `quarantine` (or `suspect`, if the store
+ * did not answer) from when a node saw the copy until claims could be open again, and
+ * `unowned` at the end. Lookups that require a confirmed owner get an error meanwhile.
  *
- * @param sighted when each node saw the copy; @param untilMs when the first could reopen.
+ * @param sawCopy when each node saw the copy; @param untilMs when the first could reopen.
  */
-export function checkDiary(
-  looks: readonly Look[],
-  sighted: readonly number[],
+export function checkRecord(
+  lookups: readonly LookupPair[],
+  sawCopy: readonly number[],
   untilMs: number,
 ): void {
   let quarantined = 0;
   const reasons = new Set<string>();
-  for (const [place, since] of sighted.entries()) {
-    const mine = looks.filter((look) => look.place === place);
+  for (const [place, since] of sawCopy.entries()) {
+    const mine = lookups.filter((lookup) => lookup.place === place);
     const during = mine.filter(({ from, to }) => from >= since && to <= untilMs);
     for (const { plain, confirmed } of during) {
       expect(plain.body.verdict).toMatch(/^(?:quarantine|suspect)$/);

@@ -20,7 +20,7 @@ afterAll(async () => {
   await registry.close();
 });
 
-test("brokers started before any authority catch up; its successor gets all orders", async () => {
+test("brokers started before any authority find one later, and its successor gets all orders", async () => {
   const port = await freePort();
   const address = `static:http://127.0.0.1:${port}`;
   const start = (name: string, runtime: RuntimeName, env: Record<string, string>) =>

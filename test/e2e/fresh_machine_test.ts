@@ -14,7 +14,7 @@ import { history, result } from "./calls.ts";
 import { endAll, readyLine, run, type RuntimeName, startNode } from "./process.ts";
 
 const BUN = `${ROOT}node_modules/.bin/bun`;
-/** What Bun says where it can't get at the packages. */
+/** Bun's message if it can't fetch the packages. */
 const NO_NETWORK =
   /ConnectionRefused|FailedToOpenSocket|DNSResolveFailed|ENOTFOUND|Unable\s*[Tt]o\s*[Cc]onnect|Timeout/;
 
@@ -45,7 +45,7 @@ function copyTracked(): boolean {
 
 describe("a fresh machine", () => {
   test(
-    "Bun alone: bun run node.ts without node_modules",
+    "starts a node with Bun alone, without node_modules",
     { timeout: 120_000 },
     async ({ skip }) => {
       if (!copyTracked()) skip("this is no git checkout");
@@ -64,7 +64,7 @@ describe("a fresh machine", () => {
   );
 
   test.for<RuntimeName>(["bun", "deno", "node"])(
-    "the defaults alone, on %s: a SQLite file in the working directory, kept over a restart",
+    "serves with the defaults on %s, and keeps its SQLite file over a restart",
     { timeout: 60_000 },
     async (runtime) => {
       for (const seq of [1, 2]) {
@@ -80,7 +80,7 @@ describe("a fresh machine", () => {
     },
   );
 
-  test("npm start prints the ready line, and a signal to it drains the node", {
+  test("prints the ready line on npm start, and drains the node on a signal", {
     timeout: 60_000,
   }, async () => {
     const port = await freePort();

@@ -5,18 +5,18 @@
 import { connect } from "node:net";
 
 export interface RawAnswer {
-  /** 0 where the node hung up without an answer. */
+  /** 0 if the node closed the connection without an answer. */
   readonly status: number;
   readonly text: string;
 }
 
-/** Sends bytes to a node's port and gives all that comes back until it hangs up. */
+/** Sends bytes to a node's port and gives everything that comes back until it closes. */
 export function sendRaw(url: string, bytes: string | Uint8Array): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve) => {
     const chunks: Uint8Array[] = [];
     const socket = connect(Number(port), hostname, () => socket.write(bytes));
-    // A node may hang up while it is still being written to: what it said counts.
+    // A node may close while it is still being written to: its answer counts.
     socket.on("error", () => {});
     socket.setTimeout(10_000, () => socket.destroy());
     socket.on("data", (data) => chunks.push(data));

@@ -10,7 +10,7 @@ import { expect } from "vitest";
 import { call, type Message } from "./calls.ts";
 
 /** A message that was acknowledged. */
-export interface Promised {
+export interface Acknowledged {
   readonly channel: string;
   readonly text: string;
   readonly seq: number;
@@ -21,49 +21,49 @@ export interface Promised {
   readonly ended: number;
 }
 
-export interface Crowd {
-  readonly promised: Promised[];
+export interface Callers {
+  readonly acknowledged: Acknowledged[];
   /** Callers begin no further message; resolves when each has settled its last one. */
   finish(): Promise<void>;
-  /** Callers go home with what they have. */
+  /** Callers end at once, with the messages they have. */
   abandon(): void;
 }
 
-export interface CrowdOptions {
+export interface CallersOptions {
   callers: number;
   keyed: boolean;
   /** The channel of a caller's n-th message. */
   channel: (caller: number, n: number) => string;
-  doors: readonly string[];
-  /** How long a caller rests after a message, in ms. Default none. */
+  urls: readonly string[];
+  /** How long a caller waits after a message, in ms. Default none. */
   restMs?: number;
 }
 
 /** How long one attempt waits for its answer, in ms: longer than a call's deadline. */
 const PATIENCE_MS = 12_000;
-/** A caller who was refused thinks for so long before the next attempt, in ms. */
+/** How long a caller waits after a refusal before the next attempt, in ms. */
 const RETRY_MS = 20;
 
-let crowds = 0;
+let groups = 0;
 
-/** Sets the callers to work. */
-export function startCrowd(options: CrowdOptions): Crowd {
-  const { callers, keyed, channel, doors, restMs = 0 } = options;
-  const promised: Promised[] = [];
-  const name = `C${crowds++}`;
+/** Starts the callers. */
+export function startCallers(options: CallersOptions): Callers {
+  const { callers, keyed, channel, urls, restMs = 0 } = options;
+  const acknowledged: Acknowledged[] = [];
+  const name = `C${groups++}`;
   let over = false;
   let abandoned = false;
 
   async function deliver(caller: number, to: string, text: string): Promise<void> {
     const began = performance.now();
-    for (let door = caller; !abandoned; door++) {
+    for (let at = caller; !abandoned; at++) {
       const settings = { patienceMs: PATIENCE_MS, ...keyed && { key: text } };
-      const url = doors[door % doors.length] as string;
+      const url = urls[at % urls.length] as string;
       const answer = await call(url, `channels/${to}`, "send", [name, text], settings)
         .catch(() => null);
       if (answer?.status === 200) {
         const { rrp, epoch, result: { seq } } = answer.body;
-        return void promised.push({
+        return void acknowledged.push({
           channel: to,
           text,
           seq,
@@ -87,7 +87,7 @@ export function startCrowd(options: CrowdOptions): Crowd {
 
   const working = Promise.all(Array.from({ length: callers }, (_, caller) => work(caller)));
   return {
-    promised,
+    acknowledged,
     async finish() {
       over = true;
       await working;
@@ -100,10 +100,10 @@ function rest(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Promises by their channel. */
-export function byChannel(promised: readonly Promised[]): Map<string, Promised[]> {
-  const all = new Map<string, Promised[]>();
-  for (const one of promised) {
+/** Acknowledged messages by their channel. */
+export function byChannel(acknowledged: readonly Acknowledged[]): Map<string, Acknowledged[]> {
+  const all = new Map<string, Acknowledged[]>();
+  for (const one of acknowledged) {
     const known = all.get(one.channel);
     if (known) known.push(one);
     else all.set(one.channel, [one]);
@@ -115,31 +115,34 @@ export function byChannel(promised: readonly Promised[]): Map<string, Promised[]
  * Checks that a channel had one owner at a time: each epoch one node, and none that
  * answered a call made after a later epoch's answer had come.
  */
-export function checkOwners(promised: readonly Promised[]): void {
+export function checkOwners(acknowledged: readonly Acknowledged[]): void {
   const owners = new Map<number, string>();
-  for (const { epoch, rrp, channel } of promised) {
+  for (const { epoch, rrp, channel } of acknowledged) {
     expect(owners.get(epoch) ?? rrp, `one owner of ${channel} in epoch ${epoch}`).toBe(rrp);
     owners.set(epoch, rrp);
   }
-  const ended = [...promised].sort((a, b) => a.ended - b.ended);
-  for (const { channel, text, epoch, began } of promised) {
+  const ended = [...acknowledged].sort((a, b) => a.ended - b.ended);
+  for (const { channel, text, epoch, began } of acknowledged) {
     const later = ended.find((other) => other.epoch > epoch);
     if (later) expect(began, `${text} of ${channel} came too late`).toBeLessThan(later.ended);
   }
 }
 
 /**
- * Which promises a channel's history doesn't keep. The history itself has to be whole:
+ * The acknowledged messages that a channel's history lacks. The history itself has to be whole:
  * gapless, nothing twice, epochs never falling.
  */
-export function missingOf(history: readonly Message[], promised: readonly Promised[]): Promised[] {
+export function missingOf(
+  history: readonly Message[],
+  acknowledged: readonly Acknowledged[],
+): Acknowledged[] {
   expect(history.map(({ seq }) => seq)).toEqual(history.map((_, i) => i + 1));
   const texts = history.map(({ text }) => text);
   expect(new Set(texts).size, "no message twice").toBe(texts.length);
-  const isKept = ({ text, seq }: Promised): boolean => texts[seq - 1] === text;
-  const kept = promised.filter(isKept).sort((a, b) => a.seq - b.seq);
+  const isKept = ({ text, seq }: Acknowledged): boolean => texts[seq - 1] === text;
+  const kept = acknowledged.filter(isKept).sort((a, b) => a.seq - b.seq);
   const epochs = kept.map(({ epoch }) => epoch);
   expect(epochs).toEqual([...epochs].sort((a, b) => a - b));
   expect(new Set(kept.map(({ seq }) => seq)).size, "no number twice").toBe(kept.length);
-  return promised.filter((one) => !isKept(one));
+  return acknowledged.filter((one) => !isKept(one));
 }
