@@ -1,12 +1,12 @@
-/** A market in which nodes, listeners and buyers come and go at random, and code changes. */
+/** A market in which nodes, listeners and buyers join and leave at random, and code changes. */
 import { expect, test } from "vitest";
 import type { AtlasNode, Listener, Module, ModuleProxy } from "../../mod.ts";
 import { type Calc, calc, type CalcApp, CallGate, market, until } from "./market.ts";
 
 const STEPS = 120;
 
-/** Draws that a seed repeats. */
-function dice(seed: number): (sides: number) => number {
+/** Random draws that a seed repeats. */
+function drawsOf(seed: number): (sides: number) => number {
   let state = seed >>> 0;
   return (sides) => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -17,7 +17,7 @@ function dice(seed: number): (sides: number) => number {
 for (const seed of [1, 2, 3]) {
   test(`with random faults nothing is oversold or lost, seed ${seed}`, async () => {
     const made = market();
-    const roll = dice(seed);
+    const draw = drawsOf(seed);
     const nodes: AtlasNode<CalcApp>[] = [];
     const shops: { gate: CallGate; listener: Listener; capacity: number; patch: number }[] = [];
     let proxies: { node: AtlasNode<CalcApp>; proxy: ModuleProxy<Module<Calc>> }[] = [];
@@ -26,28 +26,28 @@ for (const seed of [1, 2, 3]) {
     let done = 0;
     const calls: Promise<unknown>[] = [];
     const start = async () => {
-      nodes.push(await made.node(`n${++names}`, { region: roll(2) ? "home" : "away" }));
+      nodes.push(await made.node(`n${++names}`, { region: draw(2) ? "home" : "away" }));
     };
     const publish = () => {
-      const [gate, capacity] = [new CallGate(), 1 + roll(4)];
-      const node = nodes[roll(nodes.length)] as AtlasNode<CalcApp>;
+      const [gate, capacity] = [new CallGate(), 1 + draw(4)];
+      const node = nodes[draw(nodes.length)] as AtlasNode<CalcApp>;
       const listener = node.publish(calc(gate, "1.0.0"), { capacity });
       shops.push({ gate, listener, capacity, patch: 0 });
     };
     const discover = async () => {
-      const node = nodes[roll(nodes.length)] as AtlasNode<CalcApp>;
-      const proxy = await node.discover("calc", { version: "^1", capacity: 1 + roll(4) });
+      const node = nodes[draw(nodes.length)] as AtlasNode<CalcApp>;
+      const proxy = await node.discover("calc", { version: "^1", capacity: 1 + draw(4) });
       proxies.push({ node, proxy });
     };
     const call = () => {
-      const proxy = proxies[roll(proxies.length)]?.proxy;
-      for (let n = roll(20); n > 0 && proxy; n--) {
+      const proxy = proxies[draw(proxies.length)]?.proxy;
+      for (let n = draw(20); n > 0 && proxy; n--) {
         const answer = proxy.pi(1).then(
           (value) => {
             expect(value).toBe("3.1");
             done++;
           },
-          // Of nodes that were closed, and calls that ran on one.
+          // Of closed nodes, and of calls that ran on one.
           (error) => {
             expect(["unavailable", "timeout"]).toContain(error.code);
           },
@@ -60,20 +60,20 @@ for (const seed of [1, 2, 3]) {
     publish();
     await discover();
     for (let step = 0; step < STEPS; step++) {
-      const what = roll(20);
+      const what = draw(20);
       if (what === 0 && nodes.length < 5) await start();
       else if (what === 1 && nodes.length > 2) {
-        const [gone] = nodes.splice(roll(nodes.length), 1);
-        await gone?.close({ drainMs: roll(2) ? 0 : 50 });
+        const [gone] = nodes.splice(draw(nodes.length), 1);
+        await gone?.close({ drainMs: draw(2) ? 0 : 50 });
         proxies = proxies.filter(({ node }) => node !== gone);
       } else if (what === 2 && shops.length < 9) publish();
       else if (what === 3 && shops.length > 2) {
-        void shops.splice(roll(shops.length), 1)[0]?.listener.close();
+        void shops.splice(draw(shops.length), 1)[0]?.listener.close();
       } else if (what === 4 && proxies.length < 6) discoveries.push(discover().catch(() => {}));
       else if (what === 5 && proxies.length > 1) {
-        void proxies.splice(roll(proxies.length), 1)[0]?.proxy.$plb.close();
+        void proxies.splice(draw(proxies.length), 1)[0]?.proxy.$plb.close();
       } else if (what === 6) {
-        const one = shops[roll(shops.length)];
+        const one = shops[draw(shops.length)];
         const next = one && calc(one.gate, `1.0.${++one.patch}`);
         try {
           if (next) one.listener.update(next);
@@ -81,7 +81,7 @@ for (const seed of [1, 2, 3]) {
           expect(error).toMatchObject({ code: "unavailable" });
         }
       } else call();
-      if (roll(3) === 0) await new Promise((resolve) => setTimeout(resolve, roll(4)));
+      if (draw(3) === 0) await new Promise((resolve) => setTimeout(resolve, draw(4)));
       for (const { listener, gate, capacity } of shops) {
         const { granted, channels } = listener.stats();
         expect(granted).toBeLessThanOrEqual(capacity);
@@ -92,7 +92,7 @@ for (const seed of [1, 2, 3]) {
         }
       }
     }
-    // Calm: whoever is left gets what there is, and all calls come back.
+    // At the end the remaining buyers get the remaining capacity, and all calls are answered.
     const node = nodes[0] as AtlasNode<CalcApp>;
     const last = node.publish(calc(new CallGate(), "1.5.0"), { capacity: 64 });
     await Promise.all([...calls, ...discoveries]);

@@ -1,4 +1,7 @@
-/** A busy message bus yields to the event loop, so that timers fire. */
+/**
+ * Covers src/time/event_loop_yield.ts: a busy message bus yields to the event loop, so that timers
+ * fire.
+ */
 import { expect, test } from "vitest";
 import type { Address } from "../../src/lambda/bus/address.ts";
 import { ReadLoopYield } from "../../src/time/event_loop_yield.ts";
@@ -14,8 +17,8 @@ import { TimerWheel } from "../../src/time/timer_wheel.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { defineModule } from "../../mod.ts";
 
-/** A clock that stands unless it is wound, and whose timers run when the event loop turns. */
-class Wound implements Clock {
+/** A clock that stands still unless it is advanced, and whose timers run when the event loop turns. */
+class StandingClock implements Clock {
   #now = 0;
   #due: (() => void)[] = [];
 
@@ -45,7 +48,7 @@ class Wound implements Clock {
 }
 
 test("while the event loop turns, reading does not pause and rarely checks the clock", () => {
-  const clock = new Wound();
+  const clock = new StandingClock();
   const yielding = new ReadLoopYield(clock, () => expect.unreachable());
   let timers = 0;
   for (let message = 0; message < 50_000; message++) {
@@ -61,7 +64,7 @@ test("while the event loop turns, reading does not pause and rarely checks the c
 
 test("without turns of the event loop, reading pauses after some ms, or after many messages if the clock stands still", () => {
   for (const [ms, most] of [[3.5, 12], [1, 16], [0, 4_100]] as const) {
-    const clock = new Wound();
+    const clock = new StandingClock();
     let yieldings = 0;
     const yielding = new ReadLoopYield(clock, () => yieldings++);
     for (let round = 1; round <= 3; round++) {
@@ -79,7 +82,7 @@ test("without turns of the event loop, reading pauses after some ms, or after ma
 });
 
 /** Sends a request for each credit and each answer, for ever. */
-class Insatiable extends Process {
+class EndlessBuyer extends Process {
   #id = 0;
 
   receive(_letter: BusMessage, channel: Address): void {
@@ -89,7 +92,7 @@ class Insatiable extends Process {
   }
 }
 
-/** Grants one at a time. */
+/** Grants one call at a time. */
 class Seller extends Process {
   receive(): void {}
 
@@ -100,9 +103,9 @@ class Seller extends Process {
 
 for (const kind of ["at once", "in a promise"]) {
   test(`busy functions that answer ${kind} let the event loop turn`, async () => {
-    const clock = new Wound();
+    const clock = new StandingClock();
     const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-    const post = new MessageBus({
+    const bus = new MessageBus({
       clock,
       random: systemRandom,
       self: () => self,
@@ -114,7 +117,7 @@ for (const kind of ["at once", "in a promise"]) {
     });
     let calls = 0;
     const burn = (): unknown => {
-      // Bounded, or a failure would never end.
+      // Bounded, as a failure would otherwise never end.
       if (++calls > 10_000) throw new Error("the event loop never turned");
       clock.wind(3.5);
       return kind === "at once" ? calls : Promise.resolve(calls);
@@ -124,21 +127,21 @@ for (const kind of ["at once", "in a promise"]) {
       name: "m",
       range: null,
       record: new ChannelRecord(
-        post.spawn("buyer", new Insatiable()),
+        bus.spawn("buyer", new EndlessBuyer()),
         defineModule({ functions: { burn } }),
       ),
-      listener: post.spawn("seller", seller),
+      listener: bus.spawn("seller", seller),
       lowWatermark: 1,
       deadlines: new TimerWheel(systemClock),
       counters: newCounters(),
     });
-    seller.grant(post.spawn("channel", channel));
+    seller.grant(bus.spawn("channel", channel));
     for (let turn = 1; turn <= 5; turn++) {
       await new Promise((resolve) => setImmediate(resolve));
       expect(calls).toBeGreaterThan(0);
       expect(calls).toBeLessThanOrEqual(8 * turn);
       clock.turn();
     }
-    post.stop();
+    bus.stop();
   });
 }

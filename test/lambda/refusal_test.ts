@@ -1,4 +1,7 @@
-/** A buyer that is matched with sellers without capacity, on a fake clock. */
+/**
+ * Covers src/lambda/buy/order_keeper.ts: a buyer that is matched with sellers without capacity, on a
+ * fake clock.
+ */
 import { expect, test } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { BROKER } from "../../src/lambda/bus/address.ts";
@@ -11,12 +14,12 @@ import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import { TimerWheel } from "../../src/time/timer_wheel.ts";
 
-/** More than a buyer places before it pauses. */
+/** More orders than a buyer places before it pauses. */
 const MOST_ORDERS = 100;
 const SELF = { region: "r", node: "n", incarnation: "i", address: "a" };
 
-/** A clock that stands still until all that is due later is done at once. */
-function wound(): { clock: Clock; wind: () => void } {
+/** A clock that stands still; `wind` runs everything that is due later. */
+function standingClock(): { clock: Clock; wind: () => void } {
   let due = new Set<() => void>();
   const clock: Clock = {
     now: () => 1,
@@ -34,11 +37,11 @@ function wound(): { clock: Clock; wind: () => void } {
   return { clock, wind };
 }
 
-/** What one order finds, at most: the rest is ordered again. */
+/** The most that is matched for one order: the rest is ordered again. */
 const FOUND = 3;
 
-/** Says of every order that the seller has some of it. */
-class Finder extends Process {
+/** Answers every order with a match of a part of it. */
+class MatchingBroker extends Process {
   readonly orders: Order[] = [];
   readonly #seller: Process;
 
@@ -48,7 +51,7 @@ class Finder extends Process {
   }
 
   receive(message: BusMessage): void {
-    // A buyer that never stops would never let the test go on.
+    // A buyer that never stops would never end the test.
     if (message.kind !== "order" || this.orders.length >= MOST_ORDERS) return;
     const { order } = message;
     this.orders.push(order);
@@ -61,8 +64,8 @@ class Finder extends Process {
   }
 }
 
-/** Has nothing free. */
-class Pauper extends Process {
+/** Has no free capacity. */
+class SoldOutSeller extends Process {
   receive(message: BusMessage, from: string): void {
     if (message.kind !== "open") return;
     this.context.send(from, {
@@ -75,8 +78,8 @@ class Pauper extends Process {
 }
 
 test("refused capacity is not ordered again before the backoff", async () => {
-  const { clock, wind } = wound();
-  const post = new MessageBus({
+  const { clock, wind } = standingClock();
+  const bus = new MessageBus({
     clock,
     random: systemRandom,
     self: () => SELF,
@@ -86,10 +89,10 @@ test("refused capacity is not ordered again before the backoff", async () => {
     meet: () => Promise.resolve(null),
     onEvent: () => {},
   });
-  const seller = new Pauper();
-  post.spawn("listener", seller);
-  const broker = new Finder(seller);
-  post.spawn(BROKER, broker);
+  const seller = new SoldOutSeller();
+  bus.spawn("listener", seller);
+  const broker = new MatchingBroker(seller);
+  bus.spawn(BROKER, broker);
   const plb = new PlbProcess({
     name: "m",
     orders: [{ wanted: 4, asked: 4, range: null, prefer: "spread" }],
@@ -102,15 +105,15 @@ test("refused capacity is not ordered again before the backoff", async () => {
     onChange: () => {},
     onClosed: () => {},
   });
-  post.spawn("plb", plb);
+  bus.spawn("plb", plb);
   const asked = async (): Promise<number[]> => {
     await new Promise((resolve) => setImmediate(resolve));
     return broker.orders.splice(0).map(({ quantity }) => quantity);
   };
-  // All, the rest, nothing more; and the same again after the pause.
+  // Everything, the rest, no more; and the same again after the backoff.
   expect(await asked()).toEqual([4, 1, 0]);
   expect(await asked()).toEqual([]);
   wind();
   expect(await asked()).toEqual([4, 1, 0]);
-  post.stop();
+  bus.stop();
 });

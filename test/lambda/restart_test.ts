@@ -1,4 +1,4 @@
-/** Processes that throw are restarted if they must exist. */
+/** Covers src/lambda/bus/restarts.ts: processes that throw are restarted if they must exist. */
 import { expect, test } from "vitest";
 import { Channel } from "../../src/lambda/sell/channel.ts";
 import { Authority } from "../../src/lambda/exchange/authority.ts";
@@ -17,21 +17,21 @@ import { calc, CallGate, LASTING, market, until } from "./market.ts";
 type Made = new (...args: never[]) => Process;
 
 /** Makes a process of this class throw once, at the next message of a kind. */
-function trip(kind: Made): { readonly done: () => boolean } {
+function failOnce(kind: Made): { readonly done: () => boolean } {
   const prototype = kind.prototype as Process;
   const receive = prototype.receive;
   let isDone = false;
   prototype.receive = function (message: BusMessage, from: string): void {
     prototype.receive = receive;
     isDone = true;
-    // What it did is half done.
+    // Its work is half done.
     receive.call(this, message, from);
     throw new Error("tripped");
   };
   return { done: () => isDone };
 }
 
-const PARTS: [string, Made][] = [
+const PROCESSES: [string, Made][] = [
   ["authority", Authority as Made],
   ["broker", Broker as Made],
   ["bootstrap", Bootstrap as Made],
@@ -41,7 +41,7 @@ const PARTS: [string, Made][] = [
   ["load balancer", PlbProcess as Made],
 ];
 
-for (const [name, kind] of PARTS) {
+for (const [name, kind] of PROCESSES) {
   test(`the market goes on after its ${name} failed`, async () => {
     const made = market();
     const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
@@ -50,7 +50,7 @@ for (const [name, kind] of PARTS) {
     const listener = a.publish(calc(gate), { capacity: 3 });
     const proxy = await b.discover("calc", { capacity: 2, waitFor: "all" });
     await until(async () => (await b.exchange("calc")).length === 2, "the market is whole");
-    const trap = trip(kind);
+    const trap = failOnce(kind);
     await until(async () => {
       // Every process must receive a message.
       await proxy.pi(1).catch(() => {});
@@ -71,7 +71,7 @@ for (const [name, kind] of PARTS) {
     expect(listener.stats()).toMatchObject({ granted: 3, free: 0 });
     const logged = made.events.map(({ event }) => event);
     expect(logged.filter((event) => event === "process failed")).toHaveLength(1);
-    // Exchanges and channels are opened anew by those who need them.
+    // Exchanges and channels are opened again by the processes that need them.
     const isKept = !["exchange", "channel"].includes(name);
     expect(logged.filter((event) => event === "process restarted")).toHaveLength(isKept ? 1 : 0);
   });
@@ -86,7 +86,7 @@ for (const [name, kind] of [["listener", ListenerProcess], ["channel", Channel]]
     const proxy = await b.discover("calc", { capacity: 2, waitFor: "all" });
     const running = [proxy.hold(1), proxy.hold(2)].map((call) => call.catch(() => 0));
     await until(() => gate.running === 2, "two run");
-    const trap = trip(kind as unknown as Made);
+    const trap = failOnce(kind as unknown as Made);
     const more = Array.from({ length: 6 }, (_, n) => proxy.hold(n).catch(() => 0));
     const other = a.discover("calc", { timeoutMs: 500 }).catch(() => null);
     await until(async () => {
@@ -116,7 +116,10 @@ test("a proxy and a listener whose process failed can be closed", async () => {
   gate.open();
   const listener = a.publish(calc(gate), { capacity: 1 });
   const proxy = await a.discover("calc");
-  const traps = [trip(PlbProcess as unknown as Made), trip(ListenerProcess as unknown as Made)];
+  const traps = [
+    failOnce(PlbProcess as unknown as Made),
+    failOnce(ListenerProcess as unknown as Made),
+  ];
   await proxy.pi(1).catch(() => {});
   await until(async () => {
     const other = await a.discover("calc", { timeoutMs: 50 }).catch(() => null);
@@ -132,9 +135,9 @@ test("a process that keeps failing is restarted with growing backoff, and each r
   const clock = fakeClock();
   const events: string[] = [];
   const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-  const post = new MessageBus({
+  const bus = new MessageBus({
     clock,
-    random: new SeededRandom(1, "post"),
+    random: new SeededRandom(1, "bus"),
     self: () => self,
     member: () => undefined,
     present: () => undefined,
@@ -153,7 +156,7 @@ test("a process that keeps failing is restarted with growing backoff, and each r
     receive(): void {}
   }
   const restarts: number[] = [];
-  post.keep("faulty", () => new Faulty(), () => restarts.push(clock.now()));
+  bus.keep("faulty", () => new Faulty(), () => restarts.push(clock.now()));
   await clock.advance(1_000);
   const [first = 0] = starts;
   expect(starts.map((at) => at - first)).toEqual([0, 0, 100, 300, 700]);
@@ -161,7 +164,7 @@ test("a process that keeps failing is restarted with growing backoff, and each r
   expect(events.filter((event) => event === "process restarted")).toHaveLength(4);
   await clock.advance(100_000);
   expect((starts.at(-1) as number) - (starts.at(-2) as number)).toBe(10_000);
-  post.stop();
+  bus.stop();
   const count = starts.length;
   await clock.advance(100_000);
   expect(starts.length).toBe(count);
