@@ -7,7 +7,7 @@
  */
 import { regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
 import type { CommittedTurn, LineageName, Stamp, Store } from "../../src/ports/store.ts";
-import type { StoreBackend, Vandal } from "./store.ts";
+import type { HostileWriter, StoreBackend } from "./store.ts";
 
 /** One region's backend, or as many as there are names. */
 export async function regionalBackend(
@@ -17,26 +17,27 @@ export async function regionalBackend(
   const backends = await Promise.all(regions.map(make));
   const all = (step: (backend: StoreBackend) => Promise<unknown>): Promise<void> =>
     Promise.all(backends.map(step)).then(() => {});
-  const vandals = backends.map(({ vandal }) => vandal);
+  const writers = backends.map(({ writer }) => writer);
   return {
     open: () => openSpread(regions, backends),
     crash: backends[0]?.crash && (() => all((backend) => (backend.crash as () => Promise<void>)())),
-    // Membership is the first region's; keys lie in all: the vandal writes in each.
-    ...vandals.every((it) => it !== undefined) && { vandal: everywhere(vandals as Vandal[]) },
+    // Membership is the first region's; keys lie in all: the writer writes in each.
+    ...writers.every((it) => it !== undefined) &&
+      { writer: everywhere(writers as HostileWriter[]) },
     isParted: regions.length > 1,
     dispose: () => all((backend) => backend.dispose()),
   };
 }
 
-/** All vandals as one: what it writes stands in every region. */
-function everywhere(vandals: readonly Vandal[]): Vandal {
-  const [first] = vandals as [Vandal];
-  const all = (step: (vandal: Vandal) => Promise<void>): Promise<void> =>
-    Promise.all(vandals.map(step)).then(() => {});
+/** All writers as one: what it writes stands in every region. */
+function everywhere(writers: readonly HostileWriter[]): HostileWriter {
+  const [first] = writers as [HostileWriter];
+  const all = (step: (writer: HostileWriter) => Promise<void>): Promise<void> =>
+    Promise.all(writers.map(step)).then(() => {});
   return {
     member: (row) => first.member(row),
     seq: (incarnation, seq) => first.seq(incarnation, seq),
-    deface: (incarnation) => first.deface(incarnation),
+    corruptMember: (incarnation) => first.corruptMember(incarnation),
     version: (text) => first.version(text),
     owner: (key, epoch, rrp) => all((it) => it.owner(key, epoch, rrp)),
     turn: (key, epoch, turn) => all((it) => it.turn(key, epoch, turn)),

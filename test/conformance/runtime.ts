@@ -11,7 +11,7 @@ import type {
   Socket,
   SocketHandlers,
 } from "../../src/ports/runtime.ts";
-import { sendRaw } from "../e2e/raw.ts";
+import { sendRaw } from "../e2e/raw_http.ts";
 import { freePort } from "../support/ports.ts";
 
 const MAX_FRAME = 65_536;

@@ -24,7 +24,7 @@ export interface StoreBackend {
    */
   crash?(): Promise<void>;
   /** Writes past the store, as others may; absent where nobody else can. */
-  readonly vandal?: Vandal;
+  readonly writer?: HostileWriter;
   /** Whether its keys lie in several stores or masters, which no one lineage tells of. */
   readonly isParted?: boolean;
   /** Ends it for good, after all handles are closed. */
@@ -46,12 +46,12 @@ export interface RawMember {
 }
 
 /** Writes rows that no store of this package would write. */
-export interface Vandal {
+export interface HostileWriter {
   member(row: RawMember): Promise<void>;
   /** Replaces the seq of a member that is there. */
   seq(incarnation: string, seq: string): Promise<void>;
   /** Takes what a member said of itself away, and leaves the rest. */
-  deface(incarnation: string): Promise<void>;
+  corruptMember(incarnation: string): Promise<void>;
   /** An ownership of `key` with this epoch and pointer. */
   owner(key: string, epoch: string, rrp: string): Promise<void>;
   /** The last turn of a key. */

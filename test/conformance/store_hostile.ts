@@ -7,7 +7,7 @@ import { MAX_ADDRESS, MAX_MEMBER_BYTES, MAX_MEMBER_TYPES } from "../../src/limit
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
-import type { RawMember, Stores, Vandal } from "./store.ts";
+import type { HostileWriter, RawMember, Stores } from "./store.ts";
 import { claimOf, fresh, freshKey, freshMember, own, refuses } from "./store_kit.ts";
 
 const LONG = "x".repeat(MAX_ADDRESS + 1);
@@ -46,7 +46,7 @@ function rowOf(parts: Partial<RawMember>): RawMember {
   return {
     incarnation: crypto.randomUUID(),
     region: "test",
-    node: fresh("vandal"),
+    node: fresh("hostile"),
     address: "ws://127.0.0.1:1/atlas/link",
     hosts: '["channels"]',
     seq: "0",
@@ -66,12 +66,12 @@ function loneKey(): string {
 
 export function hostileTests(stores: Stores): void {
   describe("rows that other programs wrote", () => {
-    let vandal: Vandal;
+    let writer: HostileWriter;
     let store: Store;
 
     beforeEach(({ skip }) => {
-      skip(stores.backend.vandal === undefined, "nobody else can write there");
-      vandal = stores.backend.vandal as Vandal;
+      skip(stores.backend.writer === undefined, "nobody else can write there");
+      writer = stores.backend.writer as HostileWriter;
       store = stores.store;
     });
 
@@ -81,7 +81,7 @@ export function hostileTests(stores: Stores): void {
           const [old, young] = [freshMember(), freshMember()];
           await store.register(old, { ifFree: true });
           const row = rowOf(parts);
-          await vandal.member(row);
+          await writer.member(row);
 
           expect((await store.register(young, { ifFree: true })).outcome).toBe("registered");
           expect((await store.renew(old.incarnation, 3, [row.incarnation])).outcome)
@@ -102,7 +102,7 @@ export function hostileTests(stores: Stores): void {
       await store.register(watcher, { ifFree: true });
       for (const kind of ["no JSON", "a seq that is no number", "a state that nobody knows"]) {
         const row = rowOf(ROWS[kind] as Partial<RawMember>);
-        await vandal.member(row);
+        await writer.member(row);
         const seen = (await store.members()).unreadable
           ?.find(({ incarnation }) => incarnation === row.incarnation);
         expect(["live", "superseded"]).toContain(seen?.state);
@@ -119,17 +119,17 @@ export function hostileTests(stores: Stores): void {
       const info = freshMember();
       await store.register(info, { ifFree: true });
       for (const seq of ["NaN", "-1", "9223372036854775807"]) {
-        await vandal.seq(info.incarnation, seq);
+        await writer.seq(info.incarnation, seq);
         const reply = await store.renew(info.incarnation, 5, [info.incarnation]);
         expect(reply.outcome).toBe("renewed");
         expect(reply.watched).toEqual([{ incarnation: info.incarnation, seq: 5, state: "live" }]);
       }
-      await vandal.deface(info.incarnation);
+      await writer.corruptMember(info.incarnation);
       expect((await store.renew(info.incarnation, 6, [])).outcome).toBe("renewed");
       expect((await store.register(info, { ifFree: true })).outcome).toBe("registered");
       expect((await store.members()).members)
         .toContainEqual({ ...info, seq: 6, state: "live" });
-      await vandal.deface(info.incarnation);
+      await writer.corruptMember(info.incarnation);
       await store.leave(info);
       const next = freshMember({ node: info.node });
       expect((await store.register(next, { ifFree: true })).outcome).toBe("registered");
@@ -137,7 +137,7 @@ export function hostileTests(stores: Stores): void {
 
     test("a version of membership that can't be read is repaired", async () => {
       for (const text of ["x", "-7", "9223372036854775807"]) {
-        await vandal.version(text);
+        await writer.version(text);
         const info = freshMember();
         expect((await store.register(info, { ifFree: true })).outcome).toBe("registered");
         const { version } = await store.members();
@@ -156,7 +156,7 @@ export function hostileTests(stores: Stores): void {
       const [other] = await Promise.all([own(store, freshKey())]);
       for (const [epoch, rrp] of entries) {
         const key = freshKey();
-        await vandal.owner(key, epoch, rrp);
+        await writer.owner(key, epoch, rrp);
         const error = await store.lookup(key).catch((reason) => reason);
         expect(error).toMatchObject({ code: "unavailable", retryable: false });
         expect(error.message).toMatch(new RegExp(`of "${key}" can't be read: .`));
@@ -179,8 +179,8 @@ export function hostileTests(stores: Stores): void {
       const keys = Array.from({ length: 5 }, () => freshKey());
       for (const key of keys) await own(store, key, { rrp: `rrp:test/${node}/${key}` });
       const broken = freshKey();
-      await vandal.owner(broken, "x", "rrp:a/b/c/d");
-      await vandal.owner(`${broken} with space`, "1", `rrp:test/${node}/odd`);
+      await writer.owner(broken, "x", "rrp:a/b/c/d");
+      await writer.owner(`${broken} with space`, "1", `rrp:test/${node}/odd`);
       const found: string[] = [];
       const named: string[] = [];
       for (let cursor: string | null = null, page = 0;; page++) {
@@ -201,7 +201,7 @@ export function hostileTests(stores: Stores): void {
       for (const text of ["x", "-1", "9007199254740993", "9223372036854775807"]) {
         const key = loneKey();
         const owner = await own(store, key);
-        await vandal.counter(key, text);
+        await writer.counter(key, text);
         const expected = { incarnation: owner.incarnation, epoch: owner.epoch };
         await refuses(store.claim(claimOf(key, { expected })), "unavailable", key);
         expect(await store.lookup(key)).toEqual(owner);
@@ -209,7 +209,7 @@ export function hostileTests(stores: Stores): void {
         const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [] };
         expect(await store.commit(turn)).toBe("committed");
         // Repaired by hand: above all that was given.
-        await vandal.counter(key, String(owner.epoch + 1_000));
+        await writer.counter(key, String(owner.epoch + 1_000));
         expect((await store.claim(claimOf(key, { expected }))).owner?.epoch)
           .toBeGreaterThan(owner.epoch);
       }
@@ -218,7 +218,7 @@ export function hostileTests(stores: Stores): void {
     test("a counter that was lost repeats no epoch of an entry or a state", async () => {
       const key = loneKey();
       const first = await own(store, key);
-      await vandal.counter(key, "0");
+      await writer.counter(key, "0");
       const expected = { incarnation: first.incarnation, epoch: first.epoch };
       const { owner: second } = await store.claim(claimOf(key, { expected }));
       expect(second?.epoch).toBeGreaterThan(first.epoch);
@@ -226,14 +226,14 @@ export function hostileTests(stores: Stores): void {
       const turn = { key, incarnation, epoch, turn: 1, puts: [["a", "1"]] as const, deletes: [] };
       expect(await store.commit(turn)).toBe("committed");
       await store.release(key, incarnation, epoch);
-      await vandal.counter(key, "0");
+      await writer.counter(key, "0");
       expect((await own(store, key)).epoch).toBeGreaterThan(epoch);
     });
 
     test("an unreadable last turn fails that key's commits as a whole", async () => {
       const key = freshKey();
       const { incarnation, epoch } = await own(store, key);
-      await vandal.turn(key, "x", "-1");
+      await writer.turn(key, "x", "-1");
       const puts = [["a", "1"]] as const;
       const turn = { key, incarnation, epoch, turn: 1, puts, deletes: [] };
       await refuses(store.commit(turn), "unavailable", key);
@@ -244,7 +244,7 @@ export function hostileTests(stores: Stores): void {
     test("a reassertion loses only unreadable entries", async ({ skip }) => {
       const [fine, broken] = [freshKey(), freshKey()];
       const owners = await Promise.all([own(store, fine), own(store, broken)]);
-      await vandal.owner(broken, "x", "rrp:a/b/c/d");
+      await writer.owner(broken, "x", "rrp:a/b/c/d");
       const { lineage } = await store.renew("nobody", 0, []);
       const none = { epoch: 0, turn: 0 };
       const said = owners.map((owner, i) => ({

@@ -7,14 +7,14 @@ import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Stamp, Store } from "../../src/ports/store.ts";
-import type { Stores, Vandal } from "./store.ts";
+import type { HostileWriter, Stores } from "./store.ts";
 import { claimOf, freshKey, own } from "./store_kit.ts";
 
 const ALL = { start: "", end: "\u{10ffff}", limit: 100, reverse: false };
 const FIELDS = ["a", "b", "c"] as const;
 const NONE = { epoch: 0, turn: 0 };
 
-type Remove = NonNullable<Vandal["remove"]>;
+type Remove = NonNullable<HostileWriter["remove"]>;
 
 /** A key whose slot no other test uses. */
 let slots = 0;
@@ -56,8 +56,8 @@ export function partsTests(stores: Stores): void {
     };
 
     beforeEach(async ({ skip }) => {
-      skip(stores.backend.vandal?.remove === undefined, "its parts can't be told apart");
-      remove = stores.backend.vandal?.remove as Remove;
+      skip(stores.backend.writer?.remove === undefined, "its parts can't be told apart");
+      remove = stores.backend.writer?.remove as Remove;
       store = stores.store;
       key = loneKey();
       owner = await own(store, key);

@@ -18,7 +18,7 @@ import { startUpstash } from "../upstash/server.ts";
 import { regionalBackend } from "./regional_backend.ts";
 import { type StoreBackend, storeConformance } from "./store.ts";
 import { everythingRejects } from "./store_ends.ts";
-import { redisVandal, sqliteVandal } from "./vandals.ts";
+import { redisWriter, sqliteWriter } from "./hostile_writers.ts";
 
 async function memory(): Promise<StoreBackend> {
   const store = memoryStore();
@@ -33,7 +33,7 @@ async function sqlite(): Promise<StoreBackend> {
     open,
     // The file is the backend: what a crash leaves is what a new handle finds in it.
     crash: async () => {},
-    vandal: sqliteVandal(file),
+    writer: sqliteWriter(file),
     dispose: async () => rmSync(directory, { recursive: true, force: true }),
   };
 }
@@ -52,7 +52,7 @@ function redis(server: TestRedisOptions, client: RedisStoreOptions = {}) {
           await process.restart();
         }
         : undefined,
-      vandal: redisVandal(process),
+      writer: redisWriter(process),
       dispose: () => process.close(),
     };
   };
@@ -67,7 +67,7 @@ async function upstash(): Promise<StoreBackend> {
       await process.kill();
       await process.restart();
     },
-    vandal: redisVandal(process),
+    writer: redisWriter(process),
     dispose: async () => {
       await close();
       await process.close();

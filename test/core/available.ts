@@ -1,6 +1,6 @@
 /**
- * An app with types of either partition policy, and nodes of it whose road to the store can
- * be cut off and mended: what the tests of `partition: "available"` share.
+ * An app with types of either partition policy, and nodes whose connection to the store can be
+ * cut: the set-up of the tests of `partition: "available"`.
  */
 import {
   type App,
@@ -17,7 +17,7 @@ import {
 } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
 import { BRISK, type Cluster, cluster, Gate, untilBy } from "./cluster.ts";
-import { type Road, roadTo } from "./road.ts";
+import { connectionTo, type StoreConnection } from "./store_connection.ts";
 
 /** The time of all nodes here. */
 export const clock: FakeClock = fakeClock();
@@ -28,7 +28,7 @@ export const until = (condition: () => unknown, what: string): Promise<void> =>
 /** What hooks saw, oldest first. */
 export const seen: string[] = [];
 
-/** A list that can say what it holds even after it lost its name. */
+/** A list that can still be read after its key was lost to another owner. */
 export class Notes extends Resource {
   visits = 0;
 
@@ -79,8 +79,8 @@ export class Notes extends Resource {
   }
 
   /** Answers once the gate of this name is open. */
-  async stand(name: string): Promise<string> {
-    seen.push(`standing ${name}`);
+  async hold(name: string): Promise<string> {
+    seen.push(`holding ${name}`);
     await Gate.of(name).passed;
     return name;
   }
@@ -110,31 +110,35 @@ export async function member(
   made: Cluster,
   name: string,
   options: Partial<CreateNodeOptions> = {},
-): Promise<{ node: Node; road: Road }> {
-  const road = roadTo(made.store);
-  const node = await made.node(name, { store: road.store, lease: BRISK, ...options }, app);
-  return { node: node as unknown as Node, road };
+): Promise<{ node: Node; connection: StoreConnection }> {
+  const connection = connectionTo(made.store);
+  const node = await made.node(name, { store: connection.store, lease: BRISK, ...options }, app);
+  return { node: node as unknown as Node, connection };
 }
 
 export function add(node: Node, id: string, note: string, type = "notes"): Promise<CallResult> {
   return clock.run(node.call(type, id, "add", [note], { timeoutMs: 2_000 }));
 }
 
-export async function cutOff({ node, road }: { node: Node; road: Road }): Promise<void> {
-  road.isCut = true;
+export async function cutOff(
+  { node, connection }: { node: Node; connection: StoreConnection },
+): Promise<void> {
+  connection.isCut = true;
   await until(() => node.state === "fenced", "the lease has lapsed");
 }
 
-export async function heal({ node, road }: { node: Node; road: Road }): Promise<void> {
-  road.isCut = road.cutAtCommit = false;
+export async function heal(
+  { node, connection }: { node: Node; connection: StoreConnection },
+): Promise<void> {
+  connection.isCut = connection.cutAtCommit = false;
   await until(
     () => node.state === "serving" && node.stats().offlineResources === 0,
     "all are reconciled",
   );
 }
 
-/** Resolves once others know that a node's life is over: until then they may call it. */
-export async function buried({ store }: Cluster, name: string): Promise<void> {
+/** Resolves once the store says that a node's life is over; until then others may call it. */
+export async function seenDead({ store }: Cluster, name: string): Promise<void> {
   await until(async () => {
     const { members } = await store.members();
     return members.some(({ node, state }) => node === name && state === "dead");
@@ -142,7 +146,9 @@ export async function buried({ store }: Cluster, name: string): Promise<void> {
 }
 
 /** A cluster with one node. */
-export async function one(): Promise<{ made: Cluster; a: { node: Node; road: Road } }> {
+export async function one(): Promise<
+  { made: Cluster; a: { node: Node; connection: StoreConnection } }
+> {
   seen.length = 0;
   const made = cluster(memoryStore(), clock);
   return { made, a: await member(made, "a") };

@@ -1,12 +1,11 @@
 /**
- * Types with `partition: "available"`: what becomes of a name that another owner took over
- * while its own one could not reach the store.
+ * Types with `partition: "available"`: a key that another owner claims while its own one can't
+ * reach the store.
  */
 import { describe, expect, test } from "vitest";
 import { defineApp } from "../../mod.ts";
 import {
   add,
-  buried,
   clock,
   cutOff,
   heal,
@@ -15,28 +14,29 @@ import {
   Notes,
   one,
   seen,
+  seenDead,
   until,
 } from "./available.ts";
 import { app as plainApp, type Cluster } from "./cluster.ts";
-import type { Road } from "./road.ts";
+import type { StoreConnection } from "./store_connection.ts";
 
 describe("when another owner took over", () => {
   async function split(): Promise<{
     made: Cluster;
-    a: { node: Node; road: Road };
-    b: { node: Node; road: Road };
+    a: { node: Node; connection: StoreConnection };
+    b: { node: Node; connection: StoreConnection };
   }> {
     const { made, a } = await one();
     const b = await member(made, "b");
     await add(a.node, "x", "1");
     await cutOff(a);
     await add(a.node, "x", "a");
-    await buried(made, "a");
+    await seenDead(made, "a");
     expect((await add(b.node, "x", "b")).verdict).toBeUndefined();
     return { made, a, b };
   }
 
-  test("its state stays; the loser is told where it is, and merges", async () => {
+  test("the new owner's state stays, and the former owner learns where it is and merges", async () => {
     const { made, a, b } = await split();
     const owner = await made.store.lookup("notes/x");
     expect(owner?.rrp).toBe("rrp:local/b/notes/x");
@@ -63,7 +63,7 @@ describe("when another owner took over", () => {
     expect((await add(a.node, "x", "c")).rrp).toBe(owner?.rrp);
   });
 
-  test("and is gone again, what it wrote stays all the same", async () => {
+  test("what the new owner wrote stays, also if that owner has stopped again", async () => {
     const { a, b } = await split();
     await clock.run(b.node.drain());
     await heal(a);
@@ -73,12 +73,12 @@ describe("when another owner took over", () => {
     expect(all).toEqual(expect.arrayContaining(["1", "a", "b"]));
   });
 
-  test("one that told nobody anything is no conflict", async () => {
+  test("an owner that answered nobody meanwhile causes no conflict", async () => {
     const { made, a } = await one();
     const b = await member(made, "b");
     await add(a.node, "x", "1");
     await cutOff(a);
-    await buried(made, "a");
+    await seenDead(made, "a");
     await clock.run(b.node.call("notes", "x", "all", []));
     await heal(a);
     await until(() => seen.length > 0, "it has stopped");
@@ -88,7 +88,7 @@ describe("when another owner took over", () => {
   });
 });
 
-test("a bad policy is refused", () => {
+test("an invalid partition policy is refused", () => {
   const resources = { notes: { class: Notes, partition: "both" as "fence" } };
   expect(() => defineApp({ resources })).toThrow(
     'resource type notes: partition is "both", it must be fence or available',

@@ -1,6 +1,6 @@
 /**
- * Types with `partition: "available"`: a node that is asked to stop uses the time that it is given
- * to bring in the turns that it has kept.
+ * Types with `partition: "available"`: a draining node commits the turns that it kept while the
+ * store was away.
  */
 import { expect, test } from "vitest";
 import { add, clock, cutOff, member, one, seen, until } from "./available.ts";
@@ -13,7 +13,7 @@ async function kept() {
   return { made, a };
 }
 
-test("kept turns are committed where the store comes back in time", async () => {
+test("a draining node commits its kept turns if the store returns in time", async () => {
   const { made, a } = await kept();
   const closed = a.node.close({ drainMs: 10_000 });
   await clock.advance(2_000);
@@ -22,7 +22,7 @@ test("kept turns are committed where the store comes back in time", async () => 
   expect((await add(a.node, "x", "3")).result).toEqual(["1", "2", "3"]);
   await expect(clock.run(a.node.call("notes", "new", "visit", [], { timeoutMs: 5_000 }))).rejects
     .toMatchObject({ code: "unavailable" });
-  a.road.isCut = false;
+  a.connection.isCut = false;
   await clock.run(closed);
   expect(seen).toEqual(["stop x drain"]);
   const lines = made.events.map(({ event }) => event);
@@ -32,14 +32,14 @@ test("kept turns are committed where the store comes back in time", async () => 
   expect(await add(b.node, "x", "4")).toMatchObject({ result: ["1", "2", "3", "4"] });
 });
 
-test("so they are where it comes back for a moment only, and again", async () => {
+test("a draining node commits its kept turns if the store returns twice for a moment", async () => {
   const { made, a } = await kept();
   const closed = a.node.close({ drainMs: 30_000 });
-  a.road.isCut = false;
+  a.connection.isCut = false;
   await until(() => a.node.stats().offlineTurnsCommitted === 1, "they are committed");
-  a.road.isCut = true;
+  a.connection.isCut = true;
   await clock.advance(3_000);
-  a.road.isCut = false;
+  a.connection.isCut = false;
   await clock.run(closed);
   expect(made.events.map(({ event }) => event)).not.toContain("offline turns lost");
   const b = await member(made, "b");
@@ -49,7 +49,7 @@ test("so they are where it comes back for a moment only, and again", async () =>
   }, "another has it");
 });
 
-test("a node that has kept nothing doesn't wait", async () => {
+test("a node without kept turns drains at once", async () => {
   const { a } = await one();
   await add(a.node, "x", "1");
   await cutOff(a);
@@ -59,7 +59,7 @@ test("a node that has kept nothing doesn't wait", async () => {
   expect(clock.now() - since).toBeLessThan(10_000);
 });
 
-test("a drain by request waits, too, and ends where another owner has won", async () => {
+test("a requested drain waits for kept turns, and ends if another owner has won", async () => {
   const { made, a } = await kept();
   const b = await member(made, "b");
   await until(
@@ -69,7 +69,7 @@ test("a drain by request waits, too, and ends where another owner has won", asyn
   await clock.run(b.node.call("notes", "x", "add", ["b"]));
   const drained = a.node.drain();
   await clock.advance(2_000);
-  a.road.isCut = false;
+  a.connection.isCut = false;
   await clock.run(drained);
   expect(seen[0]).toBe("conflict x rrp:local/b/notes/x 1,2");
   expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["1", "b", "2"]);

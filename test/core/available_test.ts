@@ -1,6 +1,6 @@
 /**
- * Types with `partition: "available"`: what goes on while the store is out of reach, how it
- * is marked, and what becomes of it when the store is back.
+ * Types with `partition: "available"`: what a node serves while the store is out of reach, how it
+ * marks answers, and how turns are reconciled when the store is back.
  */
 import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";
@@ -9,7 +9,7 @@ import { OfflineLog } from "../../src/resource/offline_log.ts";
 import { add, clock, cutOff, heal, member, one, seen, until } from "./available.ts";
 
 describe("while the store is out of reach", () => {
-  test("an available resource goes on, marked; a fenced one is refused", async () => {
+  test("an available resource serves and marks its answers; a fenced one refuses", async () => {
     const { a } = await one();
     const before = await add(a.node, "x", "1");
     expect(before.verdict).toBeUndefined();
@@ -48,7 +48,7 @@ describe("while the store is out of reach", () => {
     expect(seen).toEqual(["stop x fenced"]);
   });
 
-  test("callers at other nodes get the mark, too", async () => {
+  test("callers at other nodes get the mark", async () => {
     const { made, a } = await one();
     const b = await member(made, "b");
     await add(a.node, "x", "1");
@@ -68,7 +68,7 @@ describe("while the store is out of reach", () => {
     expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["1", "2", "3"]);
   });
 
-  test("what was never read can't be read, and nothing is written by a turn that failed", async () => {
+  test("state that was never read can't be read, and a failed turn writes nothing", async () => {
     const { a } = await one();
     await add(a.node, "x", "1");
     await cutOff(a);
@@ -80,7 +80,7 @@ describe("while the store is out of reach", () => {
     expect((await add(a.node, "x", "2")).result).toEqual(["1", "2"]);
   });
 
-  test("the instance stays what it is, without storage too", async () => {
+  test("the same instance goes on, also without storage", async () => {
     const { a } = await one();
     await clock.run(a.node.call("notes", "x", "visit", []));
     await cutOff(a);
@@ -107,19 +107,19 @@ describe("while the store is out of reach", () => {
     expect((await keyed("3", "k3")).result).toEqual(["1", "2", "3"]);
   });
 
-  test("a commit whose answer got lost counts once", async () => {
+  test("a commit whose answer was lost counts once", async () => {
     const { a } = await one();
     await add(a.node, "x", "1");
-    a.road.cutAtCommit = true;
+    a.connection.cutAtCommit = true;
     expect(await add(a.node, "x", "2")).toMatchObject({ result: ["1", "2"], verdict: "suspect" });
     expect((await add(a.node, "x", "3")).result).toEqual(["1", "2", "3"]);
     await heal(a);
     expect((await clock.run(a.node.call("notes", "x", "all", []))).result).toEqual(["1", "2", "3"]);
-    // Of two turns kept, one had been applied.
+    // One of the two kept turns had been applied.
     expect(a.node.stats()).toMatchObject({ offlineTurnsCommitted: 1, conflictsLost: 0 });
   });
 
-  test("an instance that hangs is given up, and what it had kept is committed", async () => {
+  test("a hanging instance is replaced, and its kept turns are committed", async () => {
     const { a } = await one();
     await add(a.node, "x", "1", "brisk");
     await cutOff(a);
@@ -132,22 +132,22 @@ describe("while the store is out of reach", () => {
     expect((await clock.run(a.node.call("brisk", "x", "all", []))).result).toEqual(["1", "2"]);
   });
 
-  test("what it keeps is bounded", () => {
-    const freight = { characters: 0 };
-    const adrift = new OfflineLog(freight, false);
+  test("the number and size of kept turns are bounded", () => {
+    const budget = { characters: 0 };
+    const log = new OfflineLog(budget, false);
     const writes = new Map([["s:a", "b"]]);
     for (let n = 0; n < MAX_OFFLINE_TURNS; n++) {
-      adrift.checkRoom("notes/x");
-      adrift.keep(writes, null);
+      log.checkRoom("notes/x");
+      log.keep(writes, null);
     }
-    expect(() => adrift.checkRoom("notes/x")).toThrow(/logged 1024 turns/);
-    expect(adrift.clear()).toBe(MAX_OFFLINE_TURNS);
-    expect(freight.characters).toBe(0);
-    freight.characters = MAX_OFFLINE_CHARACTERS;
-    expect(() => adrift.checkRoom("notes/x")).toThrow(/logged 67108864 characters/);
+    expect(() => log.checkRoom("notes/x")).toThrow(/logged 1024 turns/);
+    expect(log.clear()).toBe(MAX_OFFLINE_TURNS);
+    expect(budget.characters).toBe(0);
+    budget.characters = MAX_OFFLINE_CHARACTERS;
+    expect(() => log.checkRoom("notes/x")).toThrow(/logged 67108864 characters/);
   });
 
-  test("where no further turn can be kept only turns that write are refused", async () => {
+  test("only writing turns are refused once no further turn can be kept", async () => {
     const { a } = await one();
     const call = (method: string, args: unknown[], idempotencyKey?: string): Promise<CallResult> =>
       clock.run(
@@ -163,7 +163,7 @@ describe("while the store is out of reach", () => {
     expect((await call("visit", [])).result).toBe(1);
     // Its answer would have to be kept, too.
     await expect(call("visit", [], "new")).rejects.toMatchObject({ ...full, maybeExecuted: false });
-    // What it was answered is at hand, and it doesn't run again.
+    // The answer is cached, so that it doesn't run again.
     expect((await call("overwrite", ["first"], "old")).verdict).toBe("suspect");
     expect((await call("all", [])).result).toEqual(["1023"]);
     await heal(a);
@@ -174,7 +174,7 @@ describe("while the store is out of reach", () => {
     });
   });
 
-  test("turns that a closed node kept are told", async () => {
+  test("kept turns of a node that closes are reported as lost", async () => {
     const { made, a } = await one();
     await add(a.node, "x", "1");
     await cutOff(a);
@@ -188,8 +188,8 @@ describe("while the store is out of reach", () => {
   });
 });
 
-describe("a name that nobody here holds", () => {
-  test("is taken where its type keeps no storage, and brought in", async () => {
+describe("a key that no node here owns", () => {
+  test("is claimed if its type keeps no storage, and reconciled later", async () => {
     const { a } = await one();
     await cutOff(a);
     expect(await clock.run(a.node.call("notes", "new", "visit", []))).toMatchObject({
@@ -206,18 +206,18 @@ describe("a name that nobody here holds", () => {
     expect((await clock.run(a.node.call("notes", "new", "all", []))).result).toEqual(["1"]);
   });
 
-  test("can't be served where its storage has to be read", async () => {
+  test("can't be served if its storage has to be read", async () => {
     const { made, a } = await one();
     await cutOff(a);
     await expect(add(a.node, "known", "1")).rejects.toMatchObject({ code: "unavailable" });
     await expect(add(a.node, "x", "1")).rejects.toMatchObject({ code: "unavailable" });
     await heal(a);
-    // Nobody was told anything: nothing is claimed.
+    // No call was answered, so nothing is claimed.
     expect(await made.store.lookup("notes/x")).toBeNull();
     expect((await add(a.node, "x", "1")).result).toEqual(["1"]);
   });
 
-  test("which has a state already: that stays, and both are told", async () => {
+  test("keeps the state that it has already, and both sides are reported", async () => {
     const { made, a } = await one();
     const b = await member(made, "b");
     await add(b.node, "x", "b");
@@ -229,7 +229,7 @@ describe("a name that nobody here holds", () => {
     await until(
       async () =>
         ((await clock.run(b.node.call("notes", "x", "all", []))).result as string[]).includes("a"),
-      "it is merged",
+      "the notes are merged",
     );
     expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["b", "a"]);
   });

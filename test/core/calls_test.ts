@@ -4,7 +4,7 @@ import { systemRandom } from "../../adapters/system/clock.ts";
 import { inProcessTransport } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
 import { cluster, Counter, Gate, log, until } from "./cluster.ts";
-import { roadTo } from "./road.ts";
+import { connectionTo } from "./store_connection.ts";
 
 const fails = (code: string, maybeExecuted?: boolean) =>
   expect.objectContaining(
@@ -12,7 +12,7 @@ const fails = (code: string, maybeExecuted?: boolean) =>
   );
 
 describe("a call", () => {
-  it("answers from the one owner, whichever node is asked", async () => {
+  it("is answered by the one owner, whichever node is asked", async () => {
     const made = cluster();
     const [a, b, c] = [await made.node("a"), await made.node("b"), await made.node("c")];
     const names = Array.from({ length: 50 }, (_, i) => `n${i}`);
@@ -35,7 +35,7 @@ describe("a call", () => {
     expect(log.filter((line) => line.startsWith("start"))).toHaveLength(names.length);
   });
 
-  it("gets through where both nodes dial each other at once", async () => {
+  it("succeeds when both nodes dial each other at once", async () => {
     const clock = fakeClock();
     const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
@@ -52,24 +52,24 @@ describe("a call", () => {
     expect([there.result, back.result]).toEqual([1, 2]);
   });
 
-  it("that waits for a silent owner is not given up for a store that was gone for a moment", async () => {
+  it("outlives a short outage of the store while it waits for a silent owner", async () => {
     const clock = fakeClock();
     const made = cluster(undefined, clock);
     const random = { ...systemRandom, next: () => 0 };
     const b = await clock.run(made.node("b"));
     await clock.run(b.call("counters", "x", "add", [1]));
-    const road = roadTo(made.store);
+    const connection = connectionTo(made.store);
     const transport = inProcessTransport(made.network);
     const gate = Gate.of("b is dialled");
     const dial = transport.dial.bind(transport);
     transport.dial = (peer) => gate.passed.then(() => dial(peer));
-    const a = await clock.run(made.node("a", { random, store: road.store, transport }));
+    const a = await clock.run(made.node("a", { random, store: connection.store, transport }));
     const call = a.call("counters", "x", "add", [1]);
-    // It looks for the owner in vain at 500, 1,010, 1,530 and 2,070 ms.
+    // It looks up the owner in vain at 500, 1,010, 1,530 and 2,070 ms.
     await clock.advance(1_500);
-    road.isCut = true;
+    connection.isCut = true;
     await clock.advance(100);
-    road.isCut = false;
+    connection.isCut = false;
     gate.open();
     expect((await clock.run(call)).result).toMatchObject({ total: 2 });
   });
@@ -86,7 +86,7 @@ describe("a call", () => {
     );
   });
 
-  it("carries every kind of value there and back, here and over a link", async () => {
+  it("carries every kind of value in both directions, locally and over a link", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.call("counters", "x", "echo", [0]);
@@ -105,7 +105,7 @@ describe("a call", () => {
     }
   });
 
-  it("shares nothing between caller and resource on one node", async () => {
+  it("copies its values also between caller and resource on one node", async () => {
     const a = await cluster().node("a");
     const sent = { list: [1] };
     const got = await a.resource("counters", "x").echo(sent) as typeof sent;
@@ -127,7 +127,7 @@ describe("a call", () => {
     "",
     "x".repeat(500),
   ])(
-    "refuses %j as a method",
+    "is refused for %j as its method",
     async (method) => {
       const made = cluster();
       const [a, b] = [await made.node("a"), await made.node("b")];
@@ -141,7 +141,7 @@ describe("a call", () => {
     },
   );
 
-  it("refuses unknown types and bad ids", async () => {
+  it("is refused for an unknown type or an invalid id", async () => {
     const a = await cluster().node("a");
     await expect(a.call("nope", "x", "echo", [])).rejects.toEqual(fails("not_found"));
     for (const id of ["", "../x", "a\u0000b", "a\r\nb", "\ud800", "x".repeat(257)]) {
@@ -153,7 +153,7 @@ describe("a call", () => {
     expect(await a.resource("counters", "{}*?[] /ü").echo(1)).toBe(1);
   });
 
-  it.each([0, -1, NaN, 1e9, "5"])("refuses %j as timeoutMs", async (timeoutMs) => {
+  it.each([0, -1, NaN, 1e9, "5"])("is refused for %j as its timeoutMs", async (timeoutMs) => {
     const a = await cluster().node("a");
     const options = { timeoutMs: timeoutMs as number };
     await expect(a.call("counters", "x", "echo", [], options)).rejects.toEqual(
@@ -161,7 +161,7 @@ describe("a call", () => {
     );
   });
 
-  it("refuses arguments that can't travel, by name", async () => {
+  it("with arguments that can't be encoded is refused, and the error names the value", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.call("counters", "x", "echo", [0]);
@@ -181,7 +181,7 @@ describe("a call", () => {
 });
 
 describe("a turn", () => {
-  it("drops its writes where the method throws or its answer can't be encoded", async () => {
+  it("drops its writes if the method throws or its result can't be encoded", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.resource("counters", "x").add(1);
@@ -198,7 +198,7 @@ describe("a turn", () => {
     }
   });
 
-  it("passes on an AtlasError of the app by its code, never as its own retry", async () => {
+  it("passes on an app's AtlasError with its code, but never as safe to retry", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.resource("counters", "x").add(1);
@@ -207,7 +207,7 @@ describe("a turn", () => {
     }
   });
 
-  it("lists what is stored and what it wrote itself, in order", async () => {
+  it("lists stored keys and its own writes in order", async () => {
     const a = await cluster().node("a");
     const x = a.resource("counters", "x");
     await x.fill([["b", 2], ["a:2", "z"], ["a:1", { deep: true }], ["c", null], ["é", 1]]);
@@ -230,7 +230,7 @@ describe("a turn", () => {
     await expect(x.listed({ limit: 0 })).rejects.toEqual(fails("bad_request"));
   });
 
-  it("answers `app` where onStart throws, and is tried anew", async () => {
+  it("fails with `app` if onStart throws, and the next call starts the resource again", async () => {
     const a = await cluster().node("a");
     for (let i = 0; i < 2; i++) {
       await expect(a.resource("counters", "unstartable").total()).rejects.toMatchObject({
@@ -242,8 +242,8 @@ describe("a turn", () => {
   });
 });
 
-describe("time", () => {
-  it("a call given up in the mailbox never starts; a running one sees its signal", async () => {
+describe("deadlines", () => {
+  it("a call given up in the mailbox never starts, and a running one sees its signal abort", async () => {
     const clock = fakeClock();
     const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
@@ -271,7 +271,7 @@ describe("time", () => {
     await expect(late).rejects.toEqual(fails("timeout", false));
   });
 
-  it("a full mailbox refuses with `overloaded`, and goes on", async () => {
+  it("a full mailbox refuses with `overloaded`, and serves again later", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.call("narrow", "x", "echo", [0]);
@@ -286,7 +286,7 @@ describe("time", () => {
     expect(await a.resource("narrow", "x").total()).toBe(2);
   });
 
-  it("counts calls that wait, until they run or are sent away", async () => {
+  it("waiting calls are counted until they run or are refused", async () => {
     const clock = fakeClock();
     const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
@@ -306,7 +306,7 @@ describe("time", () => {
     expect(a.stats().queued).toBe(0);
   });
 
-  it("a turn that hangs is given up; the name goes on under a higher epoch", async () => {
+  it("a hanging turn is ended, and the key goes on under a higher epoch", async () => {
     const clock = fakeClock();
     const a = await cluster(undefined, clock).node("a");
     const stub = a.resource("impatient", "x");
@@ -319,7 +319,7 @@ describe("time", () => {
   });
 });
 
-it("a loop of calls that need no I/O leaves the node its heartbeats", async () => {
+it("a loop of calls without I/O does not starve the node's heartbeats", async () => {
   const a = await cluster().node("a");
   const { incarnation } = a;
   const stub = a.resource("counters", "x");
@@ -331,8 +331,8 @@ it("a loop of calls that need no I/O leaves the node its heartbeats", async () =
   expect(a.incarnation).toBe(incarnation);
 });
 
-describe("chains", () => {
-  it("a chain that comes back to a busy resource fails at once", async () => {
+describe("call chains", () => {
+  it("a chain that returns to a busy resource fails at once", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await b.call("counters", "y", "echo", [0]);
@@ -344,7 +344,7 @@ describe("chains", () => {
     expect(await a.resource("counters", "x").total()).toBe(0);
   });
 
-  it("a type that allows it is joined by its own chain, in one transaction", async () => {
+  it("a chain may re-enter a type that allows it, in the same transaction", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     await b.call("counters", "y", "echo", [0]);
@@ -352,7 +352,7 @@ describe("chains", () => {
     expect(await b.resource("open", "x").total()).toBe(5);
   });
 
-  it("a call inside of a turn has no more time than the turn's caller", async () => {
+  it("a call inside a turn has no more time than the turn's caller", async () => {
     const clock = fakeClock();
     const a = await cluster(undefined, clock).node("a");
     const started = a.resource("counters", "y").wait("inner");
@@ -367,7 +367,7 @@ describe("chains", () => {
   });
 });
 
-it("stubs can be awaited and logged without a call", async () => {
+it("a stub can be awaited and logged without a call", async () => {
   const a = await cluster().node("a");
   const stub = a.resource("counters", "x");
   expect(await stub).toBe(stub);

@@ -1,4 +1,4 @@
-/** A node that is closed in the middle of calls: who is told what, and what the log says of it. */
+/** Closing a node in the middle of calls: what callers get, and what is logged. */
 import { expect, test } from "vitest";
 import {
   type AtlasError,
@@ -31,7 +31,7 @@ class Stuck extends Resource {
 const unavailable = (maybeExecuted: boolean) =>
   expect.objectContaining({ code: "unavailable", retryable: true, maybeExecuted });
 
-test("what runs may have been executed, what waits has not, and no turn is said to run too long", async () => {
+test("running calls fail as maybe executed, waiting calls as not executed, and no turn is logged as too long", async () => {
   const made = cluster();
   const a = await made.node("a");
   const running = send(a, "wait", ["never"]);
@@ -41,8 +41,8 @@ test("what runs may have been executed, what waits has not, and no turn is said 
   await a.close({ drainMs: 1 });
   expect(await running).toEqual(unavailable(true));
   expect(await waiting).toEqual(unavailable(false));
-  const told = made.events.filter(({ fields }) => fields["key"] === "counters/x");
-  expect(told).toEqual([{
+  const logged = made.events.filter(({ fields }) => fields["key"] === "counters/x");
+  expect(logged).toEqual([{
     level: "warning",
     event: "closed during a turn",
     fields: { key: "counters/x", method: "wait", traceparent: null },
@@ -50,7 +50,7 @@ test("what runs may have been executed, what waits has not, and no turn is said 
   await until(() => log.includes("aborted never"), "the turn's signal is aborted");
 });
 
-test("a caller on another node is told the same, and may go on elsewhere at once", async () => {
+test("a caller on another node gets the same error, and may retry elsewhere at once", async () => {
   const made = cluster();
   const [a, b] = [await made.node("a"), await made.node("b")];
   await send(a, "echo");
@@ -61,7 +61,7 @@ test("a caller on another node is told the same, and may go on elsewhere at once
   expect(await send(b, "add", [1])).toMatchObject({ rrp: "rrp:local/b/counters/x" });
 });
 
-test("a resource that is still starting is cut off, too, and its callers are told", async () => {
+test("a resource that is still starting is stopped, and its callers get an error", async () => {
   const made = cluster();
   const a = await made.node("a", {}, defineApp({ resources: { stuck: Stuck } }));
   const calling = a.call("stuck", "x", "echo", [1]).catch((error: AtlasError) => error);
@@ -72,7 +72,7 @@ test("a resource that is still starting is cut off, too, and its callers are tol
   expect(made.events).toContainEqual({ level: "warning", event: "closed during a turn", fields });
 });
 
-test("a close that asks for no time that there is is refused, and the node goes on", async () => {
+test("an invalid drainMs is refused, and the node serves on", async () => {
   const made = cluster();
   const a = await made.node("a");
   for (const drainMs of [NaN, "5", -1, Infinity, null]) {
@@ -87,7 +87,7 @@ test("a close that asks for no time that there is is refused, and the node goes 
   expect(await send(a, "add", [1])).toMatchObject({ rrp: "rrp:local/a/counters/x" });
 });
 
-/** A transport that may keep what comes over its links, and loses that where they end meanwhile. */
+/** A transport that can hold back what arrives over its links, and drops it if they close. */
 function slowReader(network: InProcessNetwork): Transport & { hold(): void; read(): void } {
   const transport = inProcessTransport(network);
   let held: (() => void)[] | null = null;
@@ -119,7 +119,7 @@ function slowReader(network: InProcessNetwork): Transport & { hold(): void; read
   });
 }
 
-test("a node that drains ends once its peers have read what it said to them, or too slowly", async () => {
+test("a draining node ends once its peers have read its last messages, or after a limit", async () => {
   for (const isInTime of [true, false]) {
     const [made, clock] = [cluster(), fakeClock()];
     const transport = slowReader(made.network);

@@ -3,7 +3,7 @@
  * store and one in-process network, and an app with one resource type of each kind.
  *
  * Whatever a test expects of deadlines, leases and pauses, it expects by a fake clock: by the
- * real one a machine that stutters lets another of two events come first.
+ * real one a busy machine can reorder two events.
  */
 import { afterEach } from "vitest";
 import {
@@ -32,7 +32,7 @@ export { until, untilBy } from "../support/until.ts";
 /** What happened to resources, for tests to look at. */
 export const log: string[] = [];
 
-/** Doors that tests open from outside while a call stands before them. */
+/** Gates on which calls wait until a test opens them. */
 export class Gate {
   static readonly gates: Map<string, Gate> = new Map();
   readonly passed: Promise<void>;
@@ -161,12 +161,12 @@ export const app: TestApp = defineApp<Types>({
 });
 
 /**
- * For tests that live through a takeover. By the real clock it is short enough to be waited
- * for, and long enough that a stop of half a second doesn't bring one about.
+ * For tests with a takeover. By the real clock it is short enough to wait
+ * for, and long enough that a pause of half a second doesn't cause one.
  */
 export const BRISK: LeaseTimes = { heartbeatMs: 100, leaseMs: 1_000 };
 
-/** A lease that no machine is too busy for, of nodes that learn soon what the store knows. */
+/** A lease that outlasts any pause of the machine, of nodes that read the store often. */
 export const LASTING: LeaseTimes = { heartbeatMs: 100, leaseMs: 60_000 };
 
 export class Cluster {
@@ -176,7 +176,7 @@ export class Cluster {
   readonly #clock: FakeClock | undefined;
   readonly #closers: (() => Promise<void>)[] = [];
 
-  /** @param clock which its nodes have where they are given none of their own. */
+  /** @param clock the clock of nodes that get none of their own. */
   constructor(store: Store = memoryStore(), clock?: FakeClock) {
     this.store = store;
     this.#clock = clock;
@@ -213,7 +213,7 @@ export class Cluster {
 
 const clusters: Cluster[] = [];
 
-/** A cluster that is taken down after the test. */
+/** A cluster that is closed after the test. */
 export function cluster(store?: Store, clock?: FakeClock): Cluster {
   const made = new Cluster(store, clock);
   clusters.push(made);

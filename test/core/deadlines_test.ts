@@ -1,4 +1,4 @@
-/** Deadlines of calls between nodes: who notices them, and what is said of them. */
+/** Deadlines of calls between nodes: which node notices them, and whether the call may have run. */
 import { expect, it } from "vitest";
 import type { AtlasNode } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
@@ -6,10 +6,10 @@ import { cluster, Gate, log, until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 import { client, roomApp } from "./sockets.ts";
 
-/** Leases that no clock here reaches the end of. */
+/** Leases that don't end within these tests. */
 const lease = { heartbeatMs: 1e6, leaseMs: 3e6 };
 
-it("a running call's signal aborts at its deadline, though its caller's node stands still", async () => {
+it("a running call's signal aborts at its deadline, also if its caller's node is frozen", async () => {
   const made = cluster();
   const clock = fakeClock();
   const owner = await made.node("owner", { clock, lease });
@@ -24,7 +24,7 @@ it("a running call's signal aborts at its deadline, though its caller's node sta
   expect(await owner.resource("counters", "x").add(1)).toMatchObject({ total: 1 });
 });
 
-it("a call that nobody took is told as one that didn't run, wherever it waited", async () => {
+it("a call that no owner took fails as not executed, wherever it waited", async () => {
   const clock = fakeClock();
   const made = new Regions({ clock });
   const us = await made.node("us/a", { lease });
@@ -46,7 +46,7 @@ it("a call that nobody took is told as one that didn't run, wherever it waited",
   }
 });
 
-it("a call that was taken has all of its time, and may have run", async () => {
+it("a call that an owner took keeps its whole deadline, and fails as maybe executed", async () => {
   const clock = fakeClock();
   const made = new Regions({ clock });
   const us = await made.node("us/a", { lease });
@@ -62,16 +62,16 @@ it("a call that was taken has all of its time, and may have run", async () => {
   await expect(clock.run(lost)).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
 });
 
-it("a call over a socket waits for hello, and isn't made where its time is over by then", async () => {
+it("a call over a socket waits for hello, and is not made if its deadline passes first", async () => {
   const clock = fakeClock();
   const node = await cluster().node("a", { clock, lease }, roomApp);
-  const busy = node.call("rooms", "x", "sayThenWait", ["g"]);
+  const busy = node.call("rooms", "x", "publishThenWait", ["g"]);
   await until(() => log.includes("waiting g"), "the room is busy");
   const one = client(node as unknown as AtlasNode, "x");
-  const call = { t: "call", method: "say", args: [] };
-  one.say({ ...call, id: "short", timeoutMs: 50 });
-  one.say({ ...call, id: "long", timeoutMs: 5_000 });
-  one.say({ ...call, id: "none", args: "x" });
+  const call = { t: "call", method: "publish", args: [] };
+  one.send({ ...call, id: "short", timeoutMs: 50 });
+  one.send({ ...call, id: "long", timeoutMs: 5_000 });
+  one.send({ ...call, id: "none", args: "x" });
   await clock.advance(100);
   expect(one.frames).toEqual([]);
   Gate.of("g").open();

@@ -1,10 +1,13 @@
-/** Links that break with calls on them: what was surely read by nobody is asked again. */
+/**
+ * Covers src/links/links.ts: links that break while calls are on them. A request that was certainly
+ * not read is sent again.
+ */
 import { expect, it } from "vitest";
 import { inProcessTransport } from "../../mod.ts";
 import type { Link, LinkHandlers, Transport } from "../../src/ports/transport.ts";
 import { type Cluster, cluster } from "./cluster.ts";
 
-/** Its first link carries nothing, and breaks as soon as something was sent. */
+/** The first link of this transport carries nothing, and breaks as soon as something was sent. */
 function brittle(made: Cluster, isUnread: boolean): Transport {
   const transport = inProcessTransport(made.network);
   let isFirst = true;
@@ -39,14 +42,17 @@ function breaking(link: Link, isUnread: boolean): Link {
   };
 }
 
-it.each([true, false])("a call on one that breaks, surely unread: %s", async (isUnread) => {
-  const made = cluster();
-  const owner = await made.node("owner");
-  await owner.call("counters", "x", "add", [1]);
-  const caller = await made.node("caller", { transport: brittle(made, isUnread) });
-  const call = caller.call("counters", "x", "add", [1]);
-  if (isUnread) expect(await call).toMatchObject({ result: { total: 2 } });
-  else await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: true });
-  const { result } = await owner.call("counters", "x", "total", []);
-  expect(result, "never twice").toBe(isUnread ? 2 : 1);
-});
+it.each([true, false])(
+  "a call on a link that breaks is sent again only if it was certainly not read (unread: %s)",
+  async (isUnread) => {
+    const made = cluster();
+    const owner = await made.node("owner");
+    await owner.call("counters", "x", "add", [1]);
+    const caller = await made.node("caller", { transport: brittle(made, isUnread) });
+    const call = caller.call("counters", "x", "add", [1]);
+    if (isUnread) expect(await call).toMatchObject({ result: { total: 2 } });
+    else await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: true });
+    const { result } = await owner.call("counters", "x", "total", []);
+    expect(result, "never twice").toBe(isUnread ? 2 : 1);
+  },
+);

@@ -1,4 +1,4 @@
-/** Ownership over time: idempotency, idleness, drain, takeover, fencing, names, lookups. */
+/** Ownership over time: idempotency, idle stops, drains, takeovers, fencing and lookups. */
 import { describe, expect, it } from "vitest";
 import { AtlasError, defineApp, memoryStore, type Store } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
@@ -26,7 +26,7 @@ function breakable(inner: Store): Store & { broken: Set<string> } {
 }
 
 describe("idempotency keys", () => {
-  it("answer a repeat with the first answer, from any node and after a takeover", async () => {
+  it("answer a repeated call with the first answer, from any node and after a takeover", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     const options = { idempotencyKey: "once" };
@@ -37,7 +37,7 @@ describe("idempotency keys", () => {
     expect(await b.resource("counters", "x").total()).toBe(1);
   });
 
-  it("run once however many ask at the same time", async () => {
+  it("run a call once, however many repeat it at the same time", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     const answers = await Promise.all(
@@ -57,7 +57,7 @@ describe("idempotency keys", () => {
     await expect(stub.total()).rejects.toEqual(fails("bad_request"));
   });
 
-  it.each(["", "x".repeat(257), "\ud800"])("refuses %j", async (idempotencyKey) => {
+  it.each(["", "x".repeat(257), "\ud800"])("are refused if invalid: %j", async (idempotencyKey) => {
     const a = await cluster().node("a");
     await expect(a.call("counters", "x", "total", [], { idempotencyKey })).rejects.toEqual(
       fails("bad_request"),
@@ -65,8 +65,8 @@ describe("idempotency keys", () => {
   });
 });
 
-describe("letting go", () => {
-  it("an idle resource stops, gives its name back, and comes again with its state", async () => {
+describe("releasing resources", () => {
+  it("an idle resource stops, releases its key, and starts again with its state", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     const first = await a.resource("brief", "x").add(1);
@@ -78,7 +78,7 @@ describe("letting go", () => {
     expect(a.stats().resources).toBe(0);
   });
 
-  it("no call under way is lost to a drain and the end after it, keyed or not", async () => {
+  it("a drain and the close after it lose no running call, with or without idempotency key", async () => {
     const made = cluster();
     const lease = "frugal";
     const a = await made.node("a", { lease });
@@ -94,7 +94,7 @@ describe("letting go", () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     };
-    // The one that drains forwards calls of its own callers, too.
+    // The draining node forwards calls of its own callers, too.
     const callers = [a, b, c].flatMap((node) => Array.from({ length: 10 }, () => caller(node)));
     await until(() => calls > 100, "calls before the drain");
     await a.drain();
@@ -105,7 +105,7 @@ describe("letting go", () => {
     expect(await b.resource("counters", "x").total()).toBe(calls);
   });
 
-  it("a drained node hands over at once: running calls finish, waiting ones go on elsewhere", async () => {
+  it("a draining node hands over at once: running calls finish, waiting ones run elsewhere", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     const x = a.resource("counters", "x");
@@ -132,7 +132,7 @@ describe("takeover", () => {
   /** The time of all nodes here. */
   const clock = fakeClock();
 
-  it("the names of a killed node go on elsewhere, with their state, under a higher epoch", async () => {
+  it("keys of a killed node are served elsewhere, with their state, under a higher epoch", async () => {
     const made = cluster(undefined, clock);
     const store = breakable(made.store);
     const a = await made.node("a", { store, lease: BRISK });
@@ -150,7 +150,7 @@ describe("takeover", () => {
     expect(a.state).toBe("fenced");
   });
 
-  it("a lapsed owner refuses, and comes back under a new incarnation when it can", async () => {
+  it("an owner whose lease lapsed refuses, and returns under a new incarnation", async () => {
     const made = cluster(undefined, clock);
     const store = breakable(made.store);
     const a = await made.node("a", { store, lease: BRISK });
@@ -190,7 +190,7 @@ describe("takeover", () => {
     expect(await clock.run(a.resource("counters", "x").total())).toBe(1);
   });
 
-  it("a commit whose answer is lost is asked for again, and applied once", async () => {
+  it("a commit whose answer was lost is repeated, and applied once", async () => {
     const made = cluster(undefined, clock);
     const inner = made.store;
     let lost = 0;
@@ -212,7 +212,7 @@ describe("takeover", () => {
     expect(lost).toBe(4);
   });
 
-  it("a claim whose answer is lost leaves a name that can still be called", async () => {
+  it("a claim whose answer was lost leaves a key that can still be called", async () => {
     const made = cluster(undefined, clock);
     const inner = made.store;
     let lose = true;
@@ -239,8 +239,8 @@ describe("takeover", () => {
   });
 });
 
-describe("types that a node doesn't run", () => {
-  it("are asked of one that does", async () => {
+describe("calls of types that a node doesn't run", () => {
+  it("are sent to a node that does", async () => {
     const made = cluster();
     const gateway = await made.node("gateway", {}, defineApp({ resources: {} }));
     await expect(gateway.call("counters", "x", "add", [1])).rejects.toEqual(fails("not_found"));
@@ -257,7 +257,7 @@ describe("types that a node doesn't run", () => {
     await b.drain();
     const after = await gateway.call("counters", "n0", "add", [1]);
     expect(after).toMatchObject({ result: { total: 4 }, rrp: "rrp:local/c/counters/n0" });
-    // While all who run it are away, a call waits for one to come.
+    // While all nodes that run it are away, a call waits for one to join.
     await c.drain();
     const waiting = gateway.call("counters", "n0", "add", [1]);
     await made.node("d");
@@ -266,7 +266,7 @@ describe("types that a node doesn't run", () => {
 });
 
 describe("a lookup", () => {
-  it("says how sure it is", async () => {
+  it("gives a verdict about its certainty", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     expect(await b.lookup("counters", "x")).toMatchObject({
@@ -311,7 +311,7 @@ describe("a lookup", () => {
   });
 });
 
-it("refuses a node whose options can't work", async () => {
+it("a node whose options are invalid is refused", async () => {
   const made = cluster(memoryStore());
   await expect(made.node("a/b")).rejects.toEqual(fails("invalid_rrp"));
   await expect(made.node("a", { lease: { heartbeatMs: 100, leaseMs: 100 } })).rejects.toEqual(

@@ -1,25 +1,30 @@
-/** Placement: which node takes a name, moves between regions, resources that follow callers. */
+/**
+ * Covers src/routing/placement.ts, migration.ts and caller_affinity.ts: which node claims a key,
+ * moves between regions, and resources that follow their callers.
+ */
 import { describe, expect, it } from "vitest";
 import { type AtlasNode, defineApp, type Placement } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
 import { FOLLOW_CALLS, FOLLOW_COOL_DOWN_MS, FOLLOW_HOLD_MS } from "../../src/limits.ts";
 import { CallerAffinity } from "../../src/routing/caller_affinity.ts";
 import { Gate, LASTING, log, type TestApp, until } from "./cluster.ts";
-import { Regions, Witness } from "./regions.ts";
+import { CallerReporter, Regions } from "./regions.ts";
 
 const withPlacement = (placement: Placement) =>
-  defineApp({ resources: { counters: { class: Witness, placement } } }) as unknown as TestApp;
+  defineApp({
+    resources: { counters: { class: CallerReporter, placement } },
+  }) as unknown as TestApp;
 
 const nodeOf = (rrp: string) => rrp.split("/").slice(0, 2).join("/").slice(4);
 
 type Node = AtlasNode<TestApp>;
 
-/** Nodes on one registry; the last path's node is the last of `nodes`. */
+/** Nodes on one registry; the node of the last path is the last of `nodes`. */
 async function started(of: TestApp, ...paths: string[]) {
   return await startedAt(undefined, of, ...paths);
 }
 
-/** Such nodes, whose time is a clock's. */
+/** The same on a given clock. */
 async function startedAt(clock: FakeClock | undefined, of: TestApp, ...paths: string[]) {
   const made = new Regions({ shared: true, clock });
   const nodes: Node[] = [];
@@ -39,11 +44,11 @@ async function places(nodes: readonly Node[], ids: readonly string[]) {
 
 const IDS = Array.from({ length: 60 }, (_, i) => `name-${i}`);
 
-describe("spread", () => {
+describe("placement `spread`", () => {
   const SPREAD = withPlacement("spread");
 
-  it("gives names to all nodes of the region, whichever is asked, and never to and fro", async () => {
-    // By the real clock one that stands still for a moment is passed over.
+  it("distributes keys over all nodes of the region, whichever is asked, and never moves them", async () => {
+    // With the real clock a node that stalls for a moment would be skipped.
     const clock = fakeClock();
     const { made, nodes } = await startedAt(clock, SPREAD, "us/a", "us/b", "us/c");
     await clock.advance(2 * LASTING.heartbeatMs);
@@ -56,7 +61,7 @@ describe("spread", () => {
     expect(made.requests().length - before).toBeLessThanOrEqual(IDS.length);
   });
 
-  it("asks the next node where the one that a name belongs to is gone", async () => {
+  it("asks the next node if the one that a key belongs to is gone", async () => {
     const { made, first, second } = await started(SPREAD, "us/a", "us/b");
     let round = 0;
     const isSeen = async () => {
@@ -64,7 +69,7 @@ describe("spread", () => {
       return nodeOf(rrp) === "us/b";
     };
     await until(isSeen, "the other is known");
-    made.road("us/a", "us/b", false);
+    made.setLink("us/a", "us/b", false);
     await second.close({ drainMs: 0 });
     await until(() => first.stats().links === 0, "the link has ended");
     const found = await places([first], IDS.slice(0, 10));
@@ -72,21 +77,21 @@ describe("spread", () => {
   });
 });
 
-describe("region", () => {
-  it("by name: only its nodes take it, whoever is asked", async () => {
+describe("placement in a region", () => {
+  it("by name: only nodes of that region claim the key, whichever is asked", async () => {
     const { nodes } = await started(withPlacement({ region: "eu" }), "eu/x", "us/a", "us/b");
     const found = await places(nodes, IDS.slice(0, 9));
     expect(new Set(found.values())).toEqual(new Set(["eu/x"]));
   });
 
-  it("is known to whom a node asks that doesn't run the type", async () => {
+  it("is known to a node that doesn't run the type", async () => {
     const { made } = await started(withPlacement({ region: "eu" }), "eu/x", "us/a");
     const bare = await made.node("us/bare", {}, { resources: {} });
     const answer = await bare.call("counters", "name", "echo", [0]);
     expect(nodeOf(answer.rrp)).toBe("eu/x");
   });
 
-  it("of one's own: the asked node first, and no other region's", async () => {
+  it("`local`: the asked node claims first, and no node of another region", async () => {
     const of = withPlacement("region");
     const { made, nodes } = await started(of, "us/a", "eu/x");
     const found = await places(nodes, IDS.slice(0, 6));
@@ -108,7 +113,7 @@ it.each([
 describe("a move", () => {
   const LOCAL = withPlacement("local");
 
-  it("takes state along, under a higher epoch, and answers where it is now", async () => {
+  it("keeps the state, raises the epoch, and gives the new owner", async () => {
     const { first: us, second: eu } = await started(LOCAL, "us/a", "eu/b");
     const before = await us.call("counters", "x", "add", [5]);
     const moved = await us.move("counters", "x", "eu");
@@ -121,14 +126,14 @@ describe("a move", () => {
       epoch: moved.epoch,
     });
     expect(await eu.move("counters", "x", "eu")).toEqual(moved);
-    // From elsewhere, and back.
+    // Asked from elsewhere, and back.
     const back = await eu.move("counters", "x", "us");
     expect(back.rrp).toBe("rrp:us/a/counters/x");
     expect(back.epoch).toBeGreaterThan(moved.epoch);
     expect((await eu.call("counters", "x", "total", [])).result).toBe(6);
   });
 
-  it("loses no call and runs none twice, whoever makes them", async () => {
+  it("loses no call and runs none twice, whichever node calls", async () => {
     const { first: us, second: eu, third: ap } = await started(LOCAL, "us/a", "eu/b", "ap/c");
     await us.call("counters", "x", "add", [0]);
     await Promise.all([eu, ap].map((node) => node.call("counters", "x", "add", [0])));
@@ -152,17 +157,17 @@ describe("a move", () => {
     );
   });
 
-  it("to where nobody can take it leaves it where it is", async () => {
+  it("to a place where no node can claim leaves the resource where it is", async () => {
     const { made, first: us } = await started(LOCAL, "us/a", "eu/b");
     const { epoch } = await us.call("counters", "x", "add", [1]);
     await expect(us.move("counters", "x", "mars")).rejects.toMatchObject({ code: "unavailable" });
-    made.road("us/a", "eu/b", false);
+    made.setLink("us/a", "eu/b", false);
     await expect(us.move("counters", "x", "eu")).rejects.toMatchObject({ code: "unavailable" });
     expect(await us.call("counters", "x", "total", [])).toMatchObject({ result: 1, epoch });
     await expect(us.move("counters", "x", "a b")).rejects.toMatchObject({ code: "invalid_rrp" });
   });
 
-  it("can't be asked for by a method's name", async () => {
+  it("can't be requested by a method's name", async () => {
     const { first: us } = await started(LOCAL, "us/a");
     for (const method of ["$move", "$take"]) {
       await expect(us.call("counters", "x", method, ["eu"])).rejects.toMatchObject({
@@ -172,8 +177,8 @@ describe("a move", () => {
   });
 });
 
-describe("caller", () => {
-  it("follows most of many calls, once that has lasted, and then rests", async () => {
+describe("placement `caller`", () => {
+  it("follows a lasting majority of many calls, and then rests", async () => {
     const of = withPlacement("caller");
     const made = new Regions({ shared: true });
     const clock = fakeClock();
@@ -193,7 +198,7 @@ describe("caller", () => {
     expect((after.result as { total: number }).total).toBe(before.total + FOLLOW_CALLS * 3 + 1);
   });
 
-  it("keeps resting where another node of its region takes it over", async () => {
+  it("keeps resting after a takeover within its region", async () => {
     const clock = fakeClock();
     const { first: us, second: eu, third: other } = await startedAt(
       clock,
@@ -224,7 +229,7 @@ describe("caller", () => {
   });
 });
 
-describe("the gauge of callers' regions", () => {
+describe("caller affinity", () => {
   async function gauge() {
     const clock = fakeClock();
     const drift = new CallerAffinity(clock, "us");
@@ -245,7 +250,7 @@ describe("the gauge of callers' regions", () => {
     expect(burst(1, "eu")).toBe("eu");
   });
 
-  it("stays where calls come from several regions, or its own", async () => {
+  it("stays if calls come from several regions, or from its own", async () => {
     const { clock, burst } = await gauge();
     for (let round = 0; round < 10; round++) {
       expect(burst(FOLLOW_CALLS, "eu")).toBe(null);
@@ -254,7 +259,7 @@ describe("the gauge of callers' regions", () => {
     }
   });
 
-  it("begins anew where the majority goes meanwhile", async () => {
+  it("starts anew if the majority changes meanwhile", async () => {
     const { clock, burst } = await gauge();
     burst(FOLLOW_CALLS * 2, "eu");
     await clock.advance(FOLLOW_HOLD_MS / 2);
@@ -273,7 +278,7 @@ describe("the gauge of callers' regions", () => {
     expect(burst(FOLLOW_CALLS * 2, "eu")).toBe("eu");
   });
 
-  it("tells a few regions apart, and few resources at most", async () => {
+  it("counts a bounded number of regions and resources", async () => {
     const { burst } = await gauge();
     for (let i = 0; i < 100; i++) burst(1, `region-${i}`);
     expect(burst(FOLLOW_CALLS, "eu")).toBe(null);

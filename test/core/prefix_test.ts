@@ -1,4 +1,4 @@
-/** Prefixes: counting, handing over and policies by where resources live. */
+/** Covers src/routing/drains.ts: counting, draining and policies by prefix. */
 import { describe, expect, test } from "vitest";
 import { AtlasError, defineApp, type Store } from "../../mod.ts";
 import { resolveTypes } from "../../src/api/app.ts";
@@ -7,8 +7,8 @@ import { DrainedPrefixes } from "../../src/resource/host.ts";
 import { fakeClock } from "../../sim/testing/fake_clock.ts";
 import { app, cluster, Counter } from "./cluster.ts";
 
-describe("count", () => {
-  test("tells how many resources there are under a prefix", async () => {
+describe("counting by prefix", () => {
+  test("gives the number of resources under a prefix", async () => {
     const all = cluster();
     const [a, b] = [await all.node("a"), await all.node("b", { region: "west" })];
     await Promise.all(Array.from({ length: 5 }, (_, i) => a.resource("counters", `a${i}`).add(1)));
@@ -20,7 +20,7 @@ describe("count", () => {
     await expect(a.count("west")).rejects.toMatchObject({ code: "invalid_rrp" });
   });
 
-  test("gives up pages that don't end", async () => {
+  test("gives up on pages that never end", async () => {
     const clock = fakeClock();
     const endless = {
       list: async () => {
@@ -34,7 +34,7 @@ describe("count", () => {
 });
 
 describe("a drain by prefix", () => {
-  test("hands over what matches, keeps the rest, and the node stays", async () => {
+  test("hands over matching resources, keeps the rest, and the node stays", async () => {
     const all = cluster();
     const [a, b] = [await all.node("a"), await all.node("b")];
     await a.resource("counters", "x").add(1);
@@ -50,7 +50,7 @@ describe("a drain by prefix", () => {
     expect(b.state).toBe("serving");
   });
 
-  test("of one resource, of all, or of other nodes: nothing", async () => {
+  test("of one resource, of all, or of other nodes does nothing", async () => {
     const all = cluster();
     const [a] = [await all.node("a"), await all.node("b")];
     for (const id of ["x", "xx"]) await a.resource("counters", id).add(1);
@@ -64,7 +64,7 @@ describe("a drain by prefix", () => {
     expect(a.state).toBe("serving");
   });
 
-  test("loses no call, whoever asks meanwhile", async () => {
+  test("loses no call, whichever node is asked meanwhile", async () => {
     const all = cluster();
     const nodes = [await all.node("a"), await all.node("b"), await all.node("c")];
     const [a] = nodes as [typeof nodes[0] & object];
@@ -80,7 +80,7 @@ describe("a drain by prefix", () => {
     expect((await a.lookup("counters", "x")).rrp).not.toContain("/a/");
   });
 
-  test("ends: after a while the node takes such resources again", async () => {
+  test("ends: after its time the node claims such resources again", async () => {
     const all = cluster();
     const a = await all.node("a");
     await a.resource("counters", "x").add(1);
@@ -88,11 +88,11 @@ describe("a drain by prefix", () => {
     expect(await a.resource("counters", "x").add(1)).toMatchObject({ total: 2 });
   });
 
-  test("refuses what is no prefix, and no span of time", async () => {
+  test("refuses an invalid prefix and an invalid time", async () => {
     const all = cluster();
     const a = await all.node("a");
     await expect(a.drain({ prefix: "channels/" })).rejects.toMatchObject({ code: "invalid_rrp" });
-    // Everything was not meant.
+    // A prefix of everything is refused, too.
     for (const options of [null, "rrp:", { prefix: "rrp:", for: 5 }]) {
       await expect(a.drain(options as never)).rejects.toThrow(
         /^options is|^there is no option "for"/,
@@ -119,10 +119,10 @@ describe("a drain by prefix", () => {
   });
 });
 
-describe("policies", () => {
+describe("policies by prefix", () => {
   const types = { counters: Counter, brief: { class: Counter, idleAfterMs: 40, mailbox: 7 } };
 
-  test("by prefix: the longest one's settings hold, where the node stands", () => {
+  test("apply the settings of the longest prefix that matches the node", () => {
     const policied = defineApp({
       resources: types,
       policies: {
@@ -143,7 +143,7 @@ describe("policies", () => {
     expect(resolveTypes(policied).get("brief")).toMatchObject({ idleAfterMs: 40, mailbox: 7 });
   });
 
-  test("are what a node goes by", async () => {
+  test("are applied by a node", async () => {
     const policied = defineApp({ ...app, policies: { "rrp:local/a/": { mailbox: 1 } } });
     const all = cluster();
     const a = await all.node("a", {}, policied);

@@ -1,4 +1,4 @@
-/** What callers are told where the registry refuses steps, and what becomes of owner and state. */
+/** Steps that the registry refuses: which error callers get, and what happens to owner and state. */
 import { describe, expect, it } from "vitest";
 import { AtlasError, memoryStore, type Store } from "../../mod.ts";
 import { stepRefused } from "../../src/model/refusal.ts";
@@ -8,7 +8,7 @@ import { BRISK, cluster, until } from "./cluster.ts";
 type Step = keyof Store;
 type Answer = () => Error | null;
 
-/** A memory store whose steps fail as `faults` says: before they are done, or after. */
+/** A memory store whose steps fail as `before` and `after` say: before they are applied, or after. */
 function failing(): {
   store: Store;
   before: Map<Step, Answer>;
@@ -36,8 +36,8 @@ function failing(): {
 
 const HOST = "the Redis at 10.0.0.1:6379";
 
-function refusal(said: string): Answer {
-  return () => stepRefused(said, `${HOST}: ${said}`);
+function refusal(reply: string): Answer {
+  return () => stepRefused(reply, `${HOST}: ${reply}`);
 }
 
 const FULL = refusal("OOM command not allowed when used memory > 'maxmemory'.");
@@ -45,24 +45,24 @@ const REPLICA = refusal("READONLY You can't write against a read only replica.")
 
 describe("a turn that the registry refuses", () => {
   for (
-    const [kind, said, told] of [
+    const [kind, reply, message] of [
       ["is full", "OOM command not allowed", /memory is full \(OOM\)/],
       ["can't save", "MISCONF Errors writing to the AOF file", /can't save to its disk/],
       ["has used up its quota", "ERR max daily request limit exceeded. Limit: 1", /quota/],
       ["is over its capacity", "ERR DB capacity quota exceeded", /is full \(capacity quota/],
     ] as const
   ) {
-    it(`for it ${kind}: fails at once with that reason; its owner stays`, async () => {
+    it(`because it ${kind}, fails at once with that reason, and its owner stays`, async () => {
       const clock = fakeClock();
       const { store, before } = failing();
       const node = await cluster(store, clock).node("a");
       const counter = node.resource("counters", "x", { timeoutMs: 60_000 });
       const { epoch } = await clock.run(counter.add(1));
-      before.set("commit", refusal(said));
+      before.set("commit", refusal(reply));
       const asked = clock.now();
       const error = await clock.run(counter.add(1).then(() => null, (it) => it));
       expect(error).toMatchObject({ code: "unavailable", retryable: true, maybeExecuted: true });
-      expect(error.message).toMatch(told);
+      expect(error.message).toMatch(message);
       expect(error.message).not.toContain("10.0.0.1");
       expect(clock.now() - asked).toBeLessThan(1_000);
       expect(await clock.run(counter.total())).toBe(1);
@@ -71,7 +71,7 @@ describe("a turn that the registry refuses", () => {
     });
   }
 
-  it("for the moment is tried again until it is taken", async () => {
+  it("for a moment is tried again until it is committed", async () => {
     const clock = fakeClock();
     const { store, before, count } = failing();
     const node = await cluster(store, clock).node("a");
@@ -85,7 +85,7 @@ describe("a turn that the registry refuses", () => {
     expect(await clock.run(added)).toEqual({ total: 2, epoch });
   });
 
-  it("for the moment, and goes on to: its caller is told why in time", async () => {
+  it("for longer fails with the reason before the deadline", async () => {
     const clock = fakeClock();
     const { store, before } = failing();
     const made = cluster(store, clock);
@@ -103,7 +103,7 @@ describe("a turn that the registry refuses", () => {
     }
   });
 
-  it("after an attempt whose answer got lost is not taken for undone", async () => {
+  it("after an attempt whose answer was lost is not reported as not executed", async () => {
     const clock = fakeClock();
     const { store, before, after } = failing();
     const node = await cluster(store, clock).node("a");
@@ -121,7 +121,7 @@ describe("a turn that the registry refuses", () => {
     expect(await clock.run(counter.total())).toBe(2);
   });
 
-  it("with an idempotency key fails likewise, and runs once when it is asked again", async () => {
+  it("with an idempotency key fails likewise, and runs once when it is repeated", async () => {
     const clock = fakeClock();
     const { store, before } = failing();
     const node = await cluster(store, clock).node("a");
@@ -138,7 +138,7 @@ describe("a turn that the registry refuses", () => {
   });
 });
 
-it("a name that the registry has no room for is refused at once, with that reason", async () => {
+it("a key that the registry has no room for is refused at once, with that reason", async () => {
   const clock = fakeClock();
   const { store, before } = failing();
   const node = await cluster(store, clock).node("a");
@@ -154,7 +154,7 @@ it("a name that the registry has no room for is refused at once, with that reaso
   expect(clock.now() - asked).toBeLessThan(1_000);
 });
 
-it("callers of a node whose lease ended learn why it could not be renewed", async () => {
+it("callers of a node whose lease ended get the reason why it was not renewed", async () => {
   const clock = fakeClock();
   const { store, before } = failing();
   const made = cluster(store, clock);

@@ -1,4 +1,4 @@
-/** Regions whose registries fail over, and lose where keys have moved to. */
+/** Regions whose registries fail over, and lose the forwarding entries of keys that have moved. */
 import { afterEach, expect, it } from "vitest";
 import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {
@@ -21,10 +21,10 @@ import { Counter, untilBy } from "./cluster.ts";
 const clock = fakeClock();
 const until = (condition: () => unknown, what: string) => untilBy(clock, condition, what);
 
-/** Clocks of rolls run so much faster: they are read every few seconds. */
+/** Stores' clocks run so many times faster, because membership is read every few seconds. */
 const HASTE = 50;
 
-/** Says good-bye to its winner. */
+/** Calls its winner before it stops. */
 class Loser extends Counter {
   static readonly farewells: string[] = [];
 
@@ -38,10 +38,10 @@ const app = defineApp({ resources: { counters: Loser } });
 type Node = AtlasNode<typeof app>;
 
 /** Registries that can be replaced by copies of themselves which lack some steps. */
-class Archive {
+class CopiedRegistries {
   readonly regions: readonly string[];
-  /** Roads that are shut, `ap>us`. */
-  readonly shut = new Set<string>();
+  /** Closed connections to registries, `ap>us`. */
+  readonly closed = new Set<string>();
   readonly events: NodeEvent[] = [];
   readonly #states = new Map<string, StoreState>();
   readonly #written = new Map<string, [name: string, args: unknown[]][]>();
@@ -78,11 +78,11 @@ class Archive {
   }
 
   /**
-   * A copy of a region's registry takes its place, with those claims only that `keeps` says;
+   * A copy of a region's registry takes its place, with only those claims that `keeps` accepts;
    * without it the copy is empty.
    */
   failOver(region: string, keeps?: (incarnation: string) => boolean): void {
-    // What it has was written by the one before, in whose name.
+    // The copy writes what it has in the name of the one before.
     const copy = new StoreState(this.#states.get(region)?.id);
     const written = (this.#written.get(region) ?? []).filter(([name, args]) =>
       keeps && (name !== "claim" || keeps((args[0] as { incarnation: string }).incarnation))
@@ -105,7 +105,7 @@ class Archive {
         if (typeof name !== "string" || !(name in StoreState.prototype)) return undefined;
         return async (...args: unknown[]) => {
           await null;
-          if (this.shut.has(`${self}>${region}`)) throw lost("the road is shut");
+          if (this.closed.has(`${self}>${region}`)) throw lost("the link is closed");
           this.#written.get(region)?.push([name, args]);
           return step(this.#states.get(region) as StoreState, name, args);
         };
@@ -129,49 +129,49 @@ const add = (node: Node) => clock.run(node.call("counters", "x", "add", [1], { t
 const isNoDeparture = (incarnation: string) => incarnation !== "departed";
 
 /** A key of `us` that has moved to `ap`. */
-async function moved(archive: Archive): Promise<{ us: Node; ap: Node }> {
-  const [us, ap] = [await archive.node("us", "n"), await archive.node("ap", "n")];
+async function moved(registries: CopiedRegistries): Promise<{ us: Node; ap: Node }> {
+  const [us, ap] = [await registries.node("us", "n"), await registries.node("ap", "n")];
   await add(us);
   expect((await clock.run(us.move("counters", "x", "ap"))).rrp).toBe("rrp:ap/n/counters/x");
   await add(ap);
   return { us, ap };
 }
 
-it("an address that a failover lost is restored before anybody may claim the key", async () => {
+it("a forwarding entry lost in a failover is restored before anybody may claim the key", async () => {
   for (const keeps of [isNoDeparture, () => false]) {
-    const archive = new Archive(["us", "eu", "ap"]);
-    const { us, ap } = await moved(archive);
-    archive.failOver("us", keeps);
-    const late = await archive.node("us", "late");
+    const registries = new CopiedRegistries(["us", "eu", "ap"]);
+    const { us, ap } = await moved(registries);
+    registries.failOver("us", keeps);
+    const late = await registries.node("us", "late");
     for (const [i, node] of [late, us, ap].entries()) {
       const { rrp, result } = await add(node);
       expect(rrp).toBe("rrp:ap/n/counters/x");
       expect(result).toMatchObject({ total: 3 + i });
     }
-    expect(archive.entry("us", KEY)).toMatchObject({ incarnation: "departed" });
-    expect(archive.events.some(({ event }) => event === "store failed over")).toBe(true);
+    expect(registries.entry("us", KEY)).toMatchObject({ incarnation: "departed" });
+    expect(registries.events.some(({ event }) => event === "store failed over")).toBe(true);
     expect(Loser.farewells).toEqual([]);
   }
 });
 
-it("an owner that came because nobody could restore the address stays, and the other says so", async () => {
-  const archive = new Archive(["us", "ap"]);
-  const { us, ap } = await moved(archive);
-  // Else it would remember, and take nothing.
+it("an owner that claimed before the entry could be restored stays, and the other one stops", async () => {
+  const registries = new CopiedRegistries(["us", "ap"]);
+  const { us, ap } = await moved(registries);
+  // Otherwise it would remember, and claim nothing.
   await clock.run(us.close());
-  archive.shut.add("ap>us");
-  archive.failOver("us", isNoDeparture);
-  const late = await archive.node("us", "late");
+  registries.closed.add("ap>us");
+  registries.failOver("us", isNoDeparture);
+  const late = await registries.node("us", "late");
   expect((await add(late)).rrp).toBe("rrp:us/late/counters/x");
   expect((await add(ap)).rrp).toBe("rrp:ap/n/counters/x");
-  archive.shut.clear();
+  registries.closed.clear();
   await until(() => Loser.farewells.length > 0, "one of two owners stops");
   expect(Loser.farewells).toEqual(["rrp:ap/n/counters/x had 3, rrp:us/late/counters/x stays"]);
   expect(ap.stats().conflictsLost).toBe(1);
   expect(late.stats().conflictsLost).toBe(0);
-  expect(archive.events.map(({ event }) => event)).toContain("lost to a greater claim");
-  await until(() => archive.entry("ap", KEY)?.incarnation === "departed", "it has left");
-  for (const node of [late, ap, await archive.node("ap", "late")]) {
+  expect(registries.events.map(({ event }) => event)).toContain("lost to a greater claim");
+  await until(() => registries.entry("ap", KEY)?.incarnation === "departed", "it has left");
+  for (const node of [late, ap, await registries.node("ap", "late")]) {
     expect((await add(node)).rrp).toBe("rrp:us/late/counters/x");
     const looked = await clock.run(node.lookup("counters", "x", { require: "confirmed" }));
     expect(looked).toMatchObject({ rrp: "rrp:us/late/counters/x", verdict: "confirmed" });
@@ -181,34 +181,37 @@ it("an owner that came because nobody could restore the address stays, and the o
   for (const node of [late, ap]) expect((await add(node)).rrp).toMatch("rrp:ap/");
 });
 
-it("an owner that came under a lower epoch is told by its own registry, and stops", async () => {
-  const archive = new Archive(["us", "ap"]);
-  const { us, ap } = await moved(archive);
+it("an owner that claimed under a lower epoch is told by its registry, and stops", async () => {
+  const registries = new CopiedRegistries(["us", "ap"]);
+  const { us, ap } = await moved(registries);
   await clock.run(us.close());
-  archive.shut.add("ap>us");
-  // Nobody there knows that it ever held anything: epochs begin anew.
-  archive.failOver("us");
-  const late = await archive.node("us", "late");
+  registries.closed.add("ap>us");
+  // No node there knows of the former claim: epochs start anew.
+  registries.failOver("us");
+  const late = await registries.node("us", "late");
   expect((await add(late)).rrp).toBe("rrp:us/late/counters/x");
-  archive.shut.clear();
-  await until(() => archive.entry("us", KEY)?.incarnation === "departed", "the address is there");
-  const stopped = () => archive.events.some(({ event }) => event === "ownership is lost");
+  registries.closed.clear();
+  await until(() => registries.entry("us", KEY)?.incarnation === "departed", "the entry is there");
+  const stopped = () => registries.events.some(({ event }) => event === "ownership is lost");
   await until(stopped, "its owner has noticed");
   for (const node of [late, ap]) expect((await add(node)).rrp).toBe("rrp:ap/n/counters/x");
 });
 
-it("whoever takes a moved key finds out that another has claimed it where its address was", async () => {
-  const archive = new Archive(["us", "ap"]);
-  const { us, ap } = await moved(archive);
-  // Nobody is left who could say where it lives.
+it("an owner of a moved key finds out that another one has claimed it at its home", async () => {
+  const registries = new CopiedRegistries(["us", "ap"]);
+  const { us, ap } = await moved(registries);
+  // No node is left that knows where it lives.
   await clock.run(us.close());
   await clock.run(ap.close());
-  archive.failOver("us", isNoDeparture);
-  const [owner, newcomer] = [await archive.node("us", "late"), await archive.node("ap", "late")];
+  registries.failOver("us", isNoDeparture);
+  const [owner, newcomer] = [
+    await registries.node("us", "late"),
+    await registries.node("ap", "late"),
+  ];
   expect((await add(owner)).rrp).toBe("rrp:us/late/counters/x");
-  archive.shut.add("ap>us");
+  registries.closed.add("ap>us");
   expect((await add(newcomer)).rrp).toBe("rrp:ap/late/counters/x");
-  archive.shut.clear();
+  registries.closed.clear();
   await until(() => Loser.farewells.length > 0, "the newcomer gives way");
   for (const node of [newcomer, owner]) {
     expect((await add(node)).rrp).toBe("rrp:us/late/counters/x");

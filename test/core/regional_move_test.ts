@@ -1,4 +1,4 @@
-/** Moves to a region whose registry goes out: the resource stays in reach. */
+/** Moves to a region whose registry is away: the resource can still be reached. */
 import { afterEach, describe, expect, it } from "vitest";
 import { type AtlasNode, createNode, inProcessNetwork, inProcessTransport } from "../../mod.ts";
 import { claimOf } from "../conformance/store_kit.ts";
@@ -41,7 +41,7 @@ async function cutOff(after?: (region: string, step: string) => void) {
 
 const at = (region: string) => `rrp:${region}/only/counters/x`;
 
-describe("a move to a region whose registry is out", () => {
+describe("a move to a region whose registry is away", () => {
   it("is refused before anything stops, and done once it is back", async () => {
     const { world, us, ap } = await cutOff();
     await us.call("counters", "x", "add", [1]);
@@ -61,7 +61,7 @@ describe("a move to a region whose registry is out", () => {
     expect(moved).toMatchObject({ rrp: at("eu"), result: { total: 3 } });
   });
 
-  it("is taken back where it goes out at the last moment", async () => {
+  it("is undone if the registry fails at the last moment", async () => {
     let isMoving = false;
     const { world, us, eu, ap } = await cutOff((region, step) => {
       if (isMoving && region === "us" && step === "claim") world.away.add("eu");
@@ -85,7 +85,7 @@ describe("a move to a region whose registry is out", () => {
   });
 
   it.each([["us", "us"], ["us", "ap"], ["ap", "us"], ["ap", "ap"]])(
-    "and that broke off before is redirected, by a node of %s, to %s",
+    "that was interrupted before is completed by a node of %s, to %s",
     async (asked, to) => {
       const { world, us, ap } = await cutOff();
       await us.call("counters", "x", "add", [1]);
@@ -107,7 +107,7 @@ describe("a move to a region whose registry is out", () => {
   );
 });
 
-it("a move to a region that there isn't is a bad request that names those that are", async () => {
+it("a move to an unknown region is a bad request that names the known ones", async () => {
   const { us, ap } = await cutOff();
   for (const node of [us, ap]) {
     await expect(node.move("counters", "x", "mars")).rejects.toMatchObject({

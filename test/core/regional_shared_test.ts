@@ -1,4 +1,7 @@
-/** Nodes of two regions whose registries are one under two names: nothing moves, calls go on. */
+/**
+ * Nodes of two regions whose registries are one store under two names: nothing moves, and calls
+ * succeed.
+ */
 import { afterEach, expect, it } from "vitest";
 import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {
@@ -25,8 +28,8 @@ function alias(store: Store): Store {
   return new Proxy(store, { get: (it, name) => Reflect.get(it, name)?.bind?.(it) });
 }
 
-/** What two regions take for a registry each. */
-class Book {
+/** One registry that two regions take for their own. */
+class SharedRegistry {
   readonly store: Store = memoryStore();
   readonly events: NodeEvent[] = [];
   readonly #network = inProcessNetwork();
@@ -54,9 +57,9 @@ async function add(node: Node, id: string): Promise<number> {
   return (await node.resource("counters", id).add(1)).total;
 }
 
-it("a resource stays whole and in use, whoever asks for its move", async () => {
-  const book = new Book();
-  const [us, eu] = [await book.node("us"), await book.node("eu")];
+it("a resource stays whole and in use, whichever region it is to move to", async () => {
+  const shared = new SharedRegistry();
+  const [us, eu] = [await shared.node("us"), await shared.node("eu")];
   expect([await add(us, "x"), await add(eu, "x")]).toEqual([1, 2]);
   const { rrp, epoch } = await us.lookup("counters", "x", { require: "confirmed" });
   for (const asked of [us, eu]) {
@@ -66,18 +69,18 @@ it("a resource stays whole and in use, whoever asks for its move", async () => {
   }
   expect([await add(us, "x"), await add(eu, "x")]).toEqual([3, 4]);
   expect(await eu.lookup("counters", "x", { require: "confirmed" })).toMatchObject({ rrp, epoch });
-  await until(() => book.events.length >= 4, "both nodes tell of both registries");
-  expect(new Set(book.events.map(({ level, event }) => `${level}: ${event}`))).toEqual(
+  await until(() => shared.events.length >= 4, "both nodes log both registries");
+  expect(new Set(shared.events.map(({ level, event }) => `${level}: ${event}`))).toEqual(
     new Set(["error: registry shared by regions"]),
   );
 });
 
-it("one that departed before anybody knew is called back whole by the next move", async () => {
-  const book = new Book();
-  const before = await book.node("us");
+it("a resource that departed before this was known is recalled whole by the next move", async () => {
+  const shared = new SharedRegistry();
+  const before = await shared.node("us");
   expect(await add(before, "x")).toBe(1);
   await before.close();
-  const mover = await book.open("us");
+  const mover = await shared.open("us");
   const incarnation = crypto.randomUUID();
   const rrp = "rrp:us/mover/counters/x";
   const { owner } = await mover.claim({
@@ -88,7 +91,7 @@ it("one that departed before anybody knew is called back whole by the next move"
     expected: null,
   });
   expect(await mover.depart?.("counters/x", incarnation, owner?.epoch ?? 0, "eu")).toBe(true);
-  const [us, eu] = [await book.node("us"), await book.node("eu")];
+  const [us, eu] = [await shared.node("us"), await shared.node("eu")];
   for (const node of [us, eu]) {
     const confirmed = node.lookup("counters", "x", { require: "confirmed" });
     await expect(confirmed).rejects.toThrow("the registry of region eu is not its own");

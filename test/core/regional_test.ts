@@ -22,7 +22,7 @@ afterEach(async () => {
 });
 
 /** Regions with a registry each, any of which may be away. */
-class Coast {
+class RegionCluster {
   readonly away = new Set<string>();
   readonly #stores: Record<string, Store> = {};
   readonly #homes: HomeRules;
@@ -62,13 +62,13 @@ class Coast {
 
 /** A node in each region, on a registry in each region. */
 async function nodesIn(regions: readonly string[], homes: HomeRules): Promise<Node[]> {
-  const coast = new Coast(regions, homes);
+  const regionCluster = new RegionCluster(regions, homes);
   const nodes: Node[] = [];
-  for (const region of regions) nodes.push(await coast.node(region, "only"));
+  for (const region of regions) nodes.push(await regionCluster.node(region, "only"));
   return nodes;
 }
 
-/** Calls of every node, whose totals tell of lost and repeated ones. */
+/** Calls from every node, whose totals show lost and repeated ones. */
 const adds = (nodes: readonly Node[], times: number): Promise<number>[] =>
   nodes.flatMap((node) =>
     Array.from({ length: times }, async () => (await node.resource("counters", "x").add(1)).total)
@@ -77,7 +77,7 @@ const adds = (nodes: readonly Node[], times: number): Promise<number>[] =>
 const inOrder = (totals: readonly number[]) => [...totals].sort((one, other) => one - other);
 const upTo = (most: number) => Array.from({ length: most }, (_, i) => i + 1);
 
-it("calls from everywhere land at home, and lookups agree", async () => {
+it("calls from every region reach the home, and lookups agree", async () => {
   const nodes = await nodesIn(["us", "eu", "ap"], { default: "us" });
   for (const node of nodes) {
     expect((await node.call("counters", "x", "echo", [1])).rrp).toBe("rrp:us/only/counters/x");
@@ -111,7 +111,7 @@ it("a move under load loses no call, and runs none twice", async () => {
   }
 });
 
-it("moves to and fro keep the state and raise the epoch", async () => {
+it("repeated moves keep the state and raise the epoch", async () => {
   const regions = ["us", "eu", "ap"];
   const nodes = await nodesIn(regions, { default: "us" });
   let epoch = 0;
@@ -131,36 +131,36 @@ it("moves to and fro keep the state and raise the epoch", async () => {
 });
 
 it("a region whose registry is away reaches nodes elsewhere that have started since", async () => {
-  const coast = new Coast(["us", "eu"], { default: "us" });
-  const eu = await coast.node("eu", "only");
-  coast.away.add("eu");
-  const late = await coast.node("us", "late");
+  const regionCluster = new RegionCluster(["us", "eu"], { default: "us" });
+  const eu = await regionCluster.node("eu", "only");
+  regionCluster.away.add("eu");
+  const late = await regionCluster.node("us", "late");
   const { rrp } = await late.call("counters", "x", "add", [1]);
   expect(rrp).toBe("rrp:us/late/counters/x");
   expect((await eu.call("counters", "x", "total", [])).rrp).toBe(rrp);
   expect((await eu.call("counters", "unowned", "total", [])).rrp).toContain("rrp:us/late/");
-  // That it can't read its own roll is no word on who lives there.
+  // An unreadable registry of its own says nothing about the nodes of others.
   await expect(eu.members()).rejects.toThrow("region eu: the registry can't be reached");
 });
 
-it("a region whose registry is away confirms who owns what is at home elsewhere", async () => {
-  const coast = new Coast(["us", "eu"], { default: "us" });
-  const us = await coast.node("us", "only");
-  const eu = await coast.node("eu", "only");
+it("a region whose registry is away confirms owners whose home is elsewhere", async () => {
+  const regionCluster = new RegionCluster(["us", "eu"], { default: "us" });
+  const us = await regionCluster.node("us", "only");
+  const eu = await regionCluster.node("eu", "only");
   const { rrp } = await us.call("counters", "x", "add", [1]);
   const { rrp: own } = await eu.call("counters", "eu~x", "add", [1]);
   const confirmed = (id: string) => eu.lookup("counters", id, { require: "confirmed" });
 
-  coast.away.add("eu");
+  regionCluster.away.add("eu");
   expect(await confirmed("x")).toMatchObject({ rrp, verdict: "confirmed" });
   expect(await confirmed("unowned")).toMatchObject({ rrp: null, verdict: "unowned" });
   await expect(confirmed("eu~x")).rejects.toThrow("region eu: the registry can't be reached");
   await us.close();
   expect(await confirmed("x")).toMatchObject({ rrp: null, verdict: "unowned" });
 
-  // Of the home's registry it needs an answer, whatever it remembers.
-  coast.away.delete("eu");
-  coast.away.add("us");
+  // It needs an answer of the home's registry, whatever it remembers.
+  regionCluster.away.delete("eu");
+  regionCluster.away.add("us");
   expect(await confirmed("eu~x")).toMatchObject({ rrp: own, verdict: "confirmed" });
   await expect(confirmed("x")).rejects.toThrow("region us: the registry can't be reached");
 });

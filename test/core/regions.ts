@@ -1,7 +1,7 @@
 /**
- * Several regions in this process for tests of routing: each with a memory store of its
- * own, nodes that know keys' homes, and roads between nodes that can be shut, or swallow what
- * is sent, and on which messages are counted.
+ * Several regions in this process for tests of routing: each has a memory store of its own, and
+ * nodes that know keys' homes. Links between nodes can be closed or stalled; messages and store
+ * calls are counted.
  */
 import {
   AtlasError,
@@ -20,21 +20,21 @@ import { decodeMessage } from "../../src/model/envelope.ts";
 import type { FakeClock } from "../../testing.ts";
 import { type Cluster, cluster, Counter, type TestApp } from "./cluster.ts";
 
-/** Tells who called it, and how. */
-export class Witness extends Counter {
+/** Gives its caller and trace context. */
+export class CallerReporter extends Counter {
   who(): unknown {
     return { caller: this.caller, traceparent: this.traceparent };
   }
 
   async ask(type: string, id: string): Promise<unknown> {
-    return await (this.node.resource(type, id) as unknown as Witness).who();
+    return await (this.node.resource(type, id) as unknown as CallerReporter).who();
   }
 }
 
-export const app: TestApp = { resources: { counters: Witness } } as unknown as TestApp;
+export const app: TestApp = { resources: { counters: CallerReporter } } as unknown as TestApp;
 
-/** Which methods of which region's store were asked, by whose node. */
-export interface Trip {
+/** A method of a region's store that a node called. */
+export interface StoreCall {
   readonly node: string;
   readonly region: string;
   readonly method: string;
@@ -44,12 +44,12 @@ const OWN = ["register", "renew", "kill", "leave", "members"];
 const BY_KEY = ["lookup", "release", "read", "range"];
 
 export class Regions {
-  readonly trips: Trip[] = [];
+  readonly storeCalls: StoreCall[] = [];
   /** What was sent over links: `a>b request`. */
   readonly sent: string[] = [];
-  /** Why roads are shut, by `a>b` of nodes' names. */
-  readonly shut: Map<string, string> = new Map();
-  /** Whether regions see each other's rolls. */
+  /** Why links are closed, by `a>b` of nodes' names. */
+  readonly closed: Map<string, string> = new Map();
+  /** Whether regions see each other's members. */
   seen = true;
   /** Whether all regions have one store, and keys no homes. */
   readonly shared: boolean;
@@ -60,10 +60,10 @@ export class Regions {
   readonly #network = inProcessNetwork();
   readonly #stores = new Map<string, Store>();
   readonly #names = new Map<string, string>();
-  /** What is held up on roads that swallow, by `a>b`. */
-  readonly #swallowed = new Map<string, (() => void)[]>();
+  /** Messages held back on stalled links, by `a>b`. */
+  readonly #stalled = new Map<string, (() => void)[]>();
 
-  /** @param options.clock which nodes have that are given none of their own. */
+  /** @param options.clock the clock of nodes that get none of their own. */
   constructor({ shared = false, clock }: { shared?: boolean; clock?: FakeClock } = {}) {
     this.shared = shared;
     this.#cluster = cluster(undefined, clock);
@@ -76,7 +76,7 @@ export class Regions {
     of: unknown = app,
   ): Promise<AtlasNode<TestApp>> {
     const [region, name] = path.split("/") as [string, string];
-    const transport = this.#road(path);
+    const transport = this.#transport(path);
     this.#names.set(transport.address, path);
     const given = { region, store: this.#store(path, region), transport, ...options };
     return await this.#cluster.node(name, given, of);
@@ -88,44 +88,44 @@ export class Regions {
     throw new Error(`there is no node ${path}`);
   }
 
-  /** Shuts or opens the roads between nodes, one way. */
-  road(from: string, to: string, isOpen: boolean, why: string = "the road is shut"): void {
-    if (isOpen) this.shut.delete(`${from}>${to}`);
-    else this.shut.set(`${from}>${to}`, why);
+  /** Closes or opens the links between nodes, one way. */
+  setLink(from: string, to: string, isOpen: boolean, why: string = "the link is closed"): void {
+    if (isOpen) this.closed.delete(`${from}>${to}`);
+    else this.closed.set(`${from}>${to}`, why);
   }
 
   /**
-   * Has the road between two nodes swallow all that is sent, either way, and nobody is told; once
-   * it doesn't any more, that arrives, as TCP repeats it.
+   * Holds back all that is sent between two nodes, either way, without an error. Once the link is
+   * no longer stalled it arrives, as TCP repeats it.
    */
-  swallow(a: string, b: string, isSwallowed: boolean): void {
+  stall(a: string, b: string, isStalled: boolean): void {
     for (const way of [`${a}>${b}`, `${b}>${a}`]) {
-      const held = this.#swallowed.get(way) ?? [];
-      if (isSwallowed) this.#swallowed.set(way, held);
-      else this.#swallowed.delete(way);
-      if (!isSwallowed) { for (const send of held) send(); }
+      const held = this.#stalled.get(way) ?? [];
+      if (isStalled) this.#stalled.set(way, held);
+      else this.#stalled.delete(way);
+      if (!isStalled) { for (const send of held) send(); }
     }
   }
 
-  /** Forgets what was counted. */
-  forget(): void {
-    this.trips.length = this.sent.length = 0;
+  /** Resets what was counted. */
+  resetCounts(): void {
+    this.storeCalls.length = this.sent.length = 0;
   }
 
-  /** Trips of one node that concern a key. */
-  keyTrips(node: string): string[] {
-    return this.trips.filter((trip) => trip.node === node && !OWN.includes(trip.method)).map((
+  /** Store calls of one node that concern a key. */
+  keyCalls(node: string): string[] {
+    return this.storeCalls.filter((call) => call.node === node && !OWN.includes(call.method)).map((
       { region, method },
     ) => `${region} ${method}`);
   }
 
-  /** Requests, passed on or not, that were sent over links. */
+  /** Requests, forwarded or not, that were sent over links. */
   requests(): string[] {
     return this.sent.filter((line) => line.endsWith(" request"));
   }
 
-  /** Whom a node sent its last request to. */
-  carrier(from: string): string {
+  /** The node to which a node sent its last request. */
+  lastTarget(from: string): string {
     const line = this.requests().findLast((sent) => sent.startsWith(`${from}>`)) ?? "";
     return line.slice(from.length + 1, line.indexOf(" "));
   }
@@ -139,7 +139,7 @@ export class Regions {
 
   #store(node: string, own: string): Store {
     const ask = (region: string, method: string, args: unknown[]): unknown => {
-      this.trips.push({ node, region, method });
+      this.storeCalls.push({ node, region, method });
       // deno-lint-ignore no-explicit-any
       return (this.#base(region) as any)[method](...args);
     };
@@ -169,7 +169,7 @@ export class Regions {
   }
 
   async #members(node: string, own: string) {
-    this.trips.push({ node, region: own, method: "members" });
+    this.storeCalls.push({ node, region: own, method: "members" });
     const roll = await this.#base(own).members();
     if (!this.seen || this.shared) return roll;
     const others = [...this.#stores].filter(([region]) => region !== own);
@@ -177,7 +177,7 @@ export class Regions {
     return { ...roll, members: [...roll.members, ...rolls.flatMap(({ members }) => members)] };
   }
 
-  #road(path: string): Transport {
+  #transport(path: string): Transport {
     const inner = inProcessTransport(this.#network);
     const wrap = (link: Link): Link => {
       const { region, node } = link.peer;
@@ -189,7 +189,7 @@ export class Regions {
         send: (head, body) => {
           const whole = new Uint8Array([...head, ...body ?? []]);
           this.sent.push(`${way} ${decodeMessage(whole).kind}`);
-          const held = this.#swallowed.get(way);
+          const held = this.#stalled.get(way);
           held?.push(() => void link.send(whole));
           return held !== undefined || link.send(head, body);
         },
@@ -201,7 +201,7 @@ export class Regions {
         inner.open(self, (link) => accept(wrap(link))),
       dial: async (peer: Peer) => {
         const way = `${path}>${this.#names.get(peer.address)}`;
-        const why = this.#swallowed.has(way) ? "nobody answered in time" : this.shut.get(way);
+        const why = this.#stalled.has(way) ? "nobody answered in time" : this.closed.get(way);
         if (why !== undefined) throw new AtlasError("unavailable", why);
         return wrap(await inner.dial(peer));
       },

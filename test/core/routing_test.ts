@@ -1,4 +1,7 @@
-/** Calls between regions: homes, gateways, deadlines. */
+/**
+ * Covers src/routing/router.ts and locator.ts: calls between regions, their homes, gateways and
+ * deadlines.
+ */
 import { describe, expect, it } from "vitest";
 import { memoryStore } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
@@ -9,26 +12,26 @@ const fails = (code: string, message: RegExp, maybeExecuted = false) =>
   expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted });
 
 describe("a key whose home is another region", () => {
-  it("is taken there only; a cold call is one registry trip at home and one over links", async () => {
+  it("is claimed only there: a cold call costs one registry call at home and one request over a link", async () => {
     const made = new Regions();
     const [us, eu] = [await made.node("us/a"), await made.node("eu/b")];
     await eu.call("counters", "eu~x", "add", [1]);
-    // Acquainted, so that what is counted is the calls alone.
+    // The nodes are linked first, so that only the calls are counted.
     await us.call("counters", "eu~other", "echo", [0]);
-    made.forget();
+    made.resetCounts();
     const cold = await us.call("counters", "eu~x", "add", [1]);
     expect(cold).toMatchObject({ result: { total: 2 }, path: ["us/a", "eu/b"] });
     expect(cold.rrp).toBe("rrp:eu/b/counters/eu~x");
-    expect(made.keyTrips("us/a")).toEqual(["eu lookup"]);
+    expect(made.keyCalls("us/a")).toEqual(["eu lookup"]);
     expect(made.requests()).toEqual(["us/a>eu/b request"]);
-    made.forget();
+    made.resetCounts();
     await us.call("counters", "eu~x", "add", [1]);
-    expect(made.keyTrips("us/a")).toEqual([]);
+    expect(made.keyCalls("us/a")).toEqual([]);
     expect(made.requests()).toEqual(["us/a>eu/b request"]);
     expect(us.stats().claims).toBe(0);
   });
 
-  it("is taken by a node there on the word of a caller elsewhere", async () => {
+  it("is claimed by a node there at the request of a caller elsewhere", async () => {
     const made = new Regions();
     const us = await made.node("us/a");
     await made.node("eu/b");
@@ -37,30 +40,30 @@ describe("a key whose home is another region", () => {
     );
     expect(answers.map(({ result }) => (result as { total: number }).total)).toEqual([1, 2, 3]);
     expect(answers[0]?.rrp).toBe("rrp:eu/b/counters/eu~new");
-    expect(made.keyTrips("us/a")).toEqual(["eu lookup"]);
+    expect(made.keyCalls("us/a")).toEqual(["eu lookup"]);
   });
 
-  it("stays out of reach, and is taken nowhere, while its region is away", async () => {
+  it("can't be called, and is claimed nowhere else, while its region is away", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
     const us = await made.node("us/a");
     await made.node("eu/b");
-    made.road("us/a", "eu/b", false);
+    made.setLink("us/a", "eu/b", false);
     const echo = () => clock.run(us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 }));
     await expect(echo()).rejects.toEqual(fails("timeout", /no node of region eu can be reached/));
     expect(us.stats().claims).toBe(0);
-    made.road("us/a", "eu/b", true);
+    made.setLink("us/a", "eu/b", true);
     await untilBy(clock, () => echo().then(() => true, () => false), "the region is back");
   });
 
-  it("says whom it waited for where nobody answers in time", async () => {
+  it("times out with the name of the node it waited for", async () => {
     const clock = fakeClock();
     const made = new Regions();
     const mute = Object.assign(memoryStore(), {
       homeOf: () => "eu",
       lookup: () => new Promise<never>(() => {}),
     });
-    // Whose clock alone goes on: it is the one that notices.
+    // Only this node's clock goes on, so it notices first.
     const us = await made.node("us/a", { clock });
     const deaf = await made.node("us/deaf", { clock, store: mute });
     await made.node("eu/b");
@@ -75,23 +78,23 @@ describe("a key whose home is another region", () => {
     );
   });
 
-  it("says why it had to wait where it is another node that runs out of time", async () => {
+  it("times out with the reason of the wait if another node notices the deadline", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
-    // There they believe that its home is a third one, of which no node is left.
+    // There its home is taken for a third region, of which no node is left.
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
     const us = await made.node("us/a");
     await made.node("eu/b");
-    made.road("us/a", "eu/b", false);
+    made.setLink("us/a", "eu/b", false);
     const call = us.call("counters", "x", "echo", [1], { timeoutMs: 2_000 });
-    await untilBy(clock, () => made.keyTrips("us/a").length > 1, "the call was tried in vain");
-    made.road("us/a", "eu/b", true);
+    await untilBy(clock, () => made.keyCalls("us/a").length > 1, "the call was tried in vain");
+    made.setLink("us/a", "eu/b", true);
     await expect(clock.run(call)).rejects.toEqual(
       fails("timeout", /no node of region ap .*; before that: no node of region eu can be reached/),
     );
   });
 
-  it("says that no such type is run where nobody there knows it", async () => {
+  it("is refused if no node there knows the type", async () => {
     const made = new Regions();
     const us = await made.node("us/a");
     await made.node("eu/b");
@@ -100,23 +103,23 @@ describe("a key whose home is another region", () => {
     );
   });
 
-  it("is none of another region's watchmen's business, nor is its owner's life", async () => {
+  it("is not watched by other regions, nor is its owner's heartbeat", async () => {
     const clock = fakeClock();
     const made = new Regions();
     await made.node("eu/b");
     const us = await made.node("us/a", { clock, lease: { heartbeatMs: 20, leaseMs: 200 } });
     await us.call("counters", "eu~x", "echo", [0]);
-    made.forget();
+    made.resetCounts();
     const count = (method: string) =>
-      made.trips.filter((trip) => trip.node === "us/a" && trip.method === method).length;
-    // More than a takeover takes, in which no heartbeat of the other's is heard.
+      made.storeCalls.filter((call) => call.node === "us/a" && call.method === method).length;
+    // Longer than a takeover takes, without a heartbeat of the other.
     await clock.advance(700);
     expect(count("renew")).toBeGreaterThan(30);
     expect(count("kill")).toBe(0);
     expect((await us.call("counters", "eu~x", "echo", [1])).rrp).toBe("rrp:eu/b/counters/eu~x");
   });
 
-  it("is refused by a node elsewhere that is asked for it", async () => {
+  it("is refused by a node elsewhere that is asked to own it", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
@@ -137,24 +140,27 @@ describe("gateways", () => {
     ];
     const gateways = { eu: [made.address("eu/g"), made.address("eu/h")] };
     const us = await made.node("us/a", { gateways, ...options });
-    made.road("us/a", "eu/owner", false);
+    made.setLink("us/a", "eu/owner", false);
     await owner.call("counters", "eu~x", "add", [1]);
     return { made, us, g, h, owner };
   }
 
-  it.each([true, false])("pass calls on; the owner's region's roll seen: %s", async (seen) => {
-    const { made, us } = await divided();
-    made.seen = seen;
-    const answer = await us.call("counters", "eu~x", "add", [1]);
-    expect(answer).toMatchObject({ result: { total: 2 }, rrp: "rrp:eu/owner/counters/eu~x" });
-    expect(answer.path).toEqual(["us/a", expect.stringMatching(/^eu\/[gh]$/), "eu/owner"]);
-    made.forget();
-    await us.call("counters", "eu~x", "add", [1]);
-    expect(made.keyTrips("us/a")).toEqual([]);
-    expect(made.requests()).toHaveLength(2);
-  });
+  it.each([true, false])(
+    "forward calls, whether the members of the owner's region are seen or not: %s",
+    async (seen) => {
+      const { made, us } = await divided();
+      made.seen = seen;
+      const answer = await us.call("counters", "eu~x", "add", [1]);
+      expect(answer).toMatchObject({ result: { total: 2 }, rrp: "rrp:eu/owner/counters/eu~x" });
+      expect(answer.path).toEqual(["us/a", expect.stringMatching(/^eu\/[gh]$/), "eu/owner"]);
+      made.resetCounts();
+      await us.call("counters", "eu~x", "add", [1]);
+      expect(made.keyCalls("us/a")).toEqual([]);
+      expect(made.requests()).toHaveLength(2);
+    },
+  );
 
-  it("of an unknown owner suffice, though the roll of its region is not seen", async () => {
+  it("suffice for an unknown owner, also if the members of its region are not seen", async () => {
     const made = new Regions();
     made.seen = false;
     await made.node("eu/g");
@@ -163,14 +169,14 @@ describe("gateways", () => {
     expect(answer).toMatchObject({ rrp: "rrp:eu/g/counters/eu~fresh", path: ["us/a", "eu/g"] });
   });
 
-  it("take over from each other; a call under way on a broken one may have run", async () => {
+  it("replace each other; a call running over a broken one may have executed", async () => {
     const { made, us, g, h } = await divided();
     await us.call("counters", "eu~x", "echo", [1]);
     const waiting = us.call("counters", "eu~x", "wait", ["door"]);
     await until(() => log.includes("waiting door"), "the call runs");
-    const first = made.carrier("us/a");
+    const first = made.lastTarget("us/a");
     const [present, other] = first === "eu/g" ? [g, "eu/h"] : [h, "eu/g"];
-    made.road("us/a", first, false);
+    made.setLink("us/a", first, false);
     const [lost] = await Promise.allSettled([waiting, present.close({ drainMs: 0 })]);
     expect(lost).toMatchObject({ reason: { code: "unavailable", maybeExecuted: true } });
     Gate.of("door").open();
@@ -178,12 +184,12 @@ describe("gateways", () => {
     expect(answer.path).toEqual(["us/a", other, "eu/owner"]);
   });
 
-  it("that drain let calls under way end, and get no more", async () => {
+  it("that drain let running calls finish, and get no more", async () => {
     const { made, us, g, h } = await divided();
     await us.call("counters", "eu~x", "echo", [1]);
     const waiting = us.call("counters", "eu~x", "wait", ["drain"]);
     await until(() => log.includes("waiting drain"), "the call runs");
-    const first = made.carrier("us/a");
+    const first = made.lastTarget("us/a");
     await (first === "eu/g" ? g : h).drain();
     const path = async () => (await us.call("counters", "eu~other", "echo", [2])).path;
     await until(async () => !(await path()).includes(first), "the other gateway is taken");
@@ -191,23 +197,23 @@ describe("gateways", () => {
     expect((await waiting).path).toEqual(["us/a", first, "eu/owner"]);
   });
 
-  it("serve where only the owner's own dial comes through, until it does", async () => {
+  it("are used while only the owner's own dial succeeds, until then", async () => {
     const { us, owner } = await divided();
     expect((await us.call("counters", "eu~x", "echo", [1])).path).toHaveLength(3);
     await us.call("counters", "us~y", "echo", [1]);
-    // The owner dials the caller: its link leads both ways.
+    // The owner dials the caller: its link serves both directions.
     await owner.call("counters", "us~y", "echo", [1]);
     expect((await us.call("counters", "eu~x", "echo", [1])).path).toEqual(["us/a", "eu/owner"]);
   });
 
-  it("are left for a straight link only once what went through them has arrived", async () => {
+  it("are left for a direct link only once the calls through them have arrived", async () => {
     const { made, us, owner } = await divided();
     await us.call("counters", "eu~x", "echo", [1]);
     await us.call("counters", "us~y", "echo", [1]);
     const waiting = us.call("counters", "eu~x", "wait", ["column"]);
     await until(() => log.includes("waiting column"), "it runs");
     await owner.call("counters", "us~y", "echo", [1]);
-    made.forget();
+    made.resetCounts();
     const next = [1, 2, 3].map((n) => us.call("counters", "eu~x", "add", [n]));
     expect(made.requests()).toEqual([]);
     Gate.of("column").open();
@@ -217,18 +223,18 @@ describe("gateways", () => {
     expect(answers.map(({ path }) => path.length)).toEqual([2, 2, 2]);
   });
 
-  it("say which of them failed and why", async () => {
+  it("are named in errors with the reason of each failure", async () => {
     const clock = fakeClock();
     const { made, us } = await divided({ clock });
-    made.road("us/a", "eu/g", false);
-    made.road("us/a", "eu/h", false);
+    made.setLink("us/a", "eu/g", false);
+    made.setLink("us/a", "eu/h", false);
     const call = us.call("counters", "eu~x", "echo", [1], { timeoutMs: 200 });
     await expect(clock.run(call)).rejects.toEqual(
-      fails("timeout", /no gateway of region eu can be reached \(the road is shut\)/),
+      fails("timeout", /no gateway of region eu can be reached \(the link is closed\)/),
     );
   });
 
-  it("of the wrong region are not taken for one", async () => {
+  it("of the wrong region are not used", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
     const us = await made.node("us/b");
@@ -250,19 +256,19 @@ describe("gateways", () => {
   });
 });
 
-describe("a call that is passed on", () => {
+describe("a forwarded call", () => {
   async function chained(options = {}) {
     const made = new Regions();
     const owner = await made.node("eu/owner");
     await owner.call("counters", "eu~x", "add", [1]);
     const g = await made.node("eu/g");
     const us = await made.node("us/a", { gateways: { eu: [made.address("eu/g")] }, ...options });
-    made.road("us/a", "eu/owner", false);
+    made.setLink("us/a", "eu/owner", false);
     return { made, us, g, owner };
   }
 
-  it("keeps its deadline, and never starts where nobody waits", async () => {
-    // The others would give them up, too, were it not that their clocks have hardly gone on.
+  it("keeps its deadline, and never starts if nobody waits for it", async () => {
+    // The other nodes would give them up, too, but their clocks have hardly advanced.
     const clock = fakeClock();
     const { made, us, g, owner } = await chained({ clock });
     await owner.call("counters", "eu~behind", "echo", [1]);
@@ -276,7 +282,7 @@ describe("a call that is passed on", () => {
     await expect(given).rejects.toMatchObject({ code: "timeout" });
     const cancels = () => made.sent.filter((line) => line === "eu/g>eu/owner cancel").length;
     await until(() => cancels() === 2, "the gateway has told the owner");
-    // Behind the cancels on the same link.
+    // After the cancels on the same link.
     await g.call("counters", "eu~behind", "echo", [1]);
     Gate.of("hall").open();
     await blocking;
@@ -303,7 +309,7 @@ describe("a call that is passed on", () => {
     expect(two.result).toEqual(one.result);
   });
 
-  it("keeps its chain: one that comes back to a busy resource fails at once", async () => {
+  it("keeps its chain: one that returns to a busy resource fails at once", async () => {
     const { made, us } = await chained();
     made.homeOf = (key) => /\/([^~]+)~/.exec(key)?.[1] ?? null;
     await us.call("counters", "us~y", "echo", [1]);
@@ -319,7 +325,7 @@ describe("a call that is passed on", () => {
     expect(totals.map(({ total }) => total)).toEqual(Array.from({ length: 100 }, (_, i) => i + 2));
   });
 
-  it("tells the owner's own refusals as they are", async () => {
+  it("returns the owner's own refusals unchanged", async () => {
     const { us } = await chained();
     await expect(us.call("counters", "eu~x", "nope", [])).rejects.toEqual(
       fails("not_found", /counters has no method "nope"/),
@@ -335,7 +341,7 @@ describe("a call that is passed on", () => {
     expect((await us.call("counters", "eu~x", "echo", [value])).result).toEqual(value);
   });
 
-  it("tells the owner who called, and carries its trace with the last hop as parent", async () => {
+  it("names its caller to the owner, and carries its trace with the last hop as parent", async () => {
     const { us, owner } = await chained();
     const traceparent = `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01`;
     const hop = expect.stringMatching(/^00-(?:a1){16}-(?!(?:b2){8})[0-9a-f]{16}-01$/);

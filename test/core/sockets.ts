@@ -1,6 +1,6 @@
 /**
- * Client sockets without a network, for tests of the core: a resource that talks, and
- * clients that write down what they hear.
+ * Client sockets without a network, for tests of the core: a resource that sends events, and
+ * clients that record their frames.
  */
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
@@ -14,7 +14,7 @@ import {
 } from "../../mod.ts";
 import { Gate, log } from "./cluster.ts";
 
-/** Says what it is told to. */
+/** Broadcasts what its callers ask for. */
 export class Room extends Resource {
   override onConnect(connection: Connection): void {
     log.push(`${connection.resumed ? "back" : "in"} ${this.epoch}`);
@@ -22,11 +22,11 @@ export class Room extends Resource {
   }
 
   override async onMessage(connection: Connection, data: unknown): Promise<void> {
-    const count = ((await this.storage.get<number>("heard")) ?? 0) + 1;
-    await this.storage.put("heard", count);
+    const count = ((await this.storage.get<number>("received")) ?? 0) + 1;
+    await this.storage.put("received", count);
     if (data === "bye") connection.close("as you wish");
     else if (data === "whisper") connection.send("only you");
-    else this.broadcast({ heard: data });
+    else this.broadcast({ received: data });
   }
 
   override onDisconnect(): void {
@@ -38,20 +38,20 @@ export class Room extends Resource {
     log.push(`stop ${this.id} ${reason}`);
   }
 
-  /** Says `count` things, counted on in its state. */
-  async say(count: number = 1, size: number = 0): Promise<number> {
-    let said = (await this.storage.get<number>("said")) ?? 0;
-    for (let i = 0; i < count; i++) this.broadcast(size ? "x".repeat(size) : { n: ++said });
-    await this.storage.put("said", said);
-    return said;
+  /** Broadcasts `count` events, numbered in its state. */
+  async publish(count: number = 1, size: number = 0): Promise<number> {
+    let published = (await this.storage.get<number>("published")) ?? 0;
+    for (let i = 0; i < count; i++) this.broadcast(size ? "x".repeat(size) : { n: ++published });
+    await this.storage.put("published", published);
+    return published;
   }
 
-  async sayThenThrow(): Promise<void> {
-    await this.say();
+  async publishThenThrow(): Promise<void> {
+    await this.publish();
     throw new Error("thrown on purpose");
   }
 
-  async sayThenWait(gate: string): Promise<void> {
+  async publishThenWait(gate: string): Promise<void> {
     this.broadcast("after the gate");
     log.push(`waiting ${gate}`);
     await Gate.of(gate).passed;
@@ -61,8 +61,8 @@ export class Room extends Resource {
     return [...this.connections].length;
   }
 
-  async heard(): Promise<number> {
-    return (await this.storage.get<number>("heard")) ?? 0;
+  async received(): Promise<number> {
+    return (await this.storage.get<number>("received")) ?? 0;
   }
 
   quick(): string {
@@ -84,7 +84,7 @@ type Frame = any;
 export class Client {
   readonly frames: Frame[] = [];
   closed: { code: number; reason: string } | null = null;
-  /** Bytes that it doesn't read. */
+  /** Bytes that it has not read. */
   unread = 0;
   readonly #handlers: SocketHandlers;
   readonly #socket: Socket;
@@ -103,7 +103,7 @@ export class Client {
     handlers.open(this.#socket);
   }
 
-  say(frame: unknown): void {
+  send(frame: unknown): void {
     this.#handlers.message(this.#socket, JSON.stringify(frame));
   }
 
@@ -121,32 +121,32 @@ export class Client {
     return this.frames.filter(({ t }) => t === "event");
   }
 
-  /** The number of the last event that it has had. */
+  /** The number of the last event that it has got. */
   get last(): number {
     return this.frames.findLast(({ t }) => t !== "reply")?.seq;
   }
 
-  /** What is wrong with the order of what it heard; empty where nothing is. */
-  get troubles(): string[] {
-    const troubles: string[] = [];
+  /** What is wrong with the order of its frames; empty if nothing is. */
+  get orderErrors(): string[] {
+    const orderErrors: string[] = [];
     let last = this.#after;
     for (const { t, seq, gap } of this.frames) {
       if (t === "hello") {
         if (last === null || gap) last = seq;
-        else if (seq < last) troubles.push(`hello ${seq} after ${last}`);
+        else if (seq < last) orderErrors.push(`hello ${seq} after ${last}`);
       } else if (t === "skip") {
-        if (seq <= (last ?? 0)) troubles.push(`skip ${seq} after ${last}`);
+        if (seq <= (last ?? 0)) orderErrors.push(`skip ${seq} after ${last}`);
         last = seq;
       } else if (t === "event") {
-        if (seq !== (last ?? NaN) + 1) troubles.push(`event ${seq} after ${last}`);
+        if (seq !== (last ?? NaN) + 1) orderErrors.push(`event ${seq} after ${last}`);
         last = seq;
       }
     }
-    return troubles;
+    return orderErrors;
   }
 }
 
-/** A client at a node's door. */
+/** A client with a socket at a node. */
 export function client(
   node: Pick<AtlasNode, "accept">,
   id: string,

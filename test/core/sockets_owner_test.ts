@@ -1,9 +1,9 @@
-/** Client sockets while their resource's owner changes: moves, drains, takeovers, fences. */
+/** Client sockets while their resource's owner changes: moves, drains, takeovers and fencing. */
 import { expect, it } from "vitest";
 import { type AtlasNode, inProcessNetwork, inProcessTransport, memoryStore } from "../../mod.ts";
 import { EVENT_BLOCK } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
-import { breakable } from "./breakable.ts";
+import { breakable } from "./breakable_transport.ts";
 import { BRISK, cluster, Gate, log, untilBy } from "./cluster.ts";
 import { type Client, client, roomApp } from "./sockets.ts";
 
@@ -11,8 +11,8 @@ import { type Client, client, roomApp } from "./sockets.ts";
 const clock = fakeClock();
 
 const until = (condition: () => unknown, what: string) => untilBy(clock, condition, what);
-const say = (node: AtlasNode, ...args: unknown[]) =>
-  clock.run(node.call("rooms", "x", "say", args));
+const publish = (node: AtlasNode, ...args: unknown[]) =>
+  clock.run(node.call("rooms", "x", "publish", args));
 const joined = (...all: Client[]) =>
   until(() => all.every(({ hellos }) => hellos.length > 0), "all are joined");
 const had = (seq: number, ...all: Client[]) =>
@@ -31,16 +31,16 @@ async function nodes(...names: string[]): Promise<AtlasNode[]> {
 
 it("goes on with the next number and no gap when the owner drains", async () => {
   const [owner, one, two] = await nodes("a", "b", "c") as [AtlasNode, AtlasNode, AtlasNode];
-  await say(owner);
+  await publish(owner);
   const all = [client(one, "x"), client(two, "x"), client(two, "x", { after: 0 })];
   await joined(...all);
-  await say(owner);
+  await publish(owner);
   await clock.run(owner.drain());
   await again(2, ...all);
-  await say(one);
+  await publish(one);
   await had(3, ...all);
-  for (const { troubles, hellos } of all) {
-    expect(troubles).toEqual([]);
+  for (const { orderErrors, hellos } of all) {
+    expect(orderErrors).toEqual([]);
     expect(hellos[1]).toMatchObject({ connection: hellos[0].connection, seq: 2, gap: false });
     expect(hellos[1].epoch).toBeGreaterThan(hellos[0].epoch);
   }
@@ -48,9 +48,9 @@ it("goes on with the next number and no gap when the owner drains", async () => 
   expect(log).not.toContain("out");
 });
 
-it("asks a draining door's clients to go, and tells the owner", async () => {
+it("asks a draining node's clients to reconnect, and runs onDisconnect at the owner", async () => {
   const [owner, other] = await nodes("a", "b") as [AtlasNode, AtlasNode];
-  await say(owner);
+  await publish(owner);
   const one = client(other, "x");
   await joined(one);
   await clock.run(other.drain());
@@ -59,7 +59,7 @@ it("asks a draining door's clients to go, and tells the owner", async () => {
   expect(() => client(other, "x")).toThrow(/draining/);
 });
 
-it("says so where numbers were lost with the owner, and never repeats one", async () => {
+it("reports a gap if numbers were lost with the owner, and never repeats one", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const network = inProcessNetwork();
@@ -68,7 +68,7 @@ it("says so where numbers were lost with the owner, and never repeats one", asyn
     return await made.node(name, {
       lease: BRISK,
       transport,
-      // Stands for a process that was killed: it renews nothing any more.
+      // As of a killed process: nothing is renewed any more.
       store: {
         ...bound(store),
         renew: (...args) => closed.now ? new Promise(() => {}) : store.renew(...args),
@@ -77,11 +77,11 @@ it("says so where numbers were lost with the owner, and never repeats one", asyn
   };
   const dead = { now: false };
   const owner = await node("a", dead);
-  await say(owner);
+  await publish(owner);
   const other = await node("b");
   const all = [client(other, "x"), client(other, "x")] as const;
   await joined(...all);
-  await say(owner, 3);
+  await publish(owner, 3);
   await had(4, ...all);
   dead.now = true;
   await until(async () => {
@@ -89,25 +89,27 @@ it("says so where numbers were lost with the owner, and never repeats one", asyn
     return rrp?.startsWith("rrp:local/b/") ?? false;
   }, "another has taken over");
   await again(2, ...all);
-  await say(other);
+  await publish(other);
   await until(() => all.every(({ events }) => events.length === 4), "all have the next");
-  for (const { hellos, events, troubles } of all) {
+  for (const { hellos, events, orderErrors } of all) {
     expect(hellos[1]).toMatchObject({ gap: true });
     expect(hellos[1].seq).toBeGreaterThanOrEqual(4);
     expect(hellos[1].seq).toBeLessThanOrEqual(1 + EVENT_BLOCK);
     expect(events[3].seq).toBe(hellos[1].seq + 1);
-    expect(troubles).toEqual([]);
+    expect(orderErrors).toEqual([]);
   }
 });
 
-it("sends nothing that a fenced owner's turn said", async () => {
+it("sends no event of a fenced owner's turn", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
-  await say(owner);
+  await publish(owner);
   const one = client(owner, "x");
   await joined(one);
-  const waiting = owner.call("rooms", "x", "sayThenWait", ["g"]).catch((error: unknown) => error);
+  const waiting = owner.call("rooms", "x", "publishThenWait", ["g"]).catch((error: unknown) =>
+    error
+  );
   await until(() => log.includes("waiting g"), "it waits");
   const { incarnation } = owner;
   await store.leave((await owner.members()).find((it) => it.incarnation === incarnation) as never);
@@ -117,20 +119,20 @@ it("sends nothing that a fenced owner's turn said", async () => {
     code: expect.stringMatching(/not_owner|unavailable|timeout/),
   });
   await again(2, one);
-  await say(owner);
-  await until(() => one.events.length === 1, "it hears again");
+  await publish(owner);
+  await until(() => one.events.length === 1, "it gets events again");
   expect(one.events[0].data).toEqual({ n: 2 });
-  expect(one.troubles).toEqual([]);
+  expect(one.orderErrors).toEqual([]);
 });
 
-it("forgets connections whose door's node is dead, and asks no more", async () => {
+it("forgets connections whose node is dead, and sends it no more requests", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
-  await say(owner);
+  await publish(owner);
   const dead = { now: false };
   const links = breakable(inProcessTransport(made.network));
-  const door = await made.node("b", {
+  const socketNode = await made.node("b", {
     lease: BRISK,
     transport: links,
     store: {
@@ -140,9 +142,9 @@ it("forgets connections whose door's node is dead, and asks no more", async () =
       register: (...args) => dead.now ? new Promise(() => {}) : store.register(...args),
     },
   }, roomApp) as unknown as AtlasNode;
-  const [near, far] = [client(owner, "x"), client(door, "x")] as const;
+  const [near, far] = [client(owner, "x"), client(socketNode, "x")] as const;
   await joined(near, far);
-  dead.now = links.isDeaf = links.isShut = true;
+  dead.now = links.dropsMessages = links.refusesDials = true;
   await until(() => log.includes("out"), "the owner has noticed");
   await had(1 + 1, near);
   expect((await clock.run(owner.call("rooms", "x", "present", []))).result).toBe(1);

@@ -1,4 +1,4 @@
-/** Client sockets of resources in other regions: passed on, and on the move. */
+/** Client sockets of resources in other regions, forwarded and while the resource moves. */
 import { expect, it } from "vitest";
 import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {
@@ -23,7 +23,7 @@ const joined = (...all: Client[]) =>
 const had = (seq: number, ...all: Client[]) =>
   until(() => all.every(({ last }) => last === seq), `all have ${seq}`);
 
-it("reaches a resource of another region, straight and through another node there", async () => {
+it("reaches a resource of another region, directly and through another node there", async () => {
   const made = new Regions();
   const [us, owner, other] = await nodes(made, "us/a", "eu/a", "eu/b") as [
     AtlasNode,
@@ -33,17 +33,17 @@ it("reaches a resource of another region, straight and through another node ther
   await owner.call("rooms", "eu~x", "quick", []);
   const straight = client(us, "eu~x");
   await joined(straight);
-  made.road("us/a", "eu/a", false);
-  made.road("eu/a", "us/a", false);
-  await other.call("rooms", "eu~x", "say", [3]);
-  straight.say({ t: "message", data: "hi" });
+  made.setLink("us/a", "eu/a", false);
+  made.setLink("eu/a", "us/a", false);
+  await other.call("rooms", "eu~x", "publish", [3]);
+  straight.send({ t: "message", data: "hi" });
   const around = client(us, "eu~x", { after: 0 });
   await had(4, straight, around);
-  expect([...straight.troubles, ...around.troubles]).toEqual([]);
+  expect([...straight.orderErrors, ...around.orderErrors]).toEqual([]);
   expect(around.hellos[0].gap).toBe(false);
 });
 
-it("has no call wait until the owner has something to say", async () => {
+it("blocks no call while it waits for the owner's next event", async () => {
   const made = new Regions();
   const [us, owner, other] = await nodes(made, "us/a", "eu/a", "eu/b") as [
     AtlasNode,
@@ -53,12 +53,12 @@ it("has no call wait until the owner has something to say", async () => {
   await owner.call("rooms", "eu~x", "quick", []);
   await other.call("rooms", "eu~x", "quick", []);
   await us.call("rooms", "us~y", "quick", []);
-  made.road("us/a", "eu/a", false);
+  made.setLink("us/a", "eu/a", false);
   const listener = client(us, "eu~x");
   await joined(listener);
-  await us.call("rooms", "eu~x", "say", []);
+  await us.call("rooms", "eu~x", "publish", []);
   await had(1, listener);
-  // It asks for more now, through the other node. The owner dials, and its link leads both ways.
+  // It waits for more through the other node. The owner dials, and its link serves both directions.
   await owner.call("rooms", "us~y", "quick", []);
   const call = us.call("rooms", "eu~x", "quick", [], { timeoutMs: 10_000 });
   expect((await call).path).toEqual(["us/a", "eu/a"]);
@@ -70,32 +70,34 @@ it("stays connected over moves under load, without a gap", async () => {
   await us.call("rooms", "x", "quick", []);
   const all = [client(us, "x"), client(eu, "x")] as const;
   await joined(...all);
-  let said = 0;
+  let published = 0;
   let over = false;
   const load = (async () => {
     while (!over) {
-      await (said % 2 ? us : eu).call("rooms", "x", "say", []);
-      said++;
+      await (published % 2 ? us : eu).call("rooms", "x", "publish", []);
+      published++;
     }
   })();
   for (const [round, region] of ["eu", "us", "eu"].entries()) {
-    const before = said;
+    const before = published;
     await us.move("rooms", "x", region);
     const isBack = ({ hellos }: Client) => hellos.length === round + 2;
-    await until(() => said > before + 5 && all.every(isBack), "it goes on, for all");
+    await until(() => published > before + 5 && all.every(isBack), "it goes on, for all");
   }
   over = true;
   await load;
-  await had(said, ...all);
-  for (const { troubles, events, hellos } of all) {
-    expect(troubles).toEqual([]);
+  await had(published, ...all);
+  for (const { orderErrors, events, hellos } of all) {
+    expect(orderErrors).toEqual([]);
     expect(hellos).toHaveLength(4);
     expect(hellos.some(({ gap }) => gap)).toBe(false);
-    expect(events.map(({ data }) => data.n)).toEqual(Array.from({ length: said }, (_, i) => i + 1));
+    expect(events.map(({ data }) => data.n)).toEqual(
+      Array.from({ length: published }, (_, i) => i + 1),
+    );
   }
 });
 
-it("counts on without a gap in another registry, where it has moved its home", async () => {
+it("numbers events without a gap in another registry after its home has moved", async () => {
   const stores = { us: memoryStore(), eu: memoryStore() };
   const network = inProcessNetwork();
   const open = async (self: "us" | "eu"): Promise<AtlasNode> =>
@@ -110,13 +112,13 @@ it("counts on without a gap in another registry, where it has moved its home", a
   try {
     const all = [client(us, "x"), client(eu, "x")] as const;
     await joined(...all);
-    await us.call("rooms", "x", "say", [3]);
+    await us.call("rooms", "x", "publish", [3]);
     await had(3, ...all);
     await eu.move("rooms", "x", "eu");
-    await us.call("rooms", "x", "say", [2]);
+    await us.call("rooms", "x", "publish", [2]);
     await had(5, ...all);
-    for (const { troubles, hellos } of all) {
-      expect(troubles).toEqual([]);
+    for (const { orderErrors, hellos } of all) {
+      expect(orderErrors).toEqual([]);
       expect(hellos.map(({ gap }) => gap)).toEqual([false, false]);
       expect(hellos[1].seq).toBeGreaterThanOrEqual(3);
     }

@@ -1,15 +1,15 @@
 /**
- * Types that go on without the store, in real processes on a real Redis: Redis is killed and
- * restarted, or one node alone loses its connection to it and another takes over.
+ * `partition: "available"` in real processes on a real Redis: Redis is killed and restarted, or one
+ * node alone loses its connection to it and another takes over.
  */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
-import { type DelayProxy, Road, startDelayProxy } from "../support/delay_proxy.ts";
+import { type DelayProxy, Route, startDelayProxy } from "../support/delay_proxy.ts";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { result } from "./calls.ts";
 import { endAll, type NodeProcess, type RuntimeName, startNode, until } from "./process.ts";
 
-/** How long a lease's end, a claim and a merge may take on a busy machine, in ms. */
+/** How long the end of a lease, a claim and a merge may take on a busy machine, in ms. */
 const PATIENCE_MS = 40_000;
 const APP = fileURLToPath(new URL("apps/baskets.ts", import.meta.url));
 
@@ -53,7 +53,7 @@ async function add(url: string, basket: string, item: string): Promise<Added> {
   return { status: response.status, verdict, rrp: body.rrp, items: body.result ?? [] };
 }
 
-/** Adds one item after the other until an answer is marked as wanted; gives what was added. */
+/** Adds one item after the other until an answer's mark is as wanted; gives what was added. */
 async function addUntil(
   url: string,
   basket: string,
@@ -78,9 +78,9 @@ async function addUntil(
 const isMarked = ({ verdict }: Added): boolean => verdict === "suspect";
 const isPlain = ({ verdict }: Added): boolean => verdict === null;
 
-describe("partition: available, on Redis", () => {
+describe("types with partition `available` on Redis", () => {
   test.for<RuntimeName>(["bun", "node"])(
-    "%s: killed and restarted: nothing acknowledged is lost, all that was kept is committed",
+    "on %s: if Redis is killed and restarted, nothing acknowledged is lost, and all kept turns are committed",
     { timeout: 120_000 },
     async (runtime, { skip }) => {
       if (redisMissing) skip(redisMissing);
@@ -99,25 +99,25 @@ describe("partition: available, on Redis", () => {
     },
   );
 
-  test("one node is cut off, another takes over: both go on, and are reconciled", {
+  test("if one node is cut off and another takes over, both serve, and are reconciled", {
     timeout: 120_000,
   }, async ({ skip }) => {
     if (redisMissing) skip(redisMissing);
     redis = await startRedis({ durable: true });
-    const road = new Road(0);
-    proxy = await startDelayProxy({ target: redis.port, road: () => road });
+    const route = new Route(0);
+    proxy = await startDelayProxy({ target: redis.port, route: () => route });
     const [a, b] = await Promise.all([
       start("bun", "a", proxy.port),
       start("node", "b", redis.port),
     ]);
     const first = await add(a.url, "x", "first");
     expect(first.rrp).toBe("rrp:local/a/baskets/x");
-    road.state = "shut";
+    route.state = "closed";
     const mine = await addUntil(a.url, "x", "a", isMarked);
     const theirs = await addUntil(b.url, "x", "b", ({ rrp }) => rrp === "rrp:local/b/baskets/x");
     const split = await add(a.url, "x", "split");
     expect(split).toMatchObject({ status: 200, verdict: "suspect", rrp: first.rrp });
-    road.state = "open";
+    route.state = "open";
     const wanted = ["first", ...mine, ...theirs, "split"];
     await until(
       async () => {

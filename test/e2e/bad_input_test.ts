@@ -7,19 +7,19 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { MAX_BODY_BYTES, MAX_ID_BYTES } from "../../src/limits.ts";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
 import { endAll, type NodeProcess, type RuntimeName, startNode } from "./process.ts";
-import { type RawAnswer, requestRaw, sendRaw } from "./raw.ts";
+import { type RawAnswer, requestRaw, sendRaw } from "./raw_http.ts";
 
 const APP = fileURLToPath(new URL("./apps/unruly.ts", import.meta.url));
 const TOKEN = "t0ken";
 const BEARER = `authorization: Bearer ${TOKEN}`;
 
-describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s", (runtime) => {
+describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:", (runtime) => {
   let node: NodeProcess;
   beforeAll(async () => {
     const env = { ATLAS_REGISTRY_URL: "memory:", ATLAS_APP: APP, ATLAS_TOKEN: TOKEN };
     node = await startNode({ runtime, env });
   });
-  // Whatever it was told: it serves, and nothing went wrong that nobody caught.
+  // Whatever input it got, it serves, and no error went uncaught.
   afterEach(async () => {
     expect((await ask(node.url, "/readyz")).status).toBe(200);
     expect((await post("channels/fine/send", '["ann","hi"]')).status).toBe(200);
@@ -80,7 +80,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
     );
 
     test.each(["..", ".", "%2e%2e", "%2E.", "../../../etc/passwd"])(
-      "dots in a path: %s",
+      "a path with the dots %s is refused",
       async (id) => {
         const { status, text } = await raw(`/v1/resources/channels/${id}/send`);
         expect([status, text]).toEqual([
@@ -100,23 +100,26 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       ["another scheme", "ftp://x/v1/nodes"],
     ])("a raw target with %s is answered, or its connection is closed", async (_what, target) => {
       const { status } = await raw(target);
-      // What is no HTTP is answered by the runtime, each in its own words.
+      // Input that is no HTTP is answered by the runtime, each with its own text.
       expect([0, 200, 400, 404, 505]).toContain(status);
     });
 
-    test("an id of 1 MiB", async () => {
+    test("an id of 1 MiB is refused", async () => {
       const { status } = await raw(`/v1/resources/channels/${"x".repeat(1_048_576)}/send`);
       expect(status).toSatisfy((it: number) => it === 0 || (it >= 400 && it < 500));
     });
 
-    test.each(["%2e", "a%20b", "%00", "x".repeat(65), "%7B%7D"])("type %s", async (type) => {
-      const { status, text } = await raw(`/v1/resources/a/../${type}/x/send`);
-      expect([400, 404]).toContain(status);
-      expect(text).toMatch(/"code":"(?:invalid_rrp|not_found)"/);
-      if (type !== "%2e") {
-        expect(await post(`${type}/x/send`, "[]")).toMatchObject(refused(400, "invalid_rrp"));
-      }
-    });
+    test.each(["%2e", "a%20b", "%00", "x".repeat(65), "%7B%7D"])(
+      "the type %s is refused",
+      async (type) => {
+        const { status, text } = await raw(`/v1/resources/a/../${type}/x/send`);
+        expect([400, 404]).toContain(status);
+        expect(text).toMatch(/"code":"(?:invalid_rrp|not_found)"/);
+        if (type !== "%2e") {
+          expect(await post(`${type}/x/send`, "[]")).toMatchObject(refused(400, "invalid_rrp"));
+        }
+      },
+    );
 
     test.each(["nothing", "constructor", "__proto__", "toString"])(
       "type %s is not found",
@@ -146,7 +149,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
     });
 
     test.each(["rrp", "channels", "rrp:a", "rrp:a/b/c/../", "rrp:{}/", "rrp:a/b/c/d/", "%FF"])(
-      "prefix %s",
+      "the prefix %s is refused",
       async (prefix) => {
         const { status, text } = await requestRaw(
           node.url,
@@ -168,19 +171,19 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       },
     );
 
-    test("invalid UTF-8", async () => {
+    test("a body of invalid UTF-8 is refused", async () => {
       const body = new Uint8Array([0x5b, 0x22, 0xff, 0x22, 0x5d]);
       expect(await post("unruly/x/echo", body)).toMatchObject(refused(400, "bad_request"));
     });
 
-    test("a prototype in JSON is refused", async () => {
+    test("a body with a prototype in JSON is refused", async () => {
       for (const key of ["__proto__", "\\u005f_proto__"]) {
         const answer = await post("unruly/x/echo", `[{"${key}":{"admin":true}}]`);
         expect(answer).toMatchObject(refused(400, "bad_request"));
       }
     });
 
-    test("nested 10,000 deep, as JSON and as MessagePack", async () => {
+    test("a body nested 10,000 deep is refused, as JSON and as MessagePack", async () => {
       const json = "[".repeat(10_000) + "]".repeat(10_000);
       expect(await post("unruly/x/echo", json)).toMatchObject(refused(400, "bad_request"));
       const objects = '{"a":'.repeat(10_000) + "1" + "}".repeat(10_000);
@@ -194,23 +197,23 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
     });
 
     test.each([
-      ["nothing of what it announces", [0xdd, 0xff, 0xff, 0xff, 0xff]],
+      ["less than it announces", [0xdd, 0xff, 0xff, 0xff, 0xff]],
       ["an extension that isn't in use", [0x91, 0xd4, 0x72, 0x40]],
-      ["what is no format", [0xc1]],
-      ["a value and more", [0x90, 0x90]],
+      ["an unknown format", [0xc1]],
+      ["two values", [0x90, 0x90]],
       ["no array", [0x80]],
-    ])("MessagePack with %s", async (_what, bytes) => {
+    ])("a MessagePack body with %s is refused", async (_what, bytes) => {
       const headers = { "content-type": "application/msgpack" };
       expect(await post("unruly/x/echo", new Uint8Array(bytes), headers))
         .toMatchObject(refused(400, "bad_request"));
     });
 
-    test("oversize, announced", async () => {
+    test("an announced body that is too large is refused", async () => {
       const body = `["${"x".repeat(MAX_BODY_BYTES)}"]`;
       expect(await post("unruly/x/echo", body)).toMatchObject(refused(413, "payload_too_large"));
     });
 
-    test("oversize, in chunks that announce nothing", async () => {
+    test("a body that is too large is refused, also in chunks without a length", async () => {
       const chunk = "x".repeat(65_536);
       const body = `10000\r\n${chunk}\r\n`.repeat(17) + "0\r\n\r\n";
       const answer = await raw("/v1/resources/unruly/x/echo", ["transfer-encoding: chunked"], body);
@@ -219,15 +222,15 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
     });
 
     test.each([
-      ["no number", "content-length: many"],
-      ["less than nothing", "content-length: -1"],
-      ["more than there will ever be", "content-length: 99999999999999"],
-    ])("a length that is %s", async (_what, header) => {
+      ["not a number", "content-length: many"],
+      ["negative", "content-length: -1"],
+      ["far too large", "content-length: 99999999999999"],
+    ])("a content length that is %s is refused", async (_what, header) => {
       const { status } = await raw("/v1/resources/unruly/x/echo", [header]);
       expect(status).toSatisfy((it: number) => it === 0 || (it >= 400 && it < 500));
     });
 
-    test("bytes that are not HTTP", async () => {
+    test("bytes that are not HTTP are refused", async () => {
       for (
         const bytes of ["\0\0\0\0\r\n\r\n", "x".repeat(100_000), "\x16\x03\x01\x02\x00\r\n\r\n"]
       ) {
@@ -238,18 +241,21 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
   });
 
   describe("headers", () => {
-    test.each(["0", "-1", "soon", "300001", "1e3", ""])("Atlas-Timeout-Ms: %s", async (timeout) => {
-      expect(await post("unruly/x/echo", "[]", { "atlas-timeout-ms": timeout }))
-        .toMatchObject(refused(400, "bad_request"));
-    });
+    test.each(["0", "-1", "soon", "300001", "1e3", ""])(
+      "the header Atlas-Timeout-Ms: %s is refused",
+      async (timeout) => {
+        expect(await post("unruly/x/echo", "[]", { "atlas-timeout-ms": timeout }))
+          .toMatchObject(refused(400, "bad_request"));
+      },
+    );
 
-    test("an idempotency key that is too long", async () => {
+    test("an idempotency key that is too long is refused", async () => {
       expect(await post("unruly/x/echo", "[]", { "idempotency-key": "k".repeat(257) }))
         .toMatchObject(refused(400, "bad_request"));
     });
 
     test.each(["", "Bearer", "Bearer ", "Bearer wrong", `Basic ${TOKEN}`, `Bearer ${TOKEN}x`])(
-      "Authorization: %j",
+      "the header Authorization: %j is refused",
       async (authorization) => {
         for (const [method, path] of [["GET", "/v1/nodes"], ["POST", "/v1/drain"], ["GET", "/"]]) {
           const answer = await ask(node.url, path as string, {
@@ -261,7 +267,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       },
     );
 
-    test("an unknown route, and an unknown method", async () => {
+    test("an unknown route and an unknown method are refused", async () => {
       const headers = { authorization: `Bearer ${TOKEN}` };
       for (const path of ["/v1/nothing", "/v2/nodes", "/atlas/link", "/v1/resources/channels"]) {
         expect(await ask(node.url, path, { headers })).toMatchObject(refused(404, "not_found"));
@@ -272,12 +278,15 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
   });
 
   describe("handlers", () => {
-    test.each(["throws", "throwsNothing"])("%s", async (method) => {
-      const answer = await post(`unruly/x/${method}`, "[]");
-      expect(answer).toMatchObject(refused(500, "app"));
-      expect(answer.body.error).toMatchObject({ maybeExecuted: true });
-      expect(JSON.stringify(answer.body)).not.toMatch(/unruly\.ts|\bat /);
-    });
+    test.each(["throws", "throwsNothing"])(
+      "an error of the method %s is answered as `app`",
+      async (method) => {
+        const answer = await post(`unruly/x/${method}`, "[]");
+        expect(answer).toMatchObject(refused(500, "app"));
+        expect(answer.body.error).toMatchObject({ maybeExecuted: true });
+        expect(JSON.stringify(answer.body)).not.toMatch(/unruly\.ts|\bat /);
+      },
+    );
 
     test.each([
       "answersFunction",
@@ -289,7 +298,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       "%s",
       async (method) => {
         expect(await post(`unruly/x/${method}`, "[]")).toMatchObject(refused(500, "app"));
-        // The same, where the answer would travel as MessagePack.
+        // The same if the answer would be MessagePack.
         const { status } = await post(`unruly/x/${method}`, "[]", {
           accept: "application/msgpack",
         });
@@ -297,23 +306,23 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       },
     );
 
-    test("one that can't be started", async () => {
+    test("a resource that can't start is answered with an error", async () => {
       expect(await post("unruly/unstartable/echo", "[1]")).toMatchObject(refused(500, "app"));
     });
 
-    test("one that hangs: its caller's deadline holds, then its own limit", async () => {
+    test("a hanging method ends at its caller's deadline, and then at its own limit", async () => {
       expect(await post("unruly/hung/echo", "[6]")).toMatchObject({ body: { result: 6 } });
       expect(await post("unruly/hung/hangs", "[]", { "atlas-timeout-ms": "1000" }))
         .toMatchObject({ ...refused(504, "timeout"), body: { error: { maybeExecuted: true } } });
-      // Behind it nothing runs until the turn's limit ends it; then the resource is back.
+      // Later calls wait until the turn's limit ends it; then the resource is back.
       expect(await post("unruly/hung/echo", "[7]", { "atlas-timeout-ms": "10000" }))
         .toMatchObject({ status: 200, body: { result: 7 } });
       expect(await post("unruly/hung/hangs", "[]")).toMatchObject(refused(504, "timeout"));
     });
 
-    test("a full mailbox", async () => {
+    test("a full mailbox is answered with `overloaded`", async () => {
       const limits = { "atlas-timeout-ms": "4000" };
-      // One runs and four wait, whichever they are; none ends before the last one has come.
+      // One runs and four wait, whichever they are; none ends before the last one has arrived.
       const sent = Array.from({ length: 8 }, () => post("crowded/x/hangs", "[]", limits));
       await Promise.race(sent);
       expect(await post("crowded/x/echo", "[1]")).toMatchObject({

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import { endAll, runScript, type RuntimeName } from "./process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
-/** Listens, and never says a word: a port in use, and a registry that is none. */
+/** Listens, and never answers: a port in use, and a registry that is none. */
 const mute = createServer((socket) => void socket.on("error", () => {}));
 beforeAll(async () => {
   await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
@@ -24,7 +24,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Each variable with a value that can't be; `%PORT%` is taken, `%FOLDER%` is the test's own. */
+/** Each variable with an invalid value; `%PORT%` is in use, `%FOLDER%` is the test's own. */
 const SETTINGS: [variable: string, value: string, also?: Record<string, string>][] = [
   ["ATLAS_REGISTRY_URL", "postgres://me:hunter2@host/db"],
   ["ATLAS_REGISTRY_URL", "registry.db"],
@@ -76,18 +76,22 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
 /** For each: five start at once, on a machine that may be busy. */
 const each = { timeout: 90_000 };
 
-describe.each<RuntimeName>(["bun", "deno", "node"])("a node on %s", each, (runtime) => {
-  // Most of the time goes by waiting for a registry that never answers.
-  test.concurrent.for(SETTINGS)("%s=%s", async ([variable, template, also = {}], { expect }) => {
-    const { port } = mute.address() as AddressInfo;
-    const value = template.replace("%PORT%", String(port)).replace("%FOLDER%", folder);
-    const defaults = { PORT: "0", ATLAS_REGISTRY_URL: "memory:" };
-    const program = runScript(runtime, "node.ts", { ...defaults, ...also, [variable]: value });
-    expect(await program.ended).toBe(2);
-    const { stdout, stderr } = program.output;
-    expect(stdout).toBe("");
-    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-    expect(stderr).toContain(variable);
-    expect(stderr).not.toMatch(/hunter\d|\n\s+at /);
-  });
-});
+describe.each<RuntimeName>(["bun", "deno", "node"])(
+  "a node on %s refuses to start, in one line, with",
+  each,
+  (runtime) => {
+    // Most of the time passes waiting for a registry that never answers.
+    test.concurrent.for(SETTINGS)("%s=%s", async ([variable, template, also = {}], { expect }) => {
+      const { port } = mute.address() as AddressInfo;
+      const value = template.replace("%PORT%", String(port)).replace("%FOLDER%", folder);
+      const defaults = { PORT: "0", ATLAS_REGISTRY_URL: "memory:" };
+      const program = runScript(runtime, "node.ts", { ...defaults, ...also, [variable]: value });
+      expect(await program.ended).toBe(2);
+      const { stdout, stderr } = program.output;
+      expect(stdout).toBe("");
+      expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+      expect(stderr).toContain(variable);
+      expect(stderr).not.toMatch(/hunter\d|\n\s+at /);
+    });
+  },
+);

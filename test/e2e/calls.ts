@@ -5,7 +5,7 @@
 
 export interface Answer {
   readonly status: number;
-  // What an answer holds depends on the route, and is what the tests look at.
+  // The form of an answer depends on the route, and is what the tests look at.
   // deno-lint-ignore no-explicit-any
   readonly body: any;
 }
@@ -75,14 +75,14 @@ export async function result<T>(
   throw new Error(`${method} of ${resource} answered ${status}: ${JSON.stringify(body)}`);
 }
 
-/** A message as `history` of a channel tells it. */
+/** A message in a channel's `history`. */
 export interface Message {
   readonly seq: number;
   readonly from: string;
   readonly text: string;
 }
 
-/** Messages that a channel tells at once. */
+/** Messages that a channel returns at once. */
 const PAGE = 10_000;
 
 /** All messages of a channel. */

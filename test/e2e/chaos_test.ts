@@ -7,8 +7,8 @@ import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 import { endAll, runScript } from "./process.ts";
 
-/** How long the storm lasts. A seed of many kinds of faults. */
-const WORDS = ["--minutes", "0.35", "--seed", "1", "--json"];
+/** A run of 21 s, with a seed that has many kinds of faults. */
+const ARGS = ["--minutes", "0.35", "--seed", "1", "--json"];
 
 warnIfRedisMissing("chaos on Redis, a SQLite file is used");
 afterEach(endAll);
@@ -16,17 +16,17 @@ afterEach(endAll);
 test(
   "no acknowledged write is lost under random faults",
   { timeout: 180_000 },
-  () => storm(redisMissing ? "file" : "redis"),
+  () => runChaos(redisMissing ? "file" : "redis"),
 );
 
 test(
-  "nothing acknowledged is lost where sentinels promote replicas",
+  "no acknowledged write is lost when sentinels promote replicas",
   { timeout: 240_000, ...unless(redisMissing) },
-  () => storm("sentinel"),
+  () => runChaos("sentinel"),
 );
 
-async function storm(store: string): Promise<void> {
-  const program = runScript("bun", "chaos/run.ts", {}, [...WORDS, "--store", store]);
+async function runChaos(store: string): Promise<void> {
+  const program = runScript("bun", "chaos/run.ts", {}, [...ARGS, "--store", store]);
   const status = await program.ended;
   expect(status, program.output.stderr).toBe(0);
   const summary = JSON.parse(program.output.stdout.trimEnd().split("\n").at(-1) as string);
@@ -36,7 +36,7 @@ async function storm(store: string): Promise<void> {
   expect(Object.keys(summary.faults).length).toBeGreaterThan(2);
 }
 
-test("bad usage is one clear line", async () => {
+test("invalid arguments are answered by one clear line", async () => {
   const program = runScript("bun", "chaos/run.ts", {}, ["--minutes", "none"]);
   expect(await program.ended).toBe(2);
   expect(program.output.stderr).toContain("--minutes is none: it must be a number above 0");

@@ -20,7 +20,7 @@ export interface Registry {
 
 export interface RegistryKind {
   readonly name: "SQLite" | "Redis";
-  /** Why it can't be had on this machine; null where it can. */
+  /** Why it can't run on this machine; null if it can. */
   readonly missing: string | null;
   open(): Promise<Registry>;
 }
@@ -83,7 +83,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   };
 }
 
-/** Of a roll, the members that are live. */
+/** The live ones of listed members. */
 export function liveOf(roll: { state: string }[]): { state: string }[] {
   return roll.filter(({ state }) => state === "live");
 }

@@ -11,8 +11,8 @@ import type { Image } from "./image.ts";
 import type { Program } from "./process.ts";
 
 /**
- * Whether processes can be started as that user here; where not, they run as this one. Who isn't
- * root can't, nor can root where the binaries are in a folder that no other user gets into.
+ * Whether processes can be started as that user here; if not, they run as this one. Only root
+ * can, unless the binaries are in a folder that other users can't read.
  */
 export function canBe(uid: number, binaries: string): boolean {
   const known = usable.get(uid);

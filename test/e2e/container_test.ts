@@ -41,7 +41,7 @@ class Counter extends Resource {
 }
 export default defineApp({ resources: { counters: Counter } });
 `;
-/** What npm says where it can't get at the packages. */
+/** Npm's message if it can't reach the registry of packages. */
 const NO_REGISTRY = /ENOTFOUND|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EAI_AGAIN|ENETUNREACH|ENOTCACHED/;
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-image-"));
@@ -50,9 +50,9 @@ const images = new Map<string, Image>();
 let missing: string | null = null;
 let umask: number;
 
-/** Builds the image for each runtime, of one set of packages. */
+/** Builds the image for each runtime, from one set of packages. */
 beforeAll(() => {
-  // Another user must get through to what is in there.
+  // Other users must be able to read it.
   umask = process.umask(0o022);
   chmodSync(folder, 0o755);
   mkdirSync(binaries);
@@ -86,7 +86,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A link where the file system allows it: the binaries are large. */
+/** A hard link if the file system allows it: the binaries are large. */
 function place(binary: string, target: string): void {
   try {
     linkSync(realpathSync(binary), target);
@@ -105,7 +105,7 @@ function start(image: Image, env: Record<string, string>): Program {
   return runImage({ ...image, env: Object.fromEntries(own) }, { binaries, env });
 }
 
-/** What the image's own health check says of the node on this port: its exit status. */
+/** The exit status of the image's own health check for the node on this port. */
 function health(image: Image, env: Record<string, string>): Promise<number | string> {
   return runImage(image, { binaries, env, words: image.healthcheck }).ended;
 }
@@ -154,14 +154,14 @@ describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtim
     expect(await health(image, env)).toBe(1);
   });
 
-  test("without a registry or a secret it says which variable to set", async ({ skip }) => {
+  test("names the missing variable if it has no registry or no secret", async ({ skip }) => {
     if (missing) skip(missing);
     const image = images.get(runtime) as Image;
-    // As the image has it: on all addresses.
+    // As in the image: on all addresses.
     const open = start(image, { ATLAS_REGISTRY_URL: "memory:" });
     expect(await open.ended).toBe(2);
     expect(open.output.stderr).toMatch(/^atlas: ATLAS_SECRET is not set: .*\n$/);
-    // Who may write anywhere finds a place for the default registry.
+    // A user who may write anywhere finds a place for the default registry.
     if (!canBe(1000, binaries)) return;
     const lost = start(image, { ATLAS_HOST: "127.0.0.1", PORT: "0", ATLAS_SECRET: SECRET });
     expect(await lost.ended).toBe(2);
@@ -171,7 +171,7 @@ describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtim
 
 // On Node the name leads to what `npm run build` makes, which the image lacks.
 test.for(["bun", "deno"])(
-  "an app beside it imports Atlas by its name, on %s",
+  "an app beside the image's code imports Atlas by its name, on %s",
   async (runtime, { skip }) => {
     if (missing) skip(missing);
     const image = images.get(runtime) as Image;
@@ -186,7 +186,7 @@ test.for(["bun", "deno"])(
   },
 );
 
-test("base images have the versions that are tested here", () => {
+test("the base images have the versions that are tested here", () => {
   const instructions = parseDockerfile(readFileSync(`${ROOT}Dockerfile`, "utf8"));
   const { devDependencies } = JSON.parse(readFileSync(`${ROOT}package.json`, "utf8"));
   const node = devDependencies.node24.split("@").at(-1);
@@ -208,7 +208,7 @@ function read(format: "YAML" | "TOML", file: string) {
 describe("fly.toml", () => {
   const fly = read("TOML", "fly.toml");
 
-  test("its variables make a node that others reach over Fly's private network", () => {
+  test("sets variables that make a node which others reach over Fly's private network", () => {
     const settings = readSettings({
       ...fly.env,
       ATLAS_SECRET: SECRET,
@@ -225,13 +225,13 @@ describe("fly.toml", () => {
     expect(fly.http_service.internal_port).toBe(settings.port);
   });
 
-  test("a machine is stopped by a signal that drains it, and never for lack of requests", () => {
+  test("stops a machine by a signal that drains it, and never for lack of requests", () => {
     expect(fly.kill_signal).toBe("SIGTERM");
     expect(fly.http_service.auto_stop_machines).toBe("off");
     expect(existsSync(ROOT + fly.build.dockerfile)).toBe(true);
   });
 
-  test("a node started by its variables answers its checks", async ({ skip }) => {
+  test("starts a node that answers its checks", async ({ skip }) => {
     if (missing) skip(missing);
     const port = String(await freePort());
     const env = { ...fly.env, PORT: port, ATLAS_HOST: "127.0.0.1", ATLAS_REGISTRY_URL: "memory:" };
@@ -260,14 +260,14 @@ describe("compose.yaml", () => {
   const { services, volumes } = read("YAML", "compose.yaml");
   const REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-1"];
 
-  test("each region has a node and a Redis of its own, with health checks", () => {
+  test("gives each region a node and a Redis of its own, with health checks", () => {
     expect(Object.keys(services).sort())
       .toEqual(REGIONS.flatMap((region) => [`atlas-${region}`, `redis-${region}`]).sort());
     for (const region of REGIONS) {
       const [node, redis] = [services[`atlas-${region}`], services[`redis-${region}`]];
       expect(node.environment.ATLAS_REGION).toBe(region);
       expect(node.environment.ATLAS_REGISTRY_URL).toContain(`${region}=redis://redis-${region}:`);
-      // Compose refuses to start where they aren't set.
+      // Compose refuses to start if they aren't set.
       expect(node.environment.ATLAS_SECRET).toMatch(/^\$\{ATLAS_SECRET:\?.+\}$/);
       expect(node.environment.ATLAS_TOKEN).toMatch(/^\$\{ATLAS_TOKEN:\?.+\}$/);
       expect(node.depends_on).toEqual({ [`redis-${region}`]: { condition: "service_healthy" } });
@@ -275,11 +275,11 @@ describe("compose.yaml", () => {
       expect(redis.healthcheck.test[0]).toBe("CMD");
       expect(Object.keys(volumes)).toContain(redis.volumes[0].split(":")[0]);
     }
-    const doors = REGIONS.map((region) => services[`atlas-${region}`].ports).flat();
-    expect(new Set(doors).size).toBe(REGIONS.length);
+    const urls = REGIONS.map((region) => services[`atlas-${region}`].ports).flat();
+    expect(new Set(urls).size).toBe(REGIONS.length);
     const exposed = parseDockerfile(readFileSync(`${ROOT}Dockerfile`, "utf8"))
       .find(({ name }) => name === "EXPOSE")?.text;
-    expect(doors.every((door) => door.startsWith("127.0.0.1:") && door.endsWith(`:${exposed}`)))
+    expect(urls.every((url) => url.startsWith("127.0.0.1:") && url.endsWith(`:${exposed}`)))
       .toBe(true);
   });
 
@@ -290,44 +290,50 @@ describe("compose.yaml", () => {
       redises.clear();
     });
 
-    test("three regions find one owner, and drain", { timeout: 60_000 }, async ({ skip }) => {
-      if (missing) skip(missing);
-      if (redisMissing) skip(redisMissing);
-      for (const region of REGIONS) {
-        const [program, ...args] = services[`redis-${region}`].command;
-        expect(program).toBe("redis-server");
-        redises.set(`redis-${region}:6379`, await startRedis({ args }));
-      }
-      const here = (text: string) =>
-        text.replace(/redis-[\w-]+:6379/g, (name) => `127.0.0.1:${redises.get(name)?.port}`)
-          .replace(/^\$\{ATLAS_SECRET:.*\}$/, SECRET).replace(/^\$\{ATLAS_TOKEN:.*\}$/, TOKEN)
-          .replace(/^\$\{\w+:-\}$/, "");
-      const nodes = await Promise.all(REGIONS.map(async (region) => {
-        const entries: [string, string][] = Object.entries(services[`atlas-${region}`].environment);
-        const env = Object.fromEntries(entries.map(([name, value]) => [name, here(value)]));
-        const port = String(await freePort());
-        return start(images.get("bun") as Image, { ...env, PORT: port, ATLAS_HOST: "127.0.0.1" });
-      }));
-      const lines = await Promise.all(nodes.map((node) => readyLine(node)));
-      expect(lines.map(({ region }) => region)).toEqual(REGIONS);
-      await until(async () => {
-        const known = await Promise.all(
-          lines.map(({ url }) => ask(url, "/v1/nodes", { headers: AUTHORIZED })),
-        );
-        return known.every(({ body }) => body.nodes?.length === REGIONS.length);
-      }, "each region knows the others");
-      const seqs = [];
-      for (const { url } of lines) {
-        expect((await call(url, "channels/lobby", "send", ["eve", "hi"])).status).toBe(401);
-        const settings = { headers: AUTHORIZED };
-        const args = ["ann", "hi"];
-        seqs.push(
-          (await result<{ seq: number }>(url, "channels/lobby", "send", args, settings)).seq,
-        );
-      }
-      expect(seqs).toEqual([1, 2, 3]);
-      for (const node of nodes) node.signal("SIGTERM");
-      expect(await Promise.all(nodes.map(({ ended }) => ended))).toEqual([0, 0, 0]);
-    });
+    test(
+      "finds one owner from three regions, and drains",
+      { timeout: 60_000 },
+      async ({ skip }) => {
+        if (missing) skip(missing);
+        if (redisMissing) skip(redisMissing);
+        for (const region of REGIONS) {
+          const [program, ...args] = services[`redis-${region}`].command;
+          expect(program).toBe("redis-server");
+          redises.set(`redis-${region}:6379`, await startRedis({ args }));
+        }
+        const here = (text: string) =>
+          text.replace(/redis-[\w-]+:6379/g, (name) => `127.0.0.1:${redises.get(name)?.port}`)
+            .replace(/^\$\{ATLAS_SECRET:.*\}$/, SECRET).replace(/^\$\{ATLAS_TOKEN:.*\}$/, TOKEN)
+            .replace(/^\$\{\w+:-\}$/, "");
+        const nodes = await Promise.all(REGIONS.map(async (region) => {
+          const entries: [string, string][] = Object.entries(
+            services[`atlas-${region}`].environment,
+          );
+          const env = Object.fromEntries(entries.map(([name, value]) => [name, here(value)]));
+          const port = String(await freePort());
+          return start(images.get("bun") as Image, { ...env, PORT: port, ATLAS_HOST: "127.0.0.1" });
+        }));
+        const lines = await Promise.all(nodes.map((node) => readyLine(node)));
+        expect(lines.map(({ region }) => region)).toEqual(REGIONS);
+        await until(async () => {
+          const known = await Promise.all(
+            lines.map(({ url }) => ask(url, "/v1/nodes", { headers: AUTHORIZED })),
+          );
+          return known.every(({ body }) => body.nodes?.length === REGIONS.length);
+        }, "each region knows the others");
+        const seqs = [];
+        for (const { url } of lines) {
+          expect((await call(url, "channels/lobby", "send", ["eve", "hi"])).status).toBe(401);
+          const settings = { headers: AUTHORIZED };
+          const args = ["ann", "hi"];
+          seqs.push(
+            (await result<{ seq: number }>(url, "channels/lobby", "send", args, settings)).seq,
+          );
+        }
+        expect(seqs).toEqual([1, 2, 3]);
+        for (const node of nodes) node.signal("SIGTERM");
+        expect(await Promise.all(nodes.map(({ ended }) => ended))).toEqual([0, 0, 0]);
+      },
+    );
   });
 });

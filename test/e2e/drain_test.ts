@@ -15,10 +15,10 @@ import {
   SQLITE,
   startCluster,
 } from "./cluster.ts";
-import { checkLedger, type Load, startLoad } from "./load.ts";
+import { checkHistory, type Load, startLoad } from "./load.ts";
 import { endAll, type NodeProcess, runScript, until } from "./process.ts";
 
-/** No challenger may take anything over before the lease of 30 s has ended. */
+/** No node may take over before the lease of 30 s has ended. */
 const WELL_BEFORE_LEASE_MS = 15_000;
 const CALLERS = 25;
 
@@ -44,10 +44,10 @@ async function loadOf({ nodes }: Cluster, victim: NodeProcess): Promise<[Load, L
     const at = await result<{ node: string }>(victim.url, `channels/${channel}`, "whereami");
     expect(at.node).toBe(victim.line.node);
   }
-  const doors = () => nodes.map(({ url }) => url);
+  const urls = () => nodes.map(({ url }) => url);
   const loads: [Load, Load] = [
-    startLoad({ channel: "keyed", callers: CALLERS, doors }),
-    startLoad({ channel: "plain", callers: CALLERS, keyed: false, doors }),
+    startLoad({ channel: "keyed", callers: CALLERS, urls }),
+    startLoad({ channel: "plain", callers: CALLERS, keyed: false, urls }),
   ];
   await until(
     () => loads.every(({ receipts }) => receipts.length >= 100),
@@ -67,23 +67,23 @@ async function servedElsewhere(loads: readonly Load[]): Promise<number> {
   return Math.max(...loads.map((load) => first(load) as number));
 }
 
-/** Nothing promised was lost; whoever was refused may safely ask again. */
+/** No acknowledged message was lost, and refused calls are safe to repeat. */
 async function settle(survivor: NodeProcess, [keyed, plain]: [Load, Load]): Promise<void> {
   await Promise.all([keyed.finish(), plain.finish()]);
   const unsafe = [...keyed.refusals, ...plain.refusals].filter(({ body }) =>
     body.error?.retryable !== true || body.error.maybeExecuted !== false
   );
   expect(unsafe.map(({ body }) => body)).toEqual([]);
-  await checkLedger(survivor.url, "keyed", keyed.receipts);
-  await checkLedger(survivor.url, "plain", plain.receipts, false);
+  await checkHistory(survivor.url, "keyed", keyed.receipts);
+  await checkHistory(survivor.url, "plain", plain.receipts, false);
 }
 
-describe("drain under load", () => {
+describe("a drain under load", () => {
   const signalled = [SQLITE, REDIS].flatMap((kind) =>
     [0, 1, 2].map((place) => ({ kind, place, runtime: ["bun", "deno", "node"][place] }))
   );
   test.for(signalled)(
-    "SIGTERM of $runtime on $kind.name: handed over at once, exit 0",
+    "by SIGTERM of $runtime on $kind.name hands over at once, and exits with 0",
     { timeout: 120_000 },
     async ({ kind, place }, { skip }) => {
       if (kind.missing) skip(kind.missing);

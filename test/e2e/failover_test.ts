@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import { timing } from "../../src/registry/lease.ts";
-import { Road, startDelayProxy } from "../support/delay_proxy.ts";
+import { Route, startDelayProxy } from "../support/delay_proxy.ts";
 import { startForwarder } from "../support/forwarder.ts";
 import {
   redisMissing,
@@ -25,21 +25,21 @@ import { unless } from "../support/unless.ts";
 import { ask, call, history } from "./calls.ts";
 import { type Cluster, placeOf, startCluster } from "./cluster.ts";
 import {
+  type Acknowledged,
   byChannel,
+  type Callers,
   checkOwners,
-  type Crowd,
   missingOf,
-  type Promised,
-  startCrowd,
-} from "./crowd.ts";
-import { checkDiary, type Diary, firstSince, keepDiary } from "./failover_diary.ts";
+  startCallers,
+} from "./callers.ts";
+import { checkRecord, type FailoverRecord, firstSince, recordFailover } from "./failover_record.ts";
 import { eventsOf, eventsOfAll } from "./node_log.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 
 const APP = fileURLToPath(new URL("./apps/watched.ts", import.meta.url));
-/** Names of each kind, two for each node. */
+/** Keys of each kind, two for each node. */
 const NAMES = 6;
-/** Messages of each busy name, and new names, before the primary dies and after claims reopen. */
+/** Messages of each busy key, and new keys, before the primary dies and after claims reopen. */
 const ENOUGH = 10;
 
 const cleanups: (() => unknown)[] = [];
@@ -55,22 +55,22 @@ function cluster(registry: string, lease: Profile): Promise<Cluster> {
   return startCluster({ registry, runtimes, lease, env: { ATLAS_APP: APP } });
 }
 
-function doorsOf({ nodes }: Cluster): string[] {
+function urlsOf({ nodes }: Cluster): string[] {
   return nodes.map(({ url }) => url);
 }
 
-/** One call of each of some names, through every door in turn; gives their owners and epochs. */
+/** One call of each of some keys, through the nodes in turn; gives their owners and epochs. */
 async function callEach(
   cluster: Cluster,
   kind: string,
   method: "send" | "whereami",
-): Promise<Promised[]> {
-  const doors = doorsOf(cluster);
+): Promise<Acknowledged[]> {
+  const urls = urlsOf(cluster);
   return await Promise.all(Array.from({ length: NAMES }, async (_, i) => {
     const [channel, text, began] = [`${kind}:${i}`, crypto.randomUUID(), performance.now()];
     const args = method === "send" ? ["each", text] : [];
     const { status, body } = await call(
-      doors[i % 3] as string,
+      urls[i % 3] as string,
       `channels/${channel}`,
       method,
       args,
@@ -81,41 +81,41 @@ async function callEach(
   }));
 }
 
-/** Keyed and unkeyed callers of busy names, and of names that nobody had called before. */
+/** Keyed and unkeyed callers of busy keys, and of keys that nobody had called before. */
 interface Load {
-  readonly busy: readonly Crowd[];
-  readonly claims: readonly Crowd[];
+  readonly busy: readonly Callers[];
+  readonly claims: readonly Callers[];
 }
 
 function startLoad(cluster: Cluster): Load {
-  const doors = doorsOf(cluster);
+  const urls = urlsOf(cluster);
   const busy = [true, false].map((keyed) =>
-    startCrowd({ callers: 2 * NAMES, keyed, channel: (caller) => `busy:${caller % NAMES}`, doors })
+    startCallers({ callers: 2 * NAMES, keyed, channel: (caller) => `busy:${caller % NAMES}`, urls })
   );
   const claims = [true, false].map((keyed) =>
-    startCrowd({
+    startCallers({
       callers: 3,
       keyed,
       channel: (caller, n) => `new:${keyed ? "k" : "u"}.${caller}.${n}`,
-      doors,
+      urls,
       restMs: 30,
     })
   );
-  cleanups.push(() => [...busy, ...claims].forEach((crowd) => crowd.abandon()));
+  cleanups.push(() => [...busy, ...claims].forEach((callers) => callers.abandon()));
   return { busy, claims };
 }
 
-function promisedBy(crowds: readonly Crowd[]): Promised[] {
-  return crowds.flatMap(({ promised }) => promised);
+function acknowledgedBy(groups: readonly Callers[]): Acknowledged[] {
+  return groups.flatMap(({ acknowledged }) => acknowledged);
 }
 
-/** Resolves when each busy name has taken, and so many new names were claimed, since `at`. */
+/** Resolves when each busy key has taken, and so many new keys were claimed, since `at`. */
 async function worksSince({ busy, claims }: Load, at: number, what: string): Promise<void> {
   await until(
     () => {
-      const taken = byChannel(promisedBy(busy).filter(({ began }) => began >= at));
+      const taken = byChannel(acknowledgedBy(busy).filter(({ began }) => began >= at));
       const isTaken = [...taken.values()].every(({ length }) => length >= ENOUGH);
-      const claimed = promisedBy(claims).filter(({ began }) => began >= at).length;
+      const claimed = acknowledgedBy(claims).filter(({ began }) => began >= at).length;
       return taken.size === NAMES && isTaken && claimed >= 3 * ENOUGH;
     },
     what,
@@ -123,19 +123,19 @@ async function worksSince({ busy, claims }: Load, at: number, what: string): Pro
   );
 }
 
-async function finish({ busy, claims }: Load): Promise<Promised[]> {
-  await Promise.all([...busy, ...claims].map((crowd) => crowd.finish()));
-  return promisedBy([...busy, ...claims]);
+async function finish({ busy, claims }: Load): Promise<Acknowledged[]> {
+  await Promise.all([...busy, ...claims].map((callers) => callers.finish()));
+  return acknowledgedBy([...busy, ...claims]);
 }
 
 interface Reopening {
   /** When each node saw the copy, ms since 1970. */
-  readonly sighted: readonly number[];
-  /** Until when no claim can have been open: of a name that was claimed then or later. */
-  readonly shutUntil: number;
+  readonly sawCopy: readonly number[];
+  /** Until when no claim can have been open, for a key that was claimed then or later. */
+  readonly closedUntil: number;
 }
 
-/** Waits until every node claims again, and checks how long that took by the nodes' own logs. */
+/** Waits until every node claims again, and checks by the nodes' own logs how long that took. */
 async function reopens(
   { nodes }: Cluster,
   killedAt: number,
@@ -149,40 +149,43 @@ async function reopens(
     "every node claims again",
     60_000,
   );
-  const sighted = nodes.map((node) => firstSince(node, "store failed over", killedAt).at);
+  const sawCopy = nodes.map((node) => firstSince(node, "store failed over", killedAt).at);
   const reopened = nodes.map((node) => claims(node)[0]?.at as number);
-  const first = Math.min(...sighted);
+  const first = Math.min(...sawCopy);
   const waitedMs = Math.min(...reopened) - first;
   console.log(
-    `seen ${sighted.map((at) => at - killedAt).join(", ")} ms after the kill; ` +
+    `seen ${sawCopy.map((at) => at - killedAt).join(", ")} ms after the kill; ` +
       `claims reopened ${waitedMs} ms later, W = ${Math.round(takeoverMs)}`,
   );
   expect(waitedMs).toBeLessThan(2 * takeoverMs);
-  // A line of the log may be written as much later as a node may stall.
+  // A line of the log may be written late by as long as a node may stall.
   expect(waitedMs).toBeGreaterThanOrEqual(takeoverMs - stallMs);
-  return { sighted, shutUntil: Math.min(...reopened, first + takeoverMs - stallMs) };
+  return { sawCopy, closedUntil: Math.min(...reopened, first + takeoverMs - stallMs) };
 }
 
-/** What is missing of each channel that was promised anything. */
-async function missing(cluster: Cluster, promised: Promised[]): Promise<Map<string, Promised[]>> {
-  const [doors, lost] = [doorsOf(cluster), new Map<string, Promised[]>()];
-  const queue = [...byChannel(promised)];
-  const work = async (door: string): Promise<void> => {
+/** The acknowledged messages that each channel lacks. */
+async function missing(
+  cluster: Cluster,
+  acknowledged: Acknowledged[],
+): Promise<Map<string, Acknowledged[]>> {
+  const [urls, lost] = [urlsOf(cluster), new Map<string, Acknowledged[]>()];
+  const queue = [...byChannel(acknowledged)];
+  const work = async (url: string): Promise<void> => {
     for (let next = queue.pop(); next; next = queue.pop()) {
-      const [channel, promises] = next;
-      checkOwners(promises);
-      const gone = missingOf(await history(door, channel), promises);
+      const [channel, messages] = next;
+      checkOwners(messages);
+      const gone = missingOf(await history(url, channel), messages);
       if (gone.length > 0) lost.set(channel, gone);
     }
   };
-  await Promise.all([...doors, ...doors].map(work));
+  await Promise.all([...urls, ...urls].map(work));
   return lost;
 }
 
-/** A figure of `/metrics`, of each node. */
+/** A metric of each node. */
 async function figures(cluster: Cluster, name: string): Promise<number[]> {
   return await Promise.all(
-    doorsOf(cluster).map(async (url) => {
+    urlsOf(cluster).map(async (url) => {
       const { body } = await ask(url, "/metrics");
       const text = new RegExp(`^atlas_${name}_total (\\d+)$`, "m").exec(body)?.[1];
       expect(text, `${name} of ${url}`).toBeDefined();
@@ -195,25 +198,26 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, n) => total + n, 0);
 }
 
-/** What all nodes show of a failover that is over. */
+/** Checks what all nodes show of a failover that is over. */
 async function checkShown(
   cluster: Cluster,
-  { looks }: Diary,
-  { sighted, shutUntil }: Reopening,
+  { lookups }: FailoverRecord,
+  { sawCopy, closedUntil }: Reopening,
   lostTurns: number,
 ): Promise<void> {
-  checkDiary(looks, sighted, shutUntil);
+  checkRecord(lookups, sawCopy, closedUntil);
   expect(sum(await figures(cluster, "lost_turns"))).toBe(lostTurns);
   expect(await figures(cluster, "store_failovers")).toEqual([1, 1, 1]);
   const seen = cluster.nodes.map((_, place) =>
-    looks.filter((look) => look.place === place && look.plain.body.verdict === "quarantine").length
+    lookups.filter((lookup) => lookup.place === place && lookup.plain.body.verdict === "quarantine")
+      .length
   );
   for (const [place, n] of (await figures(cluster, "quarantined_lookups")).entries()) {
     expect(n).toBeGreaterThanOrEqual(seen[place] as number);
   }
 }
 
-/** How long a master may be silent: patient sentinels take no busy one for dead. */
+/** How long a master may be silent: with this, no busy master counts as dead. */
 const PATIENT_MS = 30_000;
 const QUICK_MS = 300;
 
@@ -227,7 +231,7 @@ async function failOver(group: TestSentinels): Promise<void> {
   const [master] = group.servers as [TestRedis];
   await setPatience(group, QUICK_MS);
   await master.kill();
-  // An election without a winner is held again after twice the failover timeout.
+  // An election without a winner is repeated after twice the failover timeout.
   await until(async () => await group.masterPort() !== master.port, "a promotion", 60_000);
   await setPatience(group, PATIENT_MS);
 }
@@ -245,25 +249,25 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
       const before = await callEach(nodes, "quiet", "send");
       const load = startLoad(nodes);
       await worksSince(load, 0, "calls before the kill");
-      const diary = keepDiary(nodes.nodes);
+      const record = recordFailover(nodes.nodes);
       const killedAt = Date.now();
       await failOver(group);
       const reopening = await reopens(nodes, killedAt, "fast");
       await worksSince(load, performance.now(), "calls after claims reopened");
       const after = await callEach(nodes, "quiet", "send");
-      const promised = await finish(load);
-      await diary.close();
+      const acknowledged = await finish(load);
+      await record.close();
 
-      expect(await missing(nodes, [...before, ...promised])).toEqual(new Map());
+      expect(await missing(nodes, [...before, ...acknowledged])).toEqual(new Map());
       expect(eventsOfAll(nodes.nodes, "state lost")).toEqual([]);
-      // Who could renew in time goes on as if nothing had been.
+      // Nodes that could renew in time go on undisturbed.
       const lapsed = nodes.nodes.map((node) => eventsOf(node, "lease lapsed").length > 0);
       console.log(`leases that held: ${lapsed.filter((isLapsed) => !isLapsed).length} of 3`);
       for (const [i, { epoch, rrp }] of before.entries()) {
         if (!lapsed[placeOf(rrp)]) expect(after[i]).toMatchObject({ epoch, rrp });
         else expect(after[i]?.epoch).toBeGreaterThan(EPOCHS_PER_TERM);
       }
-      await checkShown(nodes, diary, reopening, 0);
+      await checkShown(nodes, record, reopening, 0);
     },
   );
 
@@ -273,8 +277,8 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
     async () => {
       const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
       cleanups.push(() => primary.close());
-      const road = new Road(0);
-      const toPrimary = await startDelayProxy({ target: primary.port, road: () => road });
+      const route = new Route(0);
+      const toPrimary = await startDelayProxy({ target: primary.port, route: () => route });
       cleanups.push(() => toPrimary.close());
       const replica = await startRedis({
         args: ["--replicaof", "127.0.0.1", String(toPrimary.port)],
@@ -283,7 +287,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
       await tell(replica.port, "INFO replication", /master_link_status:up/);
       const address = await startForwarder(primary.port);
       cleanups.push(() => address.close());
-      // Who is to say what the copy lacks must come through with its lease.
+      // The nodes that are to report what the copy lacks must keep their lease.
       const nodes = await cluster(`redis://127.0.0.1:${address.port}`, "standard");
 
       const before = await callEach(nodes, "quiet", "send");
@@ -294,26 +298,26 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
         const copied = await tell(replica.port, "INFO replication", /slave_repl_offset:\d+/);
         return Number(/slave_repl_offset:(\d+)/.exec(copied)?.[1]) >= offset;
       }, "the replica has what was written");
-      // Whatever is acknowledged from here on, the replica will not have.
-      road.state = "silent";
+      // The replica will lack everything acknowledged from here on.
+      route.state = "silent";
       const held = await callEach(nodes, "held", "whereami");
       const load = startLoad(nodes);
       await worksSince(load, 0, "calls before the kill");
-      const diary = keepDiary(nodes.nodes);
+      const record = recordFailover(nodes.nodes);
       const killedAt = Date.now();
       await primary.kill();
-      road.state = "shut";
+      route.state = "closed";
       await tell(replica.port, "REPLICAOF NO ONE", /OK/);
       address.lead(replica.port);
       const reopening = await reopens(nodes, killedAt, "standard");
       await worksSince(load, performance.now(), "calls after claims reopened");
       const after = await callEach(nodes, "quiet", "send");
       const heldAfter = await callEach(nodes, "held", "whereami");
-      const promised = await finish(load);
-      await diary.close();
+      const acknowledged = await finish(load);
+      await record.close();
 
       expect(eventsOfAll(nodes.nodes, "lease lapsed")).toEqual([]);
-      const lost = await missing(nodes, [...before, ...early, ...promised]);
+      const lost = await missing(nodes, [...before, ...early, ...acknowledged]);
       const reports = reported(nodes);
       expect(new Set(lost.keys())).toEqual(new Set(reports.keys()));
       for (const [channel, gone] of lost) {
@@ -325,18 +329,18 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
       console.log(
         `${reports.size} names lost ${sum([...reports.values()].map((it) => it.length))} turns`,
       );
-      // Owners of what the copy has go on, and those whose name it never heard of, too.
+      // Owners of keys that the copy has go on, and so do those whose key it never had.
       for (const [was, is] of [[before, after], [held, heldAfter]]) {
         expect(is?.map(({ epoch, rrp }) => ({ epoch, rrp })))
           .toEqual(was?.map(({ epoch, rrp }) => ({ epoch, rrp })));
       }
-      await checkShown(nodes, diary, reopening, sum([...reports.values()].map((it) => it.length)));
+      await checkShown(nodes, record, reopening, sum([...reports.values()].map((it) => it.length)));
     },
   );
 });
 
 /**
- * The numbers of the messages that owners told to be lost, by channel. A channel's first
+ * The numbers of the messages that owners reported as lost, by channel. A channel's first
  * owner counts its turns from 1, as the channel its messages.
  */
 function reported({ nodes }: Cluster): Map<string, number[]> {

@@ -1,6 +1,6 @@
 /**
- * Strangers at the path of node links: no secret, a wrong one, another node's name, garbage, and
- * garbage after a valid handshake. None gets a link, or keeps it, and the node serves on.
+ * Peers without access at the path of node links: no secret, a wrong one, another node's name,
+ * garbage, and garbage after a valid handshake. None gets a link, or keeps it, and the node serves on.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -31,8 +31,8 @@ const SELF: LinkIdentity = {
   incarnation: "6f8c2d1e-0b7a-4c3f-9d2e-5a1b4c7d8e9f",
 };
 
-/** A socket at a node's link, with what came over it. */
-interface Line {
+/** A socket to a node's link path, with the frames that arrived. */
+interface LinkSocket {
   readonly socket: WebSocket;
   /** The next frame, or null once the socket is closed. */
   next(): Promise<Uint8Array | null>;
@@ -40,7 +40,7 @@ interface Line {
   readonly closed: Promise<number>;
 }
 
-async function open(node: NodeProcess): Promise<Line> {
+async function open(node: NodeProcess): Promise<LinkSocket> {
   const socket = new WebSocket(`${node.url.replace(/^http/, "ws")}/atlas/link`);
   const frames: Uint8Array[] = [];
   let wake = () => {};
@@ -60,7 +60,7 @@ async function open(node: NodeProcess): Promise<Line> {
     socket.once("open", resolve);
     socket.once("error", reject);
   });
-  // A node that hangs up on what is still being sent looks like a broken socket.
+  // A node that closes while it is being written to looks like a broken socket.
   socket.on("error", () => {});
   return {
     socket,
@@ -72,8 +72,8 @@ async function open(node: NodeProcess): Promise<Line> {
   };
 }
 
-/** Goes through the handshake as a peer who knows the secret would. */
-async function proven(node: NodeProcess): Promise<Line> {
+/** Completes the handshake as a peer with the secret would. */
+async function authenticated(node: NodeProcess): Promise<LinkSocket> {
   const line = await open(node);
   const hello = encodeHello(SELF, node.line, linkAddress(node.url));
   line.socket.send(hello);
@@ -85,7 +85,7 @@ async function proven(node: NodeProcess): Promise<Line> {
 }
 
 /** 10,000 arrays within each other, in MessagePack. */
-function abyss(): Uint8Array {
+function nestedArrays(): Uint8Array {
   const bytes = new Uint8Array(10_001).fill(0x91);
   bytes[10_000] = 0xc0;
   return bytes;
@@ -150,15 +150,18 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     }
   }
 
-  test("the right secret gets a link", async () => {
+  test("a peer with the right secret gets a link", async () => {
     expect(await dial(SECRET)).toMatchObject({ peer: { node: node.line.node } });
   });
 
-  test.each([["no", null], ["a wrong", WRONG]])("%s secret gets none", async (_which, secret) => {
-    await expect(dial(secret)).rejects.toMatchObject({ code: "unauthorized" });
-  });
+  test.each([["no", null], ["a wrong", WRONG]])(
+    "a peer with %s secret gets no link",
+    async (_which, secret) => {
+      await expect(dial(secret)).rejects.toMatchObject({ code: "unauthorized" });
+    },
+  );
 
-  test("a dialler that wants another incarnation gets none", async () => {
+  test("a peer that wants another incarnation gets no link", async () => {
     await expect(dial(SECRET, { incarnation: SELF.incarnation })).rejects.toMatchObject({
       code: "unavailable",
     });
@@ -166,20 +169,20 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
 
   test.each<[string, string | Uint8Array]>([
     ["text", "hello"],
-    ["noise", new Uint8Array(100).fill(0xff)],
+    ["random bytes", new Uint8Array(100).fill(0xff)],
     ["nothing", new Uint8Array(0)],
     ["a proof without a hello", encodeProof({ dialler: [new Uint8Array(32)], acceptor: [] })],
     ["a hello that is too large", new Uint8Array(MAX_HANDSHAKE_BYTES + 1)],
     ["a frame over the limit", new Uint8Array(MAX_FRAME_BYTES + 1)],
-    ["a message as if it were proven", frameOf(encodeHead({ kind: "cancel", id: 1 }), NOTHING)],
-  ])("%s instead of a handshake is hung up on", async (_what, frame) => {
+    ["a message before the handshake", frameOf(encodeHead({ kind: "cancel", id: 1 }), NOTHING)],
+  ])("the connection is closed on %s instead of a handshake", async (_what, frame) => {
     const line = await open(node);
     line.socket.send(frame);
     expect(await line.closed).toBeGreaterThan(1_000);
     expect(await line.next(), "nothing is told to a stranger").toBeNull();
   });
 
-  test("a wrong proof closes the connection", async () => {
+  test("the connection is closed on a wrong proof", async () => {
     const line = await open(node);
     const hello = encodeHello(SELF, node.line, linkAddress(node.url));
     line.socket.send(hello);
@@ -193,10 +196,10 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     ["text", () => "hello"],
     ["a frame that is cut short", () => new Uint8Array([200, 1, 2, 3])],
     ["a frame that is no message", () => new Uint8Array([3, 0xc1, 0xc1, 0xc1])],
-    ["a message nested without end", () => frameOf(abyss(), NOTHING)],
+    ["a message nested without end", () => frameOf(nestedArrays(), NOTHING)],
     ["a frame over the limit", () => new Uint8Array(MAX_FRAME_BYTES + 1)],
   ])("%s over a proven link ends it", async (_what, frame) => {
-    const line = await proven(node);
+    const line = await authenticated(node);
     line.socket.send(frame());
     await line.closed;
   });
@@ -211,12 +214,18 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     ["a hook", "channels/x", "onStart", pack([]), "not_found"],
     ["a drain of a resource", "channels/x", "$drain", pack([]), "not_found"],
     ["arguments that are no array", "channels/x", "send", pack("x"), "bad_request"],
-    ["arguments nested without end", "channels/x", "send", abyss(), "bad_request"],
-    ["arguments that are noise", "channels/x", "send", new Uint8Array([0xc1]), "bad_request"],
+    ["arguments nested without end", "channels/x", "send", nestedArrays(), "bad_request"],
+    [
+      "arguments that are no MessagePack",
+      "channels/x",
+      "send",
+      new Uint8Array([0xc1]),
+      "bad_request",
+    ],
   ])(
     "an authenticated peer that asks with %s is refused",
     async (_what, key, method, body, code) => {
-      const line = await proven(node);
+      const line = await authenticated(node);
       line.socket.send(request(key, method, body));
       expect(answersOf(await line.next())).toEqual([code]);
       line.socket.close();
@@ -226,13 +235,13 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
 
   test.each([
     ["no arguments", [], "invalid_rrp"],
-    ["another life", ["6f8c2d1e-0b7a-4c3f-9d2e-5a1b4c7d8e9f", null, null], "unavailable"],
-    ["no life at all", [{ a: 1 }, null, null], "unavailable"],
-    ["a prefix that is none", [null, "local/", 5], "invalid_rrp"],
-    ["a time that is none", [null, "rrp:local/", -5], "bad_request"],
-    ["a time without end", [null, "rrp:local/", 1e12], "bad_request"],
+    ["another incarnation", ["6f8c2d1e-0b7a-4c3f-9d2e-5a1b4c7d8e9f", null, null], "unavailable"],
+    ["an object as the incarnation", [{ a: 1 }, null, null], "unavailable"],
+    ["an invalid prefix", [null, "local/", 5], "invalid_rrp"],
+    ["a negative time", [null, "rrp:local/", -5], "bad_request"],
+    ["too long a time", [null, "rrp:local/", 1e12], "bad_request"],
   ])("an authenticated peer that drains with %s is refused", async (_what, args, code) => {
-    const line = await proven(node);
+    const line = await authenticated(node);
     line.socket.send(request("nodes/x", "$drain", pack(args), "local/stranger"));
     expect(answersOf(await line.next())).toEqual([code]);
     line.socket.close();

@@ -33,26 +33,26 @@ export interface LoadOptions {
   /** Whether messages carry idempotency keys and are repeated. Default true. */
   keyed?: boolean;
   /** The URLs to ask, asked for anew before each attempt: nodes come and go. */
-  doors: () => readonly string[];
+  urls: () => readonly string[];
 }
 
 /** How long one attempt waits for its answer, in ms. */
 const PATIENCE_MS = 12_000;
-/** A caller who was refused thinks for so long before the next attempt, in ms. */
+/** How long a caller waits after a refusal before the next attempt, in ms. */
 const RETRY_MS = 20;
 
 let loads = 0;
 
-/** Sets the callers to work. */
-export function startLoad({ channel, callers, keyed = true, doors }: LoadOptions): Load {
+/** Starts the callers. */
+export function startLoad({ channel, callers, keyed = true, urls }: LoadOptions): Load {
   const receipts: Receipt[] = [];
   const refusals: Answer[] = [];
   const name = `L${loads++}`;
   let over = false;
 
-  async function attempt(door: number, text: string): Promise<Answer | null> {
-    const open = doors();
-    const url = open[door % open.length] as string;
+  async function attempt(at: number, text: string): Promise<Answer | null> {
+    const open = urls();
+    const url = open[at % open.length] as string;
     try {
       const settings = { patienceMs: PATIENCE_MS, ...(keyed ? { key: text } : {}) };
       return await call(url, `channels/${channel}`, "send", [name, text], settings);
@@ -63,8 +63,8 @@ export function startLoad({ channel, callers, keyed = true, doors }: LoadOptions
 
   async function deliver(caller: number, text: string): Promise<void> {
     const began = performance.now();
-    for (let door = caller;; door++) {
-      const answer = await attempt(door, text);
+    for (let at = caller;; at++) {
+      const answer = await attempt(at, text);
       if (answer?.status === 200) {
         const { seq, epoch } = answer.body.result;
         receipts.push({ text, seq, epoch, began, ended: performance.now() });
@@ -92,12 +92,12 @@ export function startLoad({ channel, callers, keyed = true, doors }: LoadOptions
 }
 
 /**
- * Holds a channel's history against the receipts: gapless, nothing twice, everything
+ * Checks a channel's history against the receipts: gapless, nothing twice, everything
  * acknowledged at the number it was acknowledged with, epochs never falling.
  *
  * @param complete whether each message of the history must have a receipt, too.
  */
-export async function checkLedger(
+export async function checkHistory(
   url: string,
   channel: string,
   receipts: readonly Receipt[],

@@ -16,13 +16,13 @@ import type {
   PlbStats,
 } from "../../mod.ts";
 import { ROOT } from "../../scripts/runtimes.ts";
-import type { CalcOptions, Till } from "./apps/market.ts";
+import type { CalcOptions, CallCounts } from "./apps/market.ts";
 import { type NodeProcess, type RuntimeName, startNode, until } from "./process.ts";
 
 const SCRIPT = `${ROOT}test/e2e/fixtures/market_node.ts`;
 
-/** An error as a trader tells it. */
-export interface ToldError {
+/** An error as a trader reports it. */
+export interface TraderError {
   readonly code: string;
   readonly message: string;
   readonly retryable: boolean;
@@ -34,10 +34,10 @@ export interface Outcome {
   readonly result?: unknown;
   readonly node?: string;
   readonly version?: string;
-  readonly error?: ToldError;
+  readonly error?: TraderError;
 }
 
-export interface PublishWords {
+export interface PublishOptions {
   /** Default `calc`. */
   name?: string;
   code?: CalcOptions;
@@ -46,9 +46,9 @@ export interface PublishWords {
   lowWatermark?: number;
 }
 
-export type DiscoverWords = DiscoverOptions & { name?: string; via?: string | readonly string[] };
+export type FindOptions = DiscoverOptions & { name?: string; via?: string | readonly string[] };
 
-export interface CallWords {
+export interface CallOptions {
   /** Default: the number of the call. */
   args?: readonly unknown[];
   /** Default 1. */
@@ -58,10 +58,10 @@ export interface CallWords {
   options?: Omit<ModuleCallOptions, "signal">;
 }
 
-/** How often callers call who go on until they are told to finish. */
-export const ON_AND_ON = 1_000_000;
+/** The number of calls of callers who go on until they are told to finish. */
+export const UNTIL_FINISHED = 1_000_000;
 
-/** How long is waited here, by calls and purchases that name no time too, in ms: none ends by chance. */
+/** The time limit here, also of calls and purchases that set none, in ms: none ends by chance. */
 export const PATIENCE_MS = 60_000;
 
 /** Calls that were begun. */
@@ -77,32 +77,32 @@ export interface Batch {
 
 /** A proxy that a trader holds. */
 export interface Buyer {
-  /** Names of the proxy's functions, and `$plb` is not among them. */
+  /** Names of the proxy's functions, without `$plb`. */
   readonly exports: readonly string[];
   plb(): Promise<PlbStats & { capacity: number; exports: readonly string[] }>;
-  /** One call. Rejects with what it was told. */
+  /** One call. Rejects with the trader's error. */
   call(name: string, args?: readonly unknown[], options?: ModuleCallOptions): Promise<Outcome>;
   /** A call with an argument that can't be encoded. */
   callWithFunction(name: string): Promise<Outcome>;
-  begin(name: string, words?: CallWords): Promise<Batch>;
+  begin(name: string, words?: CallOptions): Promise<Batch>;
   /** Begins calls and waits for all. */
-  many(name: string, words?: CallWords): Promise<Outcome[]>;
-  /** Waits until so much is bought, and the credit for it is here. */
+  many(name: string, words?: CallOptions): Promise<Outcome[]>;
+  /** Waits until so much is bought, and the credit for it has arrived. */
   granted(capacity: number): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface Shop {
+export interface Seller {
   update(code: CalcOptions): Promise<void>;
   close(options?: { drainMs?: number }): Promise<void>;
 }
 
 export interface Trader extends NodeProcess {
-  publish(words: PublishWords): Promise<Shop>;
+  publish(words: PublishOptions): Promise<Seller>;
   /** Buys on its node, or, with `via`, as a client of the node at that URL or those. */
-  discover(options?: DiscoverWords): Promise<Buyer>;
+  discover(options?: FindOptions): Promise<Buyer>;
   listeners(): Promise<ListenerStats[]>;
-  count(): Promise<Till>;
+  count(): Promise<CallCounts>;
   release(count?: number): Promise<void>;
   modules(): Promise<ModuleView[]>;
   exchange(name?: string): Promise<ExchangeView[]>;
@@ -138,58 +138,58 @@ export async function startTrader(options: TraderOptions): Promise<Trader> {
       ...env,
     },
   });
-  const { telephone } = process.line as unknown as { telephone: string };
-  const say = <T>(op: string, args: object = {}): Promise<T> => dial<T>(telephone, op, args);
+  const { commands } = process.line as unknown as { commands: string };
+  const command = <T>(op: string, args: object = {}): Promise<T> => post<T>(commands, op, args);
   return {
     ...process,
     async publish(words) {
-      const listener = await say<number>("publish", words);
+      const listener = await command<number>("publish", words);
       return {
-        update: (code) => say("update", { listener, code }),
-        close: (options) => say("unpublish", { listener, ...options }),
+        update: (code) => command("update", { listener, code }),
+        close: (options) => command("unpublish", { listener, ...options }),
       };
     },
     async discover(options = {}) {
-      const { proxy, exports } = await say<{ proxy: number; exports: string[] }>(
+      const { proxy, exports } = await command<{ proxy: number; exports: string[] }>(
         "discover",
         { timeoutMs: PATIENCE_MS, ...options },
       );
-      return buyerOf(say, proxy, exports);
+      return buyerOf(command, proxy, exports);
     },
-    listeners: () => say("listeners"),
-    count: () => say("count"),
-    release: (count) => say("release", { count }),
-    modules: () => say("modules"),
-    exchange: (name) => say("exchange", { name }),
-    authorities: () => say("authorities"),
-    stats: () => say("stats"),
-    events: () => say("events"),
+    listeners: () => command("listeners"),
+    count: () => command("count"),
+    release: (count) => command("release", { count }),
+    modules: () => command("modules"),
+    exchange: (name) => command("exchange", { name }),
+    authorities: () => command("authorities"),
+    stats: () => command("stats"),
+    events: () => command("events"),
   };
 }
 
-type Say = <T>(op: string, args?: object) => Promise<T>;
+type Command = <T>(op: string, args?: object) => Promise<T>;
 
-function buyerOf(say: Say, proxy: number, exports: readonly string[]): Buyer {
-  const plb: Buyer["plb"] = () => say("plb", { proxy });
+function buyerOf(command: Command, proxy: number, exports: readonly string[]): Buyer {
+  const plb: Buyer["plb"] = () => command("plb", { proxy });
   const begin: Buyer["begin"] = async (name, words = {}) => {
     const options = { timeoutMs: PATIENCE_MS, ...words.options };
-    const batch = await say<number>("begin", { proxy, name, ...words, options });
-    const outcomes: Batch["outcomes"] = () => say("outcomes", { batch });
+    const batch = await command<number>("begin", { proxy, name, ...words, options });
+    const outcomes: Batch["outcomes"] = () => command("outcomes", { batch });
     const all: Batch["all"] = async () => {
       const isOver = async () => (await outcomes()).length >= (words.times ?? 1);
       await until(isOver, `all calls of ${name} end`, PATIENCE_MS);
       return await outcomes();
     };
-    const finish: Batch["finish"] = () => say("finish", { batch });
-    return { outcomes, all, finish, giveUp: () => say("giveUp", { batch }) };
+    const finish: Batch["finish"] = () => command("finish", { batch });
+    return { outcomes, all, finish, giveUp: () => command("giveUp", { batch }) };
   };
   return {
     exports,
     plb,
     begin,
     call: (name, args = [], options = {}) =>
-      say("call", { proxy, name, args, options: { timeoutMs: PATIENCE_MS, ...options } }),
-    callWithFunction: (name) => say("callWithFunction", { proxy, name }),
+      command("call", { proxy, name, args, options: { timeoutMs: PATIENCE_MS, ...options } }),
+    callWithFunction: (name) => command("callWithFunction", { proxy, name }),
     many: async (name, words) => await (await begin(name, words)).all(),
     granted: (capacity) =>
       until(
@@ -200,13 +200,13 @@ function buyerOf(say: Say, proxy: number, exports: readonly string[]): Buyer {
         `capacity ${capacity} is bought`,
         PATIENCE_MS,
       ),
-    close: () => say("close", { proxy }),
+    close: () => command("close", { proxy }),
   };
 }
 
-async function dial<T>(telephone: string, op: string, args: object): Promise<T> {
-  const response = await fetch(telephone, { method: "POST", body: JSON.stringify({ op, args }) });
-  const { value, error } = await response.json() as { value: T; error?: ToldError };
+async function post<T>(commands: string, op: string, args: object): Promise<T> {
+  const response = await fetch(commands, { method: "POST", body: JSON.stringify({ op, args }) });
+  const { value, error } = await response.json() as { value: T; error?: TraderError };
   if (error) throw Object.assign(new Error(error.message), error);
   return value;
 }

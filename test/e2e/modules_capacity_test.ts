@@ -8,7 +8,7 @@
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
-import { type Buyer, ON_AND_ON, startTrader, tally, type Trader } from "./market_traders.ts";
+import { type Buyer, startTrader, tally, type Trader, UNTIL_FINISHED } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
 
 // Many processes, on a machine that may have other work to do.
@@ -35,7 +35,7 @@ afterAll(async () => {
   await registry.close();
 });
 
-/** Lets callers go until `done` says so. */
+/** Releases held calls until `done` says so. */
 async function releaseUntil(done: () => Promise<boolean>, ...traders: Trader[]): Promise<void> {
   await until(async () => {
     await Promise.all(traders.map((trader) => trader.release()));
@@ -47,7 +47,7 @@ async function running(...traders: Trader[]): Promise<number[]> {
   return (await Promise.all(traders.map((trader) => trader.count()))).map(({ running }) => running);
 }
 
-/** What sellers count for a buyer adds up, and comes to what the buyer counts. */
+/** The sellers' counts for a buyer add up to the buyer's own. */
 async function expectConserved(...traders: Trader[]): Promise<void> {
   for (const trader of traders) {
     for (const { capacity, granted, channels } of await trader.listeners()) {
@@ -78,7 +78,7 @@ test("a hundred calls of pi at capacity 2 run two at a time, and all are answere
   await proxy.close();
 });
 
-test("a second node makes it four without reconnecting; after it is killed it is two, then four elsewhere", async () => {
+test("a second node makes it four without a reconnect; after it is killed two run, then four elsewhere", async () => {
   const proxy = await buyer.discover({ capacity: 4 });
   const batch = await proxy.begin("hold", { times: 100 });
   await until(async () => (await running(ann))[0] === 2, "two run");
@@ -89,10 +89,10 @@ test("a second node makes it four without reconnecting; after it is killed it is
   await until(async () => String(await running(ann, bob)) === "2,2", "four run");
   const four = await proxy.plb();
   expect(four).toMatchObject({ granted: 4, waiting: 96, running: 4 });
-  // The first channel is the one that was there before, with the same two calls in it.
+  // The first channel is still there, with the same two calls in it.
   expect(four.channels.find(({ node }) => node === "ann")).toEqual(first);
 
-  // A frugal lease lasts half a minute, so it isn't its end that takes the capacity away.
+  // A frugal lease lasts half a minute, so the capacity doesn't vanish by its end.
   await bob.kill();
   await until(async () => (await proxy.plb()).granted === 2, "the capacity of the dead is gone");
   const lost = await batch.outcomes();
@@ -114,7 +114,7 @@ test("a second node makes it four without reconnecting; after it is killed it is
   await proxy.close();
 });
 
-test("calls split over listeners of 1, 2, 3 and 4 by their capacity", async () => {
+test("calls are split over listeners of 1, 2, 3 and 4 by their capacity", async () => {
   const sizes = { ann: 1, carl: 2, buyer: 3, anew: 4 };
   const anew = await startTrader({
     registry: registry.url,
@@ -139,7 +139,7 @@ test("calls split over listeners of 1, 2, 3 and 4 by their capacity", async () =
   await anew.kill();
 });
 
-test("failing calls don't drain the pool", async () => {
+test("failing calls don't use up the pool", async () => {
   await ann.publish({ name: "failing", capacity: 2 });
   const proxy = await buyer.discover({ name: "failing", capacity: 2, waitFor: "all" });
   const failures = await proxy.many("fail", { args: ["on purpose"], times: 200, callers: 10 });
@@ -174,7 +174,7 @@ test("callers that give up while they wait spend no credit", async () => {
   await proxy.close();
 });
 
-test.for([1, 0])("slow calls don't starve fast ones, low watermark %s", async (lowWatermark) => {
+test.for([1, 0])("slow calls don't starve fast ones at low watermark %s", async (lowWatermark) => {
   const name = `mixed-${lowWatermark}`;
   const shop = await ann.publish({ name, capacity: 4, lowWatermark });
   const proxy = await buyer.discover({ name, capacity: 4, waitFor: "all" });
@@ -188,7 +188,7 @@ test.for([1, 0])("slow calls don't starve fast ones, low watermark %s", async (l
   await shop.close();
 });
 
-test("a seller that is told to leave finishes what it runs, and no call is lost", async () => {
+test("a draining seller finishes its running calls, and no call is lost", async () => {
   const leaver = await startTrader({
     registry: registry.url,
     lease: "frugal",
@@ -198,12 +198,15 @@ test("a seller that is told to leave finishes what it runs, and no call is lost"
   await leaver.publish({ name: "leaving", capacity: 2 });
   await carl.publish({ name: "leaving", capacity: 2 });
   const proxy = await buyer.discover({ name: "leaving", capacity: 4, waitFor: "all" });
-  const load = await proxy.begin("slow", { args: [5], times: ON_AND_ON, callers: 16 });
+  const load = await proxy.begin("slow", { args: [5], times: UNTIL_FINISHED, callers: 16 });
   await until(async () => (await load.outcomes()).length > 100, "callers are at it");
   leaver.signal("SIGTERM");
   expect(await leaver.ended).toBe(0);
   const sellers = async () => (await proxy.plb()).channels.map(({ node }) => node);
-  await until(async () => String(await sellers()) === "carl", "what is left is carl's");
+  await until(
+    async () => String(await sellers()) === "the remaining capacity is carl's",
+    "what is left is carl's",
+  );
   const outcomes = await load.finish();
   expect(tally(outcomes)).toEqual({ ok: outcomes.length });
   const shares = tally(outcomes, ({ node }) => node);

@@ -15,43 +15,43 @@ let registry: Registry;
 /** The seller of `calc` at 2, one who may sell more, and two nodes for clients to ask. */
 let ann: Trader;
 let bob: Trader;
-let doors: Trader[];
+let nodes: Trader[];
 
 beforeAll(async () => {
   registry = await SQLITE.open();
   const shared = { registry: registry.url, lease: "frugal" };
-  [ann, bob, ...doors] = await Promise.all([
+  [ann, bob, ...nodes] = await Promise.all([
     startTrader({ ...shared, name: "ann", runtime: "deno", sells: true }),
     startTrader({ ...shared, name: "bob", runtime: "node" }),
-    startTrader({ ...shared, name: "door-bun", runtime: "bun" }),
-    startTrader({ ...shared, name: "door-node", runtime: "node" }),
+    startTrader({ ...shared, name: "node-bun", runtime: "bun" }),
+    startTrader({ ...shared, name: "node-node", runtime: "node" }),
   ]) as [Trader, Trader, Trader, Trader];
 });
 afterAll(async () => {
   await endAll();
   await registry.close();
 });
-beforeEach(() => letGo(ann, bob));
+beforeEach(() => releaseAll(ann, bob));
 
-const urls = (): string[] => doors.map(({ url }) => url);
+const urls = (): string[] => nodes.map(({ url }) => url);
 
-/** Never hangs up: what a node says at a deadline is heard, however late it comes. */
+/** Never aborts: an answer at a deadline is read, however late it comes. */
 const patient: typeof fetch = (url, init) => fetch(url, { ...init, signal: null });
 
 async function running(...traders: Trader[]): Promise<string> {
-  const tills = await Promise.all(traders.map((trader) => trader.count()));
-  return tills.map(({ running }) => running).join();
+  const counts = await Promise.all(traders.map((trader) => trader.count()));
+  return counts.map(({ running }) => running).join();
 }
 
-/** Lets callers go until none is left. */
-async function letGo(...traders: Trader[]): Promise<void> {
+/** Releases held calls until none is left. */
+async function releaseAll(...traders: Trader[]): Promise<void> {
   await until(async () => {
     await Promise.all(traders.map((trader) => trader.release()));
     return /^[0,]*$/.test(await running(...traders));
   }, "nobody is held");
 }
 
-test("no seller: unavailable, with what was asked", async () => {
+test("without a seller discover fails as unavailable, and names what was asked for", async () => {
   const atlas = connect(urls(), { fetch: patient });
   await expect(atlas.discover("unheard", { timeoutMs: 1_000 })).rejects.toMatchObject({
     code: "unavailable",
@@ -97,7 +97,7 @@ test("errors of calls are those of a node's proxy", async () => {
   const given = $plb.call("pi", [1], { signal: controller.signal });
   controller.abort();
   await expect(given).rejects.toMatchObject({ code: "timeout" });
-  await letGo(ann);
+  await releaseAll(ann);
   expect(await Promise.all(holding)).toMatchObject([
     { result: 1, node: "ann", version: "1.0.0" },
     { result: 2, node: "ann", version: "1.0.0" },
@@ -107,8 +107,8 @@ test("errors of calls are those of a node's proxy", async () => {
   await until(async () => (await ann.listeners())[0]?.granted === 0, "all is given back");
 });
 
-test("a node's proxy refuses arguments that can't be encoded, and spends nothing", async () => {
-  const proxy = await (doors[0] as Trader).discover();
+test("arguments that can't be encoded are refused by a node's proxy, and spend nothing", async () => {
+  const proxy = await (nodes[0] as Trader).discover();
   await expect(proxy.callWithFunction("pi")).rejects.toMatchObject({
     code: "bad_request",
     maybeExecuted: false,
@@ -117,7 +117,7 @@ test("a node's proxy refuses arguments that can't be encoded, and spends nothing
   await proxy.close();
 });
 
-test("a hundred calls two at a time; another node opens, and it is four", async () => {
+test("a hundred calls run two at a time, and four at a time once another node sells", async () => {
   const { $plb } = await connect(urls()).discover("calc", { capacity: 4, callTimeoutMs: 60_000 });
   const calls = Array.from({ length: 100 }, (_, n) => $plb.call("hold", [n]));
   await until(async () => await running(ann) === "2", "two run");
@@ -141,15 +141,17 @@ test("a hundred calls two at a time; another node opens, and it is four", async 
   expect($plb.capacity()).toBe(0);
 });
 
-test("the node with the purchase is killed: the client buys again at another", async () => {
-  const [first, second] = doors as [Trader, Trader];
+test("when the node with the purchase is killed, the client buys again at another", async () => {
+  const [first, second] = nodes as [Trader, Trader];
   const buyer = second;
   const proxy = await buyer.discover({ via: urls(), capacity: 2, waitFor: "all" });
   expect(tally(await proxy.many("pi", { args: [2], times: 20 }))).toEqual({ ok: 20 });
   const held = await proxy.begin("hold", { times: 1 });
   await until(async () => await running(ann) === "1", "one is held");
   await first.kill();
-  expect(tally(await held.all()), "who was inside").toEqual({ "unavailable, maybe executed": 1 });
+  expect(tally(await held.all()), "calls that were running").toEqual({
+    "unavailable, maybe executed": 1,
+  });
   await until(async () => (await ann.count()).running === 0, "its call is called off");
   expect(tally(await proxy.many("pi", { args: [2], times: 20 }))).toEqual({ ok: 20 });
   await proxy.close();

@@ -30,7 +30,7 @@ afterAll(async () => {
   await registry.close();
 });
 
-test("SIGSTOP of a seller, then SIGCONT", async () => {
+test("a frozen seller's running calls fail as maybe executed, and it sells again after it resumes", async () => {
   const proxy = await buyer.discover({ capacity: 4, waitFor: "all" });
   const held = await proxy.begin("hold", { times: 4 });
   await until(
@@ -59,7 +59,7 @@ test("SIGSTOP of a seller, then SIGCONT", async () => {
   const after = tally(await proxy.many("pi", { args: [3], times: 200 }), ({ node }) => node);
   expect(Object.keys(after).sort()).toEqual(["ann", "bob"]);
   expect((await bob.count()).most).toBe(2);
-  // The frozen calls saw their signal abort once their seller woke up.
+  // The frozen calls saw their signal abort once their seller resumed.
   await until(async () => (await ann.count()).aborted === 2, "the frozen calls are called off");
   expect((await ann.count()).most, "their successors waited for their place").toBe(2);
 });

@@ -1,4 +1,4 @@
-/** Modules over HTTP: routes show what sellers count, and each failure has one answer. */
+/** Modules over HTTP: routes show what sellers count, and each failure has its documented answer. */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -8,20 +8,20 @@ import { endAll, until } from "./process.ts";
 // Many processes, on a machine that may have other work to do.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
-/** Who doesn't answer within two seconds is not in a picture of the market: it is taken again. */
+/** A node that doesn't answer within two seconds is left out of a listing, which is then taken again. */
 const PATIENCE = { timeout: 20_000 };
 
 let registry: Registry;
-/** The seller of `calc` at 2, and the node that everything is asked of. */
+/** The seller of `calc` at 2, and the node that all requests go to. */
 let ann: Trader;
-let door: Trader;
+let node: Trader;
 
 beforeAll(async () => {
   registry = await SQLITE.open();
   const shared = { registry: registry.url, lease: "frugal" };
-  [ann, door] = await Promise.all([
+  [ann, node] = await Promise.all([
     startTrader({ ...shared, name: "ann", runtime: "deno", sells: true }),
-    startTrader({ ...shared, name: "door", runtime: "bun" }),
+    startTrader({ ...shared, name: "node", runtime: "bun" }),
   ]);
 });
 afterAll(async () => {
@@ -30,7 +30,7 @@ afterAll(async () => {
 });
 
 function request(path: string, body: unknown, options: AskOptions = {}): Promise<Answer> {
-  return ask(door.url, `/v1/modules/${path}`, {
+  return ask(node.url, `/v1/modules/${path}`, {
     method: "POST",
     body: JSON.stringify(body),
     ...options,
@@ -40,21 +40,21 @@ function request(path: string, body: unknown, options: AskOptions = {}): Promise
 async function held(trader: Trader, count: number): Promise<void> {
   await until(async () => (await trader.count()).running === count, `${count} are held`);
 }
-
+/** Releases held calls until none is left. */
 /** Lets callers go until none is left. */
-async function letGo(trader: Trader): Promise<void> {
+async function releaseAll(trader: Trader): Promise<void> {
   await until(async () => {
     await trader.release();
     return (await trader.count()).running === 0;
   }, "nobody is held");
 }
 
-test("modules, exchanges and authorities are shown as they are", async () => {
-  const proxy = await door.discover({ capacity: 2, waitFor: "all" });
+test("modules, exchanges and authorities are listed", async () => {
+  const proxy = await node.discover({ capacity: 2, waitFor: "all" });
   const batch = await proxy.begin("hold", { times: 2 });
   await held(ann, 2);
   const [truth] = await ann.listeners();
-  await expect.poll(() => ask(door.url, "/v1/modules"), PATIENCE).toEqual({
+  await expect.poll(() => ask(node.url, "/v1/modules"), PATIENCE).toEqual({
     status: 200,
     body: {
       modules: [{
@@ -76,14 +76,14 @@ test("modules, exchanges and authorities are shown as they are", async () => {
       }],
     },
   });
-  const further = await door.discover({ capacity: 1, timeoutMs: 100 }).catch(({ code }) => code);
+  const further = await node.discover({ capacity: 1, timeoutMs: 100 }).catch(({ code }) => code);
   expect(further).toBe("unavailable");
-  await letGo(ann);
+  await releaseAll(ann);
   await batch.all();
   await proxy.close();
 
   await until(async () => {
-    const { body } = await ask(door.url, "/v1/exchanges/calc");
+    const { body } = await ask(node.url, "/v1/exchanges/calc");
     expect(body.module).toBe("calc");
     return body.exchanges.length === 2 &&
       body.exchanges.every(({ orders }: { orders: { quantity: number }[] }) =>
@@ -91,9 +91,9 @@ test("modules, exchanges and authorities are shown as they are", async () => {
       );
   }, "both books offer two again");
   const place = { region: "local", authorities: 1, brokers: 2, modules: ["calc"] };
-  const mesh = async () => (await ask(door.url, "/v1/authorities")).body;
+  const mesh = async () => (await ask(node.url, "/v1/authorities")).body;
   await expect.poll(mesh, PATIENCE).toEqual({
-    authorities: [ann, door].map(({ line: { node, incarnation } }) => ({
+    authorities: [ann, node].map(({ line: { node, incarnation } }) => ({
       ...place,
       node,
       incarnation,
@@ -101,9 +101,9 @@ test("modules, exchanges and authorities are shown as they are", async () => {
   });
 });
 
-test("metrics count what sellers and buyers count", async () => {
+test("metrics show the counters of sellers and buyers", async () => {
   await ann.publish({ name: "counted", capacity: 2 });
-  const proxy = await door.discover({ name: "counted", capacity: 2, waitFor: "all" });
+  const proxy = await node.discover({ name: "counted", capacity: 2, waitFor: "all" });
   expect(tally(await proxy.many("pi", { args: [2], times: 20 }))).toEqual({ ok: 20 });
   const holding = await proxy.begin("hold", { times: 5 });
   await held(ann, 2);
@@ -118,7 +118,7 @@ test("metrics count what sellers and buyers count", async () => {
     requests_running: 2,
   });
   const { waits, waitedMs } = await proxy.plb();
-  expect(await samples(door, "counted")).toMatchObject({
+  expect(await samples(node, "counted")).toMatchObject({
     calls_total: 25,
     call_waits_total: waits,
     call_wait_seconds_total: waitedMs / 1_000,
@@ -138,7 +138,7 @@ test("metrics count what sellers and buyers count", async () => {
   });
 });
 
-/** What `/metrics` of a node says of a module, by name without `atlas_module_`. */
+/** A module's samples in a node's `/metrics`, by name without `atlas_module_`. */
 async function samples({ url }: Trader, module: string): Promise<Record<string, number>> {
   const { body } = await ask(url, "/metrics");
   const line = new RegExp(`^atlas_module_(\\w+)\\{module="${module}"\\} (\\S+)$`, "gm");
@@ -147,7 +147,7 @@ async function samples({ url }: Trader, module: string): Promise<Record<string, 
   );
 }
 
-describe("requests over HTTP", () => {
+describe("a request over HTTP", () => {
   const failed = (code: string, maybeExecuted: boolean, message: RegExp) => ({
     error: {
       code,
@@ -158,13 +158,13 @@ describe("requests over HTTP", () => {
   });
   const within = (ms: number) => ({ headers: { "atlas-timeout-ms": String(ms) } });
 
-  test("one call, by version", async () => {
+  test("is one call, by version", async () => {
     const { status, body } = await request("calc/pi?version=%5E1", [4]);
     expect(status, JSON.stringify(body)).toBe(200);
     expect(body).toEqual({ result: "3.1415", node: "ann", version: "1.0.0" });
   });
 
-  test("a hundred at once run two at a time", async () => {
+  test("runs with ninety-nine others two at a time", async () => {
     const answers = await Promise.all(
       Array.from({ length: 100 }, () => request("calc/pi", [2])),
     );
@@ -172,7 +172,7 @@ describe("requests over HTTP", () => {
     expect((await ann.count()).most).toBeLessThanOrEqual(2);
   });
 
-  test("no seller", async () => {
+  test("is answered with unavailable if there is no seller", async () => {
     const unheard = await request("unheard/pi", [1], within(1_000));
     expect(unheard.status).toBe(503);
     expect(unheard.body).toEqual(failed("unavailable", false, /unheard/));
@@ -181,18 +181,18 @@ describe("requests over HTTP", () => {
     expect(never.body).toEqual(failed("unavailable", false, /calc.*>=9\.0\.0|\^9/));
   });
 
-  test("no credit in time", async () => {
+  test("is answered with overloaded if there is no credit in time", async () => {
     const holding = [1, 2].map((n) => request("calc/hold", [n]));
     await held(ann, 2);
     const { status, body } = await request("calc/pi", [1], within(1_000));
     expect(status).toBe(504);
     expect(body).toEqual(failed("timeout", false, /calc/));
-    await letGo(ann);
+    await releaseAll(ann);
     const answers = await Promise.all(holding);
     expect(answers.map(({ body }) => body.result)).toEqual([1, 2]);
   });
 
-  test("a call that takes too long", async () => {
+  test("is answered with timeout if the call takes too long", async () => {
     // Capacity for it may have to be bought first.
     const { status, body } = await request("calc/hold", [1], within(3_000));
     expect(status).toBe(504);
@@ -200,7 +200,7 @@ describe("requests over HTTP", () => {
     await until(async () => (await ann.count()).running === 0, "it is called off");
   });
 
-  test("a function that throws, one that isn't there, a result that can't be encoded", async () => {
+  test("is answered with an error if the function throws, is absent, or has a result that can't be encoded", async () => {
     const thrown = await request("calc/fail", ["on purpose"]);
     expect(thrown.status).toBe(500);
     expect(thrown.body).toEqual(failed("app", true, /^on purpose$/));
@@ -214,17 +214,17 @@ describe("requests over HTTP", () => {
 
   test.for(
     [
-      ["a body that is no array", "calc/pi", { digits: 2 }],
-      ["a version that is none", "calc/pi?version=newest", [2]],
-      ["a name that is none", "%2F/pi", [2]],
+      ["a body that is not an array", "calc/pi", { digits: 2 }],
+      ["an invalid version", "calc/pi?version=newest", [2]],
+      ["an invalid name", "%2F/pi", [2]],
     ] as const,
-  )("%s is a bad request", async ([, path, body]) => {
+  )("is a bad request with %s", async ([, path, body]) => {
     const answer = await request(path, body);
     expect(answer.status).toBe(400);
     expect(answer.body.error).toMatchObject({ maybeExecuted: false });
   });
 
-  test("a seller that dies during a call", async () => {
+  test("is answered as maybe executed if the seller dies during the call", async () => {
     const mortal = await startTrader({
       registry: registry.url,
       lease: "frugal",
@@ -240,7 +240,7 @@ describe("requests over HTTP", () => {
     expect(body).toEqual(failed("unavailable", true, /mortal\.hold on mortal/));
   });
 
-  test("a listener closed during a call", async () => {
+  test("is answered if its listener is closed during the call", async () => {
     const shop = await ann.publish({ name: "brief", capacity: 1 });
     const call = request("brief/hold", [1]);
     await held(ann, 1);
@@ -248,7 +248,7 @@ describe("requests over HTTP", () => {
     const { status, body } = await call;
     expect(status).toBe(503);
     expect(body).toEqual(failed("unavailable", true, /closed/));
-    await letGo(ann);
+    await releaseAll(ann);
   });
 
   test("a purchase is bought, used, shown and ended", async () => {
@@ -260,10 +260,10 @@ describe("requests over HTTP", () => {
     const headers = { "atlas-purchase": id };
     expect((await request("calc/pi", [1], { headers })).body.result).toBe("3.1");
     const path = `/v1/purchases/${encodeURIComponent(id)}`;
-    expect((await ask(door.url, path)).status).toBe(200);
-    const ended = await ask(door.url, path, { method: "DELETE" });
+    expect((await ask(node.url, path)).status).toBe(200);
+    const ended = await ask(node.url, path, { method: "DELETE" });
     expect(ended.status).toBeLessThan(300);
-    const gone = await ask(door.url, path);
+    const gone = await ask(node.url, path);
     expect(gone.status).toBe(404);
     expect(gone.body.error.code).toBe("not_found");
     expect((await request("calc/pi", [1], { headers })).status).toBe(404);

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
-import { ON_AND_ON, PATIENCE_MS, startTrader, tally, type Trader } from "./market_traders.ts";
+import { PATIENCE_MS, startTrader, tally, type Trader, UNTIL_FINISHED } from "./market_traders.ts";
 import { endAll, type RuntimeName, until } from "./process.ts";
 
 // Many processes, on a machine that may have other work to do.
@@ -43,7 +43,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
   const first = await start("a1", "bun", "authority", byFunction("nobody"));
   const { port } = new URL(first.url);
-  // Each of the others is told of the first alone.
+  // Each of the others knows only the first.
   const [second, third] = await Promise.all([
     start("a2", "deno", "authority", { ATLAS_BOOTSTRAP: `static:${first.url}` }),
     start("a3", "node", "authority", { ATLAS_BOOTSTRAP: `dns:localhost:${port}` }),
@@ -77,7 +77,7 @@ async function meshed(all: readonly Trader[], mesh: readonly Trader[], brokers: 
   }
 }
 
-/** What each order book of a module says of one side: `<node>: <quantity>`, sorted. */
+/** One side of each order book of a module: `<node>: <quantity>`, sorted. */
 async function books(asker: Trader, side: "buy" | "sell", name?: string): Promise<string[]> {
   const views = await asker.exchange(name);
   return views.map(({ orders }) =>
@@ -86,7 +86,7 @@ async function books(asker: Trader, side: "buy" | "sell", name?: string): Promis
   );
 }
 
-/** Waits until there are two exchanges of the module, and both books say this. */
+/** Waits until there are two exchanges of the module, and both books have this on one side. */
 async function bothSay(asker: Trader, side: "buy" | "sell", text: string, name?: string) {
   let seen: string[] = [];
   await until(async () => {
@@ -117,7 +117,7 @@ test("workers have links to authorities only, until a channel joins two of them"
   await proxy.close();
 });
 
-test("orders stand until filled or cancelled, in parts, several of one trader", async () => {
+test("orders stand until they are filled or cancelled, in parts, also several of one trader", async () => {
   const [seller, buyer, other] = workers as [Trader, Trader, Trader];
   const shops = [
     await seller.publish({ name: "parts", capacity: 1 }),
@@ -142,7 +142,7 @@ test("orders stand until filled or cancelled, in parts, several of one trader", 
   await bothSay(buyer, "sell", "w1: 1", "parts");
   await second.close();
   for (const shop of shops) await shop.close();
-  // Where nobody trades, there is nothing to keep an exchange for.
+  // If there are no orders, there is no exchange.
   await until(async () => (await seller.exchange("parts")).length === 0, "the books are closed");
 });
 
@@ -161,14 +161,14 @@ test("orders of a lost broker vanish from all books", async () => {
   await meshed([buyer], authorities, 6);
 });
 
-test("an authority is killed and another started: no order is lost", async () => {
+test("no order is lost when an authority is killed and another started", async () => {
   const [seller, buyer, other] = workers as [Trader, Trader, Trader];
   await seller.publish({ name: "kept", capacity: 2 });
   const proxy = await buyer.discover({ name: "kept", capacity: 5 });
   await proxy.granted(2);
   await bothSay(other, "buy", "w2: 3", "kept");
-  const load = await proxy.begin("slow", { args: [5], times: ON_AND_ON, callers: 4 });
-  // The one that dies is one of the two that keep the order's books.
+  const load = await proxy.begin("slow", { args: [5], times: UNTIL_FINISHED, callers: 4 });
+  // The authority that dies is one of the two that keep the order's books.
   const [book] = await other.exchange("kept");
   const victim = authorities.find(({ line }) => line.node === book?.node) as Trader;
   const rest = authorities.filter((authority) => authority !== victim);

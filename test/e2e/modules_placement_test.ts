@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
-import { type Buyer, ON_AND_ON, startTrader, tally, type Trader } from "./market_traders.ts";
+import { type Buyer, startTrader, tally, type Trader, UNTIL_FINISHED } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
 
 // Many processes, on a machine that may have other work to do.
@@ -31,7 +31,7 @@ afterAll(async () => {
   await registry.close();
 });
 
-/** What is bought where: `{node: capacity}`. */
+/** The capacity bought at each node. */
 async function bought(proxy: Buyer): Promise<Record<string, number>> {
   const { channels } = await proxy.plb();
   const open = channels.filter(({ draining }) => !draining);
@@ -46,14 +46,14 @@ async function offered(name: string, sellers: number): Promise<void> {
   }, `${name} is offered`);
 }
 
-test("near first; what was bought far away is given back when near capacity appears", async () => {
+test("near capacity is bought first, and remote capacity is returned when near capacity appears", async () => {
   await ann.publish({ name: "near", capacity: 2 });
   await bob.publish({ name: "near", capacity: 4 });
   await offered("near", 2);
   const proxy = await buyer.discover({ name: "near", capacity: 4, waitFor: "all" });
   expect(await bought(proxy)).toEqual({ ann: 2, bob: 2 });
 
-  const load = await proxy.begin("slow", { args: [5], times: ON_AND_ON, callers: 8 });
+  const load = await proxy.begin("slow", { args: [5], times: UNTIL_FINISHED, callers: 8 });
   await until(async () => (await load.outcomes()).length > 100, "callers are at it");
   await carl.publish({ name: "near", capacity: 2 });
   await until(async () => {
@@ -69,7 +69,7 @@ test("near first; what was bought far away is given back when near capacity appe
   await proxy.close();
 });
 
-test("far away where there is nothing near", async () => {
+test("remote capacity is bought if there is none nearby", async () => {
   await bob.publish({ name: "far", capacity: 2 });
   const proxy = await buyer.discover({ name: "far", capacity: 2, waitFor: "all" });
   expect(await bought(proxy)).toEqual({ bob: 2 });
@@ -79,7 +79,7 @@ test("far away where there is nothing near", async () => {
   await proxy.close();
 });
 
-test("spread: over regions alike, and over the nodes of each", async () => {
+test("spread capacity is distributed over regions, and over the nodes of each", async () => {
   for (const trader of [ann, bob, carl]) await trader.publish({ name: "wide", capacity: 8 });
   await offered("wide", 3);
   const wanted = { name: "wide", capacity: 8, waitFor: "all" } as const;

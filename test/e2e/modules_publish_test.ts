@@ -39,10 +39,10 @@ afterAll(async () => {
   await registry.close();
 });
 
-describe.for(RUNTIMES)("discovered on %s", (runtime) => {
+describe.for(RUNTIMES)("discover on %s", (runtime) => {
   const buyer = () => traders.find((trader) => trader.runtime === runtime) as Trader;
 
-  test("what app files offer, on all three runtimes at once", async () => {
+  test("finds modules of app files, on all three runtimes at once", async () => {
     const proxy = await buyer().discover({ capacity: 6, waitFor: "all" });
     expect(proxy.exports, "exactly the module's functions").toEqual(FUNCTIONS);
     const outcomes = await proxy.many("pi", { args: [5], times: 300 });
@@ -51,14 +51,14 @@ describe.for(RUNTIMES)("discovered on %s", (runtime) => {
     await proxy.close();
   });
 
-  test.for(RUNTIMES)("what a program on %s published", async (seller) => {
+  test.for(RUNTIMES)("finds a module that a program on %s published", async (seller) => {
     const proxy = await buyer().discover({ name: `of-${seller}`, capacity: 2, waitFor: "all" });
     const outcomes = await proxy.many("pi", { args: [5], times: 20 });
     expect(tally(outcomes, ({ node }) => node)).toEqual({ [`trader-${seller}`]: 20 });
     await proxy.close();
   });
 
-  test("by a client of any node", async () => {
+  test("finds modules for a client of any node", async () => {
     for (const { url } of cluster.nodes) {
       const proxy = await buyer().discover({ via: url, capacity: 2, waitFor: "all" });
       expect(proxy.exports).toEqual(FUNCTIONS);
@@ -85,7 +85,7 @@ describe.for([0, 1, 2])("at node n%s", (place) => {
     });
   });
 
-  test("a resource discovers a module like anybody else", async () => {
+  test("a resource discovers a module as a program does", async () => {
     expect(await result(url(), `callers/c${place}`, "pi", [4])).toBe("3.1415");
   });
 

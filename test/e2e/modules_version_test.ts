@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
-import { ON_AND_ON, startTrader, tally, type Trader } from "./market_traders.ts";
+import { startTrader, tally, type Trader, UNTIL_FINISHED } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
 
 // Many processes, on a machine that may have other work to do.
@@ -41,11 +41,11 @@ afterAll(async () => {
   await registry.close();
 });
 
-/** The version of the code that answers who asks for `version`. */
+/** The version of the code that answers callers who ask for `version`. */
 async function answering(version?: string): Promise<string> {
   const proxy = await buyer.discover({ name: "lib", ...version && { version } });
   const { result, version: told } = await proxy.call("mark");
-  expect(result, "who answers says who it is").toBe(told);
+  expect(result, "the answer names its code").toBe(told);
   expect((await proxy.plb()).version).toBe(told);
   await proxy.close();
   return told as string;
@@ -53,7 +53,7 @@ async function answering(version?: string): Promise<string> {
 
 test.for(
   [
-    ["no version: the newest stable one", undefined, "2.0.0"],
+    ["none, to the newest stable version", undefined, "2.0.0"],
     ["an exact pin", "1.0.0", "1.0.0"],
     ["a pin before a release", "3.0.0-beta.1", "3.0.0-beta.1"],
     ["a caret", "^1.1", "1.2.0"],
@@ -61,11 +61,11 @@ test.for(
     ["bounds", ">=1.5 <3", "2.0.0"],
     ["one or the other", "1.0.x || ^9", "1.0.0"],
   ] as const,
-)("%s", async ([, asked, found]) => {
+)("a range is resolved: %s", async ([, asked, found]) => {
   expect(await answering(asked)).toBe(found);
 });
 
-test("versions are served side by side, each to those who asked for it", async () => {
+test("versions are served side by side, each to the buyers that asked for it", async () => {
   const pins = ["1.0.0", "1.2.0", "2.0.0"];
   const proxies = await Promise.all(
     pins.map((version) => buyer.discover({ name: "lib", version, capacity: 2, waitFor: "all" })),
@@ -81,7 +81,7 @@ test("versions are served side by side, each to those who asked for it", async (
   await Promise.all(proxies.map((proxy) => proxy.close()));
 });
 
-test("no seller of the requested version: unavailable, with that version", async () => {
+test("discover fails as unavailable if no seller has the requested version", async () => {
   const asked = { name: "lib", version: "^4", capacity: 3, timeoutMs: 200 };
   await expect(buyer.discover(asked)).rejects.toMatchObject({
     code: "unavailable",
@@ -94,7 +94,7 @@ test("no seller of the requested version: unavailable, with that version", async
   });
 });
 
-test("a function that the chosen version lacks fails here, and spends no credit", async () => {
+test("a function that the chosen version lacks fails at the caller, and spends no credit", async () => {
   const proxy = await buyer.discover({ name: "lib", version: "1.0.0" });
   expect(proxy.exports).toEqual(["mark"]);
   const outcomes = await proxy.many("pi", { args: [2], times: 20 });
@@ -105,7 +105,7 @@ test("a function that the chosen version lacks fails here, and spends no credit"
   await proxy.close();
 });
 
-test("new code under 64 callers: no call fails, what runs ends on the old, which is dropped", async () => {
+test("with 64 callers new code fails no call: running calls end on the old code, which is then dropped", async () => {
   const shop = await bob.publish({
     name: "hot",
     capacity: 8,
@@ -114,7 +114,7 @@ test("new code under 64 callers: no call fails, what runs ends on the old, which
   const proxy = await buyer.discover({ name: "hot", version: "^1", capacity: 8, waitFor: "all" });
   const holding = await proxy.begin("hold", { times: 2 });
   await until(async () => (await bob.count()).running === 2, "two run for long");
-  const load = await proxy.begin("slow", { args: [5], times: ON_AND_ON, callers: CALLERS });
+  const load = await proxy.begin("slow", { args: [5], times: UNTIL_FINISHED, callers: CALLERS });
   await until(async () => (await load.outcomes()).length > 300, "callers are at it");
 
   await shop.update({ version: "1.1.0" });
@@ -122,7 +122,7 @@ test("new code under 64 callers: no call fails, what runs ends on the old, which
     async () => (await load.outcomes()).at(-1)?.version === "1.1.0",
     "new code answers",
   );
-  // Two of the old code's calls run on, and so it is there still.
+  // Two calls of the old code still run, so it is still there.
   const during = (await bob.listeners()).find(({ module }) => module === "hot");
   expect(during?.codes.map(({ version }) => version)).toEqual(["1.1.0", "1.0.0"]);
   expect(await holding.outcomes()).toEqual([]);
@@ -133,7 +133,7 @@ test("new code under 64 callers: no call fails, what runs ends on the old, which
   const versions = outcomes.map(({ version }) => version);
   const turn = versions.indexOf("1.1.0");
   expect(turn).toBeGreaterThan(300);
-  // Those who ran at the moment of the change may still come in after the first new answer.
+  // Calls that ran at the moment of the change may still be answered after the first new answer.
   expect(versions.slice(turn + 8)).not.toContain("1.0.0");
 
   const isDropped = async () =>
@@ -150,7 +150,7 @@ test("new code under 64 callers: no call fails, what runs ends on the old, which
   await shop.close();
 });
 
-test("a buyer that accepts the new version swaps to it, others stay on the old", async () => {
+test("a buyer that accepts the new version changes to it, and others stay on the old one", async () => {
   const shop = await ann.publish({ name: "both", capacity: 4, code: { version: "1.0.0" } });
   const range = await buyer.discover({ name: "both", version: "^1", capacity: 2, waitFor: "all" });
   const pin = await bob.discover({ name: "both", version: "1.0.0", capacity: 2, waitFor: "all" });
@@ -169,7 +169,7 @@ test("a buyer that accepts the new version swaps to it, others stay on the old",
   expect(await codes()).toEqual(["1.5.0", "1.0.0"]);
   await range.granted(2);
 
-  // Code of the same version, but not the same: taken like a new version.
+  // Code of the same version, but other code: treated as a new version.
   await shop.update({ version: "1.5.0", mark: "mended" });
   await until(async () => (await range.call("mark")).result === "mended", "the mended code runs");
   await shop.update({ version: "2.0.0" });

@@ -21,7 +21,7 @@ beforeAll(() => {
 afterEach(endAll);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A file as an import names it: its path may hold what a specifier can't. */
+/** The URL of a file as an import names it: its path may hold what a specifier can't. */
 function urlOf(path: string): string {
   return JSON.stringify(pathToFileURL(path).href);
 }
@@ -39,58 +39,61 @@ function source(version: string, word: string): string {
   `;
 }
 
-/** What a caller holds whose connection broke. */
+/** The answer of a caller whose connection broke. */
 const LOST: Answer = { status: 0, body: {} };
 
 function hello(url: string): Promise<Answer> {
   return ask(url, "/v1/modules/greet/hello?version=%5E1", { method: "POST", body: '["Ann"]' });
 }
 
-test.for<RuntimeName>(["bun", "deno", "node"])("edits under load on %s", async (runtime) => {
-  const path = join(folder, `${runtime}.mjs`);
-  writeFileSync(path, source("1.0.0", "Hello"));
-  const { url, output } = await startNode({
-    runtime,
-    env: {
-      ATLAS_REGISTRY_URL: "memory:",
-      ATLAS_APP: path,
-      ATLAS_WATCH: "1",
-      ATLAS_NODE: "watcher",
-    },
-  });
-  const answers: Answer[] = [];
-  let isOver = false;
-  const caller = async () => {
-    while (!isOver) answers.push(await hello(url).catch(() => LOST));
-  };
-  const callers = Promise.all(Array.from({ length: 8 }, caller));
-  const says = (text: string) =>
-    until(() => answers.at(-1)?.body.result === text, `callers hear ${text}`);
-  try {
-    await says("Hello, Ann");
+test.for<RuntimeName>(["bun", "deno", "node"])(
+  "edits of a module's file under load fail no call on %s",
+  async (runtime) => {
+    const path = join(folder, `${runtime}.mjs`);
+    writeFileSync(path, source("1.0.0", "Hello"));
+    const { url, output } = await startNode({
+      runtime,
+      env: {
+        ATLAS_REGISTRY_URL: "memory:",
+        ATLAS_APP: path,
+        ATLAS_WATCH: "1",
+        ATLAS_NODE: "watcher",
+      },
+    });
+    const answers: Answer[] = [];
+    let isOver = false;
+    const caller = async () => {
+      while (!isOver) answers.push(await hello(url).catch(() => LOST));
+    };
+    const callers = Promise.all(Array.from({ length: 8 }, caller));
+    const says = (text: string) =>
+      until(() => answers.at(-1)?.body.result === text, `callers hear ${text}`);
+    try {
+      await says("Hello, Ann");
 
-    writeFileSync(path, source("1.1.0", "Welcome"));
-    await says("Welcome, Ann");
+      writeFileSync(path, source("1.1.0", "Welcome"));
+      await says("Welcome, Ann");
 
-    const logged = output.stderr.length;
-    writeFileSync(path, "export default defineApp({ modules: { greet: oh no");
-    const isTold = () => output.stderr.includes("was not reloaded", logged);
-    await until(isTold, "the broken edit is told");
-    await says("Welcome, Ann");
+      const logged = output.stderr.length;
+      writeFileSync(path, "export default defineApp({ modules: { greet: oh no");
+      const isTold = () => output.stderr.includes("was not reloaded", logged);
+      await until(isTold, "the broken edit is told");
+      await says("Welcome, Ann");
 
-    writeFileSync(path, source("1.1.1", "Good day"));
-    await says("Good day, Ann");
-  } finally {
-    isOver = true;
-    await callers;
-  }
-  expect(answers.filter(({ status }) => status !== 200), "no call failed").toEqual([]);
-  const versions = new Set(answers.map(({ body }) => body.version));
-  expect([...versions]).toEqual(["1.0.0", "1.1.0", "1.1.1"]);
-});
+      writeFileSync(path, source("1.1.1", "Good day"));
+      await says("Good day, Ann");
+    } finally {
+      isOver = true;
+      await callers;
+    }
+    expect(answers.filter(({ status }) => status !== 200), "no call failed").toEqual([]);
+    const versions = new Set(answers.map(({ body }) => body.version));
+    expect([...versions]).toEqual(["1.0.0", "1.1.0", "1.1.1"]);
+  },
+);
 
 test.for<RuntimeName>(["bun", "deno", "node"])(
-  "an edit at the very moment when the watch begins, on %s",
+  "an edit at the moment when the watch begins is loaded on %s",
   async (runtime) => {
     const path = join(folder, `early-${runtime}.mjs`);
     writeFileSync(path, source("1.0.0", "Hello"));
@@ -117,7 +120,7 @@ test.for<RuntimeName>(["bun", "deno", "node"])(
   },
 );
 
-test("the example's calc is there by default, and from a terminal", async () => {
+test("the example's calc module is served by default, and called from a terminal", async () => {
   const { url } = await startNode({
     runtime: "bun",
     cwd: folder,

@@ -17,7 +17,7 @@ export interface LogEvent {
 export function eventsOf({ output }: NodeProcess, event: string): LogEvent[] {
   const found: LogEvent[] = [];
   const mark = `"message":${JSON.stringify(event)}`;
-  // What comes after the last newline may be the beginning of a line.
+  // The text after the last newline may be an incomplete line.
   for (const line of output.stderr.split("\n").slice(0, -1)) {
     if (!line.includes(mark)) continue;
     const fields = JSON.parse(line);

@@ -8,7 +8,7 @@ import { type Cluster, placeOf, REDIS, type Registry, SQLITE, startCluster } fro
 import { endAll, type RuntimeName } from "./process.ts";
 
 const NAMES = 1_000;
-/** Names in the air at once; each is called through all nodes. */
+/** Keys called at the same time, each through all nodes. */
 const AT_ONCE = 40;
 
 const CLUSTERS = [
@@ -29,15 +29,15 @@ afterEach(async () => {
   registry = null;
 });
 
-/** Calls one name through every door at once; gives the answers. */
+/** Calls one key through every node at once; gives the answers. */
 function callAll({ nodes }: Cluster, id: string): Promise<Answer[]> {
   return Promise.all(
     nodes.map(({ url, line }) => call(url, `channels/${id}`, "send", [line.node, id])),
   );
 }
 
-/** What the answers of one name have in common, and in which order they came. */
-function judge(answers: Answer[]): { rrp: string; epoch: number } {
+/** The owner and epoch that all answers of one key share, and checks their order. */
+function checkAnswers(answers: Answer[]): { rrp: string; epoch: number } {
   expect(answers.filter(({ status }) => status !== 200), "refused").toEqual([]);
   const rrps = new Set(answers.map(({ body }) => body.rrp));
   const epochs = new Set(answers.flatMap(({ body }) => [body.epoch, body.result.epoch]));
@@ -48,13 +48,13 @@ function judge(answers: Answer[]): { rrp: string; epoch: number } {
   return { rrp: [...rrps][0], epoch: [...epochs][0] };
 }
 
-describe("one owner, whichever node is asked", () => {
+describe("a thousand keys have one owner each, whichever node is asked,", () => {
   test.for(CLUSTERS)("$title", { timeout: 180_000 }, async ({ kind, runtimes }, { skip }) => {
     if (kind.missing) skip(kind.missing);
     registry = await kind.open();
     const cluster = await startCluster({
       registry: registry.url,
-      // Whoever stalled for longer than its lease would rightly own nothing any more.
+      // A node that stalled for longer than its lease would rightly own nothing any more.
       lease: "frugal",
       runtimes: runtimes as readonly RuntimeName[],
     });
@@ -63,7 +63,7 @@ describe("one owner, whichever node is asked", () => {
     const queue = [...ids];
     await Promise.all(Array.from({ length: AT_ONCE }, async () => {
       for (let id = queue.pop(); id !== undefined; id = queue.pop()) {
-        owners.set(id, judge(await callAll(cluster, id)));
+        owners.set(id, checkAnswers(await callAll(cluster, id)));
       }
     }));
 

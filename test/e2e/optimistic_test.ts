@@ -53,7 +53,7 @@ async function opened({ urls: [one, two] }: TwoMasters, query: string): Promise<
   return stores;
 }
 
-/** Both claim a fresh name at about the same time. */
+/** Both masters get a claim of a new key at about the same time. */
 interface Trial {
   /** Whether both wrote a claim, so neither had seen the other's. */
   readonly isContended: boolean;
@@ -77,7 +77,7 @@ async function contend(
   return { isContended, isDouble: replies.every(({ won }) => won) };
 }
 
-/** The copied key with a side's claim. */
+/** The copied claim of a side, with its key. */
 function copiedClaim({ copies }: Replication, side: number, key: string): CopiedKey | undefined {
   return copies.find((copied) => copied.key.endsWith(`:claim/${"ab"[side]}:${key}`));
 }
@@ -109,9 +109,9 @@ async function contendWith(
 warnIfRedisMissing("two owners of one name on two Redis servers");
 
 describe("claims at two masters", unless(redisMissing), () => {
-  test("where copying outlasts the bound, double owners are as frequent as in the race", async () => {
+  test("make double owners as often as in the race if copying takes longer than the bound", async () => {
     const place = await twoMasters();
-    // Nothing is copied before all is decided.
+    // Nothing is copied before everything is decided.
     place.replication.hold();
     const lines = await Promise.all(
       place.urls.map((url, i) =>
@@ -135,10 +135,10 @@ describe("claims at two masters", unless(redisMissing), () => {
     expect(rate).toBe(1);
   });
 
-  test("a key has two owners only where its greater claim came too late", async () => {
+  test("make two owners of a key only if its greater claim was copied too late", async () => {
     const place = await twoMasters();
     place.replication.hold();
-    // What is let through has four seconds to arrive.
+    // Copies that are released have four seconds to arrive.
     const stores = await opened(place, "bound=2000");
     const trials = await Promise.all(
       Array.from({ length: 60 }, (_, i) => contendWith(place, stores, IN_TIME[i % 4]!)),
@@ -149,7 +149,7 @@ describe("claims at two masters", unless(redisMissing), () => {
     }
   });
 
-  test("where the bound holds there are no double owners", async () => {
+  test("make no double owners if the bound holds", async () => {
     const place = await twoMasters();
     place.replication.delay(20);
     const stores = await opened(place, "bound=1000");
@@ -164,7 +164,7 @@ describe("claims at two masters", unless(redisMissing), () => {
 /** What happened to notes, for tests to look at. */
 const log: { at: string; winner: Ownership; kept: unknown }[] = [];
 
-/** Keeps lines; what its loser kept alone, it hands to the winner. */
+/** Keeps lines; the lines that only its loser has are sent to the winner. */
 class Notes extends Resource {
   static gate: Promise<void> = Promise.resolve();
 
@@ -213,9 +213,9 @@ describe("nodes at two masters", unless(redisMissing), () => {
     return [one, two];
   }
 
-  test("a partition makes two owners, shown on both sides, then one with all writes", async () => {
+  test("have two owners after a partition, shown on both sides, and then one with all writes", async () => {
     const place = await twoMasters();
-    // A contest shows for three rechecks and two bounds, where the loser takes nothing back.
+    // A contest shows for three rechecks and two bounds, if the loser takes nothing back.
     const [one, two] = await nodes(place, 2_000);
     let open!: () => void;
     Notes.gate = new Promise((resolve) => (open = resolve));
@@ -262,7 +262,7 @@ describe("nodes at two masters", unless(redisMissing), () => {
     expect(stats.map(({ conflictsLost }) => conflictsLost).sort()).toEqual([0, 1]);
   });
 
-  test("a loser learns at its commit, too, and the call goes on at the winner", async () => {
+  test("move a call to the winner if its owner learns at the commit that it lost", async () => {
     const place = await twoMasters();
     const both = await nodes(place, 60_000);
     place.replication.hold();

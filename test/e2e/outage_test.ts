@@ -9,7 +9,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { type Answer, ask, call, result } from "./calls.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
-import { checkLedger, startLoad } from "./load.ts";
+import { checkHistory, startLoad } from "./load.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 
 /** The lease of `fast`, in ms. */
@@ -22,68 +22,72 @@ afterEach(async () => {
   redis = null;
 });
 
-/** One look at a node during the outage. */
-interface Look {
-  /** When the question was asked, ms after the store was gone. */
+/** One answer of a node during the outage. */
+interface TimedAnswer {
+  /** When it was asked, ms after the store was gone. */
   readonly at: number;
   readonly answer: Answer;
 }
 
-/** What the nodes of a cluster said during an outage. */
-interface Diary {
+/** The answers of a cluster's nodes during an outage. */
+interface OutageRecord {
   /** Calls that need no store, of a resource at the very node that owns it. */
-  readonly owners: Look[];
+  readonly owners: TimedAnswer[];
   /** Lookups, at owners and elsewhere. */
-  readonly lookups: Look[];
-  /** Lookups that insisted on being confirmed. */
-  readonly confirmed: Look[];
+  readonly lookups: TimedAnswer[];
+  /** Lookups that require a confirmed owner. */
+  readonly confirmed: TimedAnswer[];
   /** Calls that write, at owners and elsewhere. */
-  readonly writes: Look[];
+  readonly writes: TimedAnswer[];
 }
 
 /** Keeps asking all nodes until the outage is over. */
-async function keepDiary(
+async function recordOutage(
   cluster: Cluster,
   since: number,
   isOver: () => boolean,
-): Promise<Diary> {
-  const diary: Diary = { owners: [], lookups: [], confirmed: [], writes: [] };
-  const repeat = async (looks: Look[], pauseMs: number, look: () => Promise<Answer>) => {
+): Promise<OutageRecord> {
+  const record: OutageRecord = { owners: [], lookups: [], confirmed: [], writes: [] };
+  const repeat = async (
+    answers: TimedAnswer[],
+    pauseMs: number,
+    request: () => Promise<Answer>,
+  ) => {
     while (!isOver()) {
       const at = performance.now() - since;
-      looks.push({ at, answer: await look() });
+      answers.push({ at, answer: await request() });
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   };
   await Promise.all(cluster.nodes.flatMap(({ url }, place) => {
     const [mine, other] = [`own:${place}`, `own:${(place + 1) % 3}`];
     return [
-      repeat(diary.owners, 25, () => call(url, `channels/${mine}`, "whereami")),
-      repeat(diary.lookups, 100, () => ask(url, `/v1/resources/channels/${mine}`)),
-      repeat(diary.lookups, 100, () => ask(url, `/v1/resources/channels/${other}`)),
+      repeat(record.owners, 25, () => call(url, `channels/${mine}`, "whereami")),
+      repeat(record.lookups, 100, () => ask(url, `/v1/resources/channels/${mine}`)),
+      repeat(record.lookups, 100, () => ask(url, `/v1/resources/channels/${other}`)),
       repeat(
-        diary.confirmed,
+        record.confirmed,
         250,
         () => ask(url, `/v1/resources/channels/${other}?require=confirmed`),
       ),
-      repeat(diary.writes, 250, () => call(url, `channels/${other}`, "send", ["diary", "x"])),
+      repeat(record.writes, 250, () => call(url, `channels/${other}`, "send", ["outage", "x"])),
     ];
   }));
-  return diary;
+  return record;
 }
 
-function checkDiary({ owners, lookups, confirmed, writes }: Diary): void {
-  // What needs no store is served, but not a moment past the lease.
+function checkRecord({ owners, lookups, confirmed, writes }: OutageRecord): void {
+  // Calls that need no store are served, but no longer than the lease.
   const served = owners.filter(({ answer }) => answer.status === 200);
   expect(served.length).toBeGreaterThan(3);
   for (const { at } of served) expect(at).toBeLessThan(LEASE_MS);
   const unavailable = { status: 503, body: { error: { code: "unavailable" } } };
-  const afterLease = (looks: Look[]) => looks.filter(({ at }) => at > LEASE_MS);
+  const afterLease = (answers: TimedAnswer[]) => answers.filter(({ at }) => at > LEASE_MS);
   expect(afterLease(owners).length).toBeGreaterThan(3);
   for (const { answer } of [...afterLease(owners), ...afterLease(writes)]) {
     expect(answer).toMatchObject(unavailable);
   }
-  // What was written into the void is told to be of unknown outcome, or was never begun.
+  // A write fails with an unknown outcome, or was never begun.
   for (const { answer } of writes) expect(answer.status).not.toBe(200);
   for (const { answer: { status, body } } of lookups) {
     expect(status).toBe(200);
@@ -116,37 +120,44 @@ const OUTAGES: Outage[] = [
   },
 ];
 
-describe("the store is gone", () => {
-  test.for(OUTAGES)("Redis $how", { timeout: 180_000 }, async (outage, { skip }) => {
-    if (redisMissing) skip(redisMissing);
-    redis = await startRedis({ durable: true });
-    const cluster = await startCluster({ registry: redis.url, runtimes: ["bun", "deno", "node"] });
-    for (const [place, { url, line }] of cluster.nodes.entries()) {
-      const at = await result<{ node: string }>(url, `channels/own:${place}`, "whereami");
-      expect(at.node).toBe(line.node);
-    }
-    const load = startLoad({
-      channel: "busy",
-      callers: 10,
-      doors: () => cluster.nodes.map(({ url }) => url),
-    });
-    await until(() => load.receipts.length >= 200, "calls before the outage", 40_000);
+describe("when the store is gone", () => {
+  test.for(OUTAGES)(
+    "because Redis is $how, nodes refuse after their lease, and serve again when it is back",
+    { timeout: 180_000 },
+    async (outage, { skip }) => {
+      if (redisMissing) skip(redisMissing);
+      redis = await startRedis({ durable: true });
+      const cluster = await startCluster({
+        registry: redis.url,
+        runtimes: ["bun", "deno", "node"],
+      });
+      for (const [place, { url, line }] of cluster.nodes.entries()) {
+        const at = await result<{ node: string }>(url, `channels/own:${place}`, "whereami");
+        expect(at.node).toBe(line.node);
+      }
+      const load = startLoad({
+        channel: "busy",
+        callers: 10,
+        urls: () => cluster.nodes.map(({ url }) => url),
+      });
+      await until(() => load.receipts.length >= 200, "calls before the outage", 40_000);
 
-    await outage.begin(redis);
-    const since = performance.now();
-    const isOver = () => performance.now() - since > outage.lastsMs;
-    checkDiary(await keepDiary(cluster, since, isOver));
-    const promised = load.receipts.length;
-    await outage.end(redis);
+      await outage.begin(redis);
+      const since = performance.now();
+      const isOver = () => performance.now() - since > outage.lastsMs;
+      checkRecord(await recordOutage(cluster, since, isOver));
+      const promised = load.receipts.length;
+      await outage.end(redis);
 
-    await until(() => load.receipts.length >= promised + 200, "calls after the outage", 40_000);
-    await load.finish();
-    await servesAgain(cluster);
-    await checkLedger((cluster.nodes[0] as NodeProcess).url, "busy", load.receipts);
-  });
+      await until(() => load.receipts.length >= promised + 200, "calls after the outage", 40_000);
+      await load.finish();
+      await servesAgain(cluster);
+      await checkHistory((cluster.nodes[0] as NodeProcess).url, "busy", load.receipts);
+    },
+  );
 });
 
-/** Every node is ready, confirms, and takes calls of every resource; none was restarted. */
+/** Every node is ready, confirms lookups, and serves every resource; none was restarted. */
 async function servesAgain({ nodes }: Cluster): Promise<void> {
   for (const { url } of nodes) {
     await until(async () => (await ask(url, "/readyz")).status === 200, "every node is ready");

@@ -21,7 +21,7 @@ import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
 const FIXTURE = "test/e2e/fixtures/own_name.mjs";
 const EXPECTED = {
   result: 42,
-  // As many on each runtime.
+  // The same number on each runtime.
   answered: expect.any(Number),
   entries: ["server", "client", "store/sqlite", "store/redis", "transport/websocket"],
 };
@@ -33,21 +33,21 @@ function run(command: readonly string[], script: string, cwd: string): unknown {
 }
 
 beforeAll(() => {
-  // `npm ci` builds it; a checkout whose scripts were kept from running has none.
+  // `npm ci` builds it; a checkout whose scripts were not allowed to run has none.
   if (!existsSync(`${ROOT}dist/mod.js`)) {
     execFileSync(RUNTIMES[0]?.run[0] as string, ["scripts/build.ts"], { cwd: ROOT });
   }
 }, 120_000);
 
-describe("by its own name from within the checkout", () => {
+describe("the package imported by its own name from within the checkout", () => {
   for (const { name, run: command } of RUNTIMES) {
-    test(name, { timeout: 60_000 }, () => {
+    test(`works on ${name}`, { timeout: 60_000 }, () => {
       expect(run(command, FIXTURE, ROOT)).toEqual(EXPECTED);
     });
   }
 });
 
-describe("installed from its tarball", () => {
+describe("the package installed from its tarball", () => {
   const folder = mkdtempSync(join(tmpdir(), "atlas-package-"));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -61,7 +61,7 @@ describe("installed from its tarball", () => {
     mkdirSync(home, { recursive: true });
     const tarball = join(folder, `atlas-edge-atlas-${version}.tgz`);
     execFileSync("tar", ["-xzf", tarball, "-C", home, "--strip-components=1"]);
-    // What `npm install` would fetch beside it, from the checkout instead.
+    // The packages that `npm install` would fetch, from the checkout instead.
     for (const dependency of Object.keys(dependencies)) {
       const link = join(folder, "node_modules", dependency);
       mkdirSync(dirname(link), { recursive: true });
@@ -72,12 +72,12 @@ describe("installed from its tarball", () => {
   }, 120_000);
 
   for (const { name, run: command } of RUNTIMES) {
-    test(name, { timeout: 60_000 }, () => {
+    test(`works on ${name}`, { timeout: 60_000 }, () => {
       expect(run(command, "main.mjs", folder)).toEqual(EXPECTED);
     });
   }
 
-  test("and holds nothing that users don't need", () => {
+  test("holds nothing that users don't need", () => {
     const home = join(folder, "node_modules/@atlas-edge/atlas");
     for (
       const wanted of ["README.md", "LICENSE", "mod.ts", "node.ts", "dist/mod.js", "dist/mod.d.ts"]

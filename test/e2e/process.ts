@@ -80,7 +80,7 @@ export function run(
     pid: child.pid as number,
     output,
     ended,
-    // A process that has ended gets no signal: its id may be another's by now.
+    // A process that has ended gets no signal: its id may belong to another by now.
     signal: (name) => void (over || process.kill(child.pid as number, name)),
   };
 }
@@ -123,12 +123,12 @@ export async function readyLine(program: Program, ms?: number): Promise<ReadyLin
   return JSON.parse(line);
 }
 
-/** Ends whatever a test left running, frozen ones too. */
+/** Ends every process that a test left running, frozen ones too. */
 export async function endAll(): Promise<void> {
   await Promise.all([...running].map((child) =>
     new Promise<void>((resolve) => {
       child.on("close", () => resolve());
-      // One that has ended may not have closed its output yet.
+      // A process that has ended may not have closed its output yet.
       const isOver = child.exitCode !== null || child.signalCode !== null;
       if (!isOver) process.kill(child.pid as number, "SIGKILL");
     })
@@ -148,7 +148,7 @@ export async function until(
   }
 }
 
-/** Deno looks for its configuration from the script's folder on, not from those that it imports. */
+/** Deno looks for its configuration from the script's folder upwards, not from its imports'. */
 function commandOf(runtime: RuntimeName, script: string): readonly string[] {
   const command = RUNTIMES.find(({ name }) => name === runtime)?.run as readonly string[];
   const isElsewhere = !resolve(ROOT, script).startsWith(ROOT);

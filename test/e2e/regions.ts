@@ -7,8 +7,8 @@
  */
 import {
   type DelayProxy,
-  Road,
-  type RoadState,
+  Route,
+  type RouteState,
   startDelayProxy,
   type Tap,
 } from "../support/delay_proxy.ts";
@@ -27,7 +27,7 @@ export const AP = "ap-southeast-1";
 /** The first is the home of what has none. */
 export const REGIONS: readonly RegionName[] = [US, EU, AP];
 
-/** Why they can't be had on this machine; null where they can. */
+/** Why they can't run on this machine; null if they can. */
 export const regionsMissing: string | null = redisMissing ?? callersHidden;
 
 const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
@@ -38,18 +38,18 @@ const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
 /** A heartbeat and a lease that a busy machine can keep, in ms. */
 const LEASE = "2000/10000";
 
-/** Round trips between regions, and inside of one, in ms. */
+/** Round messages between regions, and inside of one, in ms. */
 export function roundTripMs(one: RegionName, other: RegionName): number {
   if (one === other) return 1;
   return one === AP || other === AP ? 150 : 80;
 }
 
-/** What a road leads to: a region's registry, a node, or a node as a gateway. */
-export type Goal = (typeof GOALS)[number];
-const GOALS = ["registry", "n0", "n1", "gateway n0", "gateway n1"] as const;
+/** The target of a connection between regions: a registry, a node, or a node as a gateway. */
+export type Target = (typeof TARGETS)[number];
+const TARGETS = ["registry", "n0", "n1", "gateway n0", "gateway n1"] as const;
 
-/** Something that was sent from one region toward another. */
-export interface Trip {
+/** A message that was sent from one region to another. */
+export interface Sent {
   readonly from: RegionName;
   readonly to: RegionName;
   readonly over: "registry" | "link";
@@ -60,45 +60,45 @@ export interface RegionNode {
   readonly region: RegionName;
   /** Its place in its region: it is called `n0` or `n1`. */
   readonly place: number;
-  /** As paths name it. */
+  /** Its name in paths. */
   readonly name: string;
   readonly runtime: RuntimeName;
-  /** Where callers of its own region reach it. */
+  /** The URL for callers of its own region. */
   readonly url: string;
   program: Program;
 }
 
-/** The incarnations that a node believes to be live, in one order. */
+/** The incarnations that a node believes to be live, sorted. */
 export async function livingAt(url: string): Promise<string[]> {
   const { body } = await ask(url, "/v1/nodes", { patienceMs: 60_000 });
   const members: { incarnation: string; state: string }[] = body.nodes ?? [];
   return members.filter(({ state }) => state === "live").map((it) => it.incarnation).sort();
 }
 
-interface NamedRoad extends Road {
+interface NamedRoute extends Route {
   readonly from: RegionName;
   readonly to: RegionName;
-  readonly goal: Goal;
+  readonly target: Target;
 }
 
-export class World {
+export class ThreeRegions {
   readonly nodes: RegionNode[] = [];
-  readonly #roads = new Map<string, NamedRoad>();
+  readonly #routes = new Map<string, NamedRoute>();
   readonly #closers: (() => Promise<void>)[] = [];
-  readonly #watches = new Set<{ text: string; trips: Trip[] }>();
+  readonly #watches = new Set<{ text: string; messages: Sent[] }>();
   readonly #regionOf = new Map<number, RegionName>();
   /** The variables of each region's nodes. */
   readonly #env = new Map<RegionName, Record<string, string>>();
   readonly #envOf = new Map<string, Record<string, string>>();
-  /** Under which URLs each node is dialled as a gateway. */
+  /** The URLs at which each node is dialled as a gateway. */
   readonly #addresses = new Map<string, string[]>();
 
   constructor() {
     for (const from of REGIONS) {
       for (const to of REGIONS) {
-        for (const goal of GOALS) {
-          const road = Object.assign(new Road(roundTripMs(from, to) / 2), { from, to, goal });
-          this.#roads.set(`${from} ${to} ${goal}`, road);
+        for (const target of TARGETS) {
+          const route = Object.assign(new Route(roundTripMs(from, to) / 2), { from, to, target });
+          this.#routes.set(`${from} ${to} ${target}`, route);
         }
       }
     }
@@ -116,14 +116,14 @@ export class World {
       for (const [name, port] of ports) {
         const [to, node] = name.split("/") as [RegionName, "n0" | "n1"];
         if (to === from) continue;
-        const proxy = await this.#lead(port, () => this.#road(from, to, `gateway ${node}`));
+        const proxy = await this.#proxyTo(port, () => this.#route(from, to, `gateway ${node}`));
         const address = `http://127.0.0.1:${proxy.port}`;
         gateways.push(`${to}=${address}`);
         this.#addresses.set(name, [...this.#addresses.get(name) ?? [], address]);
       }
       Object.assign(this.#env.get(from) as object, { ATLAS_GATEWAYS: gateways.join(",") });
     }
-    for (const [name, port] of ports) await this.#settle(name, port);
+    for (const [name, port] of ports) await this.#startBehindProxy(name, port);
     await Promise.all(this.nodes.map((node) => readyLine(node.program, 60_000)));
     await Promise.all(this.nodes.map((node) => this.#knowsAll(node)));
   }
@@ -134,30 +134,32 @@ export class World {
   }
 
   /** The URLs of some regions' nodes, for callers there. */
-  doors(...regions: readonly RegionName[]): string[] {
+  urls(...regions: readonly RegionName[]): string[] {
     return this.nodes.filter(({ region }) => regions.includes(region)).map(({ url }) => url);
   }
 
-  /** Closes or opens a road. */
-  set(from: RegionName, to: RegionName, goal: Goal, state: RoadState): void {
-    this.#road(from, to, goal).state = state;
+  /** Closes or opens a route. */
+  set(from: RegionName, to: RegionName, target: Target, state: RouteState): void {
+    this.#route(from, to, target).state = state;
   }
 
-  /** Closes or opens all roads from and to a region; those inside of it stay as they are. */
-  cutOff(region: RegionName, state: RoadState): void {
-    for (const road of this.#roads.values()) {
-      if (road.from !== road.to && (road.from === region || road.to === region)) road.state = state;
+  /** Closes or opens all routes from and to a region; those inside of it stay as they are. */
+  cutOff(region: RegionName, state: RouteState): void {
+    for (const route of this.#routes.values()) {
+      if (route.from !== route.to && (route.from === region || route.to === region)) {
+        route.state = state;
+      }
     }
   }
 
   /**
-   * From now on, each thing sent from region to region in which `text` stands: requests as
-   * well as answers, in the order in which they set out.
+   * Records each message sent from region to region in which `text` occurs: requests as
+   * well as answers, in the order in which they were sent.
    */
-  watch(text: string): Trip[] {
-    const watch = { text, trips: [] };
+  watch(text: string): Sent[] {
+    const watch = { text, messages: [] };
     this.#watches.add(watch);
-    return watch.trips;
+    return watch.messages;
   }
 
   /** Starts a node again whose process has ended; all know it when this resolves. */
@@ -167,7 +169,7 @@ export class World {
     await Promise.all(this.nodes.map((other) => this.#knowsAll(other, incarnation)));
   }
 
-  /** Ends what is not a process of a node: those end with all others of a test. */
+  /** Ends everything but the nodes' processes, which end with all others of a test. */
   async close(): Promise<void> {
     for (const close of this.#closers.splice(0).reverse()) await close();
   }
@@ -191,9 +193,9 @@ export class World {
     for (const from of REGIONS) {
       const registries: string[] = [];
       for (const to of REGIONS) {
-        const proxy = await this.#lead(
+        const proxy = await this.#proxyTo(
           ports.get(to) as number,
-          () => this.#road(from, to, "registry"),
+          () => this.#route(from, to, "registry"),
         );
         registries.push(`${to}=${urls.get(to)?.(proxy.port)}`);
       }
@@ -206,13 +208,13 @@ export class World {
     }
   }
 
-  /** Starts a node behind a public address, at which callers are told by their region. */
-  async #settle(name: string, port: number): Promise<void> {
+  /** Starts a node behind a public address, where callers are recognised by their region. */
+  async #startBehindProxy(name: string, port: number): Promise<void> {
     const [region, node] = name.split("/") as [RegionName, "n0" | "n1"];
-    const proxy: DelayProxy = await this.#lead(port, (caller) => {
+    const proxy: DelayProxy = await this.#proxyTo(port, (caller) => {
       const holder = holderOf(caller, proxy.port, this.#regionOf.keys());
       const from = this.#regionOf.get(holder ?? -1);
-      return from === undefined ? null : this.#road(from, region, node);
+      return from === undefined ? null : this.#route(from, region, node);
     });
     const place = Number(node.slice(1));
     this.#envOf.set(name, {
@@ -245,30 +247,30 @@ export class World {
     );
   }
 
-  async #lead(target: number, road: (port: number) => NamedRoad | null): Promise<DelayProxy> {
+  async #proxyTo(target: number, route: (port: number) => NamedRoute | null): Promise<DelayProxy> {
     const proxy = await startDelayProxy({
       target,
-      road,
-      tap: (taken) => this.#listen(taken as NamedRoad),
+      route,
+      tap: (taken) => this.#observe(taken as NamedRoute),
     });
     this.#closers.push(() => proxy.close());
     return proxy;
   }
 
-  #road(from: RegionName, to: RegionName, goal: Goal): NamedRoad {
-    return this.#roads.get(`${from} ${to} ${goal}`) as NamedRoad;
+  #route(from: RegionName, to: RegionName, target: Target): NamedRoute {
+    return this.#routes.get(`${from} ${to} ${target}`) as NamedRoute;
   }
 
-  /** Hears what goes over one connection of a road: a registry's as it is, a link's in frames. */
-  #listen({ from, to, goal }: NamedRoad): Tap {
+  /** Observes one connection of a route: a registry's as it is, a link's in frames. */
+  #observe({ from, to, target }: NamedRoute): Tap {
     const readers = { out: new FrameReader(), back: new FrameReader() };
     return (direction, bytes) => {
       if (from === to) return;
-      const over = goal === "registry" ? "registry" : "link";
-      const heard = over === "registry" ? [bytes] : readers[direction].read(bytes);
-      const trip: Trip = direction === "out" ? { from, to, over } : { from: to, to: from, over };
-      for (const { text, trips } of this.#watches) {
-        for (const one of heard) if (one.includes(text)) trips.push(trip);
+      const over = target === "registry" ? "registry" : "link";
+      const received = over === "registry" ? [bytes] : readers[direction].read(bytes);
+      const message: Sent = direction === "out" ? { from, to, over } : { from: to, to: from, over };
+      for (const { text, messages } of this.#watches) {
+        for (const one of received) if (one.includes(text)) messages.push(message);
       }
     };
   }

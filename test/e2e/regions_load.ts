@@ -16,37 +16,37 @@ export interface Note {
   readonly rrp: string;
 }
 
-export interface Inspection {
+export interface RegionsLoad {
   readonly notes: Note[];
   readonly failures: unknown[];
   /** Callers begin no further call; resolves when each has its last answer. */
   finish(): Promise<void>;
 }
 
-export interface InspectionOptions {
+export interface RegionsLoadOptions {
   /** Such as `channels`. */
   type: string;
   id: string;
-  /** One caller stands at each. */
-  doors: readonly string[];
-  /** How long a caller thinks between two calls, in ms. Default 0. */
-  thinksMs?: number;
+  /** URLs, each with one caller. */
+  urls: readonly string[];
+  /** How long a caller waits between two calls, in ms. Default 0. */
+  pauseMs?: number;
 }
 
 /** How long a call may take, in ms: longer than any stall of a busy machine. */
 const PATIENCE_MS = 60_000;
 
-let inspections = 0;
+let loads = 0;
 
-/** Sets the callers to work. */
-export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): Inspection {
+/** Starts the callers. */
+export function startRegionsLoad({ type, id, urls, pauseMs = 0 }: RegionsLoadOptions): RegionsLoad {
   const notes: Note[] = [];
   const failures: unknown[] = [];
-  const name = `I${inspections++}`;
+  const name = `I${loads++}`;
   let over = false;
 
-  async function work(door: string, caller: number): Promise<void> {
-    const atlas = connect(door, { timeoutMs: PATIENCE_MS });
+  async function work(at: string, caller: number): Promise<void> {
+    const atlas = connect(at, { timeoutMs: PATIENCE_MS });
     for (let n = 0; !over; n++) {
       const text = `${name}.${caller}.${n}`;
       try {
@@ -55,11 +55,11 @@ export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): I
       } catch (error) {
         failures.push(error);
       }
-      if (thinksMs > 0) await new Promise((resolve) => setTimeout(resolve, thinksMs));
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
 
-  const working = Promise.all(doors.map(work));
+  const working = Promise.all(urls.map(work));
   return {
     notes,
     failures,
@@ -70,7 +70,7 @@ export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): I
   };
 }
 
-/** Messages that a channel tells at once. */
+/** Messages that a channel returns at once. */
 const PAGE = 10_000;
 
 /** All messages of a resource that is a channel by whatever type. */
@@ -86,13 +86,13 @@ async function history(url: string, resource: string): Promise<Message[]> {
 }
 
 /**
- * Holds a channel's history against what its only callers were told: no call failed, each
- * is there once, at the number that it was told, and epochs never fall.
+ * Checks a channel's history against the answers of its only callers: no call failed, each message
+ * is there once, at its number, and epochs never fall.
  */
-export async function checkInspection(
+export async function checkRegionsLoad(
   url: string,
   resource: string,
-  { notes, failures }: Inspection,
+  { notes, failures }: RegionsLoad,
 ): Promise<void> {
   expect(failures).toEqual([]);
   const messages = await history(url, resource);

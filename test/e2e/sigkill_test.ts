@@ -9,11 +9,11 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { result } from "./calls.ts";
 import { type Cluster, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
-import { checkLedger, type Receipt, startLoad } from "./load.ts";
+import { checkHistory, type Receipt, startLoad } from "./load.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 
 const CALLERS = 50;
-/** No takeover may last so many times as long as half of them must. */
+/** No takeover may last so many times as long as the limit for half of them. */
 const STALLED = 3;
 /** Messages acknowledged before the kill, and again after the takeover. */
 const ENOUGH = 300;
@@ -33,10 +33,10 @@ afterEach(async () => {
   registry = null;
 });
 
-/** Kills the owner of a channel under load; gives how long nobody was answered, in ms. */
+/** Kills the owner of a channel under load; gives how long no call was answered, in ms. */
 async function killOnce(cluster: Cluster, place: number, channel: string): Promise<number> {
   const victim = cluster.nodes[place] as NodeProcess;
-  // Asked first, it is the one that claims.
+  // The node that is asked first claims.
   const before = await result<{ node: string; epoch: number }>(
     victim.url,
     `channels/${channel}`,
@@ -46,12 +46,12 @@ async function killOnce(cluster: Cluster, place: number, channel: string): Promi
   const load = startLoad({
     channel,
     callers: CALLERS,
-    doors: () => cluster.nodes.map(({ url }) => url),
+    urls: () => cluster.nodes.map(({ url }) => url),
   });
   await until(() => load.receipts.length >= ENOUGH, "calls before the kill", 40_000);
   const killedAt = performance.now();
   await victim.kill();
-  // Answers of the owner may still be on their way to callers: only its successor counts.
+  // Answers of the owner may still be on their way to callers: only the next owner's count.
   const fromSuccessor = () => load.receipts.filter(({ epoch }) => epoch > before.epoch);
   await until(() => fromSuccessor().length >= ENOUGH, "calls after the kill", 40_000);
   await load.finish();
@@ -65,13 +65,13 @@ async function killOnce(cluster: Cluster, place: number, channel: string): Promi
   expect(after.node).not.toBe(victim.line.node);
   expect(after.epoch).toBeGreaterThan(before.epoch);
   expect(new Set(load.receipts.map(({ epoch }) => epoch)).size, "one takeover").toBe(2);
-  await checkLedger(survivor.url, channel, load.receipts);
+  await checkHistory(survivor.url, channel, load.receipts);
   return (fromSuccessor()[0] as Receipt).ended - killedAt;
 }
 
 describe("SIGKILL of the owner under load", () => {
   test.for(CAMPAIGNS)(
-    "$kind.name, $lease lease, $kills times",
+    "on $kind.name with the $lease lease, $kills times: another node takes over in time, and nothing is lost",
     { timeout: 300_000 },
     async ({ kind, lease, kills, withinMs }, { skip }) => {
       if (kind.missing) skip(kind.missing);

@@ -12,14 +12,14 @@ import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type Answer, ask, call, result } from "./calls.ts";
 import { type Cluster, placeOf, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
 import { freeze } from "./freeze.ts";
-import { checkLedger, type Receipt, startLoad } from "./load.ts";
+import { checkHistory, type Receipt, startLoad } from "./load.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 
 const APP = fileURLToPath(new URL("./apps/notes.ts", import.meta.url));
 const CALLERS = 20;
 /** Requests that wait in the frozen process's socket. */
 const WAITING = 5;
-/** For calls that go on while their owner is frozen, longer than that can last, in ms. */
+/** For calls whose owner may be frozen, longer than that can last, in ms. */
 const PATIENT = { timeoutMs: 60_000, patienceMs: 90_000 };
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
@@ -32,7 +32,7 @@ afterEach(async () => {
   registry = null;
 });
 
-/** A waiting request that was answered at all is held against the history like any other. */
+/** A waiting request that was answered is checked against the history like any other. */
 function receiptsOf(answers: readonly Answer[]): Receipt[] {
   return answers.flatMap(({ status, body }, i) =>
     status === 200
@@ -46,7 +46,7 @@ function receiptsOf(answers: readonly Answer[]): Receipt[] {
   );
 }
 
-/** Sends a message over a connection of its own: who wakes up closes those that rested for long. */
+/** Sends a message over a new connection, because a resumed process closes idle ones. */
 function sendApart(url: string, message: string): Promise<Answer> {
   const headers = { "atlas-timeout-ms": String(PATIENT.timeoutMs) };
   const how = { method: "POST", agent: false, headers };
@@ -71,10 +71,10 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
   const load = startLoad({
     channel: "room",
     callers: CALLERS,
-    doors: () => others.map(({ url }) => url),
+    urls: () => others.map(({ url }) => url),
   });
   await until(() => load.receipts.length >= 100, "calls before the freeze");
-  // It thinks until it is frozen, and would write as soon as it is awake.
+  // It is frozen during this turn, and would write as soon as it resumes.
   const gate = join(folder, crypto.randomUUID());
   const late = call(victim.url, "notes/pad", "write", ["late", gate], PATIENT);
   await until(() => victim.output.stderr.includes("begun late"), "the slow call");
@@ -87,16 +87,16 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
 
   const taken = () => load.receipts.filter(({ epoch }) => epoch > old.epoch).length;
   await until(() => taken() >= 100, "the takeover", 40_000);
-  // With a key, as it may be on its way to the frozen owner when that is declared dead.
+  // It has a key, as it may be on its way to the frozen owner when that is declared dead.
   expect(await result(survivor.url, "notes/pad", "read", [], { key: "r" })).toEqual(["early"]);
   victim.signal("SIGCONT");
 
-  // Begun by the old owner, of an outcome that it can't vouch for: told as such, and not kept.
+  // It was begun by the old owner, which can't know its outcome: it says so, and keeps no answer.
   expect(await late).toMatchObject({
     status: 503,
     body: { error: { code: "unavailable", maybeExecuted: true } },
   });
-  // What waited unread is passed on to the new owner, or refused; the ghost answers none itself.
+  // Requests that waited unread are forwarded to the new owner, or refused; the former owner answers none.
   const answers = await Promise.all(waiting);
   for (const { status, body } of answers) {
     if (status === 200) expect(body.epoch).toBeGreaterThan(old.epoch);
@@ -114,7 +114,7 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
   expect(stateOf(victim.line.incarnation)).toMatch(/^(?:dead|left)$/);
   const { body: owned } = await call(victim.url, "channels/another", "whereami");
   expect(placeOf(owned.rrp), "it owns again").toBe(place);
-  await checkLedger(survivor.url, "room", [...load.receipts, ...receiptsOf(answers)]);
+  await checkHistory(survivor.url, "room", [...load.receipts, ...receiptsOf(answers)]);
   expect(new Set(load.receipts.map(({ epoch }) => epoch)).size).toBe(2);
 }
 
@@ -122,14 +122,18 @@ describe("SIGSTOP of the owner past its lease, then SIGCONT", () => {
   const kinds = [REDIS, SQLITE].flatMap((kind) =>
     ["bun", "deno", "node"].map((runtime, place) => ({ kind, runtime, place }))
   );
-  test.for(kinds)("$runtime on $kind.name", { timeout: 120_000 }, async (it, { skip }) => {
-    if (it.kind.missing) skip(it.kind.missing);
-    registry = await it.kind.open();
-    const cluster = await startCluster({
-      registry: registry.url,
-      runtimes: ["bun", "deno", "node"],
-      env: { ATLAS_APP: APP },
-    });
-    await freezeAndThaw(cluster, it.place, registry.url);
-  });
+  test.for(kinds)(
+    "$runtime on $kind.name: the former owner commits nothing, and the next owner serves",
+    { timeout: 120_000 },
+    async (it, { skip }) => {
+      if (it.kind.missing) skip(it.kind.missing);
+      registry = await it.kind.open();
+      const cluster = await startCluster({
+        registry: registry.url,
+        runtimes: ["bun", "deno", "node"],
+        env: { ATLAS_APP: APP },
+      });
+      await freezeAndThaw(cluster, it.place, registry.url);
+    },
+  );
 });

@@ -37,7 +37,7 @@ afterAll(async () => {
   await registry?.close();
 }, 60_000);
 
-/** What the door says, as docs/sockets.md has it. */
+/** A frame of the socket protocol, as docs/sockets.md has it. */
 interface Frame {
   readonly t: "hello" | "event" | "skip" | "reply" | "ping";
   readonly connection: string;
@@ -50,7 +50,7 @@ interface Frame {
   readonly error?: { readonly retryable: boolean; readonly maybeExecuted: boolean };
 }
 
-/** Somebody at a socket without a client in between, who writes every frame down. */
+/** A socket without the client library; records every frame. */
 class Listener {
   readonly frames: Frame[] = [];
   readonly #socket: WebSocket;
@@ -64,7 +64,7 @@ class Listener {
     return this.frames.filter((frame) => frame.t === t);
   }
 
-  /** The texts that it heard. */
+  /** The texts of its events. */
   get texts(): string[] {
     return this.of("event").map(({ data }) => data.text);
   }
@@ -81,7 +81,7 @@ class Listener {
     this.#socket.close();
   }
 
-  /** What is wrong with the order of what it heard; empty where nothing is. */
+  /** What is wrong with the order of its frames; empty if nothing is. */
   get troubles(): string[] {
     const troubles: string[] = [];
     let [last, epoch] = [-1, 0];
@@ -109,16 +109,16 @@ describe("SIGSTOP of an owner of client sockets past its lease, then SIGCONT", (
 async function freezeAndThaw(place: number): Promise<void> {
   const id = `stage-${place}`;
   const owner = cluster.nodes[place] as NodeProcess;
-  const [door, other] = cluster.nodes.filter((node) => node !== owner) as [
+  const [live, other] = cluster.nodes.filter((node) => node !== owner) as [
     NodeProcess,
     NodeProcess,
   ];
   const old = await result<{ epoch: number }>(owner.url, `channels/${id}`, "whereami");
-  const [near, far] = [new Listener(owner.url, id), new Listener(door.url, id)];
+  const [near, far] = [new Listener(owner.url, id), new Listener(live.url, id)];
   const all = [near, far];
   await until(() => all.every((it) => it.of("hello").length > 0), "both are joined");
 
-  /** What was acknowledged: its text, by its number in the channel. */
+  /** The acknowledged texts, by their number in the channel. */
   const told = new Map<number, string>();
   const send = async (text: string): Promise<{ seq: number; epoch: number }> => {
     const settings = { ...PATIENT, key: text };
@@ -141,16 +141,16 @@ async function freezeAndThaw(place: number): Promise<void> {
   const before = await row("before");
   await until(() => all.every(({ texts }) => texts.length === MANY), "both heard all");
 
-  // A turn that would speak when it wakes: it thinks for less than a takeover takes.
+  // A turn that would send an event when it resumes: it lasts for less than a takeover.
   const late = call(other.url, `channels/${id}`, "sendLater", ["ann", "late", 4_000], PATIENT);
   await until(() => owner.output.stderr.includes("begun late"), "the slow turn");
   await freeze(owner, registry.url);
   const asleep = near.frames.length;
-  // What waits at the frozen process: a message, calls, and somebody who wants to be let in.
+  // Waiting at the frozen process: a message, calls, and a socket that is to be accepted.
   near.say({ t: "message", data: { from: "near", text: "noted" } });
   near.say({ t: "call", id: 1, method: "send", args: ["near", "called"], timeoutMs: PATIENCE_MS });
   near.say({ t: "call", id: 2, method: "whereami", timeoutMs: PATIENCE_MS });
-  // Between its two lives a node refuses sockets: a client comes again.
+  // Between its two incarnations a node refuses sockets: a client dials again.
   const newcomer: { epoch: number; text?: string }[] = [];
   const client = connect(owner.url).connect<ChannelMessage>("channels", id, {
     onHello: ({ epoch }) => newcomer.push({ epoch }),
@@ -177,26 +177,26 @@ async function freezeAndThaw(place: number): Promise<void> {
   await until(() => newcomer.some(({ text }) => text === newest), "the newcomer hears, too");
 
   const { status, body } = await late;
-  // Begun by an owner that could not vouch for its outcome.
+  // It was begun by an owner that can't know its outcome.
   expect({ status, ...body.error }).toMatchObject({ status: 503, maybeExecuted: true });
   for (const { isOpen, troubles } of all) {
     expect({ isOpen, troubles }).toEqual({ isOpen: true, troubles: [] });
   }
-  // Nothing that the woken process said to its sockets was an owner's of before.
+  // No frame of the resumed process comes from the former owner.
   for (const { epoch } of newcomer) expect(epoch, "newcomer").toBeGreaterThan(old.epoch);
   for (const { t, epoch, result } of near.frames.slice(asleep)) {
     if (t !== "skip" && t !== "ping" && (result || t !== "reply")) {
       expect(epoch ?? result?.epoch, t).toBeGreaterThan(old.epoch);
     }
   }
-  const kept = (await history(door.url, id)).map(({ text }) => text);
+  const kept = (await history(live.url, id)).map(({ text }) => text);
   const reply = near.of("reply").find((frame) => frame.id === 1);
   if (reply?.result) told.set(reply.result.seq, "called");
   else if (!reply?.error?.maybeExecuted) expect(kept).not.toContain("called");
   expect(kept).not.toContain("late");
   expect(new Set(kept).size, "nothing was kept twice").toBe(kept.length);
   for (const [seq, text] of told) expect(kept[seq - 1]).toBe(text);
-  // None is missing but what a gap tells of, which is what was said before it was joined anew.
+  // Events are missing only in a gap, that is those sent before it joined again.
   for (const { texts, frames } of all) {
     expect(new Set(texts).size, "nothing was heard twice").toBe(texts.length);
     const [, again] = frames.filter(({ t }) => t === "hello");

@@ -7,7 +7,7 @@ import { connect, type SocketEvent } from "../../adapters/client/client.ts";
 import type { ChannelMessage } from "../../examples/channels/app.ts";
 import { history, result } from "./calls.ts";
 import { endAll, until } from "./process.ts";
-import { AP, EU, regionsMissing, US, World } from "./regions.ts";
+import { AP, EU, regionsMissing, ThreeRegions, US } from "./regions.ts";
 import { unless } from "../support/unless.ts";
 
 const ID = `${EU}~listened`;
@@ -15,9 +15,9 @@ const CHANNEL = `channels/${ID}`;
 /** How long one step may take, in ms: longer than a takeover, and than any stall. */
 const PATIENCE_MS = 60_000;
 
-const world = new World();
+const world = new ThreeRegions();
 
-/** Somebody who listens, and writes everything down. */
+/** A client that records its events. */
 class Listener {
   readonly events: SocketEvent<ChannelMessage>[] = [];
   hellos = 0;
@@ -32,7 +32,7 @@ class Listener {
     });
   }
 
-  /** What is wrong with what it heard; empty where nothing is. */
+  /** What is wrong with its events; empty if nothing is. */
   get troubles(): string[] {
     const troubles: string[] = [];
     for (let i = 1; i < this.events.length; i++) {
@@ -67,14 +67,14 @@ describe("client sockets over regions", unless(regionsMissing), () => {
     async () => {
       const [far, owner, heir] = [world.node(US, 0), world.node(EU, 0), world.node(EU, 1)];
       await result(owner.url, CHANNEL, "send", ["ann", "first"]);
-      // From us to the owner there is no straight road any more.
+      // There is no direct route from us to the owner any more.
       for (const [from, to] of [[US, EU], [EU, US]] as const) {
-        world.set(from, to, "n0", "shut");
-        world.set(from, to, "gateway n0", "shut");
+        world.set(from, to, "n0", "closed");
+        world.set(from, to, "gateway n0", "closed");
       }
       const listeners = [
         new Listener("behind a gateway", [far.url]),
-        new Listener("over a straight road", [world.node(AP, 0).url]),
+        new Listener("over a straight route", [world.node(AP, 0).url]),
         new Listener("at another node of the region", [heir.url]),
         new Listener("at the owner", [owner.url, heir.url]),
       ];

@@ -13,7 +13,7 @@ import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];
 let authority: TestAuthority;
-/** URLs by what is behind them; `stranger` has a certificate for another name. */
+/** URLs by their server; `stranger` has a certificate for another name. */
 const urls: Record<string, string> = {};
 
 if (tlsMissing !== null) console.warn(`skipped: registries by TLS: ${tlsMissing}`);
@@ -43,14 +43,14 @@ afterAll(async () => {
 });
 
 describe.each<RuntimeName>(["bun", "deno", "node"])(
-  "on %s",
+  "registries over TLS on %s",
   { timeout: 60_000, ...unless(tlsMissing) },
   (runtime) => {
     const start = (url: string | undefined, env: Record<string, string> = {}) =>
       runScript(runtime, "node.ts", { PORT: "0", ATLAS_REGISTRY_URL: url as string, ...env });
 
     test.each(["a Redis", "a sentinel's master", "a cluster"])(
-      "a node serves by %s",
+      "a node serves on %s",
       async (name) => {
         const env = {
           ATLAS_REGISTRY_URL: urls[name] as string,
@@ -76,7 +76,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])(
       }
     });
 
-    test("atlas race runs on it", async () => {
+    test("atlas race runs over TLS", async () => {
       const words = ["race", "--registry", urls["a Redis"] as string, "--trials", "3", "--json"];
       const race = runScript(runtime, "cli.ts", { NODE_EXTRA_CA_CERTS: authority.file }, words);
       expect([await race.ended, race.output.stderr]).toEqual([0, ""]);

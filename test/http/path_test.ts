@@ -30,7 +30,7 @@ async function divided(clock?: FakeClock) {
   const gateways = { "eu-west-1": [made.address("eu-west-1/gw")] };
   const node = await made.node("us-east-1/a", { gateways, ...times });
   if (clock) { for (const each of [owner, gateway, node]) still.push([clock, each]); }
-  made.road("us-east-1/a", "eu-west-1/owner", false);
+  made.setLink("us-east-1/a", "eu-west-1/owner", false);
   await owner.call("counters", "eu-west-1~x", "echo", [1]);
   const http = createHttpApp({ node: () => node as never });
   const client = (options = {}) =>

@@ -4,7 +4,7 @@ import { connect } from "../../adapters/client/client.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import type { Server } from "../../src/ports/runtime.ts";
-import { sendRaw } from "../e2e/raw.ts";
+import { sendRaw } from "../e2e/raw_http.ts";
 import { type app, hanging, type Serving, serving, until } from "./serving.ts";
 
 let served: Serving;

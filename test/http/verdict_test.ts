@@ -5,16 +5,16 @@ import { connect } from "../../adapters/client/client.ts";
 import { defineApp, memoryStore } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
 import { BRISK, cluster, Counter, until } from "../core/cluster.ts";
-import { roadTo } from "../core/road.ts";
+import { connectionTo } from "../core/store_connection.ts";
 import { ask } from "./serving.ts";
 
 test("answers are marked by a header, in lookups and at the client, while the store is unreachable", async () => {
-  const road = roadTo(memoryStore());
+  const connection = connectionTo(memoryStore());
   const app = defineApp({
     resources: { counters: { class: Counter, partition: "available" as const } },
   });
   const clock = fakeClock();
-  const node = await cluster(road.store).node("a", { lease: BRISK, clock }, app);
+  const node = await cluster(connection.store).node("a", { lease: BRISK, clock }, app);
   const http = createHttpApp({ node: () => node as never });
   const client = connect("http://atlas.test", {
     fetch: (url, init) => http.fetch(new Request(url, { ...init, redirect: "follow" })),
@@ -25,7 +25,7 @@ test("answers are marked by a header, in lookups and at the client, while the st
   expect((await add()).headers.get("atlas-verdict")).toBeNull();
   expect(await client.call("counters", "x", "add", [1])).not.toHaveProperty("verdict");
 
-  road.isCut = true;
+  connection.isCut = true;
   await clock.advance(2 * BRISK.leaseMs);
   expect(node.state).toBe("fenced");
   const marked = await add();
@@ -40,7 +40,7 @@ test("answers are marked by a header, in lookups and at the client, while the st
   expect(found.headers.get("atlas-verdict")).toBe("suspect");
   expect((await http.fetch(new Request("http://atlas.test/metrics"))).status).toBe(200);
 
-  road.isCut = false;
+  connection.isCut = false;
   await until(async () => {
     await clock.advance(BRISK.heartbeatMs);
     return node.stats().offlineResources === 0;

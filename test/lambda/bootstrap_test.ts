@@ -1,4 +1,4 @@
-/** How nodes find authorities, with and without a registry. */
+/** Covers src/lambda/exchange/bootstrap.ts: how nodes find authorities, with and without a registry. */
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
 import { Bootstrap as BootstrapProcess, resolverOf } from "../../src/lambda/exchange/bootstrap.ts";
@@ -84,7 +84,7 @@ test("an invalid result of a bootstrap function or DNS resolver is logged in one
     });
     await expect(resolverOf(resolve, () => [])(signal)).rejects.toEqual(logged);
     const named = resolverOf({ dns: "x.test", port: 1, resolve, address }, () => []);
-    // Hosts are only texts.
+    // Hosts are only strings.
     await expect(named(signal)).rejects.toMatchObject({ code: "bad_request" });
     const made = market();
     await made.node("a", { bootstrap: resolve, role: "authority" });
@@ -167,7 +167,7 @@ test("a list that never resolves is aborted, logged and resolved again", async (
   await clock.advance(2 * BOOTSTRAP_SOON_MS);
   expect(asked.map(({ aborted }) => aborted)).toEqual([true, false]);
   expect(logged).toEqual(["bootstrap failed"]);
-  // What comes late still counts.
+  // A late result still counts.
   late[0]?.(["x://late"]);
   await clock.advance(1);
   expect(met).toEqual(["x://late"]);
@@ -211,7 +211,7 @@ test("at most MAX_REMEMBERED authorities are remembered", () => {
   remembered.lost(peer(6), 50);
   remembered.met(peer(MAX_REMEMBERED));
   expect(remembered.size).toBe(MAX_REMEMBERED);
-  // The one that was lost the longest had to go.
+  // The authority that was lost the longest was evicted.
   expect(remembered.due(100)).toEqual(["x://5"]);
 });
 

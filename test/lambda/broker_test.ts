@@ -1,4 +1,4 @@
-/** A broker alone: orders without room, and sellers with several orders. */
+/** Covers src/lambda/exchange/broker.ts: orders without room, and sellers with several orders. */
 import { expect, test } from "vitest";
 import { Broker } from "../../src/lambda/exchange/broker.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
@@ -56,7 +56,7 @@ function makeBroker(most?: number) {
 test("an order for which an exchange has no room is sent there again at its latest revision", async () => {
   const { broker, clock, order, sent, logged } = makeBroker();
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");
-  // Not one of its exchanges, and not the present revision.
+  // From a node that isn't its exchange, and for an old revision.
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-2/exchange.9");
   order({ revision: 2, quantity: 3 });
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");
@@ -71,7 +71,7 @@ test("an order for which an exchange has no room is sent there again at its late
   expect(sent).toHaveLength(1);
 });
 
-test("a trader is logged that the broker has no room for its order, and others are served", () => {
+test("a broker without room for an order logs it for the trader, and serves others", () => {
   const { broker, order, sent, logged } = makeBroker(1);
   order({ id: 2, revision: 7, trader: "/plb.2" });
   expect(sent).toEqual([["/plb.2", { kind: "full", id: 2, revision: 7 }]]);
@@ -82,7 +82,7 @@ test("a trader is logged that the broker has no room for its order, and others a
   expect(sent.map(([, { kind }]) => kind)).not.toContain("full");
 });
 
-test("matches with two orders of one seller add up; of two exchanges the larger match counts", () => {
+test("matches with two orders of one seller add up; from two exchanges the larger match counts", () => {
   const { broker, sent } = makeBroker();
   broker.receive({
     kind: "topology",

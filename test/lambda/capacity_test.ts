@@ -1,4 +1,4 @@
-/** Publishing, discovering and calling within capacity. */
+/** Publishing, discovering and calling a module within its capacity. */
 import { expect, test } from "vitest";
 import { calc, CallGate, market, until } from "./market.ts";
 

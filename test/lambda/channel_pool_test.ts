@@ -1,4 +1,4 @@
-/** Weighted draws of the channel pool, its Fenwick tree, and fair shares. */
+/** Covers src/lambda/buy/channel_pool.ts, its Fenwick tree, and src/lambda/bus/fair_share.ts. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
@@ -38,7 +38,7 @@ test("a need is shared evenly, as far as room allows", () => {
     expect(taken.reduce((sum, it) => sum + it, 0)).toBe(Math.min(need, total));
     taken.forEach((it, at) => expect(it).toBeLessThanOrEqual(room[at] as number));
     const most = Math.max(0, ...taken);
-    // Who took less than the others by more than one had no more room.
+    // A seller that got less than the others by more than one had no more room.
     taken.forEach((it, at) => expect(it >= most - 1 || it === room[at]).toBe(true));
   }));
   expect(fairShare(5, [9, 9])).toEqual([3, 2]);
@@ -59,7 +59,7 @@ test.for(SPLITS)(
       const running: ChannelView[] = [];
       const picked = new Map(views.map((view) => [view, 0]));
       for (let n = 0; n < 1_000; n++) {
-        // The one that began first ends first, and its credit comes back.
+        // The call that began first ends first, and its credit returns.
         const ended = running.length < inFlight ? undefined : running.shift();
         if (ended) pool.credit(ended, ended.allowed + 1);
         const view = pool.pick("mark") as ChannelView;

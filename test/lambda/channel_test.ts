@@ -1,4 +1,7 @@
-/** A channel alone, with messages that are lost, repeated or reordered. */
+/**
+ * Covers src/lambda/sell/channel.ts: a channel alone, with messages that are lost, repeated or
+ * reordered.
+ */
 import { expect, test } from "vitest";
 import { ChannelRecord } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
@@ -13,19 +16,19 @@ import { defineModule } from "../../mod.ts";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { fakeClock } from "../../testing.ts";
 
-/** Hears what it is sent. */
-class Ear extends Process {
-  readonly heard: BusMessage[] = [];
+/** Records its messages. */
+class Recorder extends Process {
+  readonly received: BusMessage[] = [];
   receive(message: BusMessage): void {
-    this.heard.push(message);
+    this.received.push(message);
   }
 }
 
 function makeChannel(grant: number, lowWatermark: number = 1) {
   const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-  // It stands still, so the bus never yields and delivers messages at once.
+  // The clock stands still, so the bus never yields and delivers messages at once.
   const clock = fakeClock();
-  const post = new MessageBus({
+  const bus = new MessageBus({
     clock,
     random: systemRandom,
     self: () => self,
@@ -35,21 +38,21 @@ function makeChannel(grant: number, lowWatermark: number = 1) {
     meet: () => Promise.resolve(null),
     onEvent: () => {},
   });
-  const [buyer, listener] = [new Ear(), new Ear()];
+  const [buyer, listener] = [new Recorder(), new Recorder()];
   const held: ((value: number) => void)[] = [];
   const counters = newCounters();
   const functions = { hold: () => new Promise<number>((resolve) => held.push(resolve)) };
-  const record = new ChannelRecord(post.spawn("buyer", buyer), defineModule({ functions }));
+  const record = new ChannelRecord(bus.spawn("buyer", buyer), defineModule({ functions }));
   const channel = new Channel({
     name: "m",
     range: "^1",
     record,
-    listener: post.spawn("listener", listener),
+    listener: bus.spawn("listener", listener),
     lowWatermark,
     deadlines: new TimerWheel(clock),
     counters,
   });
-  post.spawn("channel", channel);
+  bus.spawn("channel", channel);
   const send = async (process: Process, message: BusMessage): Promise<void> => {
     channel.receive(message, process.address);
     await quiet();
@@ -58,7 +61,7 @@ function makeChannel(grant: number, lowWatermark: number = 1) {
     send(buyer, { kind: "request", id, name: "hold", timeoutMs: 60_000, body: pack([]) });
   const quiet = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   const allowed = (): number =>
-    buyer.heard.reduce((most, message) => "allowed" in message ? message.allowed : most, 0);
+    buyer.received.reduce((most, message) => "allowed" in message ? message.allowed : most, 0);
   const begin = send(listener, { kind: "resize", grant });
   const stats = () => record.stats(channel.address);
   return {
@@ -98,7 +101,7 @@ test("a request beyond its credit is refused, and a repeated one runs once", asy
   await request(1);
   await request(2);
   expect(stats()).toMatchObject({ used: 1, running: 1 });
-  expect(buyer.heard.at(-1)).toMatchObject({
+  expect(buyer.received.at(-1)).toMatchObject({
     kind: "failure",
     id: 2,
     error: ["overloaded", expect.any(String), true, false],
@@ -116,7 +119,7 @@ test("lost requests cost no credit once the buyer probes", async () => {
   await request(1);
   await request(3);
   expect(stats()).toMatchObject({ used: 3, running: 1 });
-  // A probe that says more than was allowed is not believed.
+  // A probe that claims more than was allowed is not believed.
   await send(buyer, { kind: "probe", used: 99 });
   expect(stats()).toMatchObject({ used: 3, issued: 5 });
 });
@@ -139,15 +142,15 @@ test("a draining channel revokes credit at once, and returns its grant as runs e
   await request(2);
   await send(buyer, { kind: "drain", used: 2 });
   expect(stats()).toMatchObject({ issued: 3, used: 2, outstanding: 0, revoked: 1 });
-  expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 2 });
+  expect(listener.received.at(-1)).toEqual({ kind: "shrunk", grant: 2 });
   await request(3);
-  expect(buyer.heard.at(-1)).toMatchObject({ kind: "failure", id: 3 });
+  expect(buyer.received.at(-1)).toMatchObject({ kind: "failure", id: 3 });
   held.shift()?.(1);
   await quiet();
-  expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 1 });
+  expect(listener.received.at(-1)).toEqual({ kind: "shrunk", grant: 1 });
   held.shift()?.(2);
   await quiet();
-  expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 0 });
+  expect(listener.received.at(-1)).toEqual({ kind: "shrunk", grant: 0 });
   expect(channel.hasStopped).toBe(true);
   expect(counters).toMatchObject({ issued: 3, used: 2, revoked: 1, running: 0 });
 });
@@ -179,7 +182,7 @@ test("a probe is answered with the credit issued so far; withheld credit comes l
   held.shift()?.(1);
   await quiet();
   await send(buyer, { kind: "probe", used: 1 });
-  expect(buyer.heard.at(-1)).toEqual({ kind: "credit", allowed: 4 });
+  expect(buyer.received.at(-1)).toEqual({ kind: "credit", allowed: 4 });
   await clock.advance(10);
   await quiet();
   expect(allowed()).toBe(5);
@@ -207,11 +210,11 @@ test("a buyer that wants less returns unused credit at once, and the rest as run
   // It has one credit left, and wants to keep two.
   await send(buyer, { kind: "lower", used: 3, grant: 2, returned: 1 });
   expect(stats()).toMatchObject({ grant: 3, issued: 4, used: 3, revoked: 1, outstanding: 0 });
-  expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 3 });
+  expect(listener.received.at(-1)).toEqual({ kind: "shrunk", grant: 3 });
   held.shift()?.(1);
   await quiet();
   expect(stats()).toMatchObject({ grant: 2, issued: 4, running: 2 });
-  expect(listener.heard.at(-1)).toEqual({ kind: "shrunk", grant: 2 });
+  expect(listener.received.at(-1)).toEqual({ kind: "shrunk", grant: 2 });
   held.shift()?.(2);
   await quiet();
   expect(stats()).toMatchObject({ grant: 2, issued: 5, outstanding: 1, running: 1 });
@@ -221,7 +224,7 @@ test("a buyer that wants less returns unused credit at once, and the rest as run
     expect(stats()).toMatchObject({ grant: 1, issued: 5, used: 3, revoked: 2, outstanding: 0 });
   }
   await request(4);
-  expect(buyer.heard.at(-1)).toMatchObject({ kind: "failure", id: 4 });
+  expect(buyer.received.at(-1)).toMatchObject({ kind: "failure", id: 4 });
 });
 
 test("new code that the buyer accepts runs the next request, without a change of credit", async () => {
@@ -233,15 +236,15 @@ test("new code that the buyer accepts runs the next request, without a change of
   const functions = { hold: () => 7 };
   const module = defineModule({ version: "1.1.0", functions });
   await send(listener, { kind: "upgrade", module });
-  expect(buyer.heard.at(-1)).toMatchObject({ kind: "upgraded", after: 1 });
+  expect(buyer.received.at(-1)).toMatchObject({ kind: "upgraded", after: 1 });
   expect(stats()).toMatchObject({ version: "1.1.0", issued: 2, outstanding: 1, running: 1 });
   expect([...record.codes.keys()]).toEqual([old]);
   await request(2);
-  expect(buyer.heard.at(-1)).toMatchObject({ kind: "reply", id: 2 });
-  expect(listener.heard.filter(({ kind }) => kind === "code_unused")).toEqual([]);
+  expect(buyer.received.at(-1)).toMatchObject({ kind: "reply", id: 2 });
+  expect(listener.received.filter(({ kind }) => kind === "code_unused")).toEqual([]);
   held.shift()?.(1);
   await quiet();
-  expect(listener.heard.at(-1)).toEqual({ kind: "code_unused", module: old });
+  expect(listener.received.at(-1)).toEqual({ kind: "code_unused", module: old });
   expect(allowed()).toBe(4);
   await send(listener, {
     kind: "upgrade",

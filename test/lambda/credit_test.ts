@@ -1,4 +1,4 @@
-/** Credit is conserved: failures and abandoned calls cost none. */
+/** Credit is conserved: failed and abandoned calls cost none. */
 import { expect, test } from "vitest";
 import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
 import { readMessage } from "../../src/lambda/bus/messages.ts";
@@ -14,7 +14,7 @@ function expectConserved(listener: Listener): void {
   }
 }
 
-async function shopOf2(options: { lowWatermark?: number } = {}) {
+async function sellerOf2(options: { lowWatermark?: number } = {}) {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const gate = new CallGate();
@@ -24,7 +24,7 @@ async function shopOf2(options: { lowWatermark?: number } = {}) {
 }
 
 test("failing calls don't use up credit", async () => {
-  const { a, listener, proxy } = await shopOf2();
+  const { a, listener, proxy } = await sellerOf2();
   for (let n = 0; n < 20; n++) {
     await expect(proxy.fail()).rejects.toMatchObject({
       code: "app",
@@ -41,7 +41,7 @@ test("failing calls don't use up credit", async () => {
 });
 
 test("calls that are abandoned while they wait spend no credit", async () => {
-  const { gate, listener, proxy } = await shopOf2();
+  const { gate, listener, proxy } = await sellerOf2();
   const running = [proxy.hold(1), proxy.hold(2)];
   await until(() => gate.running === 2, "both run");
   const controller = new AbortController();
@@ -65,7 +65,7 @@ test("calls that are abandoned while they wait spend no credit", async () => {
 });
 
 test("a running call that is abandoned is aborted, and its credit is issued again", async () => {
-  const { gate, proxy } = await shopOf2();
+  const { gate, proxy } = await sellerOf2();
   await expect(proxy.$plb.call("hold", [1], { timeoutMs: 30 })).rejects.toMatchObject({
     code: "timeout",
     maybeExecuted: true,
@@ -76,7 +76,7 @@ test("a running call that is abandoned is aborted, and its credit is issued agai
 
 test("a slow call does not delay fast ones, at any low watermark", async () => {
   for (const lowWatermark of [0, 0.5, 1]) {
-    const { gate, proxy, listener } = await shopOf2({ lowWatermark });
+    const { gate, proxy, listener } = await sellerOf2({ lowWatermark });
     const slow = proxy.hold(1);
     for (let n = 0; n < 50; n++) await proxy.pi(1);
     expect(gate.served).toBe(50);
@@ -108,7 +108,7 @@ test("capacity is conserved and never exceeded while buyers come and go", async 
   expect(creditsIssued).toBe(creditsUsed + creditsRevoked);
 });
 
-/** A transport that loses the next `count` messages of sellers that only say what they allow. */
+/** A transport that loses the next `count` credit messages of sellers. */
 function lossy(inner: Transport, loses: { count: number }): Transport {
   const isLost = (bytes: Uint8Array): boolean => {
     const message = decodeMessage(bytes);
@@ -145,7 +145,7 @@ test("lost credit is probed for, even if some is left and no call waits", async 
   const listener = a.publish(calc(new CallGate()), { capacity: 2, lowWatermark: 0 });
   const proxy = await b.discover("calc", { capacity: 2 });
   await until(() => proxy.$plb.capacity() === 2, "all credit is here");
-  // What its call leaves is above the watermark: it comes later, by a message of its own.
+  // The credit that its call leaves is above the watermark: it comes later, in a message of its own.
   loses.count = 1;
   await proxy.pi(1);
   await until(() => loses.count === 0, "the message was lost");

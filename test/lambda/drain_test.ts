@@ -1,4 +1,4 @@
-/** Drains and calls that wait for credit: outside callers are rejected, turns are not. */
+/** Drains and calls that wait for credit: callers outside of turns are rejected, turns are not. */
 import { expect, test } from "vitest";
 import { type App, type AtlasError, defineApp, Resource } from "../../mod.ts";
 import { calc, type CalcApp, CallGate, LASTING, market, until } from "./market.ts";
@@ -45,15 +45,15 @@ test("calls made while a drain waits for running calls are rejected at its end",
   expect(await late).toEqual(notRun);
 });
 
-/** What turns' own calls failed with. */
-const troubles: unknown[] = [];
+/** Errors of turns' own calls. */
+const failures: unknown[] = [];
 
 class Buyer extends Resource {
   async buy(): Promise<unknown> {
     try {
       return (await this.node.request("calc", "hold", [7])).result;
     } catch (error) {
-      troubles.push(error);
+      failures.push(error);
       throw error;
     }
   }
@@ -82,6 +82,6 @@ test("closing the node rejects a turn's call that waits for credit, and the turn
   await until(() => a.stats().moduleWaiting === 1, "the turn waits");
   await a.close({ drainMs: 1 });
   expect(await turn).toMatchObject({ code: "unavailable", maybeExecuted: true });
-  expect(troubles).toEqual([notRun]);
-  expect(troubles[0]).toMatchObject({ message: "the node was closed" });
+  expect(failures).toEqual([notRun]);
+  expect(failures[0]).toMatchObject({ message: "the node was closed" });
 });

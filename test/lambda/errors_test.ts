@@ -147,7 +147,7 @@ test("arguments and results that can't be encoded are rejected", async () => {
   await expect(proxy.echo(() => 1)).rejects.toEqual(
     refused("bad_request", /argument\[0\] can't be encoded: it is a function/),
   );
-  // What it answers is the fault of the module's own code, as is what it throws.
+  // Results and thrown errors are the fault of the module's own code.
   for (const node of [a, b]) {
     const failed = (name: string) =>
       node.request("odd", name, []).catch(({ code, message, maybeExecuted }) => ({

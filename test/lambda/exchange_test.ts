@@ -1,4 +1,7 @@
-/** An exchange alone: which orders are matched when, as its messages show. */
+/**
+ * Covers src/lambda/exchange/exchange.ts and matching.ts: an exchange alone; which orders are matched
+ * when, as its messages show.
+ */
 import { expect, test } from "vitest";
 import { Exchange } from "../../src/lambda/exchange/exchange.ts";
 import type { BusMessage, BusMessageOf } from "../../src/lambda/bus/messages.ts";
@@ -35,9 +38,9 @@ function makeExchange(most?: number) {
     order: (broker: string, order: Partial<Order>) =>
       read({ kind: "order", order: { ...PLAIN, ...order } }, broker),
     logged,
-    /** What was said since the last look. */
+    /** The messages since the last call. */
     messages: () => sent.splice(0).map(({ message }) => message),
-    /** The matches since the last look: buyer's order, version, quantity. */
+    /** The matches since the last call: buyer's order, version, quantity. */
     matches: () =>
       sent.splice(0).map(({ message }) => message as BusMessageOf<"match">)
         .map(({ id, version, quantity }) => [id, version, quantity]),
@@ -124,7 +127,7 @@ test("an order without room is answered `full`, and satisfied orders are evicted
   order("a/broker", { id: 7, quantity: 0 });
   order("a/broker", { id: 8, range: "^2" });
   expect(messages()).toEqual([]);
-  // In place of the satisfied buyer's, then of the seller's who has nothing free.
+  // In place of the satisfied buyer's order, then of the seller's that has nothing free.
   order("b/broker", { id: 9, range: "^3" });
   order("b/broker", { id: 10, range: "^4" });
   expect(messages()).toEqual([]);

@@ -72,7 +72,7 @@ test("workers link only to authorities and to their trading partners", async () 
   await until(async () => (await workers[0]?.modules())?.[0]?.capacity === 4, "all is offered");
   await workers[3]?.discover("calc", { capacity: 1 });
   const links = workers.map((worker) => worker.stats().links);
-  // The last of them asked the shops of all; the others have the authority and those two.
+  // The last of them asked all traders; the others have links to the authority and to those two.
   expect(Math.max(...links.slice(1, 3))).toBeLessThanOrEqual(3);
 });
 
@@ -110,7 +110,7 @@ test("a node whose lease lapsed sells and buys again under its new incarnation",
     proxy.$plb.stats().channels.map((channel) => channel.incarnation).join() === a.incarnation;
   await until(() => isNew() && proxy.$plb.capacity() === 2, "its capacity is bought again");
   expect(await proxy.pi(2)).toBe("3.14");
-  // What the node does for itself is none of its links' business.
+  // Requests of the node itself don't use its links.
   gate.open();
   expect(await held).toBe(5);
 });

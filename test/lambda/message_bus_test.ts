@@ -1,4 +1,7 @@
-/** A message bus alone: what it sends when links open, break and can't be opened. */
+/**
+ * Covers src/lambda/bus/message_bus.ts and monitors.ts: what a bus sends when links open, break and
+ * can't be opened.
+ */
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { AtlasError } from "../../src/errors.ts";
@@ -13,7 +16,7 @@ const PEER = { region: "r", node: "peer", incarnation: "peer-1", address: "x://p
 
 /** A process that records what it receives. */
 class Recorder extends Process {
-  readonly heard: string[] = [];
+  readonly received: string[] = [];
   readonly watched: string;
 
   constructor(watched: string) {
@@ -26,7 +29,7 @@ class Recorder extends Process {
   }
 
   receive(message: BusMessage): void {
-    this.heard.push(message.kind === "down" ? `down ${message.address}` : message.kind);
+    this.received.push(message.kind === "down" ? `down ${message.address}` : message.kind);
   }
 
   send(id: number): void {
@@ -57,7 +60,7 @@ function makeBus() {
   const meetings: string[] = [];
   const bus = new MessageBus({
     clock: fakeClock(),
-    random: new SeededRandom(1, "post"),
+    random: new SeededRandom(1, "bus"),
     self: () => HERE,
     member: (incarnation) => incarnation === PEER.incarnation ? PEER : undefined,
     present: () => state.link,
@@ -79,7 +82,7 @@ function makeBus() {
   return { bus, state, link, dials, meetings, arrived, settled };
 }
 
-test("a peer is told again that its monitors ended, until no link to it is left", async () => {
+test("a peer gets a monitor's `down` again, until no link to it is left", async () => {
   const { bus, state, link, arrived, settled } = makeBus();
   bus.spawn("broker", new Recorder(""));
   arrived({ kind: "watch", process: "broker" });
@@ -107,7 +110,7 @@ test("messages queued for a dial are sent in order over a link that the peer ope
   expect(await settled()).toEqual(["watch", "1", "2"]);
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual([]);
-  expect(recorder.heard).toEqual([]);
+  expect(recorder.received).toEqual([]);
 });
 
 test("a failed dial loses nothing if the peer opened a link", async () => {
@@ -117,7 +120,7 @@ test("a failed dial loses nothing if the peer opened a link", async () => {
   state.link = link;
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual(["watch"]);
-  expect(recorder.heard).toEqual([]);
+  expect(recorder.received).toEqual([]);
 });
 
 test("a failed dial sends `down` to watchers if there is no link", async () => {
@@ -126,7 +129,7 @@ test("a failed dial sends `down` to watchers if there is no link", async () => {
   bus.spawn("plb.1", recorder);
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual([]);
-  expect(recorder.heard).toEqual(["down peer-1/broker"]);
+  expect(recorder.received).toEqual(["down peer-1/broker"]);
 });
 
 test("an open link to the node that answered at an address is used for that address", async () => {

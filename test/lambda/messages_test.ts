@@ -1,4 +1,7 @@
-/** The wire form of messages: valid ones are decoded as sent, invalid ones are rejected. */
+/**
+ * Covers src/lambda/bus/messages.ts and wire_shapes.ts: valid messages are decoded as sent, invalid
+ * ones are rejected.
+ */
 import { expect, test } from "vitest";
 import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
@@ -63,7 +66,7 @@ test("a message is decoded as it was sent, with its sender's own addresses under
     const text = JSON.stringify(message).replaceAll('"/', `"${HERE}/`);
     const read = readMessage(written.tuple, written.body, THERE);
     expect(JSON.stringify(read)).toBe(text);
-    // And sent back, they are its own again.
+    // Sent back, they are its own again.
     expect(readMessage(writeMessage(read, THERE).tuple, written.body, HERE)).toEqual(message);
   }
 });
@@ -84,7 +87,7 @@ test("every field of a message from another node is validated", () => {
         const changed = tuple.with(at, value);
         try {
           const read = readMessage(changed, NO_BODY, THERE);
-          // What is let through is of the right type all the same.
+          // A field that is accepted is of the right type all the same.
           expect(JSON.stringify(writeMessage(read, THERE).tuple).length).toBeGreaterThan(0);
         } catch (error) {
           refusals++;

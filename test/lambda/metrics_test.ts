@@ -1,4 +1,4 @@
-/** Counters per module, for modules that are traded. */
+/** Covers src/lambda/bus/metrics.ts: counters per module, for modules that are traded. */
 import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
 import { CallCounters, ModuleMetrics } from "../../src/lambda/bus/metrics.ts";
@@ -77,7 +77,7 @@ test("counters in use or not settled are kept; modules beyond the limit share on
   (holds[3] as typeof late).counters.running = 1;
   const next = meters.acquire("next");
   expect(["m3", "m5", "next"].map((name) => meters.nameOf(name))).toEqual(["m3", "other", "next"]);
-  // Who shares one lets nobody else's go.
+  // A module that shares the set evicts none.
   late.release();
   next.counters.calls++;
   const tally = new CallCounters(meters, "next");

@@ -87,7 +87,7 @@ test("a listener can reserve capacity for buyers of some regions", async () => {
   await Promise.all(calls);
   expect(gate.most).toBe(5);
   await near.$plb.close();
-  await until(() => listener.stats().granted === 3, "what was kept is free again");
+  await until(() => listener.stats().granted === 3, "the reserved capacity is free again");
   expect(far.$plb.stats().granted).toBe(3);
 });
 

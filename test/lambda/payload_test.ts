@@ -1,4 +1,7 @@
-/** Addresses and payloads of messages, in both directions. */
+/**
+ * Covers src/lambda/bus/payload.ts and address.ts: payloads and addresses of messages, in both
+ * directions.
+ */
 import { expect, test } from "vitest";
 import { AddressCache, addressOf } from "../../src/lambda/bus/address.ts";
 import { bytesOf, decodePayload, payloadOf } from "../../src/lambda/bus/payload.ts";

@@ -1,8 +1,8 @@
-/** Resizing a load balancer. */
+/** Covers src/lambda/buy/allocation.ts: resizing a load balancer. */
 import { expect, test } from "vitest";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
-test("resize buys more as it is sold, returns what is not wanted, and running calls finish", async () => {
+test("resize buys more as it is sold, returns unwanted capacity, and running calls finish", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const gate = new CallGate();

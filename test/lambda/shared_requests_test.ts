@@ -1,4 +1,7 @@
-/** Calls by `request`, which share a load balancer of their node. */
+/**
+ * Covers src/lambda/buy/shared_requests.ts: calls by `request`, which share a load balancer of their
+ * node.
+ */
 import { expect, test } from "vitest";
 import { fakeClock } from "../../testing.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";
@@ -27,7 +30,7 @@ test("100 requests run two at a time, four after two more are sold, and then cap
   );
   expect(gate.most).toBe(4);
   const granted = (): number => one.stats().granted + two.stats().granted;
-  await until(() => granted() === 0, "what nobody needs is given back");
+  await until(() => granted() === 0, "unneeded capacity is returned");
   expect(await c.request("calc", "pi", [2])).toMatchObject({ result: "3.14" });
 });
 

@@ -1,4 +1,4 @@
-/** Versions, and new code under load. */
+/** Covers code updates in src/lambda/sell/listener.ts and src/lambda/buy/plb.ts: versions, and new code under load. */
 import { expect, test } from "vitest";
 import { defineModule, type ModuleProxy, type Plb } from "../../mod.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";
@@ -30,7 +30,7 @@ test("with 64 callers no call fails while the code is replaced", async () => {
   });
   await until(() => gate.served > 200, "the load is on");
   listener.update(calc(gate, "1.1.0"));
-  // Between two requests none runs on either code: that the old is dropped says nothing of the new.
+  // Between two requests none runs on either code, so dropping the old says nothing of the new.
   await until(() => versions.has("1.1.0"), "the new code runs");
   await until(() => listener.stats().codes.length === 1, "the old code was dropped");
   listener.update(calc(gate, "1.2.0"));
@@ -141,19 +141,19 @@ test("code that differs only in what its functions close over is new code", asyn
   // deno-lint-ignore no-explicit-any
   const proxy: any = await b.discover("m" as "calc");
   const hashes = new Set<string>();
-  const says = async (word: string): Promise<void> => {
-    await until(async () => await proxy.f() === word, `new calls say ${word}`);
+  const answers = async (word: string): Promise<void> => {
+    await until(async () => await proxy.f() === word, `new calls answer ${word}`);
     expect(await proxy.g()).toBe(word);
     await until(() => listener.stats().codes.length === 1, "the old code was dropped");
     hashes.add(listener.stats().hash);
   };
-  await says("one");
+  await answers("one");
   listener.update(two as never);
-  await says("two");
-  // Both at once: the third is not taken for the first, on which a channel may still run.
+  await answers("two");
+  // Both at once: the third is not taken for the first, which a channel may still run.
   listener.update(one as never);
   listener.update(three as never);
-  await says("three");
+  await answers("three");
   expect(hashes.size).toBe(3);
 });
 

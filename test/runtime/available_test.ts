@@ -5,7 +5,7 @@
 import { afterEach, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { defineApp } from "../../mod.ts";
-import { type DelayProxy, Road, startDelayProxy } from "../support/delay_proxy.ts";
+import { type DelayProxy, Route, startDelayProxy } from "../support/delay_proxy.ts";
 import { Notes } from "../support/notes_sample.ts";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
@@ -74,14 +74,14 @@ test("calls live owners, and commits its kept turns while it drains", {
   ...unless(redisMissing),
 }, async () => {
   redis = await startRedis();
-  const road = new Road(0);
-  proxy = await startDelayProxy({ target: redis.port, road: () => road });
+  const route = new Route(0);
+  proxy = await startDelayProxy({ target: redis.port, route: () => route });
   const [a, b] = [await open("a", proxy.port), await open("b", redis.port)];
   for (const node of [b, a]) {
     for (const type of ["notes", "fenced"]) await add(node, `${type}/theirs`, "before");
   }
   await add(a, "notes/mine", "before", "k1");
-  road.state = "shut";
+  route.state = "closed";
   await until(() => a.state === "fenced", "its lease has lapsed");
   await until(() => isDead(b, "a"), "it is dead by the registry's word");
   // Over the link that stayed, and another one where that is gone.
@@ -98,7 +98,7 @@ test("calls live owners, and commits its kept turns while it drains", {
   });
   const closed = a.close({ drainMs: 30_000 });
   await until(() => a.state === "draining", "it drains");
-  road.state = "open";
+  route.state = "open";
   await closed;
   expect(lines).toEqual(expect.arrayContaining(["a: reconciled", "a: left"]));
   expect(lines).not.toContain("a: offline turns lost");

@@ -13,7 +13,7 @@ import {
   memoryStore,
 } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
-import { roadTo } from "../core/road.ts";
+import { connectionTo } from "../core/store_connection.ts";
 import { Notes } from "../support/notes_sample.ts";
 import { untilBy } from "../support/until.ts";
 
@@ -42,10 +42,17 @@ test("all writes without the store are merged into the winner's state", async ()
   const store = memoryStore();
   const network = inProcessNetwork();
   const start = async (node: string) => {
-    const road = roadTo(store);
+    const connection = connectionTo(store);
     const transport = inProcessTransport(network);
-    const given = { region: "local", node, store: road.store, transport, lease: LEASE, clock };
-    return { road, node: await createNode(app, given) };
+    const given = {
+      region: "local",
+      node,
+      store: connection.store,
+      transport,
+      lease: LEASE,
+      clock,
+    };
+    return { connection, node: await createNode(app, given) };
   };
   const [a, b] = [await start("a"), await start("b")];
   const add = (node: AtlasNode<typeof app>, line: string) =>
@@ -53,7 +60,7 @@ test("all writes without the store are merged into the winner's state", async ()
   const all = async (node: AtlasNode<typeof app>) =>
     (await clock.run(node.call("notes", "x", "all", []))).result;
   await add(a.node, "first");
-  a.road.isCut = true;
+  a.connection.isCut = true;
   await untilBy(clock, () => a.node.state === "fenced", "the lease has lapsed");
   for (const line of ["marked1", "marked2"]) {
     expect(await add(a.node, line)).toMatchObject({ verdict: "suspect" });
@@ -68,7 +75,7 @@ test("all writes without the store are merged into the winner's state", async ()
     code: "unavailable",
     message: "notes/x goes on without the store: its storage can't be listed now",
   });
-  a.road.isCut = false;
+  a.connection.isCut = false;
   await untilBy(clock, () => a.node.stats().offlineTurnsLost === 2, "the loser is done");
   const merged = ["first", "marked1", "marked2", "other"];
   for (const { node } of [a, b]) expect(await all(node)).toEqual(merged);

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import app from "../../examples/channels/app.ts";
-import { sendRaw } from "../e2e/raw.ts";
+import { sendRaw } from "../e2e/raw_http.ts";
 
 let node: ServedNode<typeof app>;
 beforeAll(async () => {

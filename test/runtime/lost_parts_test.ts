@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
 import { slotOf } from "../../src/model/rrp.ts";
-import { redisVandal } from "../conformance/vandals.ts";
+import { redisWriter } from "../conformance/hostile_writers.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 
@@ -55,11 +55,11 @@ async function scene(): Promise<Scene> {
     cleanups.push(() => node.close({ drainMs: 100 }));
     return node;
   };
-  const vandal = redisVandal(redis);
+  const writer = redisWriter(redis);
   return {
     open,
     node: await open("owner"),
-    remove: (id, part) => vandal.remove?.(`notes/${id}`, part) as Promise<void>,
+    remove: (id, part) => writer.remove?.(`notes/${id}`, part) as Promise<void>,
     told: (name) =>
       events.filter(({ event }) => event === name).map(({ fields }) => {
         const { epoch: _, ...others } = fields;

@@ -15,7 +15,7 @@ import {
   type NodeEvent,
   Resource,
 } from "../../mod.ts";
-import { sendRaw } from "../e2e/raw.ts";
+import { sendRaw } from "../e2e/raw_http.ts";
 import { freePort } from "../support/ports.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-serve-"));

@@ -21,7 +21,7 @@ import type { Clock } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
 import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
-import { sendRaw } from "../e2e/raw.ts";
+import { sendRaw } from "../e2e/raw_http.ts";
 import { Ear, identity, Party } from "../conformance/transport.ts";
 import { freePort } from "../support/ports.ts";
 

@@ -6,7 +6,7 @@ import { testNode } from "../../testing.ts";
 import { freshMember } from "../conformance/store_kit.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
-import { scene } from "../upstash/scene.ts";
+import { setUpStore } from "../upstash/store_setup.ts";
 
 const DAY_MS = 86_400_000;
 const DOCS = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8");
@@ -47,7 +47,7 @@ warnIfRedisMissing("what a step costs over HTTP");
 
 describe("over HTTP", unless(redisMissing), () => {
   test("a renewal is one command", async () => {
-    const { server, store } = await scene();
+    const { server, store } = await setUpStore();
     const member = freshMember();
     await store.register(member, { ifFree: true });
     const commands = () =>

@@ -18,7 +18,7 @@ import {
   own,
   refuses,
 } from "../conformance/store_kit.ts";
-import { redisVandal } from "../conformance/vandals.ts";
+import { redisWriter } from "../conformance/hostile_writers.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { replicate, type Replication } from "../support/replication.ts";
 import { unless } from "../support/unless.ts";
@@ -46,7 +46,7 @@ function redis(client: RedisStoreOptions, cluster = false) {
         await process.restart();
       },
       isParted: true,
-      vandal: redisVandal(process, "a"),
+      writer: redisWriter(process, "a"),
       dispose: () => process.close(),
     };
   };
@@ -59,7 +59,7 @@ async function upstash(): Promise<StoreBackend> {
     open: () =>
       upstashStore({ url, token, timeoutMs, strategy: "optimistic", master: "a", masters: ["a"] }),
     isParted: true,
-    vandal: redisVandal(process, "a"),
+    writer: redisWriter(process, "a"),
     dispose: async () => {
       await close();
       await process.close();

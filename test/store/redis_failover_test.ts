@@ -156,8 +156,8 @@ describe("a promoted replica", unless(redisMissing), () => {
   });
 });
 
-/** A road to a Redis that can be laid to another one. */
-class Road {
+/** A route to a Redis that can be laid to another one. */
+class Route {
   target: TestRedis;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -223,15 +223,15 @@ type Told = NodeEvent & { readonly node: string };
 interface Stage {
   readonly nodes: AtlasNode<typeof app>[];
   readonly events: Told[];
-  readonly road: Road;
+  readonly route: Route;
   readonly primary: TestRedis;
   readonly replicas: readonly TestRedis[];
 }
 
 async function stage(query: string): Promise<Stage> {
   const { primary, replicas } = await team(2);
-  const road = new Road(primary);
-  const url = await road.open();
+  const route = new Route(primary);
+  const url = await route.open();
   const network = inProcessNetwork();
   const events: Told[] = [];
   const nodes: AtlasNode<typeof app>[] = [];
@@ -247,7 +247,7 @@ async function stage(query: string): Promise<Stage> {
   for (const name of NAMES) {
     await eventually(() => (nodes[0] as AtlasNode<typeof app>).resource("tallies", name).add("0"));
   }
-  return { nodes, events, road, primary, replicas };
+  return { nodes, events, route, primary, replicas };
 }
 
 interface Load {
@@ -289,11 +289,13 @@ function load(nodes: readonly AtlasNode<typeof app>[]): Load {
 }
 
 /** Kills the primary under load, and has its replica take its place. */
-async function failOver({ nodes, road, primary, replicas }: Stage): Promise<Map<string, string[]>> {
+async function failOver(
+  { nodes, route, primary, replicas }: Stage,
+): Promise<Map<string, string[]>> {
   const under = load(nodes);
   await under.isUnderWay();
   await primary.kill();
-  road.lead(await promote(replicas));
+  route.lead(await promote(replicas));
   // Every name is served again, and new ones can be claimed.
   const { takeoverMs } = timing(LEASE);
   const calls = [...NAMES, "new"].map((name) =>
@@ -346,7 +348,7 @@ describe("nodes on a Redis that fails over under load", unless(redisMissing), ()
     const under = load(scene.nodes);
     await under.isUnderWay();
     await scene.primary.kill();
-    scene.road.lead(await promote(scene.replicas));
+    scene.route.lead(await promote(scene.replicas));
     // Each says again what it holds, unless its time was over before.
     const isDone = ({ event }: Told) => event === "reasserted" || event === "lease lapsed";
     await eventually(async () =>

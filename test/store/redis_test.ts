@@ -48,7 +48,7 @@ async function opened(redis: TestRedis, timeoutMs = 30_000): Promise<Store> {
 }
 
 /** A plain connection, to do what a hostile or broken writer would. */
-async function vandal(redis: TestRedis): Promise<RedisClient> {
+async function directClient(redis: TestRedis): Promise<RedisClient> {
   const client = await dialIoredis(parseRedisUrl(redis.url), 30_000, () => {});
   cleanups.push(() => client.close());
   return client;
@@ -63,7 +63,7 @@ describe("a state without fields", unless(redisMissing), () => {
   test("keeps its last turn for 15 minutes after its ownership was released", async () => {
     const redis = await started();
     const store = await opened(redis);
-    const direct = await vandal(redis);
+    const direct = await directClient(redis);
     const key = freshKey();
     const { incarnation, epoch } = await own(store, key);
     const turn = { key, incarnation, epoch, deletes: ["a"] };
@@ -150,7 +150,7 @@ describe("an outage of Redis", unless(redisMissing), () => {
   test("scripts that it has lost are sent again", async () => {
     const redis = await started();
     const store = await opened(redis);
-    await (await vandal(redis)).send("SCRIPT", ["FLUSH"]);
+    await (await directClient(redis)).send("SCRIPT", ["FLUSH"]);
     const key = freshKey();
     const owner = await own(store, key);
     expect(await store.lookup(key)).toEqual(owner);
@@ -171,7 +171,10 @@ describe("entries that can't be read", unless(redisMissing), () => {
       const redis = await started();
       const store = await opened(redis);
       const key = freshKey();
-      await (await vandal(redis)).send(command, [`atlas:{s${slotOf(key)}}:own:${key}`, ...args]);
+      await (await directClient(redis)).send(command, [
+        `atlas:{s${slotOf(key)}}:own:${key}`,
+        ...args,
+      ]);
       const expected = { incarnation: "i", epoch: 1 };
       const turn = { key, incarnation: "i", epoch: 1, turn: 1, puts: [], deletes: [] };
       const other = claimOf(freshKey());
@@ -190,7 +193,7 @@ describe("entries that can't be read", unless(redisMissing), () => {
   test("state of a wrong type fails a commit whole", async () => {
     const redis = await started();
     const store = await opened(redis);
-    const client = await vandal(redis);
+    const client = await directClient(redis);
     for (const kind of ["state", "index"]) {
       const key = freshKey();
       const { incarnation, epoch } = await own(store, key);
@@ -206,7 +209,7 @@ describe("entries that can't be read", unless(redisMissing), () => {
   test("an index with a missing field, or an invalid last turn", async () => {
     const redis = await started();
     const store = await opened(redis);
-    const client = await vandal(redis);
+    const client = await directClient(redis);
     const key = freshKey();
     const slot = `atlas:{s${slotOf(key)}}`;
     const { incarnation, epoch } = await own(store, key);
@@ -228,7 +231,7 @@ describe("credentials", unless(redisMissing), () => {
   test("a password and a database are used; errors name them, but never the password", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
-    const client = await vandal(redis);
+    const client = await directClient(redis);
     await client.send("ACL", ["SETUSER", "ann", "on", ">p@ss/w:rd", "~*", "+@all"]);
     await client.send("CONFIG", ["SET", "requirepass", "s3cret"]);
     const at = `127.0.0.1:${redis.port}`;

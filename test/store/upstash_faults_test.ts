@@ -12,7 +12,7 @@ import { unless } from "../support/unless.ts";
 import { atRandom, FAULTS, randomOf } from "../upstash/faults.ts";
 import { plain, RespConnection } from "../upstash/resp.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
-import { type Diary, nameOf, storm, traceOf } from "../upstash/storm.ts";
+import { type Answers, nameOf, runRivals, traceOf } from "../upstash/rival_nodes.ts";
 
 /** Seeds that draw each fault among the first requests: half of what the steps take at least. */
 const SEEDS = [15, 86, 48, 5];
@@ -34,7 +34,7 @@ interface Truth {
   readonly fields: ReadonlyMap<string, string>;
 }
 
-async function scene(): Promise<{ server: TestUpstash; direct: RespConnection }> {
+async function setUpStore(): Promise<{ server: TestUpstash; direct: RespConnection }> {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const server = await startUpstash(redis.port, { slowMs: 30, lateBy: 7 });
@@ -67,7 +67,7 @@ warnIfRedisMissing("claims and commits through a faulty HTTP Redis");
 
 describe("a quarter of all requests go wrong", unless(redisMissing), () => {
   test.each(SEEDS)("claims and commits, seed %i: every answer is true", async (seed) => {
-    const { server, direct } = await scene();
+    const { server, direct } = await setUpStore();
     const { url, token } = server;
     const stores = await Promise.all(
       Array.from({ length: NODES }, () => opened({ url, token })),
@@ -77,28 +77,28 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
     const released = Array.from({ length: 3 }, () => freshKey());
     server.faults = atRandom(seed, 0.25);
     const random = randomOf(seed + 1_000);
-    const diary = await storm({ stores, kept, released, steps: STEPS, random });
+    const answers = await runRivals({ stores, kept, released, steps: STEPS, random });
     server.faults = () => null;
     server.release();
 
     for (const fault of FAULTS) expect(server.played.get(fault) ?? 0, fault).toBeGreaterThan(0);
-    expect(diary.strange).toEqual([]);
-    expect(diary.unavailable).toBeGreaterThan(0);
-    expect(diary.wins.length).toBeGreaterThan(10);
-    expect(diary.acknowledged.length).toBeGreaterThan(50);
-    expect(diary.falselyAbsent).toEqual([]);
-    checkWins(diary, kept);
+    expect(answers.strange).toEqual([]);
+    expect(answers.unavailable).toBeGreaterThan(0);
+    expect(answers.wins.length).toBeGreaterThan(10);
+    expect(answers.acknowledged.length).toBeGreaterThan(50);
+    expect(answers.falselyAbsent).toEqual([]);
+    checkWins(answers, kept);
     const truths = await Promise.all(
       [...kept, ...released].map((key) => truthOf(direct, key)),
     );
     for (const truth of truths) {
-      checkOwner(diary, truth, kept.includes(truth.key));
-      checkState(diary, truth);
+      checkOwner(answers, truth, kept.includes(truth.key));
+      checkState(answers, truth);
     }
   });
 
   test("members: each answer is true of the membership", async () => {
-    const { server, direct } = await scene();
+    const { server, direct } = await setUpStore();
     const { url, token } = server;
     const store = await opened({ url, token });
     cleanups.push(() => store.close());
@@ -133,7 +133,7 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
 });
 
 /** No epoch of a key has two winners, no claim won twice, and nobody was followed by two. */
-function checkWins({ wins }: Diary, kept: readonly string[]): void {
+function checkWins({ wins }: Answers, kept: readonly string[]): void {
   const epochs = new Set(wins.map(({ claim, owner }) => `${claim.key} ${owner.epoch}`));
   expect(epochs.size).toBe(wins.length);
   expect(new Set(wins.map(({ claim }) => claim.opId)).size).toBe(wins.length);
@@ -144,7 +144,7 @@ function checkWins({ wins }: Diary, kept: readonly string[]): void {
 }
 
 /** The owner that stands is none that was told to be fenced, and as new as any that won. */
-function checkOwner({ wins, fenced }: Diary, { key, own, epoch }: Truth, isKept: boolean): void {
+function checkOwner({ wins, fenced }: Answers, { key, own, epoch }: Truth, isKept: boolean): void {
   const won = wins.filter(({ claim }) => claim.key === key).map(({ owner }) => owner.epoch);
   const standing = own === null ? null : Number(own.split(" ")[0]);
   expect(Math.max(0, ...won)).toBeLessThanOrEqual(epoch);
@@ -155,7 +155,7 @@ function checkOwner({ wins, fenced }: Diary, { key, own, epoch }: Truth, isKept:
 }
 
 /** Every acknowledged commit is there, none twice, none by another, none out of order. */
-function checkState({ acknowledged, sent, wins }: Diary, { key, fields }: Truth): void {
+function checkState({ acknowledged, sent, wins }: Answers, { key, fields }: Truth): void {
   const mine = acknowledged.filter((commit) => commit.key === key);
   for (const commit of mine) {
     expect(fields.get(`:${nameOf(commit)}`), nameOf(commit)).toBe(commit.incarnation);

@@ -14,11 +14,11 @@ import {
 import { freePort } from "../support/ports.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { RespConnection } from "../upstash/resp.ts";
-import { cleanups, scene } from "../upstash/scene.ts";
+import { cleanups, setUpStore } from "../upstash/store_setup.ts";
 import { unless } from "../support/unless.ts";
 
 /** A server that answers every request with what `answer` gives. */
-async function liar(answer: () => Response): Promise<string> {
+async function answeringServer(answer: () => Response): Promise<string> {
   const { createServer } = await import("node:http");
   const { getRequestListener } = await import("@hono/node-server");
   const server = createServer(getRequestListener(answer));
@@ -32,7 +32,7 @@ warnIfRedisMissing("what the HTTP store sends");
 
 describe("requests", unless(redisMissing), () => {
   test("all steps of a tick are one request", async () => {
-    const { server, store } = await scene();
+    const { server, store } = await setUpStore();
     const before = server.requests.length;
     const member = freshMember();
     const keys = Array.from({ length: 50 }, () => freshKey());
@@ -47,7 +47,7 @@ describe("requests", unless(redisMissing), () => {
   });
 
   test("hold only scripts, and no telemetry", async () => {
-    const { server, store } = await scene();
+    const { server, store } = await setUpStore();
     const key = freshKey();
     const { incarnation, epoch } = await own(store, key);
     await store.lookup(key);
@@ -65,10 +65,10 @@ describe("requests", unless(redisMissing), () => {
   });
 
   test("scripts that Redis has lost are sent again, and only those", async () => {
-    const { server, store, tell } = await scene();
+    const { server, store, sendCommand } = await setUpStore();
     const key = freshKey();
     const owner = await own(store, key);
-    await tell("SCRIPT", "FLUSH");
+    await sendCommand("SCRIPT", "FLUSH");
     const before = server.requests.length;
     expect(await Promise.all([store.lookup(key), store.members()])).toMatchObject([owner, {}]);
     expect(server.requests.length).toBe(before + 2);
@@ -77,7 +77,7 @@ describe("requests", unless(redisMissing), () => {
   });
 
   test("odd text comes back as it was: byte order marks, controls, quotes", async () => {
-    const { store } = await scene();
+    const { store } = await setUpStore();
     const key = freshKey();
     const owner = await own(store, key);
     const odd = ["\ufeff", "\ufeffa", "OK", "\0\u0001\u2028", '"\\/', "null", "1e400", "T0s="];
@@ -89,9 +89,9 @@ describe("requests", unless(redisMissing), () => {
   });
 
   test("an error about an entry names the key, and other keys go on", async () => {
-    const { store, tell } = await scene();
+    const { store, sendCommand } = await setUpStore();
     const key = freshKey();
-    await tell("RPUSH", `atlas:{s${slotOf(key)}}:own:${key}`, "garbage");
+    await sendCommand("RPUSH", `atlas:{s${slotOf(key)}}:own:${key}`, "garbage");
     const other = claimOf(freshKey());
     const [reply] = await Promise.all([
       store.claim(other),
@@ -100,7 +100,7 @@ describe("requests", unless(redisMissing), () => {
       refuses(store.release(key, "i", 1), "unavailable", key),
     ]);
     expect(reply.won).toBe(true);
-    await tell("SET", "atlas:{members}:seq", "garbage");
+    await sendCommand("SET", "atlas:{members}:seq", "garbage");
     await refuses(store.register(freshMember(), { ifFree: true }), "unavailable", "WRONGTYPE");
     expect(store.status()).toBe("up");
   });
@@ -108,7 +108,7 @@ describe("requests", unless(redisMissing), () => {
 
 describe("closing and outages", unless(redisMissing), () => {
   test("an unreachable endpoint is unavailable at once, and used again when it is back", async () => {
-    const { server, store } = await scene();
+    const { server, store } = await setUpStore();
     const key = freshKey();
     const owner = await own(store, key);
     await server.stop();
@@ -120,7 +120,7 @@ describe("closing and outages", unless(redisMissing), () => {
   });
 
   test("closing rejects requests that hang, and all later ones", async () => {
-    const { server, store } = await scene();
+    const { server, store } = await setUpStore();
     server.faults = () => "hung";
     const claims = Array.from({ length: 5 }, () => store.claim(claimOf(freshKey())));
     const refusals = claims.map((claim) => refuses(claim, "unavailable", "closed"));
@@ -137,7 +137,7 @@ describe("credentials", () => {
     "the error of a refused token says what to set, and doesn't show it",
     unless(redisMissing),
     async () => {
-      const { server, redis } = await scene();
+      const { server, redis } = await setUpStore();
       const wrong = upstashStore({ url: server.url, token: "hunter2" });
       await refuses(wrong, "unauthorized", "ATLAS_REGISTRY_TOKEN");
       const error = await wrong.catch((reason) => reason);
@@ -157,10 +157,12 @@ describe("credentials", () => {
       [() => Response.json({ error: "boom" }, { status: 500 }), "boom"],
     ];
     await Promise.all(says.map(async ([answer, part]) => {
-      const url = await liar(answer);
+      const url = await answeringServer(answer);
       await refuses(upstashStore({ url, token: "t", timeoutMs: 5_000 }), "unavailable", part);
     }));
-    const plainly = await liar(() => Response.json({ error: "Unauthorized" }, { status: 401 }));
+    const plainly = await answeringServer(() =>
+      Response.json({ error: "Unauthorized" }, { status: 401 })
+    );
     await refuses(upstashStore({ url: plainly, token: "t" }), "unauthorized", "Unauthorized");
     const port = await freePort();
     const nobody = upstashStore({ url: `http://127.0.0.1:${port}`, token: "t", timeoutMs: 100 });

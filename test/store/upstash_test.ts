@@ -16,7 +16,7 @@ import {
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 import { type Fault, inOrder } from "../upstash/faults.ts";
-import { cleanups, scene, several } from "../upstash/scene.ts";
+import { cleanups, furtherStores, setUpStore } from "../upstash/store_setup.ts";
 import type { TestUpstash } from "../upstash/server.ts";
 
 /** Plays `fault` whenever a request holds `mark`, as often as it comes. */
@@ -40,7 +40,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
   ];
   for (const fault of LOSSES) {
     test(`${fault} once: every step is answered as without the fault`, async () => {
-      const { server, store } = await scene();
+      const { server, store } = await setUpStore();
       const faulty = <T>(step: () => Promise<T>): Promise<T> => {
         server.faults = inOrder(fault);
         return step();
@@ -76,11 +76,11 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
   }
 
   test("for good: every step is unavailable, none says that nothing exists", async () => {
-    const { server, store, tell } = await scene();
+    const { server, store, sendCommand } = await setUpStore();
     const [key, member] = [freshKey(), freshMember()];
     const owner = await own(store, key);
     await store.register(member, { ifFree: true });
-    const stores = await several(server, 11);
+    const stores = await furtherStores(server, 11);
     for (const fault of ["lost", "failed", "refused", "truncated", "broken", "reset"] as const) {
       server.faults = () => fault;
       const { incarnation, epoch } = owner;
@@ -108,11 +108,11 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     server.faults = () => null;
     expect(await store.lookup(key)).toEqual(owner);
     expect(store.status()).toBe("up");
-    expect(await tell("EXISTS", `atlas:{s${slotOf(key)}}:own:${key}`)).toBe(1);
+    expect(await sendCommand("EXISTS", `atlas:{s${slotOf(key)}}:own:${key}`)).toBe(1);
   });
 
   test("a step that hangs is unavailable in time, and may have been done", async () => {
-    const { server } = await scene();
+    const { server } = await setUpStore();
     const { url, token } = server;
     const store = await upstashStore({ url, token, timeoutMs: 3_000 });
     cleanups.push(() => store.close());
@@ -127,7 +127,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
   });
 
   test("an answer that is there at the timeout counts: this process may have been suspended", async () => {
-    const { server } = await scene();
+    const { server } = await setUpStore();
     const { url, token } = server;
     const store = await upstashStore({ url, token, timeoutMs: 2_000 });
     cleanups.push(() => store.close());
@@ -146,7 +146,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
   });
 
   test("a release whose answer is lost is not sent again", async () => {
-    const { server, store } = await scene();
+    const { server, store } = await setUpStore();
     const key = freshKey();
     const { incarnation, epoch } = await own(store, key);
     onlyFor(server, incarnation, "failed");
@@ -162,7 +162,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     expect(await store.lookup(key)).toBeNull();
   });
 
-  const LIES: Record<string, string> = {
+  const INVALID_BODIES: Record<string, string> = {
     "an object": "{}",
     "null": "null",
     "a number": "7",
@@ -181,18 +181,20 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     "HTML": "<html>Hello</html>",
   };
   test("an answer of another shape is unavailable", async () => {
-    const { server } = await scene();
-    let lie: string | null = null;
+    const { server } = await setUpStore();
+    let replaced: string | null = null;
     const original = globalThis.fetch;
     cleanups.push(() => (globalThis.fetch = original));
     globalThis.fetch = ((...args: Parameters<typeof fetch>) =>
-      lie === null ? original(...args) : Promise.resolve(new Response(lie))) as typeof fetch;
-    const stores = await several(server, 6);
+      replaced === null
+        ? original(...args)
+        : Promise.resolve(new Response(replaced))) as typeof fetch;
+    const stores = await furtherStores(server, 6);
     const key = freshKey();
     const { incarnation, epoch } = await own(stores[0] as Store, key);
     const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [] };
-    for (const body of Object.values(LIES)) {
-      lie = body;
+    for (const body of Object.values(INVALID_BODIES)) {
+      replaced = body;
       const steps: ((store: Store) => Promise<unknown>)[] = [
         (it) =>
           it.lookup(key),
@@ -209,7 +211,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
 
 describe("late copies", unless(redisMissing), () => {
   test("a registration repeated after its member was pruned changes nothing", async () => {
-    const { server, store, tell } = await scene();
+    const { server, store, sendCommand } = await setUpStore();
     const old = freshMember();
     await store.register(old, { ifFree: false });
     const late = server.requests.at(-1)?.body as string;
@@ -221,19 +223,19 @@ describe("late copies", unless(redisMissing), () => {
       await store.register(info, { ifFree: true });
       await store.leave(info);
     }
-    expect(await tell("HEXISTS", "atlas:{members}:state", old.incarnation)).toBe(0);
+    expect(await sendCommand("HEXISTS", "atlas:{members}:state", old.incarnation)).toBe(0);
     const [command] = JSON.parse(late) as [string[]];
-    expect((await tell(...command.map(String)) as unknown[])[0]).toBe("stale");
+    expect((await sendCommand(...command.map(String)) as unknown[])[0]).toBe("stale");
     expect(await store.kill(old.incarnation, 0)).toBeNull();
     expect((await store.renew(next.incarnation, 1, [])).outcome).toBe("renewed");
     expect((await store.register(freshMember(), { ifFree: true })).outcome).toBe("registered");
   });
 
   test("steps repeated after later steps change nothing", async () => {
-    const { server, store, tell } = await scene();
+    const { server, store, sendCommand } = await setUpStore();
     const repeat = async (): Promise<unknown> => {
       const [command] = JSON.parse(server.requests.at(-1)?.body as string) as [string[]];
-      return await tell(...command.map(String));
+      return await sendCommand(...command.map(String));
     };
     const key = freshKey();
     const first = await own(store, key);
@@ -242,11 +244,11 @@ describe("late copies", unless(redisMissing), () => {
     const old = server.requests.at(-1)?.body as string;
     await store.commit({ ...commit, turn: 2, puts: [["a", "2"], ["b", "2"]], deletes: [] });
     const [late] = JSON.parse(old) as [string[]];
-    expect(await tell(...late.map(String))).toEqual([1]);
+    expect(await sendCommand(...late.map(String))).toEqual([1]);
     expect(await store.read(key, ["a", "b"])).toEqual(["2", "2"]);
     const { incarnation, epoch } = first;
     const second = await store.claim(claimOf(key, { expected: { incarnation, epoch } }));
-    expect(await tell(...late.map(String))).toEqual([expect.stringContaining(key)]);
+    expect(await sendCommand(...late.map(String))).toEqual([expect.stringContaining(key)]);
     expect(await repeat()).toEqual([[second.owner?.epoch, expect.any(String)]]);
     expect(await store.lookup(key)).toEqual(second.owner);
     expect(await store.read(key, ["a", "b"])).toEqual(["2", "2"]);

@@ -3,71 +3,71 @@
  *
  * Takes a target port and, for each connection, the route that it is on; gives a port to connect
  * to. Bytes keep their order and arrive the route's one-way delay later, a connection's first ones
- * a round trip later still, as with TCP's handshake. A route can be closed. All bytes can be
+ * a round message later still, as with TCP's handshake. A route can be closed. All bytes can be
  * observed. Delays are a timer's: exact to about 1 ms.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /**
  * - `open`: everything passes;
- * - `silent`: nothing passes and nobody is told, as a network that swallows packets;
- *   what was sent meanwhile arrives once the road is open again, as TCP repeats it;
- * - `shut`: connections are cut, and further ones refused.
+ * - `silent`: nothing passes and no error shows, as in a network that drops packets; what was sent
+ *   meanwhile arrives once the route is open again, as TCP repeats it;
+ * - `closed`: connections are cut, and further ones refused.
  */
-export type RoadState = "open" | "silent" | "shut";
+export type RouteState = "open" | "silent" | "closed";
 
 /** Which way bytes go: `out`, from who connected; `back`, to it. */
 export type Direction = "out" | "back";
 
-/** Hears a connection's bytes in order, when they set out. */
+/** Gets a connection's bytes in order, when they are sent. */
 export type Tap = (direction: Direction, bytes: Buffer) => void;
 
 /** Bytes that one direction of a connection holds before its sender has to wait. */
 const MAX_HELD = 4_194_304;
 
-/** A way from one place to another, for any number of connections. */
-export class Road {
+/** A route between two places, for any number of connections. */
+export class Route {
   readonly oneWayMs: number;
-  readonly #journeys = new Set<Journey>();
-  #state: RoadState = "open";
+  readonly #connections = new Set<ProxiedConnection>();
+  #state: RouteState = "open";
 
   constructor(oneWayMs: number) {
     this.oneWayMs = oneWayMs;
   }
 
-  get state(): RoadState {
+  get state(): RouteState {
     return this.#state;
   }
 
-  set state(state: RoadState) {
+  set state(state: RouteState) {
     this.#state = state;
-    for (const journey of [...this.#journeys]) {
-      if (state === "shut") journey.end();
-      else journey.go();
+    for (const connection of [...this.#connections]) {
+      if (state === "closed") connection.end();
+      else connection.go();
     }
   }
 
   /** Carries a connection to `port` until it ends. */
   carry(socket: Socket, port: number, tap: Tap): void {
-    if (this.#state === "shut") return void socket.destroy();
-    const journey = new Journey(this, socket, connect(port, "127.0.0.1"), tap);
-    this.#journeys.add(journey);
-    journey.ended = () => this.#journeys.delete(journey);
+    if (this.#state === "closed") return void socket.destroy();
+    const connection = new ProxiedConnection(this, socket, connect(port, "127.0.0.1"), tap);
+    this.#connections.add(connection);
+    connection.ended = () => this.#connections.delete(connection);
   }
 }
 
-/** One connection: its two ends and what is on the way between them. */
-class Journey {
+/** One connection: its two ends and the bytes between them. */
+class ProxiedConnection {
   ended: () => void = () => {};
   readonly #ends: readonly [Socket, Socket];
-  readonly #lanes: readonly [Lane, Lane];
+  readonly #pipes: readonly [DelayedPipe, DelayedPipe];
 
-  constructor(road: Road, near: Socket, far: Socket, tap: Tap) {
-    const opened = performance.now() + 2 * road.oneWayMs;
+  constructor(route: Route, near: Socket, far: Socket, tap: Tap) {
+    const opened = performance.now() + 2 * route.oneWayMs;
     this.#ends = [near, far];
-    this.#lanes = [
-      new Lane(road, near, far, opened, (bytes) => tap("out", bytes)),
-      new Lane(road, far, near, opened, (bytes) => tap("back", bytes)),
+    this.#pipes = [
+      new DelayedPipe(route, near, far, opened, (bytes) => tap("out", bytes)),
+      new DelayedPipe(route, far, near, opened, (bytes) => tap("back", bytes)),
     ];
     for (const end of this.#ends) {
       end.setNoDelay(true);
@@ -78,29 +78,35 @@ class Journey {
   }
 
   go(): void {
-    for (const lane of this.#lanes) lane.go();
+    for (const pipe of this.#pipes) pipe.go();
   }
 
   end(): void {
-    for (const lane of this.#lanes) lane.stop();
+    for (const pipe of this.#pipes) pipe.stop();
     for (const end of this.#ends) end.destroy();
     this.ended();
   }
 }
 
 /** One direction of a connection. */
-class Lane {
-  readonly #road: Road;
+class DelayedPipe {
+  readonly #route: Route;
   readonly #from: Socket;
   readonly #to: Socket;
-  /** What is on its way, and when it arrives; null: the sender has no more to say. */
+  /** Bytes on their way, and when they arrive; null: the sender has ended. */
   readonly #held: { readonly due: number; readonly bytes: Buffer | null }[] = [];
   readonly #opened: number;
   #size = 0;
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(road: Road, from: Socket, to: Socket, opened: number, tap: (bytes: Buffer) => void) {
-    this.#road = road;
+  constructor(
+    route: Route,
+    from: Socket,
+    to: Socket,
+    opened: number,
+    tap: (bytes: Buffer) => void,
+  ) {
+    this.#route = route;
     this.#from = from;
     this.#to = to;
     this.#opened = opened;
@@ -111,11 +117,11 @@ class Lane {
     from.on("end", () => this.#hold(null));
   }
 
-  /** Delivers what is due, and comes back for the rest. */
+  /** Delivers what is due, and sets a timer for the rest. */
   go(): void {
     this.stop();
     const now = performance.now();
-    while (this.#held.length > 0 && this.#road.state === "open") {
+    while (this.#held.length > 0 && this.#route.state === "open") {
       const { due, bytes } = this.#held[0] as { due: number; bytes: Buffer | null };
       if (due > now) {
         this.#timer = setTimeout(() => this.go(), due - now);
@@ -137,7 +143,7 @@ class Lane {
   }
 
   #hold(bytes: Buffer | null): void {
-    const due = Math.max(performance.now(), this.#opened) + this.#road.oneWayMs;
+    const due = Math.max(performance.now(), this.#opened) + this.#route.oneWayMs;
     this.#held.push({ due, bytes });
     this.#size += bytes?.length ?? 0;
     if (this.#size >= MAX_HELD) this.#from.pause();
@@ -148,10 +154,10 @@ class Lane {
 export interface DelayProxyOptions {
   /** Where its connections lead, on loopback. */
   readonly target: number;
-  /** The road of a connection from `port`; null: it is refused. */
-  readonly road: (port: number) => Road | null;
-  /** Who listens to a connection on this road. Default: nobody. */
-  readonly tap?: (road: Road) => Tap;
+  /** The route of a connection from `port`; null: it is refused. */
+  readonly route: (port: number) => Route | null;
+  /** Who listens to a connection on this route. Default: nobody. */
+  readonly tap?: (route: Route) => Tap;
 }
 
 export interface DelayProxy {
@@ -161,13 +167,13 @@ export interface DelayProxy {
 
 /** Listens on a free port of loopback. */
 export async function startDelayProxy(options: DelayProxyOptions): Promise<DelayProxy> {
-  const { target, road, tap } = options;
+  const { target, route, tap } = options;
   const sockets = new Set<Socket>();
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));
     socket.on("error", () => {});
-    const taken = road(socket.remotePort ?? 0);
+    const taken = route(socket.remotePort ?? 0);
     if (taken === null) return void socket.destroy();
     taken.carry(socket, target, tap?.(taken) ?? (() => {}));
   });

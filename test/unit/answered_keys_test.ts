@@ -1,4 +1,7 @@
-/** Which idempotency keys are known to have answers, and when a new one is known to be new. */
+/**
+ * Covers src/resource/answered_keys.ts: which idempotency keys have answers, and when a key is known
+ * to be new.
+ */
 import { expect, test } from "vitest";
 import { AtlasError } from "../../mod.ts";
 import { MAX_KNOWN_ANSWERS } from "../../src/limits.ts";
@@ -23,17 +26,17 @@ function keysOf(count: number, failures: AtlasError[] = []) {
   return { keys: new AnsweredKeys({ state: { range }, clock, ownership: tenure, keyOf }), tenure };
 }
 
-test("none is known to be new before all have been read, page by page", async () => {
+test("no key is known to be new before all keys have been read, page by page", async () => {
   const { keys } = keysOf(2_500);
   expect(keys.isNew("k0")).toBe(false);
   expect(keys.isNew("new")).toBe(false);
   expect(await keys.learn()).toBe(2_500);
   expect([keys.isNew("k0"), keys.isNew("k2499"), keys.isNew("new")]).toEqual([false, false, true]);
-  // A second reading is none.
+  // A second reading starts no other.
   expect(await keys.learn()).toBeNull();
 });
 
-test("what is written meanwhile, and what is dropped, counts", async () => {
+test("keys that are answered or dropped during the reading are counted", async () => {
   const { keys } = keysOf(3);
   const learnt = keys.learn();
   keys.wrote(new Map([["i:mine", "[]"], ["t:1:mine", ""], ["s:i:other", "1"]]));
@@ -43,7 +46,7 @@ test("what is written meanwhile, and what is dropped, counts", async () => {
   expect([keys.isNew("k0"), keys.isNew("k1"), keys.isNew("mine")]).toEqual([false, true, true]);
 });
 
-test("they are read again where the store can't be reached, until it has gone for good", async () => {
+test("reading is repeated while the store is away, until it is gone for good", async () => {
   const away = new AtlasError("unavailable", "away");
   const { keys } = keysOf(2, [away, away]);
   expect(await clock.run(keys.learn())).toBe(2);
@@ -54,7 +57,7 @@ test("they are read again where the store can't be reached, until it has gone fo
   expect(lost.keys.isNew("new")).toBe(false);
 });
 
-test("where there are too many none is known to be new", async () => {
+test("no key is known to be new if there are too many", async () => {
   const { keys } = keysOf(MAX_KNOWN_ANSWERS + 1);
   expect(await keys.learn()).toBeNull();
   expect(keys.isNew("new")).toBe(false);

@@ -1,4 +1,4 @@
-/** What an app may not be, and how each refusal reads. */
+/** Covers src/api/app.ts: which apps are invalid, and how the error names the reason. */
 import { expect, test } from "vitest";
 import { defineApp, resolveTypes } from "../../src/api/app.ts";
 import { defineModule } from "../../src/api/module.ts";
@@ -35,29 +35,29 @@ test.each<[app: unknown, part: string]>([
   [type({ placement: { prefer: "x" } }), 'resource type rooms: placement is {"prefer":"x"}'],
   [type({ partition: 5n }), "resource type rooms: partition is 5n, it must be fence or available"],
   [type({ reentrant: "no" }), 'resource type rooms: reentrant is "no", it must be true or false'],
-])("%# is refused by name: %s", (app, part) => {
+])("app %# is refused by name: %s", (app, part) => {
   expect(() => defineApp(app as Parameters<typeof defineApp>[0])).toThrow(
     expect.objectContaining({ code: "bad_request", message: expect.stringContaining(part) }),
   );
 });
 
-test("a placement may be called as the design calls it", () => {
+test("the placement `prefer caller` is another name of `caller`", () => {
   const rooms = { class: Room, placement: "prefer caller" } as const;
   expect(resolveTypes(defineApp({ resources: { rooms } })).get("rooms")?.placement).toBe("caller");
 });
 
-test("an app's modules can be published as they stand there", () => {
+test("an app's modules are kept as they were given", () => {
   const calc = defineModule({ functions: { pi: () => "3.14" } });
   expect(defineApp({ modules: { calc } }).modules.calc).toBe(calc);
   expect(defineApp({ resources }).modules).toEqual({});
 });
 
-test("a policy's wrong setting is found although there are no types", () => {
+test("an invalid setting of a policy is found also without resource types", () => {
   const app = { modules: {}, policies: { "rrp:": { placement: "x" } } };
   expect(() => defineApp(app as never)).toThrow(/^policy rrp:: placement is "x"/);
 });
 
-test("any value can be quoted", () => {
+test("any value can be quoted in an error", () => {
   const round: { self?: unknown } = {};
   round.self = round;
   const values = [5n, undefined, null, Symbol("s"), () => 1, round, "x".repeat(100), [5n]];

@@ -1,6 +1,6 @@
 /**
- * Messages on a link: what was sealed at one end is read the same at the other, and
- * a letter bomb is refused at the door.
+ * Covers src/model/envelope.ts: messages on a link. What one end encodes the other decodes
+ * unchanged, and malformed messages are refused.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -16,7 +16,7 @@ function encodeMessage(it: Message): Uint8Array {
 const count = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const text = fc.string();
 const body = fc.uint8Array({ maxLength: 300 });
-const trail = fc.record({
+const path = fc.record({
   via: fc.array(text),
   region: fc.option(text),
   trace: fc.option(text),
@@ -32,7 +32,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     epoch: count,
     idempotencyKey: fc.option(text),
     chain: fc.array(text),
-    callPath: fc.option(trail),
+    callPath: fc.option(path),
     relay: fc.constant(false),
   }),
   fc.record({
@@ -45,7 +45,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     epoch: count,
     idempotencyKey: fc.option(text),
     chain: fc.array(text),
-    callPath: trail.filter(({ via }) => via.length > 0),
+    callPath: path.filter(({ via }) => via.length > 0),
     relay: fc.constant(true),
   }),
   fc.record({ kind: fc.constant("reply" as const), id: count, epoch: count, rrp: text, body }),
@@ -88,17 +88,17 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     path: fc.array(text),
   }),
   fc.record({ kind: fc.constant("cancel" as const), id: count }),
-  fc.record({ kind: fc.constant("goodbye" as const), id: fc.constant(0 as const) }),
+  fc.record({ kind: fc.constant("farewell" as const), id: fc.constant(0 as const) }),
   fc.record({ kind: fc.constant("ping" as const), id: count }),
 );
 
-test("decode undoes encode", () => {
+test("a decoded message equals the encoded one", () => {
   fc.assert(fc.property(message, (it) => {
     expect(decodeMessage(encodeMessage(it))).toEqual(it);
   }));
 });
 
-test("a fraction of a millisecond left is a whole one on the wire", () => {
+test("a deadline with a fraction of a millisecond is rounded up on the wire", () => {
   const sent = decodeMessage(encodeMessage({
     kind: "request",
     id: 1,
@@ -154,42 +154,42 @@ const MALFORMED: Record<string, unknown> = {
   "a request's chain as text": withField(REQUEST, 7, "t/x"),
   "a request's chain of numbers": withField(REQUEST, 7, [1]),
   "a request cut short": REQUEST.slice(0, 6),
-  "a request's trail as text": [...REQUEST, "us/a"],
-  "a request's trail of numbers": [...REQUEST, [[1], null, null]],
+  "a request's path as text": [...REQUEST, "us/a"],
+  "a request's path of numbers": [...REQUEST, [[1], null, null]],
   "a request's region as a number": [...REQUEST, [["us/a"], 1, null]],
   "a request's trace as a number": [...REQUEST, [["us/a"], null, 1]],
-  "a request to pass on without a trail": [6, ...REQUEST.slice(1)],
-  "a request to pass on with an empty trail": [6, ...REQUEST.slice(1), [[], null, null]],
+  "a request to pass on without a path": [6, ...REQUEST.slice(1)],
+  "a request to pass on with an empty path": [6, ...REQUEST.slice(1), [[], null, null]],
   "a relayed reply without an owner": [7, ...REPLY.slice(1)],
   "a relayed reply whose path is text": [7, ...REPLY.slice(1), "inc", "us/a"],
 };
 
-describe("a malformed message is bad_request", () => {
+describe("a malformed message", () => {
   for (const [name, tuple] of Object.entries(MALFORMED)) {
-    test(name, () => {
+    test(`is refused: ${name}`, () => {
       expect(codeOf(pack(tuple))).toBe("bad_request");
     });
   }
 
-  test("a failure, a cancel or a goodbye with bytes behind it, as of a body", () => {
+  test("is refused: a failure, a cancel or a goodbye with a body", () => {
     for (const tuple of [FAILURE, [3, 1], [4, 0]]) {
       expect(codeOf(new Uint8Array([...pack(tuple), 0x90]))).toBe("bad_request");
     }
   });
 
-  test("a mark that nobody knows", () => {
+  test("is refused: an unknown verdict", () => {
     expect(codeOf(pack([1, 1, 1, "", "confirmed"]))).toBe("bad_request");
     expect(codeOf(pack([7, 1, 1, "", "a", [], 7]))).toBe("bad_request");
   });
 
-  test("while the well-formed ones beside them pass", () => {
+  test("is told apart from the well-formed ones", () => {
     for (const tuple of [REQUEST, REPLY, FAILURE, [3, 1], [8, 1]]) {
       expect(codeOf(pack(tuple))).toBe("");
     }
   });
 });
 
-describe("never anything but bad_request", () => {
+describe("decoding throws nothing but bad_request", () => {
   test("for random bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
@@ -228,7 +228,7 @@ function codeOf(bytes: Uint8Array): string {
   }
 }
 
-test("a request that goes straight and says nothing of its way costs no byte for it", () => {
+test("a request without a call path has no byte for it", () => {
   const head = encodeHead({
     kind: "request",
     id: 1,

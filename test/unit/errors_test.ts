@@ -1,4 +1,4 @@
-/** Errors: the same illness has the same name on both sides of the border. */
+/** Covers src/errors.ts: errors have the same code on both sides of the wire. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -16,14 +16,14 @@ import {
 const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
 
 describe("an AtlasError", () => {
-  test("knows whether a retry is of use, unless told otherwise", () => {
+  test("knows whether a retry helps, unless its options say otherwise", () => {
     expect(new AtlasError("overloaded", "m").retryable).toBe(true);
     expect(new AtlasError("app", "m").retryable).toBe(false);
     expect(new AtlasError("app", "m", { retryable: true }).retryable).toBe(true);
     expect(new AtlasError("timeout", "m").maybeExecuted).toBe(false);
   });
 
-  test("is known by its name and code, whichever copy of the package made it", () => {
+  test("is recognised by its name and code, whichever copy of the package made it", () => {
     const foreign = Object.assign(new Error("m"), { name: "AtlasError", code: "timeout" });
     expect(isAtlasError(foreign)).toBe(true);
     expect(isAtlasError(new AtlasError("timeout", "m"))).toBe(true);
@@ -41,8 +41,8 @@ describe("an AtlasError", () => {
   });
 });
 
-describe("on the wire", () => {
-  test("code, message and both flags survive; stack and cause don't travel", () => {
+describe("an error on the wire", () => {
+  test("keeps its code, message and both flags, and loses its stack and cause", () => {
     fc.assert(fc.property(
       fc.constantFrom(...CODES),
       fc.string({ maxLength: 200 }),
@@ -58,11 +58,11 @@ describe("on the wire", () => {
     ));
   });
 
-  test("a long message is cut", () => {
+  test("has its message cut if it is long", () => {
     expect(toWireError(new AtlasError("app", "x".repeat(9_999)))[1]).toHaveLength(2_000);
   });
 
-  test("a code that is none of Atlas's leaves as app", () => {
+  test("is sent as app if its code is none of Atlas's", () => {
     for (const code of ["E_MINE", "constructor", "__proto__", "toString"]) {
       const thrown = Object.assign(new Error("m"), { name: "AtlasError", code });
       expect(toWireError(thrown as AtlasError)).toEqual(["app", "m", false, false]);
@@ -70,7 +70,7 @@ describe("on the wire", () => {
     }
   });
 
-  test("a code of another version, or one that every object has, reads as unavailable", () => {
+  test("is read as unavailable if its code is of another version, or a name that every object has", () => {
     for (const code of ["from_the_future", "constructor", "__proto__", "toString"]) {
       expect(fromWireError([code, "m", true, true])).toMatchObject({
         code: "unavailable",
@@ -80,7 +80,7 @@ describe("on the wire", () => {
   });
 });
 
-describe("what user code throws", () => {
+describe("an error thrown by user code", () => {
   test("becomes app, with its message and cause", () => {
     const cause = new TypeError("x is not a function");
     const error = toAtlasError(cause, { maybeExecuted: true });
@@ -92,7 +92,7 @@ describe("what user code throws", () => {
     expect(error.cause).toBe(cause);
   });
 
-  test("stays what it is where it is an AtlasError", () => {
+  test("stays as it is if it is an AtlasError", () => {
     const error = new AtlasError("overloaded", "m");
     expect(toAtlasError(error)).toBe(error);
   });
@@ -130,7 +130,7 @@ describe("what user code throws", () => {
     expect(typeof toWireError(toAtlasError(trap))[1]).toBe("string");
   });
 
-  test("has a stack, for logs; else its message", () => {
+  test("is logged with its stack, or else its message", () => {
     expect(stackOf(new Error("m"))).toMatch(/Error: m\n/);
     for (const stack of [undefined, "", 5]) {
       expect(stackOf(Object.assign(new Error("m"), { stack }))).toBe("m");
@@ -138,7 +138,7 @@ describe("what user code throws", () => {
     expect(stackOf("text")).toBe("text");
   });
 
-  test("has a message that is text even where the thrown error's isn't", () => {
+  test("has a message that is text, also if the thrown error's is not", () => {
     const odd = Object.assign(new Error("m"), { message: { a: 1 } as unknown as string });
     expect(typeof messageOf(odd)).toBe("string");
     expect(typeof toWireError(toAtlasError(odd))[1]).toBe("string");

@@ -1,4 +1,7 @@
-/** The frames of client sockets on a server that hands over all of a chunk at once. */
+/**
+ * Covers adapters/platform/frame_turns.ts: the frames of client sockets on a server that delivers all
+ * frames of a chunk at once.
+ */
 import { beforeEach, expect, test } from "vitest";
 import { type FrameQueue, FrameTurns } from "../../adapters/platform/frame_turns.ts";
 import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../src/limits.ts";
@@ -7,18 +10,18 @@ import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../s
 const FRAME_MS = 2;
 
 let now: number;
-let heard: string[];
+let handled: string[];
 let next: (() => void)[];
 let turns: FrameTurns;
 
 beforeEach(() => {
   now = 0;
-  heard = [];
+  handled = [];
   next = [];
   turns = new FrameTurns({ now: () => now, later: (run) => void next.push(run) });
 });
 
-/** The event loop goes on, so many times. */
+/** Lets the event loop turn so many times. */
 function goOn(times = 1): void {
   for (; times > 0; times--) for (const run of next.splice(0)) run();
 }
@@ -27,100 +30,100 @@ function queue(name: string): FrameQueue {
   return turns.queue({
     message: (data) => {
       now += FRAME_MS;
-      heard.push(typeof data === "string" ? `${name}${data}` : `${name}${data.join()}`);
+      handled.push(typeof data === "string" ? `${name}${data}` : `${name}${data.join()}`);
     },
-    full: () => heard.push(`${name} is full`),
+    full: () => handled.push(`${name} is full`),
   });
 }
 
-function flood(frames: FrameQueue, count: number): void {
+function pushMany(frames: FrameQueue, count: number): void {
   for (let i = 0; i < count; i++) frames.push(String(i));
 }
 
-test("frames that take long are held until the event loop goes on, and then come one a turn", () => {
-  flood(queue("a"), 1_000);
-  const atOnce = heard.length;
-  // The first ones, before it is asked, aren't timed.
+test("slow frames are held until the event loop turns, and then delivered one a turn", () => {
+  pushMany(queue("a"), 1_000);
+  const atOnce = handled.length;
+  // The first frames, before the event loop is asked, aren't timed.
   expect(atOnce).toBeLessThan(FRAMES_TURN_MS / FRAME_MS + 20);
   goOn();
-  expect(heard.length).toBe(atOnce + 1);
+  expect(handled.length).toBe(atOnce + 1);
   goOn(2_000);
-  expect(heard).toEqual(Array.from({ length: 1_000 }, (_, i) => `a${i}`));
+  expect(handled).toEqual(Array.from({ length: 1_000 }, (_, i) => `a${i}`));
   expect(next).toEqual([]);
 });
 
-test("few frames a turn are handled as they come", () => {
+test("a few frames a turn are delivered at once", () => {
   const frames = queue("a");
   for (let turn = 0; turn < 100; turn++) {
-    flood(frames, 3);
+    pushMany(frames, 3);
     goOn();
   }
-  expect(heard.length).toBe(300);
+  expect(handled.length).toBe(300);
 });
 
-test("a large frame counts as many", () => {
+test("a large frame counts as several", () => {
   const frames = queue("a");
   frames.push("x".repeat(100_000));
   now += 1_000;
   frames.push("later");
-  expect(heard.length).toBe(1);
+  expect(handled.length).toBe(1);
   goOn();
-  expect(heard.at(-1)).toBe("alater");
+  expect(handled.at(-1)).toBe("alater");
 });
 
-test("sockets with held frames take turns, and one without is handled at once", () => {
-  flood(queue("a"), 100);
-  const before = heard.length;
-  flood(queue("b"), 3);
-  flood(queue("c"), 3);
+test("sockets with held frames take turns, and a socket without is served at once", () => {
+  pushMany(queue("a"), 100);
+  const before = handled.length;
+  pushMany(queue("b"), 3);
+  pushMany(queue("c"), 3);
   goOn(6);
-  expect(heard.slice(before).map((it) => it[0])).toEqual(["a", "b", "c", "a", "b", "c"]);
+  expect(handled.slice(before).map((it) => it[0])).toEqual(["a", "b", "c", "a", "b", "c"]);
   queue("d").push("!");
-  expect(heard.at(-1)).toBe("d!");
+  expect(handled.at(-1)).toBe("d!");
 });
 
-test("bytes are copied where they are held: the server may use theirs again", () => {
+test("the bytes of held frames are copied, because the server may reuse its buffer", () => {
   const frames = queue("a");
-  flood(frames, 40);
+  pushMany(frames, 40);
   const bytes = new Uint8Array([1, 2, 3]);
   frames.push(bytes);
   bytes.fill(0);
   goOn(100);
-  expect(heard.at(-1)).toBe("a1,2,3");
+  expect(handled.at(-1)).toBe("a1,2,3");
 });
 
-test("the end of a socket comes after its frames", () => {
+test("a socket's close is delivered after its frames", () => {
   const frames = queue("a");
-  flood(frames, 40);
-  frames.end(() => heard.push("end"));
-  expect(heard).not.toContain("end");
+  pushMany(frames, 40);
+  frames.end(() => handled.push("end"));
+  expect(handled).not.toContain("end");
   goOn(100);
-  expect(heard.length).toBe(41);
-  expect(heard.at(-1)).toBe("end");
+  expect(handled.length).toBe(41);
+  expect(handled.at(-1)).toBe("end");
   const quiet = queue("b");
-  quiet.end(() => heard.push("end of b"));
-  expect(heard.at(-1)).toBe("end of b");
+  quiet.end(() => handled.push("end of b"));
+  expect(handled.at(-1)).toBe("end of b");
 });
 
-test("what is held of one socket is bounded: then nothing of it is heard any more", () => {
+test("held bytes of one socket are bounded, and beyond that no frame of it is delivered", () => {
   const frames = queue("a");
   const size = 100_000;
   let pushed = 0;
-  while (heard.at(-1) !== "a is full") frames.push(new Uint8Array(size).fill(pushed++));
+  while (handled.at(-1) !== "a is full") frames.push(new Uint8Array(size).fill(pushed++));
   expect((pushed - 20) * size).toBeLessThan(MAX_SOCKET_BUFFER_BYTES);
-  const before = heard.length;
+  const before = handled.length;
   goOn(1_000);
-  expect(heard.length).toBe(before);
+  expect(handled.length).toBe(before);
   const empty = queue("b");
-  flood(empty, 40);
-  for (let i = 0; heard.at(-1) !== "b is full"; i++) {
+  pushMany(empty, 40);
+  for (let i = 0; handled.at(-1) !== "b is full"; i++) {
     expect(i).toBeLessThan(MAX_SOCKET_BUFFER_BYTES / 64);
     empty.push("");
   }
 });
 
-test("what is held of all sockets is bounded, and room again once they are gone", () => {
-  flood(queue("first"), 40);
+test("held bytes of all sockets are bounded, and freed when sockets are gone", () => {
+  pushMany(queue("first"), 40);
   const held = MAX_SOCKET_BUFFER_BYTES - 1_000;
   const all = Array.from({ length: MAX_HELD_BYTES / MAX_SOCKET_BUFFER_BYTES + 1 }, (_, i) => {
     const frames = queue(`${i}`);
@@ -129,15 +132,15 @@ test("what is held of all sockets is bounded, and room again once they are gone"
     frames.push(new Uint8Array(held));
     return frames;
   });
-  expect(heard.filter((it) => it.endsWith("is full"))).toEqual([`${all.length - 1} is full`]);
+  expect(handled.filter((it) => it.endsWith("is full"))).toEqual([`${all.length - 1} is full`]);
   for (const frames of all) {
     frames.drop();
     frames.end(() => {});
   }
   goOn(100);
-  heard = [];
-  flood(queue("z"), 40);
+  handled = [];
+  pushMany(queue("z"), 40);
   const last = queue("y");
   last.push(new Uint8Array(held));
-  expect(heard).not.toContain("y is full");
+  expect(handled).not.toContain("y is full");
 });

@@ -1,4 +1,4 @@
-/** When a node renews its lease. */
+/** Covers src/registry/heartbeats.ts: when a node renews its lease. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { Heartbeats } from "../../src/registry/heartbeats.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
@@ -53,18 +53,18 @@ describe("a renewal", () => {
     expect(sent).toEqual([2_000, 2_050]);
   });
 
-  test("is told of as failed once a heartbeat", async () => {
-    const told: boolean[] = [];
+  test("is reported as failed once a heartbeat", async () => {
+    const logged: boolean[] = [];
     for (let i = 0; i < 20; i++) {
-      told.push(heartbeats.failed());
+      logged.push(heartbeats.failed());
       await pass(250);
     }
-    expect(told.filter(Boolean).length).toBe(3);
+    expect(logged.filter(Boolean).length).toBe(3);
     heartbeats.succeeded();
     expect(heartbeats.failed()).toBe(true);
   });
 
-  test("is sent no more once it is stopped", async () => {
+  test("is no longer sent after the stop", async () => {
     heartbeats.failed();
     heartbeats.stop();
     await pass(10_000);

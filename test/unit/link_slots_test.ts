@@ -1,4 +1,7 @@
-/** Which sockets get a place for their handshake, and whose place is given to another. */
+/**
+ * Covers adapters/transport/link_slots.ts: which sockets get a slot for their handshake, and which
+ * lose it to others.
+ */
 import { expect, it } from "vitest";
 import {
   LinkSlots,
@@ -30,7 +33,7 @@ function counted() {
 const fill = (take: (remote: string) => Slot | string, from: string, count: number): Slot[] =>
   Array.from({ length: count }, () => take(from) as Slot);
 
-it("one address has 64 places, however many others there are", () => {
+it("one address has 64 slots, however many others there are", () => {
   const { take, dropped } = counted();
   fill(take, "10.0.0.1", MAX_HANDSHAKES_EACH);
   expect(take("10.0.0.1")).toBe("too many handshakes are under way from this address");
@@ -38,12 +41,12 @@ it("one address has 64 places, however many others there are", () => {
   expect(dropped).toEqual([]);
 });
 
-it("where four addresses hold all places, others get in, and the oldest of whoever holds most goes", () => {
+it("where four addresses hold all slots, others get in, and the oldest of the largest holder is ended", () => {
   const { take, dropped } = counted();
   for (let i = 0; i < MAX_HANDSHAKES; i++) take(`10.0.0.${i % 4}`, `${i % 4} ${i}`);
   for (let i = 0; i < 40; i++) expect(take(`10.1.0.${i}`)).toMatchObject({ peer: null });
   expect(dropped).toHaveLength(40);
-  // Evenly from all four, each one's oldest first.
+  // Evenly from all four, the oldest of each first.
   const counts = [0, 1, 2, 3].map((each) => dropped.filter((it) => it.startsWith(`${each} `)));
   expect(counts.map(({ length }) => length)).toEqual([10, 10, 10, 10]);
   for (const each of counts) {
@@ -52,14 +55,14 @@ it("where four addresses hold all places, others get in, and the oldest of whoev
   }
 });
 
-it("addresses that hold as many as each other don't push each other out", () => {
+it("addresses that hold equally many don't push each other out", () => {
   const { take, dropped } = counted();
   for (let i = 0; i < MAX_HANDSHAKES; i++) take(`10.0.${i}.1`);
   expect(take("10.9.9.9")).toBe("too many handshakes are under way");
   expect(dropped).toEqual([]);
 });
 
-it("a slow handshake gives way to a newcomer, of its own address or of any", () => {
+it("a slow handshake yields to a newcomer, of its own address or of any", () => {
   const { take, dropped, pass } = counted();
   fill(take, "10.0.0.1", MAX_HANDSHAKES_EACH);
   pass(SLOW_MS);
@@ -71,7 +74,7 @@ it("a slow handshake gives way to a newcomer, of its own address or of any", () 
   expect(take("10.9.9.9")).toMatchObject({ from: "10.9.9.9" });
 });
 
-it("a place is free once its socket is closed, not before", () => {
+it("a slot is free once its socket is closed, not before", () => {
   const { slots, take } = counted();
   const taken = fill(take, "10.0.0.1", MAX_HANDSHAKES_EACH);
   expect(take("10.0.0.1")).toBeTypeOf("string");
@@ -81,7 +84,7 @@ it("a place is free once its socket is closed, not before", () => {
   expect(take("10.0.0.1")).toBeTypeOf("string");
 });
 
-it("counts stay right through any order of coming and going", () => {
+it("counts stay right in any order of opening and closing", () => {
   const { slots, take, pass } = counted();
   const open: Slot[] = [];
   let seed = 7;
@@ -102,7 +105,7 @@ it("counts stay right through any order of coming and going", () => {
   }
 });
 
-it("one life of a peer has 32 links, all peers 4,096, until their sockets are closed", () => {
+it("one incarnation of a peer has 32 links, and all peers 4,096, until their sockets are closed", () => {
   const { slots, take } = counted();
   const links: Slot[] = [];
   const link = (incarnation: string): string | null => {
@@ -131,4 +134,4 @@ it.each([
   ["2001:DB8:1:2::9", "2001:db8:1:2"],
   ["fe80::1%eth0", "fe80:0:0:0"],
   ["::1", "0:0:0:0"],
-])("counts %s as %s", (remote, network) => expect(networkOf(remote)).toBe(network));
+])("the address %s counts as %s", (remote, network) => expect(networkOf(remote)).toBe(network));

@@ -1,4 +1,4 @@
-/** Ports for servers of tests: once given, they can't be taken by chance. */
+/** Covers test/support/ports.ts: a port given to a test's server can't be taken by chance. */
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { expect, test } from "vitest";
@@ -17,7 +17,7 @@ test("no port is given twice, and none that the system gives to others", async (
   expect(ports.filter((port) => port >= first && port <= last)).toEqual([]);
 });
 
-test("a port that somebody listens on is passed over", async () => {
+test("a port in use is skipped", async () => {
   const holder = createServer();
   const hold = (port: number) =>
     new Promise<boolean>((resolve) => {
@@ -34,7 +34,7 @@ test("a port that somebody listens on is passed over", async () => {
   }
 });
 
-test("two processes never have a port in common, not even of servers that are down", async () => {
+test("two processes never get the same port, not even for servers that are down", async () => {
   const file = "../support/ports.ts";
   // Another instance of the module stands for another process that begins at the same block.
   const other: { freePort: typeof freePort } = await import(`${file}?other`);
@@ -46,7 +46,7 @@ test("two processes never have a port in common, not even of servers that are do
   expect(given.size).toBe(200);
 });
 
-test("who asks at the same time gets another one each", async () => {
+test("concurrent requests get different ports", async () => {
   const ports = await Promise.all(Array.from({ length: 80 }, () => freePort()));
   expect(new Set(ports).size).toBe(80);
 });

@@ -1,6 +1,6 @@
 /**
- * Races for names: on a store with injected delays and a virtual clock both rules give
- * the same counts again for the same seed, and only compare-and-set gives no doubles.
+ * Covers src/race/race.ts: races for names on a store with injected delays and a virtual clock. Both
+ * rules give the same counts for the same seed, and only compare-and-set gives no double owners.
  */
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../../src/ports/clock.ts";
@@ -14,7 +14,7 @@ import { fakeClock } from "../../sim/testing/fake_clock.ts";
 /** One way of a message, in ms. */
 type Delay = () => number;
 
-/** A key-value store behind a road with delays; `claim` is one step unless it is torn in two. */
+/** A key-value store behind a connection with delays; `claim` is one step unless it is torn in two. */
 class SlowStore implements RaceStore {
   readonly entries: Map<string, string>;
   readonly #clock: Clock;
@@ -62,18 +62,18 @@ class SlowStore implements RaceStore {
   }
 }
 
-interface Scene extends Partial<RaceOptions> {
+interface Race extends Partial<RaceOptions> {
   seed?: number;
   contenders?: number;
   /** Draws one way's delay. */
   delay: (random: SeededRandom, contender: number) => number;
   torn?: boolean;
-  /** Servers that know nothing of each other; contenders have them in turn. */
+  /** Servers that know nothing of each other; contenders use them in turn. */
   masters?: number;
 }
 
-async function play(scene: Scene): Promise<{ report: RaceReport; left: number; ms: number }> {
-  const { seed = 1, contenders = 2, delay, torn, masters = 1, ...options } = scene;
+async function run(settings: Race): Promise<{ report: RaceReport; left: number; ms: number }> {
+  const { seed = 1, contenders = 2, delay, torn, masters = 1, ...options } = settings;
   const clock = fakeClock();
   const random = new SeededRandom(seed, "road");
   const entries = Array.from({ length: masters }, () => new Map<string, string>());
@@ -87,13 +87,13 @@ async function play(scene: Scene): Promise<{ report: RaceReport; left: number; m
   return { report, left: entries.reduce((sum, { size }) => sum + size, 0), ms: clock.now() };
 }
 
-/** Mostly 10 ms, now and then up to ten times as much: a road over the open internet. */
+/** Mostly 10 ms, now and then up to ten times as much, as over the open internet. */
 const jittered = (random: SeededRandom) =>
   random.chance(0.2) ? random.between(10, 100) : random.between(9, 11);
 
-describe("on a road with jitter", () => {
-  test("the published rule makes two owners now and then, compare-and-set never", async () => {
-    const { report, left } = await play({ delay: jittered, trials: 200, limitMs: 600_000 });
+describe("with jitter", () => {
+  test("the published rule sometimes makes two owners, and compare-and-set never does", async () => {
+    const { report, left } = await run({ delay: jittered, trials: 200, limitMs: 600_000 });
     expect(report).toMatchObject({ contenders: 2, masters: 1, complete: true });
     expect(report.published.trials).toBe(200);
     expect(report.published.doubles).toBeGreaterThan(5);
@@ -103,40 +103,40 @@ describe("on a road with jitter", () => {
     expect(left).toBe(0);
   });
 
-  test("the same seed gives the same report, another one another", async () => {
+  test("the same seed gives the same report, and another seed another one", async () => {
     const [one, again, other] = [
-      await play({ delay: jittered, trials: 50, seed: 7 }),
-      await play({ delay: jittered, trials: 50, seed: 7 }),
-      await play({ delay: jittered, trials: 50, seed: 8 }),
+      await run({ delay: jittered, trials: 50, seed: 7 }),
+      await run({ delay: jittered, trials: 50, seed: 7 }),
+      await run({ delay: jittered, trials: 50, seed: 8 }),
     ];
     expect(again).toEqual(one);
     expect(other.report.rtt).not.toEqual(one.report.rtt);
   });
 
-  test("more contenders make more doubles", async () => {
-    const two = await play({ delay: jittered, trials: 150, contenders: 2 });
-    const eight = await play({ delay: jittered, trials: 150, contenders: 8 });
+  test("more contenders make more double owners", async () => {
+    const two = await run({ delay: jittered, trials: 150, contenders: 2 });
+    const eight = await run({ delay: jittered, trials: 150, contenders: 8 });
     expect(eight.report.published.doubles).toBeGreaterThan(two.report.published.doubles);
     expect(eight.report.compareAndSet.doubles).toBe(0);
   });
 });
 
-test("on a steady road neither rule makes doubles, until a contender stalls", async () => {
-  const steady = await play({ delay: () => 10, trials: 50 });
+test("with steady delays neither rule makes double owners, until a contender stalls", async () => {
+  const steady = await run({ delay: () => 10, trials: 50 });
   expect(steady.report.published.doubles).toBe(0);
   expect(steady.report.rtt).toEqual({ p50: 20, p99: 20, max: 20 });
-  const stalled = await play({ delay: () => 10, trials: 50, stallMs: 500 });
+  const stalled = await run({ delay: () => 10, trials: 50, stallMs: 500 });
   expect(stalled.report.published.doubles).toBeGreaterThan(10);
   expect(stalled.report.compareAndSet.doubles).toBe(0);
 });
 
-test("a store whose claim is no single step is found out", async () => {
-  const { report } = await play({ delay: jittered, trials: 100, torn: true });
+test("a store whose claim is not a single step is found out", async () => {
+  const { report } = await run({ delay: jittered, trials: 100, torn: true });
   expect(report.compareAndSet.doubles).toBeGreaterThan(0);
 });
 
 test("masters that know nothing of each other have two owners by either rule, and are cleared", async () => {
-  const { report, left } = await play({ delay: () => 1, trials: 150, contenders: 3, masters: 2 });
+  const { report, left } = await run({ delay: () => 1, trials: 150, contenders: 3, masters: 2 });
   expect(report).toMatchObject({ contenders: 3, masters: 2, complete: true });
   expect(report.published).toEqual({ trials: 150, doubles: 150, rate: 1 });
   expect(report.compareAndSet).toEqual({ trials: 150, doubles: 150, rate: 1 });
@@ -146,12 +146,12 @@ test("masters that know nothing of each other have two owners by either rule, an
 test("percentiles are of all round trips", async () => {
   let turn = 0;
   // Of a hundred round trips one takes 1,000 ms.
-  const { report } = await play({ delay: () => turn++ % 400 === 0 ? 998 : 2, trials: 100 });
+  const { report } = await run({ delay: () => turn++ % 400 === 0 ? 998 : 2, trials: 100 });
   expect(report.rtt).toEqual({ p50: 4, p99: 4, max: 1_000 });
 });
 
-test("time that runs out ends it with what it has", async () => {
-  const { report, left, ms } = await play({ delay: () => 100, trials: 200, limitMs: 5_000 });
+test("a race whose time runs out ends with the trials so far", async () => {
+  const { report, left, ms } = await run({ delay: () => 100, trials: 200, limitMs: 5_000 });
   expect(report.complete).toBe(false);
   expect(report.published.trials).toBeGreaterThan(0);
   expect(report.published.trials).toBeLessThan(200);
@@ -159,16 +159,16 @@ test("time that runs out ends it with what it has", async () => {
   expect(left).toBe(0);
 });
 
-test("where nobody contends it ends with no trials", async () => {
-  // The second one's look arrives when the first has long written.
+test("a race in which nobody contends ends without trials", async () => {
+  // The second one's read arrives long after the first has written.
   const delay = (_: SeededRandom, contender: number) => contender === 0 ? 1 : 1_000;
-  const { report, left } = await play({ delay, trials: 2, limitMs: 600_000 });
+  const { report, left } = await run({ delay, trials: 2, limitMs: 600_000 });
   const none = { trials: 0, doubles: 0, rate: 0 };
   expect(report).toMatchObject({ complete: false, published: none, compareAndSet: none });
   expect(left).toBe(0);
 });
 
-test("what a store rejects with ends it, and what was written is removed", async () => {
+test("a store's rejection ends the race, and what was written is removed", async () => {
   const clock = fakeClock();
   const entries = new Map<string, string>();
   const stores = [1, 2].map(() => new SlowStore(entries, clock, () => 1));
@@ -190,11 +190,11 @@ test.each<[string, Partial<RaceOptions> & { contenders?: number }, RegExp]>([
   ["a stall without end", { stallMs: Infinity }, /^stallMs is Infinity/],
   ["no time", { limitMs: 0 }, /^limitMs is 0: it must be 1 to 600000$/],
 ])("%s is refused by name", async (_, options, message) => {
-  await expect(play({ delay: () => 1, ...options })).rejects
+  await expect(run({ delay: () => 1, ...options })).rejects
     .toMatchObject({ code: "bad_request", message: expect.stringMatching(message) });
 });
 
-describe("what no compiler saw is refused by name", () => {
+describe("options of the wrong type", () => {
   const idle = () => Promise.resolve(null);
   const line = { get: idle, set: idle, claim: idle, remove: idle };
   const stores = [line, line];
@@ -202,13 +202,13 @@ describe("what no compiler saw is refused by name", () => {
     ["no options", undefined, "stores is undefined: it must be 2 to 16 connections to a store"],
     ["nothing", {}, "stores is undefined: it must be 2 to 16 connections to a store"],
     ["numbers", { stores: [1, 2] }, "stores[0] is 1: it must have get, set, claim and remove"],
-    ["half a line", { stores: [line, { get: idle }] }, "stores[1] is {}: it must have get"],
+    ["half a connection", { stores: [line, { get: idle }] }, "stores[1] is {}: it must have get"],
     ["trials in text", { stores, trials: "5" }, `trials is "5": it must be 1 to 10000`],
     ["a stall in text", { stores, stallMs: "5" }, `stallMs is "5": it must be 0 to 10000`],
     ["a big limit", { stores, limitMs: 5n }, "limitMs is 5n: it must be 1 to 600000"],
     ["no clock", { stores, clock: null }, "clock is null: it must have now and after"],
     ["no chance", { stores, random: 4 }, "random is 4: it must have next and uuid"],
-  ])("%s", async (_, options, message) => {
+  ])("are refused by name: %s", async (_, options, message) => {
     await expect(raceOf(options as { stores: [] })).rejects.toMatchObject({
       name: "AtlasError",
       code: "bad_request",

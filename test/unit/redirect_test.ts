@@ -1,8 +1,8 @@
-/** What an answer that redirects says of its target. */
+/** Covers src/model/redirect.ts: what an error says of the target of a redirect. */
 import { expect, test } from "vitest";
 import { redirectOf, redirectTo } from "../../src/model/redirect.ts";
 
-test.each<[status: number, location: string | null, told: string | null]>([
+test.each<[status: number, location: string | null, expected: string | null]>([
   [301, "https://a.example/x?token=t#f", "redirects to https://a.example/x (HTTP 301)"],
   [308, "https://user:secret@a.example/", "redirects to https://a.example/ (HTTP 308)"],
   [302, "/login", "redirects to http://n.example:8080/login (HTTP 302)"],
@@ -17,11 +17,11 @@ test.each<[status: number, location: string | null, told: string | null]>([
   [304, null, null],
   [200, "https://a.example/", null],
   [404, null, null],
-])("%i to %j", (status, location, told) => {
-  expect(redirectTo(status, location, "http://n.example:8080/v1/nodes")).toBe(told);
+])("status %i with location %j is described without secrets", (status, location, expected) => {
+  expect(redirectTo(status, location, "http://n.example:8080/v1/nodes")).toBe(expected);
 });
 
-test("in browsers it is known only that it is one", () => {
+test("in a browser only the fact of a redirect is known", () => {
   const headers = new Headers();
   expect(redirectOf({ status: 0, type: "opaqueredirect", headers }, "http://a/")).toBe("redirects");
 });

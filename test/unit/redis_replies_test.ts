@@ -1,4 +1,7 @@
-/** What a Redis answers, as the store reads it: what can't be is refused, not believed. */
+/**
+ * Covers adapters/store/redis/replies.ts: replies of a Redis as the store reads them; impossible ones
+ * are errors.
+ */
 import { expect, test } from "vitest";
 import { MAX_TERM } from "../../adapters/store/check.ts";
 import { registrationOf, renewalOf } from "../../adapters/store/redis/replies.ts";
@@ -9,7 +12,7 @@ test.each([0, 7, "7", MAX_TERM])("a lineage's term %j is read", (term) => {
 });
 
 test.each([-1, 0.5, MAX_TERM + 1, "100000", 2_147_483_648, "", null, "x"])(
-  "a lineage's term %j, which there can't be, is an error",
+  "an impossible term %j of a lineage is an error",
   (term) => {
     const refusal = expect.objectContaining({ code: "unavailable" });
     expect(() => renewalOf(["live", 1, "id", term, "1"])).toThrow(refusal);

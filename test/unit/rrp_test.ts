@@ -1,8 +1,6 @@
 /**
- * Pointers: an address book in which no house may stand twice.
- *
- * Parse → print is the identity on all that is valid; all else is `invalid_rrp` and
- * says which part is wrong.
+ * Covers src/model/rrp.ts: pointers to resources. For every valid pointer parsing and printing are
+ * inverse; everything else is `invalid_rrp`, and the error names the wrong part.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -34,8 +32,8 @@ const id = fc.string({ unit: "binary", minLength: 1, maxLength: 60 })
   .filter((text) => text.isWellFormed() && !text.split("/").some((part) => /^\.{1,2}$/.test(part)))
   .filter((text) => encodeURIComponent(text).replaceAll("*", "%2A").length <= MAX_ID_BYTES);
 
-describe("parse and print", () => {
-  test("the published example", () => {
+describe("parsing and printing a pointer", () => {
+  test("give the parts of the published example", () => {
     expect(parseRrp(EXAMPLE)).toEqual({
       region: "us-east-1",
       node: "hop@node-1",
@@ -45,7 +43,7 @@ describe("parse and print", () => {
     expect(formatRrp(parseRrp(EXAMPLE))).toBe(EXAMPLE);
   });
 
-  test("print → parse and parse → print are the identity on all that is valid", () => {
+  test("are inverse for everything that is valid", () => {
     fc.assert(fc.property(fc.record({ region: token, node: token, type: token, id }), (rrp) => {
       const text = formatRrp(rrp);
       expect(parseRrp(text)).toEqual(rrp);
@@ -55,7 +53,7 @@ describe("parse and print", () => {
     }));
   });
 
-  test("key → type and id → key is the identity", () => {
+  test("are inverse for keys, types and ids", () => {
     fc.assert(fc.property(token, id, (type, it) => {
       const key = resourceKey(type, it);
       expect(parseKey(key)).toEqual({ type, id: it });
@@ -64,7 +62,7 @@ describe("parse and print", () => {
     }));
   });
 
-  test("any other text is invalid_rrp or prints back as itself", () => {
+  test("refuse any other text as invalid_rrp, or print it unchanged", () => {
     const piece = fc.oneof(
       fc.string({ unit: "binary" }),
       fc.constantFrom("/", "%2f", "%", "..", "a"),
@@ -75,7 +73,7 @@ describe("parse and print", () => {
     }));
   });
 
-  test("two ids never share a key", () => {
+  test("never give two ids the same key", () => {
     fc.assert(fc.property(id, id, (one, other) => {
       expect(resourceKey("t", one) === resourceKey("t", other)).toBe(one === other);
     }));
@@ -112,9 +110,9 @@ const HOSTILE: [name: string, text: unknown, part: string][] = [
   ["an id of 1 MiB", `rrp:a/b/c/${"x".repeat(1_048_576)}`, "id"],
 ];
 
-describe("refuses, naming the part", () => {
+describe("an invalid pointer is refused by the name of its part", () => {
   for (const [name, text, part] of HOSTILE) {
-    test(name, () => {
+    test(`with ${name}`, () => {
       expect(codeOf(() => parseRrp(text as string))).toBe("invalid_rrp");
       expect(() => parseRrp(text as string)).toThrow(new RegExp(`^${part} `));
       expect(messageOf(() => parseRrp(text as string)).length).toBeLessThan(300);
@@ -133,7 +131,7 @@ describe("refuses, naming the part", () => {
     "x".repeat(257),
   ];
   for (const bad of IDS) {
-    test(`the id ${JSON.stringify(bad.slice(0, 12))} of ${bad.length}`, () => {
+    test(`with the id ${JSON.stringify(bad.slice(0, 12))} of ${bad.length} characters`, () => {
       expect(codeOf(() => resourceKey("t", bad))).toBe("invalid_rrp");
       expect(codeOf(() => formatRrp({ region: "r", node: "n", type: "t", id: bad }))).toBe(
         "invalid_rrp",
@@ -141,20 +139,20 @@ describe("refuses, naming the part", () => {
     });
   }
 
-  test("a key that isn't canonical", () => {
+  test("with a key that isn't canonical", () => {
     for (const key of ["", "t", "t/", "/x", "t/%61", "t/a/b", "t*/x", "t/x%"]) {
       expect(codeOf(() => parseKey(key))).toBe("invalid_rrp");
     }
   });
 
-  test("but not an id at its very limit", () => {
+  test("but an id at the limit is accepted", () => {
     expect(resourceKey("t", "x".repeat(MAX_ID_BYTES))).toHaveLength(MAX_ID_BYTES + 2);
     expect(parseRrp(`rrp:a/b/c/${"%7B".repeat(85)}x`).id).toBe("{".repeat(85) + "x");
   });
 });
 
-describe("prefixes", () => {
-  test("name all below them, and only those", () => {
+describe("a prefix", () => {
+  test("matches everything below it, and nothing else", () => {
     for (const prefix of ["rrp:", "rrp:us-east-1/", "rrp:us-east-1/hop@node-1/", EXAMPLE]) {
       expect(matchRrp(prefix, EXAMPLE)).toBe(true);
       expect(matchRrp(prefix, parseRrp(EXAMPLE))).toBe(true);
@@ -164,7 +162,7 @@ describe("prefixes", () => {
     expect(matchRrp("rrp:us-east-1/hop@node-1/channels/project_0:channel", EXAMPLE)).toBe(false);
   });
 
-  test("are refused where they end amid a part", () => {
+  test("is refused if it ends in the middle of a part", () => {
     for (
       const bad of [
         "",

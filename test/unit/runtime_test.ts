@@ -1,11 +1,11 @@
-/** Says on which runtime the tests really run, and that it is the one that was asked for. */
+/** Shows on which runtime the tests run, and checks that it is the one that was asked for. */
 import process from "node:process";
 import { expect, test } from "vitest";
 
 const versions: Record<string, string | undefined> = process.versions;
 const running = versions["bun"] ? "bun" : versions["deno"] ? "deno" : "node";
 
-test(`runs on ${running} ${versions[running]}`, () => {
+test(`the tests run on ${running} ${versions[running]}`, () => {
   console.log(`running on ${running} ${versions[running]}`);
   expect(process.env["ATLAS_TEST_RUNTIME"] ?? running).toBe(running);
 });

@@ -1,8 +1,6 @@
 /**
- * Values: a customs declaration must list exactly what is in the crate.
- *
- * Every allowed kind comes back as it was, through bytes and through text; all else
- * is refused by name; bytes from outside never do harm.
+ * Covers src/model/value.ts: every allowed kind of value is decoded as it was encoded, as bytes and as
+ * text; everything else is refused by its path; bytes from outside do no harm.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -39,15 +37,15 @@ const KINDS: Record<string, unknown> = {
   "odd keys": { "": 1, constructor: 2, toString: 3, toJSON: 4, "a.b": 5, ["1"]: 6 },
 };
 
-describe("every allowed kind comes back", () => {
+describe("an allowed value is decoded as it was encoded", () => {
   for (const [name, value] of Object.entries(KINDS)) {
-    test(name, () => {
+    test(`of the kind: ${name}`, () => {
       expect(unpack(encodeValue(value, "value"))).toStrictEqual(value);
       expect(textToValue(valueToText(value, "value"))).toStrictEqual(value);
     });
   }
 
-  test("whatever is made of them", () => {
+  test("also in any combination", () => {
     const leaf = fc.oneof(
       fc.string({ unit: "binary" }),
       fc.integer(),
@@ -78,14 +76,14 @@ describe("every allowed kind comes back", () => {
     );
   });
 
-  test("a hole reads as undefined, a bigint that fits as a number, -0 as 0", () => {
+  test("but a hole becomes undefined, a bigint that fits a number, and -0 becomes 0", () => {
     // deno-lint-ignore no-sparse-arrays
     expect(textToValue(valueToText([, 1], "value"))).toEqual([undefined, 1]);
     expect(unpack(encodeValue(5n, "value"))).toBe(5);
     expect(textToValue(valueToText(-0, "value"))).toBe(0);
   });
 
-  test("bytes come back as a plain Uint8Array, apart from the frame they came in", () => {
+  test("and bytes become a plain Uint8Array of their own", () => {
     const frame = pack([new Uint8Array([1, 2, 3])]);
     const [bytes] = unpack(frame) as [Uint8Array];
     frame.fill(0);
@@ -133,7 +131,7 @@ const REFUSED: Record<string, [value: unknown, message: RegExp]> = {
     })(),
     /\.get\(self\).*circular/,
   ],
-  "what is nested too deep": [nested(MAX_VALUE_DEPTH + 1), /more than 64 deep/],
+  "a value nested too deep": [nested(MAX_VALUE_DEPTH + 1), /more than 64 deep/],
   "a function in a map whose key can't be printed": [
     new Map([[Object.create(null), () => 1]]),
     /\.get\(…\) .* a function/,
@@ -168,9 +166,9 @@ describe("a value's size", () => {
   });
 });
 
-describe("refuses with the path", () => {
+describe("a value that can't be encoded", () => {
   for (const [name, [value, message]] of Object.entries(REFUSED)) {
-    test(name, () => {
+    test(`is refused with its path: ${name}`, () => {
       for (const encode of [encodeValue, valueToText]) {
         expect(() => encode(value, "result")).toThrow(message);
         expect(codeOf(() => encode(value, "result"))).toBe("bad_request");
@@ -178,7 +176,7 @@ describe("refuses with the path", () => {
     });
   }
 
-  test("nothing at the very limit of depth", () => {
+  test("is told apart from one at the limit of depth", () => {
     const deep = nested(MAX_VALUE_DEPTH);
     expect(unpack(encodeValue(deep, "value"))).toEqual(deep);
     let maps: unknown = 1;
@@ -186,7 +184,7 @@ describe("refuses with the path", () => {
     expect(unpack(encodeValue(maps, "value"))).toEqual(maps);
   });
 
-  test("a long key, and control characters in one, cut and escaped", () => {
+  test("is refused with a path that is cut and escaped", () => {
     const key = "\u0007" + "k".repeat(100_000);
     for (const value of [{ [key]: { a: () => 1 } }, new Map([[key, () => 1]])]) {
       expect(() => encodeValue(value, "result")).toThrow(
@@ -219,23 +217,23 @@ const DEEP: Record<string, number[]> = {
   "records, which are not in use": [0xd4, 0x72, 0x40, 0x91, 0xa1, 0x61],
 };
 
-describe(`refuses bytes nested ${TIMES} deep`, () => {
+describe(`values nested ${TIMES} deep`, () => {
   for (const [name, level] of Object.entries(DEEP)) {
-    test(name, () => {
+    test(`are refused as ${name}`, () => {
       const bytes = new Uint8Array([...repeat(level, TIMES), 0xc0]);
       expect(codeOf(() => unpack(bytes))).toBe("bad_request");
     });
   }
 });
 
-describe("foreign bytes", () => {
-  test("are read up to the limit of nesting", () => {
+describe("bytes from outside", () => {
+  test("are decoded up to the limit of nesting", () => {
     const bytes = new Uint8Array([...repeat([0x91], MAX_NESTING), 0xc0]);
     expect(unpack(bytes)).toBeInstanceOf(Array);
     expect(codeOf(() => unpack(new Uint8Array([0x91, ...bytes])))).toBe("bad_request");
   });
 
-  test("are refused where they hold an extension that Atlas doesn't write", () => {
+  test("are refused if they hold an extension that Atlas doesn't write", () => {
     const foreign: Record<string, number[]> = {
       pattern: [0xd4, 0x78, 0, 0x92, 0xa1, 0x61, 0xa0],
       error: [0xd4, 0x65, 0, 0x92, 0xa5, 0x45, 0x72, 0x72, 0x6f, 0x72, 0xa1, 0x61],
@@ -251,7 +249,7 @@ describe("foreign bytes", () => {
     }
   });
 
-  test("are refused where a Map or a Set is not made of a list", () => {
+  test("are refused if a Map or a Set is not made of a list", () => {
     const map = [0xd4, 0x4d, 0];
     const set = [0xd4, 0x73, 0];
     for (
@@ -263,7 +261,7 @@ describe("foreign bytes", () => {
     expect(unpack(new Uint8Array([...set, 0x91, 1]))).toEqual(new Set([1]));
   });
 
-  test("are refused where a count promises more than there is", () => {
+  test("are refused if a count is larger than what follows", () => {
     for (
       const bytes of [
         [],
@@ -279,12 +277,12 @@ describe("foreign bytes", () => {
     ) expect(codeOf(() => unpack(new Uint8Array(bytes)))).toBe("bad_request");
   });
 
-  test("are refused where more than one value stands in them", () => {
+  test("are refused if they hold more than one value", () => {
     expect(codeOf(() => unpack(new Uint8Array([1, 2])))).toBe("bad_request");
     expect(codeOf(() => unpack(new Uint8Array([0x90, 0x91, 1])))).toBe("bad_request");
   });
 
-  test("that look like labels inside dates, binary and text are not misread", () => {
+  test("that look like labels inside dates, binary and text are decoded correctly", () => {
     const hostile = new Uint8Array(4_096).fill(0x91);
     const value = [
       hostile,

@@ -14,7 +14,7 @@
  * - `twice`: all is done twice, one right after the other; the second answers;
  * - `late`: all is done and answered, and once more some requests later;
  * - `slow`: it waits before anything is done;
- * - `hung`: all is done, and the answer waits until the test lets it go, or for ever.
+ * - `hung`: all is done, and the answer waits until the test releases it, or for ever.
  */
 export type Fault =
   | "reset"
@@ -27,10 +27,10 @@ export type Fault =
   | "late"
   | "slow"
   | "hung"
-  | Lie;
+  | HostileAnswer;
 
 /**
- * What an endpoint answers that means harm; nothing is done before.
+ * Hostile answers of an endpoint; nothing is done before.
  *
  * - `bomb`: 4 GiB of JSON white space, in 4 MB of gzip that nobody asked for;
  * - `flood`: JSON white space without an end, as fast as it is taken;
@@ -39,10 +39,10 @@ export type Fault =
  * - `found`: the same with HTTP 302;
  * - `page`: HTTP 200 with HTML that never ends;
  * - `events`: HTTP 200 with server-sent events, a line of which never ends;
- * - `scolding`: HTTP 400 with JSON that never ends;
+ * - `longError`: HTTP 400 with JSON that never ends;
  * - `shape`, `nulls`, `scalar`: JSON that is no answer to a pipeline.
  */
-export type Lie =
+export type HostileAnswer =
   | "bomb"
   | "flood"
   | "drip"
@@ -50,12 +50,12 @@ export type Lie =
   | "found"
   | "page"
   | "events"
-  | "scolding"
+  | "longError"
   | "shape"
   | "nulls"
   | "scalar";
 
-export const LIES: readonly Lie[] = [
+export const HOSTILE_ANSWERS: readonly HostileAnswer[] = [
   "bomb",
   "flood",
   "drip",
@@ -63,14 +63,14 @@ export const LIES: readonly Lie[] = [
   "found",
   "page",
   "events",
-  "scolding",
+  "longError",
   "shape",
   "nulls",
   "scalar",
 ];
 
-export function isLie(fault: Fault): fault is Lie {
-  return (LIES as readonly Fault[]).includes(fault);
+export function isHostile(fault: Fault): fault is HostileAnswer {
+  return (HOSTILE_ANSWERS as readonly Fault[]).includes(fault);
 }
 
 /** Decides about one request; null: nothing goes wrong. */

@@ -164,10 +164,10 @@ function subscribe(redis: Redis, channel: string): Response {
   const encoder = new TextEncoder();
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {
-      const tell = (reply: Reply): void =>
+      const push = (reply: Reply): void =>
         controller.enqueue(encoder.encode(`data: ${(plain(reply) as unknown[]).join(",")}\n\n`));
-      connection.onPush = tell;
-      connection.call("SUBSCRIBE", channel).then(tell, (error) => controller.error(error));
+      connection.onPush = push;
+      connection.call("SUBSCRIBE", channel).then(push, (error) => controller.error(error));
     },
     cancel: () => redis.end(connection),
   });

@@ -26,7 +26,7 @@ export class RespConnection {
   readonly #waiting: Waiter[] = [];
   #rest: Buffer = EMPTY;
   #ended: Error | null = null;
-  /** Hears replies that nobody asked for: messages of a subscription. */
+  /** Receives replies that answer no command: messages of a subscription. */
   onPush: (reply: Reply) => void = () => {};
 
   constructor(port: number) {
@@ -81,7 +81,7 @@ interface Parsed {
   readonly end: number;
 }
 
-/** The reply that starts at `at`, or null where it isn't all there yet. */
+/** The reply that starts at `at`, or null if it is not complete yet. */
 function parse(bytes: Buffer, at: number): Parsed | null {
   const eol = bytes.indexOf("\r\n", at);
   if (eol < 0) return null;
@@ -123,7 +123,7 @@ function parseList(bytes: Buffer, start: number, length: number): Parsed | null 
   return { reply: { kind: "list", items }, end };
 }
 
-/** A text reply, or any other, as text; null for nil. For tests that look into the Redis. */
+/** A text reply, or any other, as text; null for nil. For tests that inspect the Redis. */
 export function plain(reply: Reply): unknown {
   switch (reply.kind) {
     case "text":

@@ -7,26 +7,26 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { freePort } from "../support/ports.ts";
-import { type Fault, type Faults, isLie } from "./faults.ts";
-import { Liar } from "./liar.ts";
+import { type Fault, type Faults, isHostile } from "./faults.ts";
+import { HostileAnswers } from "./hostile_answers.ts";
 import { upstashProtocol } from "./protocol.ts";
 
 export interface TestUpstash {
   readonly url: string;
   readonly token: string;
-  /** What happens to requests from now on. Default: nothing. */
+  /** Which faults requests get from now on. Default: none. */
   faults: Faults;
-  /** Faults that were played, by name, `none` among them. */
+  /** Faults so far, by name, `none` among them. */
   readonly played: Map<Fault | "none", number>;
   /** The requests received: path and headers, the latest 1,000. */
   readonly requests: { readonly path: string; readonly headers: Headers; readonly body: string }[];
   /** How many answers hang. */
   readonly hanging: number;
-  /** Bytes that lies have sent. */
-  readonly lied: number;
-  /** Lets all answers go that hang. */
+  /** Bytes of hostile answers sent so far. */
+  readonly hostileBytes: number;
+  /** Releases all answers that hang. */
   release(): void;
-  /** Cuts every connection and stops listening. */
+  /** Closes every connection and stops listening. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
   start(): Promise<void>;
@@ -39,7 +39,7 @@ export interface TestUpstashOptions {
   slowMs?: number;
   /** After how many further requests a late copy is done. Default 3. */
   lateBy?: number;
-  /** Where the lies `moved` and `found` lead. */
+  /** The target of the redirects `moved` and `found`. */
   elsewhere?: string;
 }
 
@@ -52,10 +52,10 @@ export async function startUpstash(
 ): Promise<TestUpstash> {
   const token = options.token ?? `token-${crypto.randomUUID()}`;
   const protocol = upstashProtocol({ redisPort, token });
-  const booth = new Booth((request) => protocol.app.fetch(request), options);
+  const injector = new FaultInjector((request) => protocol.app.fetch(request), options);
   const listener = getRequestListener((request, env) => {
     const { incoming, outgoing } = env as { incoming: IncomingMessage; outgoing: ServerResponse };
-    return booth.serve(request, incoming, outgoing);
+    return injector.serve(request, incoming, outgoing);
   });
   const port = await freePort();
   const sockets = new Set<Socket>();
@@ -71,7 +71,7 @@ export async function startUpstash(
   };
   const stop = (): Promise<void> =>
     new Promise((resolve) => {
-      booth.release();
+      injector.release();
       server.close(() => resolve());
       // Not all runtimes cut connections in use by `closeAllConnections`.
       for (const socket of sockets) socket.destroy();
@@ -81,20 +81,20 @@ export async function startUpstash(
     url: `http://127.0.0.1:${port}`,
     token,
     get faults() {
-      return booth.faults;
+      return injector.faults;
     },
     set faults(faults) {
-      booth.faults = faults;
+      injector.faults = faults;
     },
-    played: booth.played,
-    requests: booth.requests,
+    played: injector.played,
+    requests: injector.requests,
     get hanging() {
-      return booth.hanging;
+      return injector.hanging;
     },
-    get lied() {
-      return booth.liar.sent;
+    get hostileBytes() {
+      return injector.hostile.sent;
     },
-    release: () => booth.release(),
+    release: () => injector.release(),
     start,
     stop,
     async close() {
@@ -106,22 +106,22 @@ export async function startUpstash(
 
 type Serve = (request: Request) => Response | Promise<Response>;
 
-/** Plays faults around an app. */
-class Booth {
+/** Applies faults around an app. */
+class FaultInjector {
   readonly played = new Map<Fault | "none", number>();
   readonly requests: { path: string; headers: Headers; body: string }[] = [];
   faults: Faults = () => null;
   readonly #app: Serve;
   readonly #slowMs: number;
   readonly #lateBy: number;
-  readonly liar: Liar;
+  readonly hostile: HostileAnswers;
   #hung: (() => void)[] = [];
   #late: { due: number; run: () => unknown }[] = [];
   #count = 0;
 
   constructor(app: Serve, { slowMs = 20, lateBy = 3, elsewhere = "" }: TestUpstashOptions) {
     this.#app = app;
-    this.liar = new Liar(elsewhere);
+    this.hostile = new HostileAnswers(elsewhere);
     this.#slowMs = slowMs;
     this.#lateBy = lateBy;
   }
@@ -138,7 +138,7 @@ class Booth {
     const run = () => this.#app(new Request(request.url, copyOf(request, body)));
     await this.#runLate();
     if (fault === null) return await run();
-    if (isLie(fault)) return await this.liar.tell(fault, outgoing);
+    if (isHostile(fault)) return await this.hostile.send(fault, outgoing);
     return await this.#play(fault, run, { incoming, outgoing });
   }
 
@@ -178,7 +178,7 @@ class Booth {
     if (fault === "broken") {
       outgoing.writeHead(200, { "content-length": String(text.length + 100) });
       outgoing.write(text.slice(0, text.length / 2), () => incoming.socket.destroy());
-      return await forEver();
+      return await never();
     }
     await new Promise<void>((resolve) => this.#hung.push(resolve));
     return new Response(text, response);
@@ -203,9 +203,9 @@ function copyOf({ method, headers }: Request, body: string): RequestInit {
 
 function cut(incoming: IncomingMessage): Promise<Response> {
   incoming.socket.destroy();
-  return forEver();
+  return never();
 }
 
-function forEver(): Promise<Response> {
+function never(): Promise<Response> {
   return new Promise(() => {});
 }

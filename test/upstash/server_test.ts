@@ -1,4 +1,7 @@
-/** The HTTP Redis of the tests, compared with Upstash's own client and protocol. */
+/**
+ * Covers test/upstash/server.ts: the HTTP Redis of the tests, compared with Upstash's own client and
+ * protocol.
+ */
 import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, fresh } from "../conformance/store_kit.ts";
@@ -43,7 +46,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
   const BASE64 = { "upstash-encoding": "base64" };
 
   describe("for Upstash's own client", () => {
-    test("keeps values, numbers, hashes and nothing apart", async () => {
+    test("tells values, numbers, hashes and nil apart", async () => {
       for (const responseEncoding of ["base64", false]) {
         const upstash = client({ responseEncoding });
         const key = fresh("k");
@@ -56,7 +59,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       }
     });
 
-    test("the text OK comes back as text, not as a status", async () => {
+    test("returns the text OK as text, not as a status", async () => {
       const upstash = client();
       const key = fresh("k");
       await upstash.set(key, "OK");
@@ -65,7 +68,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(body).toEqual({ result: btoa("OK") });
     });
 
-    test("scripts answer lists within lists", async () => {
+    test("returns lists within lists from scripts", async () => {
       const script = "return { 1, 'two', false, { KEYS[1], { ARGV[1], 5 } } }";
       for (const responseEncoding of ["base64", false]) {
         const upstash = client({ responseEncoding });
@@ -76,7 +79,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       }
     });
 
-    test("pipelines answer each, transactions are one", async () => {
+    test("answers each command of a pipeline, and a transaction as one", async () => {
       const upstash = client();
       const key = fresh("k");
       const batch = upstash.pipeline().set(key, "a").incr(key).get(key);
@@ -86,7 +89,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(await upstash.multi().set(key, 1).incr(key).exec()).toEqual(["OK", 2]);
     });
 
-    test("channels deliver their messages", async () => {
+    test("delivers the messages of channels", async () => {
       const upstash = client({ automaticDeserialization: false });
       const channel = fresh("c");
       const heard: unknown[] = [];
@@ -100,7 +103,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
   });
 
   describe("in its protocol", () => {
-    test("an error of Redis is 400 alone, and in its place in a pipeline, never encoded", async () => {
+    test("answers an error of Redis by 400, in a pipeline in its place, and never encoded", async () => {
       const { status, body } = await post("/", ["INCR"], BASE64);
       expect(status).toBe(400);
       expect(body).toEqual({ error: expect.stringMatching(/^ERR wrong number of arguments/) });
@@ -111,7 +114,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       });
     });
 
-    test("base64: status OK, numbers and nulls stay raw, texts at any depth don't", async () => {
+    test("encodes texts in base64 at any depth, but not the status OK, numbers and nil", async () => {
       const key = fresh("k");
       const script = "return { 'a', 1, false, { 'b', redis.status_reply('OK') } }";
       const { body } = await post("/pipeline", [
@@ -129,7 +132,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       ]);
     });
 
-    test("a transaction that can't be queued is refused whole", async () => {
+    test("refuses a transaction as a whole if a command can't be queued", async () => {
       const key = fresh("k");
       const { status, body } = await post("/multi-exec", [["SET", key, "1"], ["NONSENSE"]]);
       expect(status).toBe(400);
@@ -137,13 +140,13 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(await client().get(key)).toBeNull();
     });
 
-    test("hashes are flat lists: RESP2", async () => {
+    test("returns hashes as flat lists, as RESP2 does", async () => {
       const key = fresh("h");
       await post("/", ["HSET", key, "a", 1, "b", 2]);
       expect((await post("/", ["HGETALL", key])).body).toEqual({ result: ["a", "1", "b", "2"] });
     });
 
-    test("refuses a wrong token, another method and what is no command", async () => {
+    test("refuses a wrong token, another method and a body that is no command", async () => {
       const wrong = await post("/", ["PING"], { authorization: "Bearer nobody" });
       expect(wrong.status).toBe(401);
       expect(wrong.body).toEqual({ error: expect.stringContaining("auth token") });
@@ -180,7 +183,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       return [Number(await client().get(key)), answer];
     }
 
-    test("each does what it says", async () => {
+    test("applies each fault as documented", async () => {
       expect(await countAfter("reset")).toEqual([0, "cut"]);
       const [times, answer] = await countAfter("lost");
       expect([1, 2]).toContain(times);
@@ -193,7 +196,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(await countAfter("slow")).toEqual([1, "200"]);
     });
 
-    test("a late copy runs some requests later", async () => {
+    test("runs a late copy some requests later", async () => {
       const key = fresh("n");
       server.faults = inOrder("late");
       await post("/", ["INCR", key]);
@@ -202,7 +205,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(counts).toEqual([1, 1, 2, 2]);
     });
 
-    test("an answer that hangs comes when it is released", async () => {
+    test("sends a hanging answer when it is released", async () => {
       const key = fresh("n");
       server.faults = inOrder("hung");
       const answer = post("/", ["INCR", key]);
@@ -212,7 +215,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect((await answer).body).toEqual({ result: 1 });
     });
 
-    test("are the same for the same seed, and as many as asked", () => {
+    test("draws the same faults for the same seed, and as many as asked", () => {
       const draw = (seed: number) => {
         const faults = atRandom(seed, 0.25);
         return Array.from({ length: 4_000 }, faults);

@@ -7,7 +7,7 @@
  */
 import { type App, defineApp, defineModule, type Module, Resource } from "../../../mod.ts";
 
-/** What `calc` sees of its caller. */
+/** The part of a call's context that `calc` reads. */
 interface Context {
   readonly signal: AbortSignal;
   readonly version: string;
@@ -16,7 +16,7 @@ interface Context {
 export type Calc = {
   /** π, after a turn of the event loop. */
   pi: (digits: number) => Promise<string>;
-  /** Answers `n` once the test lets it go, or its caller gives up. */
+  /** Answers `n` once the test releases it, or its caller gives up. */
   hold: (n: number) => Promise<number>;
   /** Answers after `ms`. */
   slow: (ms: number) => Promise<number>;
@@ -27,35 +27,35 @@ export type Calc = {
   unencodable: () => unknown;
 };
 
-/** What the till counted. */
-export interface Till {
-  /** Inside now; most at once; served in all; of these given up by their caller. */
+/** Counters of this process. */
+export interface CallCounts {
+  /** Running now; most at once; served in all; of these given up by their caller. */
   running: number;
   most: number;
   served: number;
   aborted: number;
 }
 
-const till: Till = { running: 0, most: 0, served: 0, aborted: 0 };
+const counts: CallCounts = { running: 0, most: 0, served: 0, aborted: 0 };
 const held: (() => void)[] = [];
 
-/** The till of this process. */
-export function count(): Till {
-  return { ...till };
+/** The counters of this process. */
+export function count(): CallCounts {
+  return { ...counts };
 }
 
-/** Lets `count` of those go that are held. */
+/** Releases `count` of the held calls. */
 export function release(count: number = Infinity): void {
   for (const go of held.splice(0, count)) go();
 }
 
 async function inside<T>(work: () => Promise<T>): Promise<T> {
-  till.most = Math.max(till.most, ++till.running);
+  counts.most = Math.max(counts.most, ++counts.running);
   try {
     return await work();
   } finally {
-    till.running--;
-    till.served++;
+    counts.running--;
+    counts.served++;
   }
 }
 
@@ -67,7 +67,7 @@ function untilReleased(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     held.push(resolve);
     signal.addEventListener("abort", () => {
-      till.aborted++;
+      counts.aborted++;
       resolve();
     }, { once: true });
   });

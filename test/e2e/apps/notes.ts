@@ -6,9 +6,9 @@ import { existsSync } from "node:fs";
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, defineApp, Resource } from "../../../mod.ts";
 
-/** A pad whose writer can be made to think before the pen touches the paper. */
+/** A note whose writer can wait before it writes. */
 export class Notes extends Resource {
-  /** Says on standard error that it began, thinks until the file `gate` exists, then writes. */
+  /** Logs on standard error that it began, waits until the file `gate` exists, then writes. */
   async write(text: string, gate: string): Promise<number> {
     console.error(`begun ${text}`);
     while (!existsSync(gate)) await new Promise((resolve) => setTimeout(resolve, 10));

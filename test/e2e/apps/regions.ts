@@ -8,9 +8,9 @@ import { Channel } from "../../../examples/channels/app.ts";
 import { type App, type AtlasNode, defineApp, Resource } from "../../../mod.ts";
 import { serve } from "../../../adapters/server/serve.ts";
 
-/** Does for callers over HTTP what only a node can. */
-export class Guide extends Resource {
-  /** As `node.move`, of the node on which the guide lives. */
+/** Moves resources for callers over HTTP, as only a node can. */
+export class Mover extends Resource {
+  /** As `node.move`, of the node that owns this resource. */
   async move(type: string, id: string, region: string): Promise<{ rrp: string; epoch: number }> {
     return await (node as AtlasNode).move(type, id, region);
   }
@@ -19,14 +19,14 @@ export class Guide extends Resource {
 type RegionsApp = App<{
   channels: typeof Channel;
   followers: { class: typeof Channel; placement: "caller" };
-  guides: typeof Guide;
+  guides: typeof Mover;
 }>;
 
 const app: RegionsApp = defineApp({
   resources: {
     channels: Channel,
     followers: { class: Channel, placement: "caller" },
-    guides: Guide,
+    guides: Mover,
   },
 });
 

@@ -1,6 +1,6 @@
 /**
- * The example's channels, and resources that misbehave in every way: an app for tests
- * of what a node answers then.
+ * The example's channels, and resources that misbehave in every way: an app for tests of a node's
+ * answers to that.
  */
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, defineApp, Resource } from "../../../mod.ts";
@@ -23,7 +23,7 @@ export class Unruly extends Resource {
     throw undefined;
   }
 
-  /** Never answers, and does not hear when it is told to stop. */
+  /** Never answers, and ignores its signal. */
   hangs(): Promise<void> {
     return new Promise(() => {});
   }

@@ -1,0 +1,52 @@
+/** A transport whose links a test can break, as a network does. */
+import { AtlasError, type Link, type Transport } from "../../mod.ts";
+
+/** A transport that can be broken. */
+export interface Breakable extends Transport {
+  /** Whether every dial is refused. */
+  refusesDials: boolean;
+  /** Whether messages that arrive are dropped. */
+  dropsMessages: boolean;
+  breakAll(): void;
+}
+
+/** `transport`, and what breaks all links that it has. */
+export function breakable(transport: Transport): Breakable {
+  const links = new Set<Link>();
+  const watched = (link: Link): Link => {
+    links.add(link);
+    return {
+      peer: link.peer,
+      send: (head, body) => link.send(head, body),
+      close: (reason) => link.close(reason),
+      start: ({ message, close }) =>
+        link.start({
+          message: (bytes) => {
+            if (!made.dropsMessages) message(bytes);
+          },
+          close,
+        }),
+    };
+  };
+  const made: Breakable = {
+    refusesDials: false,
+    dropsMessages: false,
+    get address() {
+      return transport.address;
+    },
+    open: (self, accept) =>
+      transport.open(self, (link) => {
+        accept(watched(link));
+      }),
+    dial: async (peer) => {
+      if (made.refusesDials) throw new AtlasError("unavailable", "refused by the test");
+      return watched(await transport.dial(peer));
+    },
+    close: () => transport.close(),
+    breakAll: () => {
+      for (const link of links) link.close("broken by the test");
+      links.clear();
+    },
+  };
+  return made;
+}

@@ -1,0 +1,43 @@
+/** Covers src/resource/activation_host.ts: which methods of a class callers may use. */
+import { expect, test } from "vitest";
+import { Resource } from "../../mod.ts";
+import { methodsOf } from "../../src/resource/activation_host.ts";
+
+class Base extends Resource {
+  inherited(): number {
+    return 1;
+  }
+}
+
+class Room extends Base {
+  static shared(): number {
+    return 1;
+  }
+  field = (): number => 1;
+  get getter(): () => number {
+    return () => 1;
+  }
+  open(): number {
+    return this.#hidden() + this.typed() + this.kept() + this._marked();
+  }
+  private typed(): number {
+    return 1;
+  }
+  protected kept(): number {
+    return 1;
+  }
+  #hidden(): number {
+    return 1;
+  }
+  _marked(): number {
+    return 1;
+  }
+  onSomething(): number {
+    return 1;
+  }
+  override onStart(): void {}
+}
+
+test("methods that TypeScript calls private are callable, and methods private in JavaScript are not", () => {
+  expect([...methodsOf(Room).keys()].sort()).toEqual(["inherited", "kept", "open", "typed"]);
+});
