@@ -1,4 +1,4 @@
-/** Which methods of a class callers may use, as the README says. */
+/** Which methods of a class callers may use, as docs/resources.md says. */
 import { expect, test } from "vitest";
 import { Resource } from "../../mod.ts";
 import { methodsOf } from "../../src/resource/activation_host.ts";
