@@ -1,4 +1,4 @@
-/** Covers src/resource/activation_host.ts: which methods of a class callers may use. */
+/** Which methods of a class callers may use, as docs/resources.md says. */
 import { expect, test } from "vitest";
 import { Resource } from "../../mod.ts";
 import { methodsOf } from "../../src/resource/activation_host.ts";
@@ -38,6 +38,6 @@ class Room extends Base {
   override onStart(): void {}
 }
 
-test("methods that TypeScript calls private are callable, and methods private in JavaScript are not", () => {
+test("those that TypeScript calls private are callable, those of JavaScript's are not", () => {
   expect([...methodsOf(Room).keys()].sort()).toEqual(["inherited", "kept", "open", "typed"]);
 });
