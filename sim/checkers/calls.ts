@@ -31,7 +31,7 @@ export const answers: LiveChecker = {
 
 function checkAnswer(call: CallRecord, { truth }: CheckContext, report: Report): void {
   const { epoch, rrp, invokedAt, returnedAt } = call;
-  // Who answers is the one at the door.
+  // A call that goes through other resources is answered by the first of them.
   const key = call.via?.[0] ?? call.key;
   const stood = truth.wasOwner(
     key,

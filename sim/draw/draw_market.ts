@@ -188,7 +188,7 @@ function drawCustoms(random: SeededRandom): Customs {
   };
 }
 
-function drawTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Trade[] {
+function drawTrades(random: SeededRandom, shape: Shape, market: MarketShape): Trade[] {
   const customs = drawCustoms(random);
   const gapMs = random.pick([30, 60, 150]);
   const change = random.pick([0.02, 0.1, 0.25]);
@@ -202,7 +202,7 @@ function drawTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Tra
         ["publish", "update", "update", "close", "discover", "discover", "leave", "look"] as const,
       )
       : "call";
-    trades.push(plainly({ ...drawTrade(random, customs, shape, stage), at, what }));
+    trades.push(plainly({ ...drawTrade(random, customs, shape, market), at, what }));
   }
   return bounded(trades);
 }
@@ -250,7 +250,7 @@ function drawTrade(
 }
 
 /** Two sellers of each module or more, a few buyers, and new code under load. */
-function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Trade[] {
+function drawCalmTrades(random: SeededRandom, shape: Shape, market: MarketShape): Trade[] {
   const customs: Customs = {
     manners: ["return", "return", "at_once", "heed"],
     versions: ["1.0.0", "1.1.0", "1.2.0"],
@@ -262,7 +262,7 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketShape):
   };
   const draw = (at: number, what: TradeAction, more: Partial<Trade>): Trade =>
     plainly({
-      ...drawTrade(random, customs, shape, stage),
+      ...drawTrade(random, customs, shape, market),
       at,
       what,
       noWait: false,
@@ -270,7 +270,7 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketShape):
       ...more,
     });
   const trades: Trade[] = [];
-  for (let module = 0; module < stage.modules; module++) {
+  for (let module = 0; module < market.modules; module++) {
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "publish", { module, capacity: 3 }));
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "discover", { module, capacity: 2 }));
   }

@@ -24,8 +24,8 @@ export const LEASES: readonly LeaseTimes[] = [
 /** The plan of a seed: a whole number from 0. */
 export function makePlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
-  const stage = drawShape(draw("shape"));
-  const shape = { ...stage, ...drawWorkloadOptions(draw("manners"), stage) };
+  const drawn = drawShape(draw("shape"));
+  const shape = { ...drawn, ...drawWorkloadOptions(draw("manners"), drawn) };
   const plan = {
     seed,
     shape,

@@ -90,10 +90,10 @@ export class GroundTruth implements Observer {
         return;
       }
       case "reassert":
-        return step.args[0].forEach((tenure, i) => {
+        return step.args[0].forEach((ownership, i) => {
           const { standing } = (reply as Standing[] | null)?.[i] ?? {};
           if (standing === undefined || standing === "lost") return;
-          const { key, rrp, incarnation, epoch } = tenure;
+          const { key, rrp, incarnation, epoch } = ownership;
           push(this.#entries, key, at, { rrp, incarnation, epoch });
           const rightful = this.owner(key)?.epoch ?? 0;
           if (rightful < epoch) push(this.#owners, key, at, { rrp, incarnation, epoch });

@@ -232,12 +232,12 @@ export class SimMaster {
   }
 
   #latest(key: string, field: string): string | null {
-    const reign = this.#mine(key)?.epoch;
+    const ownEpoch = this.#mine(key)?.epoch;
     let best: Dated | null = null;
     for (const [at, entries] of this.#all.entries()) {
       const dated = entries.fields.get(key)?.get(field);
       if (!dated) continue;
-      if (at === this.#own && dated.epoch === reign) return dated.value;
+      if (at === this.#own && dated.epoch === ownEpoch) return dated.value;
       const isLater = !best || dated.epoch > best.epoch ||
         dated.epoch === best.epoch && dated.turn > best.turn;
       if (isLater) best = dated;

@@ -2,7 +2,7 @@
  * The trace of a simulation: a hash of all that happened, and optionally the last notes as text.
  * Two runs have the same hash only if they did the same at the same times.
  *
- * Source: MurmurHash3's mixing step (Austin Appleby, public domain), in two lanes.
+ * Source: MurmurHash3's mixing step (Austin Appleby, public domain), in two words.
  */
 
 /** Remarks kept for a report. */
@@ -52,7 +52,7 @@ export class Trace {
 
   /** The hash so far: 16 hexadecimal digits. */
   get hash(): string {
-    return [this.#a, this.#b].map((lane) => (lane >>> 0).toString(16).padStart(8, "0")).join("");
+    return [this.#a, this.#b].map((word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
   }
 
   /** The last remarks, at most `count`; none where they were not kept. */

@@ -5,7 +5,7 @@
 import type { Mutant } from "./mutant.ts";
 
 const OFFLINE_LOG = "src/resource/offline_log.ts";
-const HARBOUR = "src/resource/reconciliation.ts";
+const RECONCILIATION = "src/resource/reconciliation.ts";
 
 const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   {
@@ -39,7 +39,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     name: "no_conflict",
     about: "A loser stops without hearing of its winner.",
     edits: [{
-      file: HARBOUR,
+      file: RECONCILIATION,
       find: "const finalHooks = activation.abandon(Promise.resolve(winner));",
       replace: "const finalHooks = activation.abandon(winner ? null : null);",
     }],
@@ -48,7 +48,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     name: "kept_forgotten",
     about: "Who is an owner again throws away what it had kept.",
     edits: [{
-      file: HARBOUR,
+      file: RECONCILIATION,
       find: "const turns = offline.turns;",
       replace: "const turns = offline.clear();",
     }],
@@ -86,7 +86,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     about: "Kept turns whose last commit is answered after the lease lapsed make an owner of a " +
       "life that is over.",
     edits: [{
-      file: HARBOUR,
+      file: RECONCILIATION,
       find: "    if (!this.#isDue(activation, life)) return;\n    this.#remove(activation.key);",
       replace: "    this.#remove(activation.key);",
     }],
@@ -95,7 +95,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     name: "no_landing",
     about: "A resource that is offline stays so when the store is back.",
     edits: [{
-      file: HARBOUR,
+      file: RECONCILIATION,
       find: "for (const activation of waiting) await this.#reconcile(activation, life);",
       replace: "for (const activation of waiting) await this.#isDue(activation, life);",
     }],

@@ -6,7 +6,7 @@ import type { Mutant } from "./mutant.ts";
 
 const KEYS = "adapters/store/regional/ownership.ts";
 const ENTRIES = "adapters/store/regional/entries.ts";
-const MOVER = "src/routing/migration.ts";
+const MIGRATION = "src/routing/migration.ts";
 const IMPORT = "adapters/store/regional/state_import.ts";
 const ADDRESSES = "adapters/store/regional/forwarding_repair.ts";
 const RECEIPTS = "adapters/store/regional/ownership.ts";
@@ -55,14 +55,14 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     world: "regions",
     edits: [
       {
-        file: MOVER,
+        file: MIGRATION,
         find: "    await host.handOver(activation,",
         replace:
           `    if (!await this.#giveUp(activation, region)) throw new AtlasError("unavailable", key);
     await host.handOver(activation,`,
       },
       {
-        file: MOVER,
+        file: MIGRATION,
         find: "      if (!await this.#giveUp(activation, region)) return null;\n",
         replace: "",
       },
@@ -142,7 +142,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     name: "silence_overtaken",
     about: "What comes after a link fell silent takes another way, past what is on that link.",
     world: "regions",
-    scenario: "silent_road",
+    scenario: "silent_link",
     edits: [{
       file: "src/node/routing.ts",
       find: "      router.callOrder.stuck(session);\n",

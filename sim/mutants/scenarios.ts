@@ -329,7 +329,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
-  silent_road: unresponsiveLink,
+  silent_link: unresponsiveLink,
   back_and_promoted: backAndPromoted,
   released_and_lost: releasedAndLost,
   lost_and_written_over: lostAndWrittenOver,

@@ -39,7 +39,7 @@ export class UserClients<A extends App> implements Clients {
   readonly #seed: number;
   readonly #world: World;
   readonly #report: Reporter;
-  readonly #door: SimulatedClient;
+  readonly #client: SimulatedClient;
   /** Clients that still work. */
   readonly #busy = new Set<string>();
   #probed: readonly string[] = [];
@@ -52,7 +52,7 @@ export class UserClients<A extends App> implements Clients {
     this.#seed = seed;
     this.#world = world;
     this.#report = report;
-    this.#door = new SimulatedClient(
+    this.#client = new SimulatedClient(
       world,
       new SeededRandom(seed, "doors"),
       settings.durationMs,
@@ -61,7 +61,7 @@ export class UserClients<A extends App> implements Clients {
   }
 
   get calls(): readonly CallRecord[] {
-    return this.#door.calls;
+    return this.#client.calls;
   }
 
   keys(): readonly string[] {
@@ -77,7 +77,7 @@ export class UserClients<A extends App> implements Clients {
     }
     // Whatever was called by then must be found after healing, which comes next.
     scheduler.at(this.#settings.durationMs, () => {
-      this.#probed = [...this.#door.keys.keys()].slice(0, MOST_PROBED);
+      this.#probed = [...this.#client.keys.keys()].slice(0, MOST_PROBED);
     });
   }
 
@@ -108,7 +108,7 @@ export class UserClients<A extends App> implements Clients {
   #context(caller: string): WorkloadContext<A> {
     const { scheduler } = this.#world;
     return {
-      atlas: this.#door.atlas(caller) as Atlas<A>,
+      atlas: this.#client.atlas(caller) as Atlas<A>,
       random: new SeededRandom(this.#seed, caller),
       caller,
       sleep: (ms) => new Promise((resolve) => scheduler.after(ms > 0 ? ms : 0, resolve)),
@@ -142,7 +142,7 @@ export class UserClients<A extends App> implements Clients {
     this.#isChecking = true;
     const fail = this.#report("check");
     try {
-      const history = [...this.#door.history];
+      const history = [...this.#client.history];
       await this.#settings.check({ ...this.#context("check"), history, fail });
       this.#isDone = true;
     } catch (error) {
@@ -157,17 +157,17 @@ export class UserClients<A extends App> implements Clients {
 
   /** Calls at a key through one node until its owner answers, and then looks it up there. */
   #probe(index: number, key: string): void {
-    const { type, id } = this.#door.keys.get(key) ?? { type: "", id: "" };
+    const { type, id } = this.#client.keys.get(key) ?? { type: "", id: "" };
     const again = (): void =>
       void this.#world.scheduler.after(PROBE_PAUSE_MS, () => this.#probe(index, key));
     const sim = this.#world.slot(index).current ?? undefined;
     if (!sim?.node) return again();
     const options = { require: "confirmed", timeoutMs: PROBE_TIMEOUT_MS } as const;
     const look = (): void =>
-      void this.#door.lookup(`probe ${index}`, sim, type, id, options).then(({ verdict }) => {
+      void this.#client.lookup(`probe ${index}`, sim, type, id, options).then(({ verdict }) => {
         if (verdict !== "confirmed") again();
       }, again);
-    this.#door.send(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
+    this.#client.send(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
       if (isFaultError(error)) again();
       else look();
     });

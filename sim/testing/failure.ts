@@ -6,7 +6,7 @@ import type { Violation } from "../run/run_world.ts";
 export interface SimulationFailure {
   readonly seed: number;
   /** The drawn link conditions, leases and clocks, as JSON. */
-  readonly stage: string;
+  readonly shape: string;
   /** What was broken, the first first; rules of Atlas, or `check`, or `workload`. */
   readonly violations: readonly Violation[];
   /** The schedule of faults, by time. */
@@ -48,7 +48,7 @@ function replayText({ seed }: SimulationFailure): string {
 }
 
 function textOf(failure: SimulationFailure): string {
-  const { seed, stage, violations, faults, remarks, isRepeatable } = failure;
+  const { seed, shape, violations, faults, remarks, isRepeatable } = failure;
   const [first] = violations;
   const lines = [
     `seed ${seed} breaks a rule: ${first?.rule}: ${first?.message}`,
@@ -60,7 +60,7 @@ function textOf(failure: SimulationFailure): string {
         "or chance that is not the simulation's, or keeps something from run to run",
     );
   }
-  lines.push(`stage: ${stage}`, `faults:${faults.length === 0 ? " none" : ""}`);
+  lines.push(`shape: ${shape}`, `faults:${faults.length === 0 ? " none" : ""}`);
   for (const { at, kind, a, b, ms, x } of faults) {
     lines.push(
       `  ${at.toFixed(3).padStart(10)}  ${kind} a=${a} b=${b} ms=${ms.toFixed(0)} x=${

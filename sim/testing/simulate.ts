@@ -89,7 +89,7 @@ async function failureOf<A extends App>(
   const { shape } = planOf(settings, first.seed);
   return new SimulationError({
     seed: first.seed,
-    stage: JSON.stringify(shape),
+    shape: JSON.stringify(shape),
     violations: first.violations,
     faults: first.faults,
     remarks: result.remarks,

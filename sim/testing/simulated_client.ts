@@ -167,12 +167,12 @@ export class SimulatedClient {
     const { scheduler } = this.#world;
     const { sim, timeoutMs, what } = request;
     const sentAt = scheduler.now;
-    const roadMs = (): number => this.#random.between(...NETWORK_MS);
+    const networkMs = (): number => this.#random.between(...NETWORK_MS);
     return new Promise((resolve, reject) => {
       const node = sim?.node;
       if (!sim || !node) {
         const error = new AtlasError("unavailable", "no node is ready");
-        return void scheduler.after(roadMs(), () => reject(error));
+        return void scheduler.after(networkMs(), () => reject(error));
       }
       const waitMs = (1 + SLACK_RATIO) * timeoutMs + SLACK_MS;
       const late = scheduler.after(waitMs, () => {
@@ -188,7 +188,7 @@ export class SimulatedClient {
         if (isBack) return;
         isBack = true;
         scheduler.cancel(late);
-        scheduler.after(roadMs(), settle);
+        scheduler.after(networkMs(), settle);
       };
       sim.process.onEnd(() =>
         back(() => {
@@ -196,7 +196,7 @@ export class SimulatedClient {
           reject(new AtlasError("unavailable", error, { maybeExecuted: true }));
         })
       );
-      scheduler.after(roadMs(), () =>
+      scheduler.after(networkMs(), () =>
         sim.process.enter(() => {
           ask(node).then(
             (answer) => back(() => resolve(answer)),

@@ -43,10 +43,10 @@ function shapeOf<A extends App>({ faults, places }: Settings<A>, seed: number): 
   const random = new SeededRandom(seed, "shape");
   const drawn = drawShape(random);
   // How long a resource stays in memory, and how many there are, is the app's business.
-  const stage = { ...drawn, nodes: places.length, places, keys: 0, idleAfterMs: 0 };
-  if (faults === "wild") return stage;
+  const shape = { ...drawn, nodes: places.length, places, keys: 0, idleAfterMs: 0 };
+  if (faults === "wild") return shape;
   return {
-    ...stage,
+    ...shape,
     linkConditions: { ...drawn.linkConditions, tail: 0, loss: 0, duplicates: 0 },
     drift: faults === "none" ? 0 : drawn.drift,
   };

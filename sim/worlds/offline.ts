@@ -25,7 +25,7 @@ export interface OfflineResult extends Result {
   /** Answers of owners elsewhere that came to nodes without the store. */
   readonly reached: number;
   /** Turns that were logged offline and committed later. */
-  readonly landed: number;
+  readonly committed: number;
 }
 
 /** Runs a plan. @throws only where the simulator itself fails */
@@ -45,9 +45,9 @@ export async function runOffline(
     },
   };
   const result = await runWorld(plan, setup, options);
-  const { landed = 0 } = clients ?? {} as Partial<OfflineClients>;
+  const { committed = 0 } = clients ?? {} as Partial<OfflineClients>;
   const { marked, conflicts, reached } = rules;
-  return { ...result, marked, conflicts, reached, landed };
+  return { ...result, marked, conflicts, reached, committed };
 }
 
 /**
@@ -96,11 +96,11 @@ function offlineApp(
 
 class OfflineClients extends JournalClients {
   /** Turns that were logged offline and committed later, by processes that run at the end. */
-  landed = 0;
+  committed = 0;
 
   override finished(): void {
     for (const { node } of this.world.nodes()) {
-      this.landed += node?.stats().offlineTurnsCommitted ?? 0;
+      this.committed += node?.stats().offlineTurnsCommitted ?? 0;
     }
   }
 }

@@ -21,7 +21,7 @@ export const NOT_RUN: readonly (readonly [command: RegExp, reason: string])[] = 
   [/^docker /, "needs Docker; test/e2e/container_test.ts runs the image's own commands"],
   [/^auth=|\$auth/, "asks the nodes of Docker Compose"],
   [/^fly /, "needs an account of Fly"],
-  [/^deno run --no-prompt/, "test/e2e/deno_rights_test.ts runs it"],
+  [/^deno run --no-prompt/, "test/e2e/deno_permissions_test.ts runs it"],
 ];
 
 /** npm's own commands; all others are scripts of package.json. */

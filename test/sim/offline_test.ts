@@ -18,7 +18,7 @@ test("no seed breaks a rule; offline marks, reconciliations and conflicts occur"
   const sum = (of: (result: OfflineResult) => number) =>
     results.reduce((total, result) => total + of(result), 0);
   expect(sum(({ marked }) => marked)).toBeGreaterThan(500);
-  expect(sum(({ landed }) => landed)).toBeGreaterThan(300);
+  expect(sum(({ committed }) => committed)).toBeGreaterThan(300);
   expect(sum(({ conflicts }) => conflicts)).toBeGreaterThan(20);
   expect(sum(({ reached }) => reached)).toBeGreaterThan(100);
 }, LONG_MS);

@@ -88,7 +88,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     path: fc.array(text),
   }),
   fc.record({ kind: fc.constant("cancel" as const), id: count }),
-  fc.record({ kind: fc.constant("farewell" as const), id: fc.constant(0 as const) }),
+  fc.record({ kind: fc.constant("goodbye" as const), id: fc.constant(0 as const) }),
   fc.record({ kind: fc.constant("ping" as const), id: count }),
 );
 
