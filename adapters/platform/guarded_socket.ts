@@ -78,7 +78,9 @@ export class GuardedSocket implements Socket {
     }
   }
 
-  /** The peer broke the protocol; the runtime's socket is closing, and is cut after the grace time. */
+  /**
+   * The peer broke the protocol; the runtime's socket is closing, and is cut after the grace time.
+   */
   failed(): void {
     this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
   }

@@ -43,7 +43,10 @@ export function closedError(): AtlasError {
   return publicError("the store is closed");
 }
 
-/** The error of an entry that can't be read. Its message names the key and the reason, not the content. */
+/**
+ * The error of an entry that can't be read. Its message names the key and the reason, not the
+ * content.
+ */
 export class BrokenEntry extends AtlasError {
   constructor(message: string, detail: string) {
     super("unavailable", message, { retryable: false, detail });

@@ -1,6 +1,6 @@
 /**
  * The HTTP requester given to `@upstash/redis`: `fetch`, with bounds that the package's own
- * requester lacks. The endpoint is not trusted: it is whoever the URL's name leads to.
+ * requester lacks. The endpoint is not trusted: any server may answer at the URL's name.
  *
  * It takes a path and a body and gives the parsed answer. No redirect is followed, so token
  * and body go to the URL's own host alone; no compressed answer is asked for or taken; an
