@@ -28,9 +28,9 @@ export function unsent(message: string, cause?: unknown): AtlasError {
   return new StepRefused(message, "unsent", undefined, cause);
 }
 
-/** The error of a step to which a server answered `said`; `message` is the error's message. */
-export function failedStep(said: string, message: string, cause?: unknown): AtlasError {
-  return stepRefused(said, message, cause) ?? unavailable(message, cause);
+/** The error of a step to which a server answered `text`; `message` is the error's message. */
+export function failedStep(text: string, message: string, cause?: unknown): AtlasError {
+  return stepRefused(text, message, cause) ?? unavailable(message, cause);
 }
 
 /** An error whose message callers may see: it names no host, user or file. */

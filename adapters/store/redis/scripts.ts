@@ -63,15 +63,15 @@ local CHUNK = 4000
 local TERM = ${EPOCHS_PER_TERM}
 local call, sub, match = redis.call, string.sub, string.match
 ${COPY}
-local mine
+local ownCopy
 
 ${FULL}
 local function refuse() error({ err = ${OOM} }) end
 
 local function present(lineage)
   if lineage == '*' then return true end
-  mine = mine or copy()
-  return string.find(lineage, mine, 2, true) ~= nil
+  ownCopy = ownCopy or copy()
+  return string.find(lineage, ownCopy, 2, true) ~= nil
 end
 
 local function broken(what, text)

@@ -120,8 +120,8 @@ export class RegionalOwnership {
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
-      const astray = misplaced(entry, region);
-      if (astray) throw this.#identity.sharedRegistry(region, astray);
+      const misplacedMove = misplaced(entry, region);
+      if (misplacedMove) throw this.#identity.sharedRegistry(region, misplacedMove);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -274,8 +274,8 @@ export class RegionalOwnership {
   /** Refuses to go on with a move whose source is this same registry under another name. */
   async #checkSource(key: string, from: string): Promise<void> {
     const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
-    const astray = misplaced(entry, from);
-    if (astray) throw this.#identity.sharedRegistry(from, astray);
+    const misplacedMove = misplaced(entry, from);
+    if (misplacedMove) throw this.#identity.sharedRegistry(from, misplacedMove);
   }
 
   #learn(key: string, { entry, pointer }: Found): void {
