@@ -1,4 +1,4 @@
-# One Atlas node, small and without root. docs/deploy.md tells how to run it.
+# One Atlas node, small and without root. docs/deploy.md says how to run it.
 #
 #   docker build -t atlas .                            on Bun
 #   docker build -t atlas --build-arg RUNTIME=deno .   on Deno, or node

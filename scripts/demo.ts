@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: runs the README's examples on real processes. `npm run demo -- calc` runs the one
- * of modules, examples/calc/story.ts; without a name, the one of resources:
+ * of modules, examples/calc/demo.ts; without a name, the one of resources:
  *
  * starts a node each on Bun, Deno and Node over one SQLite file, calls a channel through all of
  * them, kills its owner, and shows which node takes over. Removes everything afterwards. Exits with
@@ -32,7 +32,7 @@ const say = (line: string): void => console.log(line);
 
 try {
   if (story === undefined) await play();
-  else if (story === "calc" && more.length === 0) await import("../examples/calc/story.ts");
+  else if (story === "calc" && more.length === 0) await import("../examples/calc/demo.ts");
   else {
     console.error("usage: npm run demo [-- calc]");
     process.exitCode = 2;

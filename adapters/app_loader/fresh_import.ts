@@ -1,11 +1,11 @@
 /**
  * Imports an app's modules again, past the runtime's module cache.
  *
- * Takes the path of an app's file; gives its module anew, with every file of its folder that it
- * imports, directly or through others. Files keep their path, so relative imports and files stay
- * valid. Bun drops them from its module cache before it imports them again. Node and Deno can't;
- * there a hook adds a query (`?atlas=2`), which makes each another module, and the former versions
- * stay in memory until the process ends.
+ * Takes the path of an app's file; gives its module imported again, with every file of its folder
+ * that it imports, directly or through others. Files keep their path, so relative imports and files
+ * stay valid. Bun drops them from its module cache before it imports them again. Node and Deno
+ * can't; there a hook adds a query (`?atlas=2`), which makes each another module, and the former
+ * versions stay in memory until the process ends.
  */
 import * as modules from "node:module";
 import { dirname } from "node:path";
@@ -16,7 +16,7 @@ import { isOfApp } from "./app_files.ts";
 /** What a file exports. */
 export type Namespace = { readonly [name: string]: unknown };
 
-/** An app that was imported anew. */
+/** An app that was imported again. */
 export interface FreshApp {
   readonly app: Namespace;
   /** What one of its files exports; null where it wasn't loaded. Runs nothing. */

@@ -2,7 +2,7 @@
  * Watches an app's files and updates its modules while the node runs.
  *
  * Takes a node, the path of its app's file, and the app as it is now. Looks at the files every 250
- * ms; once they have changed and stand still, imports the app anew. A changed module is updated:
+ * ms; once they have changed and are stable, imports the app again. A changed module is updated:
  * running calls finish on the old code. A new module is published, a removed one is closed.
  * Resources keep the code that the node started with. If the app doesn't load, one error is
  * logged, and everything stays as it was.
@@ -20,7 +20,9 @@ import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from 
 import { type FreshApp, type FreshImport, freshImport } from "./fresh_import.ts";
 import { appOf, firstOf } from "./load_app.ts";
 
-/** How often files are looked at, and how long they stand still before they are read, in ms. */
+/**
+ * How often files are looked at, and how long they must be unchanged before they are read, in ms.
+ */
 const POLL_MS = 250;
 
 /** Deno writes errors for terminals. */
@@ -41,7 +43,7 @@ export interface AppWatch {
   stop(): void;
 }
 
-/** @throws AtlasError `bad_request` where this runtime can't import anything anew. */
+/** @throws AtlasError `bad_request` where this runtime can't import a module again. */
 export function watchApp(options: WatchOptions): AppWatch {
   return new Watch({ ...options, file: realpathSync(options.file) });
 }

@@ -155,7 +155,9 @@ export class SocketCalls {
     resolve(frame.result);
   }
 
-  /** The connection broke: its calls fail, except those that are to be sent again, which it gives. */
+  /**
+   * The connection broke: its calls fail, except those that are to be sent again, which it gives.
+   */
   lost(why: string): PendingCall[] {
     const again: PendingCall[] = [];
     for (const { call } of [...this.#waiting.values()]) {

@@ -80,8 +80,8 @@ const PROBE_MS = 2_000;
 export interface ClientSockets<A extends App = App> {
   /**
    * Connects a WebSocket to a resource, wherever it is. Its events come in order, each once, also
-   * after a reconnection (to the next URL, where there are several). Where events were lost the next
-   * one has `gap` set.
+   * after a reconnection (to the next URL, where there are several). Where events were lost the
+   * next one has `gap` set.
    *
    * @example
    * ```ts
@@ -116,7 +116,8 @@ export type AtlasClient<A extends App = App> =
  * have run. An idempotency key must be printable ASCII here: it travels as a header.
  *
  * @param url http:// or https://, without user name, password or query.
- * @throws AtlasError `bad_request` where a URL or an option isn't allowed; `invalid_rrp`: the region.
+ * @throws AtlasError `bad_request` where a URL or an option isn't allowed; `invalid_rrp`: the
+ * region.
  */
 export function connect<A extends App = App>(
   url: NodeUrl | readonly NodeUrl[],

@@ -189,8 +189,8 @@ export class ClientPlb implements Balancer {
     this.#view = view as PurchaseView;
     this.#hasPurchase = true;
     this.#isReachable = true;
-    // Where several nodes share one address, each knows its own purchases only: an unusable purchase
-    // is given back before another one is made.
+    // Where several nodes share one address, each knows its own purchases only: an unusable
+    // purchase is given back before another one is made.
     this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
   }
 

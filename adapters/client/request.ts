@@ -180,7 +180,9 @@ async function answerOf(response: Response): Promise<Uint8Array> {
   throw new AtlasError("payload_too_large", message, { maybeExecuted: true });
 }
 
-/** The outcome without an answer; whether the call may have run depends on how far the request got. */
+/**
+ * The outcome without an answer; whether the call may have run depends on how far the request got.
+ */
 function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Outcome {
   const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
   if (request.signal?.aborted) {
@@ -230,7 +232,10 @@ const NO_CONNECTION = new RegExp(
     "ERR_TLS_[A-Z_]+|ERR_SSL_WRONG_VERSION_NUMBER|ERR_SSL_[A-Z0-9_]*HANDSHAKE_FAILURE|" +
     "CERT_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*|UNABLE_TO_[A-Z_]+|HOSTNAME_MISMATCH|INVALID_CA)$",
 );
-/** The same as Deno words it, and all runtimes for ports that `fetch` refuses (Fetch standard, §2.9). */
+/**
+ * The same as Deno words it, and all runtimes for ports that `fetch` refuses (Fetch standard,
+ * §2.9).
+ */
 const NOT_SENT =
   /: client error \(Connect\): |^bad port$|^Fetch failed: Requests to port \d+ are blocked$/;
 

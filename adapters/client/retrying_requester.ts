@@ -49,7 +49,9 @@ class Endpoints {
     this.urls = urls;
   }
 
-  /** This node gave no answer: the next one is asked first, unless another request moved on already. */
+  /**
+   * This node gave no answer: the next one is asked first, unless another request moved on already.
+   */
   pass(index: number): void {
     if (index === this.current) this.current = (index + 1) % this.urls.length;
   }

@@ -28,7 +28,9 @@ export interface SocketParts {
   readonly key: string;
   /** The time limit of calls that name none, in ms. */
   readonly timeoutMs: number;
-  /** Sends the same request without an upgrade; rejects with the reason that a socket is refused. */
+  /**
+   * Sends the same request without an upgrade; rejects with the reason that a socket is refused.
+   */
   readonly probe: () => Promise<unknown>;
   /** A connection without a frame for this time is left, in ms. Default 30,000. */
   readonly silenceMs?: number;
@@ -41,7 +43,9 @@ const LONGEST_PAUSE_MS = 5_000;
 const LINGER_MS = 2_000;
 /** How long answers of a node that asked to leave are waited for, in ms; the node waits 2 s. */
 const LEAVE_MS = 1_500;
-/** A timer that is later than this was held up, and frames that came meanwhile are unread, in ms. */
+/**
+ * A timer that is later than this was held up, and frames that came meanwhile are unread, in ms.
+ */
 const STALL_MS = 1_000;
 /** Failed upgrades in a row, at each URL, while requests succeed, before the socket fails. */
 const MAX_FAILED_UPGRADES = 4;
@@ -87,7 +91,10 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
   #connection: string | null = null;
-  /** The secret that proves that the connection is this client's; undefined where its node sent none. */
+  /**
+   * The secret that proves that the connection is this client's; undefined where its node sent
+   * none.
+   */
   #resume: string | undefined;
   #seq: number | null;
   #gap = false;

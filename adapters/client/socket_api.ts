@@ -88,8 +88,8 @@ export interface SocketCallOptions {
    */
   idempotencyKey?: string;
   /**
-   * Runs before the call resolves if its answer is marked: the resource's node can't reach the store,
-   * so the call's effect may be lost (`partition: "available"`).
+   * Runs before the call resolves if its answer is marked: the resource's node can't reach the
+   * store, so the call's effect may be lost (`partition: "available"`).
    */
   onVerdict?: (verdict: "suspect" | "contested") => void;
 }

@@ -27,7 +27,7 @@ export function linkRefusal(): AtlasError {
   return new AtlasError("forbidden", `${NO_LINKS}: ${SET_SECRET}`);
 }
 
-/** A transport that dials no peers: whoever answered could call over that link, too. */
+/** A transport that dials no peers: a peer that answered could call over that link, too. */
 export function withoutLinks(transport: Transport): Transport {
   return {
     get address(): string {

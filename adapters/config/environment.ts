@@ -198,7 +198,9 @@ function line(env: Environment, name: string): Setting | undefined {
   return text ? { name, text } : undefined;
 }
 
-/** A token's or secret's variable with white space only: refused, since it would turn the check off. */
+/**
+ * A token's or secret's variable with white space only: refused, since it would turn the check off.
+ */
 function blank(env: Environment, name: string): Setting | undefined {
   return env[name] ? { name, text: "" } : undefined;
 }

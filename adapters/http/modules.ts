@@ -86,8 +86,8 @@ function idOf(path: string): string {
 
 function answered(answer: ModuleCallResult, inMsgpack: boolean): Response {
   const { result, node, version } = answer;
-  const said = { result, node, version };
-  return inMsgpack ? msgpackAnswer(said) : resultJson(said);
+  const body = { result, node, version };
+  return inMsgpack ? msgpackAnswer(body) : resultJson(body);
 }
 
 function pointless(what: string, why: string): AtlasError {

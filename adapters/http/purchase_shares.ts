@@ -1,7 +1,7 @@
 /**
  * Computes how callers of one node share a module's capacity: which purchases give capacity back
- * for a caller that waits for it. Takes who waits and what is held; gives what each purchase may
- * keep. `purchase_sharing.ts` applies it.
+ * for a caller that waits for it. Takes the waiting caller and all purchases; gives what each
+ * purchase may keep. `purchase_sharing.ts` applies it.
  *
  * Source: max-min fairness (Bertsekas and Gallager, "Data Networks", §6.5.2), between the caller
  * that holds least and the one that holds most.
@@ -85,7 +85,9 @@ export function relief<H extends Held>(
   return { heavier: new Set(heavier.keys()), keeps, given };
 }
 
-/** A purchase keeps what it has and wants no more; one without anything ends unless it is called. */
+/**
+ * A purchase keeps what it has and wants no more; one without anything ends unless it is called.
+ */
 function hold<H extends Held>(held: H, keeps: Map<H, number>): void {
   const { granted, wanted, inFlight } = held;
   if (granted > 0 && wanted > granted) keeps.set(held, granted);

@@ -25,7 +25,9 @@ export interface ShareTimes {
   leastMs: number;
   /** How often other nodes' buyers are asked about, ms. Default 10,000. */
   askMs: number;
-  /** How long a purchase is unused before it ends for another node's buyer, in ms. Default 60,000. */
+  /**
+   * How long a purchase is unused before it ends for another node's buyer, in ms. Default 60,000.
+   */
   unusedMs: number;
 }
 

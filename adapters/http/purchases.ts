@@ -1,7 +1,7 @@
 /**
  * Purchases of clients that have no node of their own. Each is a proxy of this node under an id.
  *
- * Takes what is to be bought and by whom, calls under an id, and its end; gives ids, answers, and
+ * Takes the options of a purchase and its caller, and calls under its id; gives ids, answers, and
  * the figures of each purchase. An idle purchase ends. Callers share the number of purchases and
  * the capacity of each module.
  */
@@ -201,7 +201,7 @@ export class Purchases {
    * A full table makes room for a caller with fewer purchases than another: the caller with most
    * loses the purchase that was called longest ago, or an opening that waits.
    *
-   * @throws AtlasError `overloaded` where nobody has more
+   * @throws AtlasError `overloaded` where no caller has more
    */
   #makeRoom(caller: string): void {
     if (this.#purchases.size + this.#openings.size < this.#most) return;

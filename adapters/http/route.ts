@@ -24,7 +24,8 @@ export function json(
 }
 
 /**
- * A call's result and its owner, as the JSON answer. JSON has no undefined, so such a result is null.
+ * A call's result and its owner, as the JSON answer. JSON has no undefined, so such a result is
+ * null.
  */
 export function resultJson(
   answer: { readonly result: unknown; readonly [origin: string]: unknown },
@@ -46,7 +47,9 @@ export function callerOfRequest(request: Request): string {
   return remote === undefined ? "" : callerOf(remote);
 }
 
-/** An IPv4 address as it is, an IPv6 address without its last 64 bits: these one host may choose. */
+/**
+ * An IPv4 address as it is, an IPv6 address without its last 64 bits: these one host may choose.
+ */
 export function callerOf(remote: string): string {
   const [address = ""] = remote.toLowerCase().split("%");
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(address)?.[1];

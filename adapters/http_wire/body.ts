@@ -93,7 +93,7 @@ export function msgpackAnswer(
   headers: Readonly<Record<string, string>> = {},
 ): Response {
   const entries = Object.entries(origin);
-  // The result is encoded by itself: it may use all of the depth that a value is allowed.
+  // The result is encoded separately: it may use all of the depth that a value is allowed.
   const parts = [
     new Uint8Array([0x80 | (entries.length + 1)]),
     pack("result"),

@@ -39,10 +39,13 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
-/** The host that was parsed last: most requests name the same, and each request reads it three times. */
+/**
+ * The host that was parsed last: most requests name the same, and each request reads it three
+ * times.
+ */
 let parsed: { readonly text: string; readonly url: URL | null } = { text: "", url: null };
 
-/** A host, with or without a port, as a URL of `http:` or `https:`; null where it is none. */
+/** A host, with or without a port, as a URL of `http:` or `https:`; null where it is not one. */
 export function hostUrl(scheme: string, host: string): URL | null {
   const text = `${scheme}//${host}`;
   if (parsed.text === text) return parsed.url;

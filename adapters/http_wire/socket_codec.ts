@@ -11,7 +11,7 @@ import { parseJson, toJson } from "./json.ts";
 
 /** The subprotocol that asks for MessagePack. */
 export const MSGPACK_PROTOCOL = "atlas.msgpack";
-/** The subprotocol of JSON, which is also spoken where none is asked for. */
+/** The subprotocol of JSON, which is also the default. */
 export const JSON_PROTOCOL = "atlas.json";
 
 const utf8 = new TextEncoder();
@@ -40,7 +40,7 @@ const DATA = pack("data");
 export const msgpackCodec: Codec = {
   name: "msgpack",
   encode: (frame) => {
-    // By itself: a result may use all of the depth that a value is allowed.
+    // The result is encoded separately: it may use all of the depth that a value is allowed.
     if (frame.t !== "reply" || !("result" in frame)) return encodeValue(frame, "the frame");
     const { t, id, verdict } = frame;
     const head = pack({ t, id, ...verdict !== undefined && { verdict }, result: null });

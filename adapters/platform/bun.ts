@@ -285,8 +285,9 @@ function rawClient(ws: BunWebSocket): RawSocket {
 }
 
 /**
- * Bounds how many requests begin in one turn of the event loop. A server that finds further requests
- * in the bytes it has already read would otherwise serve all of them before anything else runs.
+ * Bounds how many requests begin in one turn of the event loop. A server that finds further
+ * requests in the bytes it has already read would otherwise serve all of them before anything else
+ * runs.
  */
 export class TurnShare {
   readonly #waiting: (() => void)[] = [];

@@ -77,7 +77,9 @@ export class ConnectionQueue {
     this.#socket.destroy();
   }
 
-  /** Reads and drops the rest of an unwanted body, for as long as a client needs to see its answer. */
+  /**
+   * Reads and drops the rest of an unwanted body, for as long as a client needs to see its answer.
+   */
   #awaitRest(incoming: IncomingMessage): void {
     const timer = setTimeout(() => this.#socket.destroySoon(), UNREAD_MS);
     incoming.once("close", () => clearTimeout(timer));

@@ -4,7 +4,7 @@ import type { Runtime } from "../../src/ports/runtime.ts";
 import { serveHttp } from "./http_server.ts";
 import { dialWs } from "./ws_socket.ts";
 
-/** What is used of Deno's own. */
+/** The parts of Deno's own API that are used here. */
 interface Deno {
   readonly version: { readonly deno: string };
 }

@@ -1,11 +1,13 @@
 /**
  * Bounds how long frames of client sockets are handled before the event loop goes on, for a server
- * that hands over all frames of what it read one after the other, each with what it starts.
- * What comes after that time is held in order; the sockets that have such frames take turns.
+ * that delivers all the frames it has read one after the other. Frames that come after that time
+ * are held in order; the sockets that have such frames take turns.
  */
 import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../src/limits.ts";
 
-/** Frames, and bytes of them, that are handled before the next turn of the event loop is awaited. */
+/**
+ * Frames, and bytes of them, that are handled before the next turn of the event loop is awaited.
+ */
 const UNTIMED_FRAMES = 16;
 const UNTIMED_BYTES = 65_536;
 /** What a held frame takes beside its content, in bytes, roughly. */

@@ -78,7 +78,9 @@ export class GuardedSocket implements Socket {
     }
   }
 
-  /** The peer broke the protocol; the runtime's socket is closing, and is cut after the grace time. */
+  /**
+   * The peer broke the protocol; the runtime's socket is closing, and is cut after the grace time.
+   */
   failed(): void {
     this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
   }
@@ -87,12 +89,12 @@ export class GuardedSocket implements Socket {
   ended(code: number, reason: string): void {
     if (this.#state === "closed") return;
     const wasOpened = this.#state !== "new";
-    const mine = this.#state === "closing";
+    const closedHere = this.#state === "closing";
     this.#state = "closed";
     clearTimeout(this.#grace);
     if (!wasOpened) return;
     try {
-      if (mine) this.#handlers.close(this, this.#code, this.#reason);
+      if (closedHere) this.#handlers.close(this, this.#code, this.#reason);
       else this.#handlers.close(this, code, reason);
     } catch {
       // Its owner knows that it is closed; the failure has no one to report to.

@@ -150,7 +150,9 @@ function listening(server: HttpServer, host: string, port: number): Promise<void
   });
 }
 
-/** Connections for clients, of this process's descriptors; Infinity where their limit is unknown. */
+/**
+ * Connections for clients, of this process's descriptors; Infinity where their limit is unknown.
+ */
 export function maxConnections(): number {
   try {
     return connectionsOf(readFileSync("/proc/self/limits", "utf8"));

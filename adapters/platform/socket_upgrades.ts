@@ -44,7 +44,9 @@ export class SocketUpgrades {
     this.#options = options;
   }
 
-  /** Asks the app about an upgrade request; makes the socket, or sends the answer that refuses it. */
+  /**
+   * Asks the app about an upgrade request; makes the socket, or sends the answer that refuses it.
+   */
   async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
     // Without a listener an abrupt end would stop the process.
     const ignore = () => {};
@@ -106,7 +108,7 @@ export class SocketUpgrades {
   }
 }
 
-/** The request that asks for an upgrade. Throws where its target or host is no URL. */
+/** The request that asks for an upgrade. Throws where its target and host make no URL. */
 function requestOf(incoming: IncomingMessage): Request {
   const headers = new Headers();
   for (let i = 0; i + 1 < incoming.rawHeaders.length; i += 2) {

@@ -3,8 +3,8 @@
  * descriptors may go on renewing its lease while nobody can reach it.
  *
  * Dials the listener periodically, over loopback where it listens on all addresses. After several
- * failures in a row the server closes its listener and opens it again; if that doesn't help, it reports the loss. A listener
- * that was never reached from here is no longer probed in the end.
+ * failures in a row the server closes its listener and opens it again; if that doesn't help, it
+ * reports the loss. A listener that was never reached from here is no longer probed in the end.
  */
 import { connect } from "node:net";
 import type { NodeEvent } from "../../src/api/node.ts";
@@ -24,8 +24,8 @@ export interface ListenerProbeOptions {
   readonly host: string;
   readonly onEvent: (event: NodeEvent) => void;
   /**
-   * Runs once, when a listener that was reached before no longer is, and opening it again didn't help.
-   * Probing then stops.
+   * Runs once, when a listener that was reached before no longer is, and opening it again didn't
+   * help. Probing then stops.
    */
   readonly onLost: (why: string) => void;
   /** Default: those of `src/limits.ts`, in ms. */
@@ -114,8 +114,8 @@ function dialled(host: string): string {
 }
 
 /**
- * Null where the listener accepts a connection; otherwise the reason why not. A listener that closes
- * the connection without an answer is at its limit, which counts as accepting.
+ * Null where the listener accepts a connection; otherwise the reason why not. A listener that
+ * closes the connection without an answer is at its limit, which counts as accepting.
  */
 function accepts(host: string, port: number, timeoutMs: number): Promise<string | null> {
   return new Promise((resolve) => {

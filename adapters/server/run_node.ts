@@ -98,8 +98,8 @@ function statusOf(error: unknown): number {
 }
 
 /**
- * The signals that drain a node. Under `nohup` Bun ignores SIGHUP, as it should; Deno and Node reset
- * that when they start, and would end by it.
+ * The signals that drain a node. Under `nohup` Bun ignores SIGHUP, as it should; Deno and Node
+ * reset that when they start, and would end by it.
  */
 function drainSignals(): (keyof typeof SIGNAL_STATUS)[] {
   const isIgnored = process.versions["bun"] !== undefined && isHangupIgnored();

@@ -158,7 +158,8 @@ async function open<A extends App>(
   place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
-  // Also the address that it listens on; not with https: a registry could have peers dial it without TLS.
+  // Also the address that it listens on; not with https: a registry could have peers dial it
+  // without TLS.
   if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
   const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";

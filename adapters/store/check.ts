@@ -28,9 +28,9 @@ export function unsent(message: string, cause?: unknown): AtlasError {
   return new StepRefused(message, "unsent", undefined, cause);
 }
 
-/** The error of a step to which a server answered `said`; `message` is the error's message. */
-export function failedStep(said: string, message: string, cause?: unknown): AtlasError {
-  return stepRefused(said, message, cause) ?? unavailable(message, cause);
+/** The error of a step to which a server answered `text`; `message` is the error's message. */
+export function failedStep(text: string, message: string, cause?: unknown): AtlasError {
+  return stepRefused(text, message, cause) ?? unavailable(message, cause);
 }
 
 /** An error whose message callers may see: it names no host, user or file. */
@@ -43,7 +43,10 @@ export function closedError(): AtlasError {
   return publicError("the store is closed");
 }
 
-/** The error of an entry that can't be read. Its message names the key and the reason, not the content. */
+/**
+ * The error of an entry that can't be read. Its message names the key and the reason, not the
+ * content.
+ */
 export class BrokenEntry extends AtlasError {
   constructor(message: string, detail: string) {
     super("unavailable", message, { retryable: false, detail });

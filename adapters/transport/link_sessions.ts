@@ -34,7 +34,10 @@ export const UNAUTHORIZED = 4_401;
 const MALFORMED = 4_400;
 const TIMED_OUT = 4_408;
 const OTHER_IDENTITY = 4_409;
-/** After HTTP's 421 and 426: the address dialled is not this node's; the peer speaks another version. */
+/**
+ * After HTTP's 421 and 426: the address dialled is not this node's; the peer speaks another
+ * version.
+ */
 export const OTHER_ADDRESS = 4_421;
 const OTHER_VERSION = 4_426;
 const FAILED = 4_500;
@@ -225,7 +228,10 @@ export class DiallingSession extends Session {
   }
 }
 
-/** Why a peer gets no link that dialled an address that is not this node's: short, for a close frame. */
+/**
+ * Why a peer gets no link that dialled an address that is not this node's: short, for a close
+ * frame.
+ */
 const NOT_OWN =
   "the address dialled is not this node's own; if it leads here, name it in its ATLAS_ADDRESSES";
 

@@ -3,8 +3,8 @@
  *
  * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the sockets that
  * ask for {@link LINK_PATH}; gives authenticated links. Each socket starts with a handshake
- * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`). Dials to a peer that
- * failed before wait (backoff).
+ * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`). Dials to a peer
+ * that failed before wait (backoff).
  */
 import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
@@ -157,7 +157,9 @@ class WebSocketLinks implements WebSocketTransport {
   }
 }
 
-/** Makes the handlers when the socket opens: a request that never becomes a socket takes no slot. */
+/**
+ * Makes the handlers when the socket opens: a request that never becomes a socket takes no slot.
+ */
 function onceOpen(make: (socket: Socket) => SocketHandlers): SocketHandlers {
   let handlers: SocketHandlers | undefined;
   return {

@@ -1,16 +1,16 @@
 /**
  * The module `calc`: computes digits of π. A node offers a capacity of two calls at a time.
  *
- * Takes a number of digits; gives π. Computes in slices, so that the event loop of the node goes
- * on.
+ * Takes a number of digits; gives π. Computes in slices, so that the event loop of the node is
+ * not blocked.
  */
 import { AtlasError, defineModule, type FunctionContext, type Module } from "../../mod.ts";
 
 /** More would take minutes. */
 const MAX_DIGITS = 20_000;
-/** A slice of work: how long it may keep everybody else waiting, in ms. */
+/** How long a slice of work may block the event loop, in ms. */
 const SLICE_MS = 5;
-/** Computed beyond what was asked for, as every step rounds down. */
+/** Digits computed beyond the requested ones, since every step rounds down. */
 const GUARD_DIGITS = 10;
 
 /**
@@ -24,8 +24,8 @@ async function pi(this: FunctionContext, digits: number): Promise<string> {
   if (!Number.isInteger(digits) || digits < 0 || digits > MAX_DIGITS) {
     throw new AtlasError("bad_request", `digits is ${digits}, it must be 0 to ${MAX_DIGITS}`);
   }
-  // Short calls, one after the other, would keep everybody else waiting as well.
-  await breathe();
+  // Many short calls in a row would block the event loop as well.
+  await yieldToEventLoop();
   const one = 10n ** BigInt(digits + GUARD_DIGITS);
   const fifth = await arctan(5n, one, this.signal);
   const small = await arctan(239n, one, this.signal);
@@ -43,16 +43,16 @@ async function arctan(x: bigint, one: bigint, signal: AbortSignal): Promise<bigi
     power /= square;
     sum += sign * (power / n);
     if (performance.now() < sliceEnd) continue;
-    await breathe();
-    // Nobody waits for the answer any more: so much the less work.
+    await yieldToEventLoop();
+    // The caller no longer waits: stop.
     signal.throwIfAborted();
     sliceEnd = performance.now() + SLICE_MS;
   }
   return sum;
 }
 
-/** Lets the process see to everything that has come in. setImmediate would not, on Deno. */
-function breathe(): Promise<void> {
+/** Lets the event loop handle pending I/O. On Deno, setImmediate would not. */
+function yieldToEventLoop(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 

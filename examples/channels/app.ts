@@ -9,26 +9,26 @@
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { calc } from "../calc/calc.ts";
 
-/** A message as it is kept and told. */
+/** A message as it is stored and broadcast. */
 export interface ChannelMessage {
   seq: number;
   from: string;
   text: string;
 }
 
-/** A room: takes messages, tells them again in order. */
+/** A channel: takes messages, and gives them in order. */
 export class Channel extends Resource {
   /** Adds a message and answers its number, counted from 1. */
   async send(from: string, text: string): Promise<{ seq: number; epoch: number }> {
     const seq = ((await this.storage.get<number>("seq")) ?? 0) + 1;
     await this.storage.put("seq", seq);
     await this.storage.put(messageKey(seq), { from, text });
-    // Everyone who listens hears of it, once it is kept.
+    // Every connection gets it once the turn is committed.
     this.broadcast({ seq, from, text } satisfies ChannelMessage);
     return { seq, epoch: this.epoch };
   }
 
-  /** A listener's message is sent to all: `{ from, text }`. */
+  /** A client's message `{ from, text }` is added like any other. */
   override async onMessage(_connection: Connection, data: unknown): Promise<void> {
     const { from, text } = Object(data) as Record<string, unknown>;
     if (typeof from === "string" && typeof text === "string") await this.send(from, text);
@@ -50,7 +50,7 @@ export class Channel extends Resource {
   }
 }
 
-/** What a session says of itself. */
+/** The state of a session. */
 export interface SessionInfo {
   id: string;
   /** The channel it is attached to; null where it is to none. */

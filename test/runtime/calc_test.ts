@@ -1,4 +1,4 @@
-/** The example calc: its digits are right, and its story ends well on the runtime of the test. */
+/** The example calc: its digits are right, and its demo ends well on the runtime of the test. */
 import { afterEach, describe, expect, test } from "vitest";
 import { calc } from "../../examples/calc/calc.ts";
 import { endAll, start } from "./spawn.ts";
@@ -40,15 +40,19 @@ describe("pi", () => {
 });
 
 /** Two hundred times thousands of digits, by two processes: quiet, it takes seconds. */
-const STORY_MS = 180_000;
+const DEMO_MS = 180_000;
 
-test("the story: two at a time on one node, four on two, exit 0", async () => {
-  const story = start("examples/calc/story.ts", [], {}, { leads: true });
-  expect(await story.ended).toBe(0);
-  expect(story.output.stderr).toBe("");
-  const { stdout } = story.output;
-  expect(stdout).toContain("3.141592653589793238462643383279");
-  expect([...stdout.matchAll(/at most +(\d+) at a time/g)].map(([, most]) => most))
-    .toEqual(["2", "4"]);
-  expect(stdout).toMatch(/finished +100, [\d.]+ a second/);
-}, STORY_MS);
+test(
+  "the demonstration runs two calls at a time on one node, four on two, and exits with 0",
+  async () => {
+    const demo = start("examples/calc/demo.ts", [], {}, { leads: true });
+    expect(await demo.ended).toBe(0);
+    expect(demo.output.stderr).toBe("");
+    const { stdout } = demo.output;
+    expect(stdout).toContain("3.141592653589793238462643383279");
+    expect([...stdout.matchAll(/at most +(\d+) at a time/g)].map(([, most]) => most))
+      .toEqual(["2", "4"]);
+    expect(stdout).toMatch(/finished +100, [\d.]+ a second/);
+  },
+  DEMO_MS,
+);

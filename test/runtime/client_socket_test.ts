@@ -283,7 +283,7 @@ test("where requests succeed and upgrades don't, it ends and says what a proxy h
   call.catch(() => {});
   expect(await socket.closed).toEqual({
     code: 4426,
-    reason: expect.stringMatching(/proxy on the way must pass on the headers Upgrade/),
+    reason: expect.stringMatching(/proxy in between must pass on the headers Upgrade/),
   });
   await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
 });

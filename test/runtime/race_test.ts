@@ -205,7 +205,12 @@ test.each<[string, unknown, unknown, string]>([
   ["fewer than nobody", "redis://a", { count: -1 }, "count is -1, it must be 1 to 16"],
   ["half of one", "redis://a", { count: 1.5 }, "count is 1.5, it must be 1 to 16"],
   ["a count in text", "redis://a", { count: "2" }, `count is "2", it must be 1 to 16`],
-  ["too few", ["redis://a", "redis://b"], { count: 1 }, "count is 1, it must be 2 to 16, one line"],
+  [
+    "too few",
+    ["redis://a", "redis://b"],
+    { count: 1 },
+    "count is 1, it must be 2 to 16, at least one",
+  ],
   ["a number as token", "https://a", { count: 2, token: 5 }, "token is 5, it must be text"],
   [
     "no time",

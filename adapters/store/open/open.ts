@@ -19,7 +19,10 @@ export type RegistryTokens = string | Readonly<Record<string, string>>;
 export interface OpenStoreOptions {
   /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
-  /** The token of an HTTP Redis; of a registry by region, of all or of each (`ATLAS_REGISTRY_TOKEN`). */
+  /**
+   * The token of an HTTP Redis; of a registry by region, of all or of each
+   * (`ATLAS_REGISTRY_TOKEN`).
+   */
   token?: RegistryTokens;
   /** The region of the node, of a registry by region. */
   region?: string;
@@ -51,7 +54,8 @@ export interface OpenStoreOptions {
  *   checked at once; whether the others can be reached shows when they are first needed.
  *
  * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized`
- * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within about 5 seconds.
+ * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within
+ * about 5 seconds.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
   if (typeof url !== "string") throw refused("registry URL", quoted(url), "text");

@@ -79,8 +79,8 @@ end`;
 /**
  * ARGV: own, masters, incarnation, `<region>/<node>`, the member as JSON, "1" if only if
  * free, dead to keep, a version of membership seen before. Gives outcome and version, as
- * the script of one master does. Copies marks of other masters into the own members, and deletes marks of members that no
- * master has any more.
+ * the script of one master does. Copies marks of other masters into the own members, and deletes
+ * marks of members that no master has any more.
  */
 export const REGISTER_AT: string = `${MEMBERS}
 ready(at(own, STATE))
@@ -151,7 +151,9 @@ for i = 5, #ARGV do
 end
 return reply`;
 
-/** ARGV: own, masters, incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
+/**
+ * ARGV: own, masters, incarnation, the seq seen. Gives a list of the state afterwards, or of nil.
+ */
 export const KILL_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]

@@ -44,9 +44,9 @@ const PROBES = 8;
 type Naming = (option: keyof StrategyOptions) => readonly [name: string, value: unknown];
 
 /**
- * Refuses options of the strategy that can't work; null where it isn't asked for.
+ * Refuses options of the strategy that can't work; null where it isn't set.
  *
- * @param naming names them in what is refused. Default: by the options' own names.
+ * @param naming how errors name them. Default: by the options' own names.
  */
 export function checkStrategy(
   options: StrategyOptions,

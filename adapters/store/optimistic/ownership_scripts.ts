@@ -266,7 +266,7 @@ return { isLost, call('HGET', KEYS[1], 'turn') }`;
  * or as a read does.
  *
  * An index that has not as many members as its state has fields is passed over: the fields are
- * put in order here. The own one is made anew, others' are for their masters to write.
+ * put in order here. This master's index is rebuilt; other masters write theirs.
  */
 export const RANGE: string = `${VALUES}
 ${LACKS}

@@ -40,7 +40,9 @@ const MAX_REDIRECTIONS = 8;
 const MAX_NODES = 1_024;
 /** Nodes that are asked for the list of slots, at most. */
 const MAX_ASKED = 8;
-/** The first and the longest pause before a list is asked for again, or a step sent again, in ms. */
+/**
+ * The first and the longest pause before a list is asked for again, or a step sent again, in ms.
+ */
 const FIRST_PAUSE = 25;
 const LAST_PAUSE = 250;
 
@@ -125,7 +127,7 @@ export class RedisCluster implements RedisBackend {
    * Which copies of the data answer: the replication id of each master, in the order of
    * text. Rejects with `unavailable` unless all of them tell.
    *
-   * The list of masters is read anew each time, from the master that keeps the members: a former
+   * The list of masters is read again each time, from the master that keeps the members: a former
    * master that was cut off together with this node may not know yet that it was replaced.
    */
   async lineageIds(): Promise<string[]> {
@@ -309,7 +311,9 @@ export class RedisCluster implements RedisBackend {
     this.#leave(new Set(ranges.flatMap(({ replicas }) => replicas.map(idOf))), lowest);
   }
 
-  /** Closes connections to former masters: replicas now, or removed. New ones may have no slots yet. */
+  /**
+   * Closes connections to former masters: replicas now, or removed. New ones may have no slots yet.
+   */
   #leave(replicas: ReadonlySet<string>, masters: ReadonlyMap<Node, number>): void {
     for (const node of this.#nodes.values()) {
       if (masters.has(node) || (node.connection.up && !replicas.has(node.id))) continue;

@@ -406,7 +406,9 @@ function isRefusal(error: unknown): error is AtlasError {
 export interface MasterLocator {
   /** The name of what it finds, in messages. */
   readonly name: string;
-  /** The present address. Rejects where it can't be found, with `bad_request` where it never will. */
+  /**
+   * The present address. Rejects where it can't be found, with `bad_request` where it never will.
+   */
   find(timeoutMs: number): Promise<RedisAddress>;
   /** The address that was found turned out to be wrong. */
   invalidate(): void;

@@ -9,15 +9,15 @@
  */
 
 /**
- * `ready(key)`: has Redis accept all writes of this script. The key MUST be one without TTL, so that
- * nothing changes.
+ * `ready(key)`: has Redis accept all writes of this script. The key MUST be one without TTL, so
+ * that nothing changes.
  */
 export const READY: string = `
 local function ready(key) redis.pcall('PERSIST', key) end`;
 
 /**
- * `full(key)`: whether the memory is full; if so, Redis takes all writes of this script from then on.
- * MUST run before the script has written anything, with a key that holds text, or nothing.
+ * `full(key)`: whether the memory is full; if so, Redis takes all writes of this script from then
+ * on. MUST run before the script has written anything, with a key that holds text, or nothing.
  */
 export const FULL: string = `${READY}
 local isFull

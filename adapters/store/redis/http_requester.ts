@@ -1,6 +1,6 @@
 /**
  * The HTTP requester given to `@upstash/redis`: `fetch`, with bounds that the package's own
- * requester lacks. The endpoint is not trusted: it is whoever the URL's name leads to.
+ * requester lacks. The endpoint is not trusted: any server may answer at the URL's name.
  *
  * It takes a path and a body and gives the parsed answer. No redirect is followed, so token
  * and body go to the URL's own host alone; no compressed answer is asked for or taken; an
@@ -92,10 +92,14 @@ export class UpstashRequester {
     const isJson = JSON_TYPE.test(type);
     if (!response.ok) {
       const text = isJson ? await this.#textOf(response, MAX_REFUSAL_BYTES, signal) : "";
-      const said = refusalIn(text);
-      if (status < 400 || status >= 500) throw new Error(said ?? `it answers with HTTP ${status}`);
+      const refusal = refusalIn(text);
+      if (status < 400 || status >= 500) {
+        throw new Error(refusal ?? `it answers with HTTP ${status}`);
+      }
       // No command of a refused request ran.
-      throw new EndpointRefusal(said === null || status === 429 ? whole(status, said) : said);
+      throw new EndpointRefusal(
+        refusal === null || status === 429 ? whole(status, refusal) : refusal,
+      );
     }
     if (!isJson) {
       const begins = await beginningOf(response);
@@ -162,8 +166,8 @@ function answersIn(text: string, count: number): unknown {
   throw new Error(refusalIn(text) ?? `it answers ${count} commands with ${shown(text)}`);
 }
 
-function whole(status: number, said: string | null): string {
-  return `it answers with HTTP ${status}${said === null ? "" : `: ${said}`}`;
+function whole(status: number, refusal: string | null): string {
+  return `it answers with HTTP ${status}${refusal === null ? "" : `: ${refusal}`}`;
 }
 
 /** The refusal by Redis or a proxy before it, as text; null where there is none. */

@@ -130,8 +130,8 @@ end`;
  * A registration may be repeated by the network long after its member is dead and even
  * pruned, and must not bring it back to life: `stale` where members were pruned since the
  * version seen, so that this may be one of them. A name's holder counts only while it is
- * live, and who isn't dead is never pruned, whatever else stands there. A live member whose
- * own row reads otherwise writes it anew.
+ * live, and a member that isn't dead is never pruned, whatever its row holds. A live member whose
+ * own row differs writes it again.
  */
 export const REGISTER: string = `${MEMBERSHIP}${MEET}
 ready(states)

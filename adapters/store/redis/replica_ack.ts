@@ -39,7 +39,10 @@ export interface RedisCommands extends RedisBackend {
 const SLICE_MS = 50;
 /** The pause before steps that didn't count are waited for again, in ms. */
 const PAUSE_MS = 10;
-/** The replicas are asked for again after this time; an answer older than twice that is not used, in ms. */
+/**
+ * The replicas are asked for again after this time; an answer older than twice that is not used, in
+ * ms.
+ */
 const REFRESH_MS = 1_000;
 /** How long asking for the replicas may take, in ms. */
 const REFRESH_TIMEOUT_MS = 500;
@@ -131,7 +134,10 @@ class AckQueue {
     this.#isBusy = false;
   }
 
-  /** Waits for replicas once. Gives the steps that are still unconfirmed. @throws where the backend is down */
+  /**
+   * Waits for replicas once. Gives the steps that are still unconfirmed. @throws where the backend
+   * is down
+   */
   async #round(batch: readonly Waiting[]): Promise<Waiting[]> {
     const [{ key, runner }] = batch as [Waiting];
     const isOld = !this.#seen || performance.now() - this.#seen.askedAt >= REFRESH_MS;
@@ -167,7 +173,9 @@ class AckQueue {
     });
   }
 
-  /** Asks which replicas may be promoted; the question is sent no earlier than now. Never rejects. */
+  /**
+   * Asks which replicas may be promoted; the question is sent no earlier than now. Never rejects.
+   */
   async #refresh(runner: RedisRunner): Promise<void> {
     await this.#refreshing?.catch(() => null);
     const askedAt = performance.now();

@@ -27,8 +27,8 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * A key that is missing while others of its resource exist (it was evicted, or deleted by hand) is
  * detected. An index whose size differs from the number of the state's fields is rebuilt from the
  * state. Where the state is missing and its index exists, the index stays until the owner that
- * got the error of the loss has read, written or released it. `MENDED` is a list of the number of fields
- * of a state and of members that its index had; within a list it is the first item.
+ * got the error of the loss has read, written or released it. `MENDED` is a list of the number of
+ * fields of a state and of members that its index had; within a list it is the first item.
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
@@ -51,7 +51,8 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  *
  * A step that fails answers text that starts with `!`, without affecting others; `!~<what>: <text>`
  * where its key's content can't be read. A commit touches every key that it will write before it
- * writes, so that a key of a wrong type fails it as a whole. `unpack` is limited to about 8,000 values.
+ * writes, so that a key of a wrong type fails it as a whole. `unpack` is limited to about 8,000
+ * values.
  *
  * Where the memory is full (`full_scripts.ts`) these still succeed: claims of keys with a state or
  * an owner, reassertions, releases, and commits that don't grow the state. Steps that would grow it
@@ -62,15 +63,15 @@ local CHUNK = 4000
 local TERM = ${EPOCHS_PER_TERM}
 local call, sub, match = redis.call, string.sub, string.match
 ${COPY}
-local mine
+local ownCopy
 
 ${FULL}
 local function refuse() error({ err = ${OOM} }) end
 
 local function present(lineage)
   if lineage == '*' then return true end
-  mine = mine or copy()
-  return string.find(lineage, mine, 2, true) ~= nil
+  ownCopy = ownCopy or copy()
+  return string.find(lineage, ownCopy, 2, true) ~= nil
 end
 
 local function broken(what, text)

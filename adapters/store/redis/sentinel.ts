@@ -56,7 +56,7 @@ export class SentinelLocator implements MasterLocator {
         throw new Error(`it is behind, at epoch ${found.epoch} of ${this.#epoch}`);
       },
     }).catch((error) => {
-      // No sentinel that answers knows a later one: the sentinels were set up anew.
+      // No sentinel that answers knows a later one: the sentinels were set up again from scratch.
       if (stale) return stale as MasterAddress;
       throw error;
     });

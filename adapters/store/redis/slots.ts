@@ -79,15 +79,15 @@ function isSlot(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < CLUSTER_SLOTS;
 }
 
-/** How `error` says where else the command belongs; null where it says no such thing. */
+/** The redirection in an error; null where it is another error. */
 export function redirectionOf(error: unknown, asked: NodeAddress): Redirection | null {
-  const said = messageOf((error as { cause?: unknown } | null)?.cause ?? error);
-  const [, kind, host, port] = /^(MOVED|ASK) \d+ (\S*):(\d{1,5})\s*$/.exec(said) ?? [];
+  const text = messageOf((error as { cause?: unknown } | null)?.cause ?? error);
+  const [, kind, host, port] = /^(MOVED|ASK) \d+ (\S*):(\d{1,5})\s*$/.exec(text) ?? [];
   if (kind !== undefined) {
     const known = host !== undefined && host !== "" && host !== "?";
     const to = { host: known ? host : asked.host, port: Number(port) };
     return { kind: kind === "ASK" ? "ask" : "moved", to };
   }
-  if (/^TRYAGAIN\b/.test(said)) return { kind: "again" };
-  return /^CLUSTERDOWN\b/.test(said) ? { kind: "down" } : null;
+  if (/^TRYAGAIN\b/.test(text)) return { kind: "again" };
+  return /^CLUSTERDOWN\b/.test(text) ? { kind: "down" } : null;
 }

@@ -101,8 +101,8 @@ export class Homes {
   }
 
   /**
-   * Remembers where a key moved, unless this move or a later one is known to have ended. A move that
-   * was taken back has ended too, and a lookup that was under way meanwhile is outdated.
+   * Remembers where a key moved, unless this move or a later one is known to have ended. A move
+   * that was taken back has ended too, and a lookup that was under way meanwhile is outdated.
    */
   learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
     const known = this.#moved.get(key);
@@ -127,7 +127,9 @@ export class Homes {
   }
 }
 
-/** The region that a rule gives a key. @throws AtlasError `bad_request` with the key where it throws */
+/**
+ * The region that a rule gives a key. @throws AtlasError `bad_request` with the key where it throws
+ */
 function ruleOn(rule: NonNullable<HomeRules["rule"]>, key: string): string | null | undefined {
   const { type, id } = parseKey(key);
   try {

@@ -42,7 +42,7 @@ const MAX_ROUNDS = 8;
 export interface Found {
   readonly home: string;
   readonly entry: Exclude<Entry, { kind: "departed" }>;
-  /** A departure of an earlier stay that still stands there, since nobody has arrived yet. */
+  /** A departure of an earlier stay that is still stored there, since no owner has arrived yet. */
   readonly old: Stored | null;
   readonly pointer: Pointer | null;
 }
@@ -70,7 +70,7 @@ export class RegionalOwnership {
   }
 
   /**
-   * A key's owner, read where it is at home.
+   * A key's owner, read in its home region.
    *
    * This region's store is asked together with the supposed home. Where it says that the key's home
    * is here, no other region has to answer.
@@ -94,7 +94,9 @@ export class RegionalOwnership {
     return await this.#follow(key, first.to, first);
   }
 
-  /** What this region's store knows by itself: the key is here, or where it moved; null: nothing. */
+  /**
+   * What this region's store knows by itself: the key is here, or where it moved; null: nothing.
+   */
   async #here(key: string): Promise<Found | Pointer | null> {
     const [stored, arrived] = await this.#own((store) =>
       Promise.all([store.lookup(key), arrivalOf(store, key)])
@@ -118,8 +120,8 @@ export class RegionalOwnership {
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
-      const astray = misplaced(entry, region);
-      if (astray) throw this.#identity.sharedRegistry(region, astray);
+      const misplacedMove = misplaced(entry, region);
+      if (misplacedMove) throw this.#identity.sharedRegistry(region, misplacedMove);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -272,8 +274,8 @@ export class RegionalOwnership {
   /** Refuses to go on with a move whose source is this same registry under another name. */
   async #checkSource(key: string, from: string): Promise<void> {
     const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
-    const astray = misplaced(entry, from);
-    if (astray) throw this.#identity.sharedRegistry(from, astray);
+    const misplacedMove = misplaced(entry, from);
+    if (misplacedMove) throw this.#identity.sharedRegistry(from, misplacedMove);
   }
 
   #learn(key: string, { entry, pointer }: Found): void {
@@ -323,7 +325,10 @@ function elsewhere(key: string, home: string): Error {
   return publicError(`${key} is at home in ${home}: a node there has to claim it`);
 }
 
-/** Signs a key's departure in the store of the region it left. False: it was taken back, or moved on. */
+/**
+ * Signs a key's departure in the store of the region it left. False: it was taken back, or moved
+ * on.
+ */
 export async function sign(from: Store, key: string, pointer: Pointer): Promise<boolean> {
   const open = { incarnation: DEPARTED, epoch: pointer.at };
   const { won, owner } = await from.claim(shortcut(key, open, pointer));

@@ -251,7 +251,7 @@ class RegionalStore implements Store {
     return this.#here((store) => store.reassert(reassertions, lineage));
   }
 
-  /** Of keys whose home is elsewhere by now this region's registry knows nothing. */
+  /** This region's registry knows nothing of keys whose home is elsewhere. */
   async #kept(
     turns: readonly CommittedTurn[],
     lineage: LineageName,

@@ -1,6 +1,6 @@
 /**
  * The tables of the SQLite store, and the part of `node:sqlite` that is used. Takes an open
- * database; sets it up and makes its tables, once, whichever of several processes comes first.
+ * database; the first of several processes sets it up and creates its tables.
  */
 import { AtlasError } from "../../../src/errors.ts";
 

@@ -140,8 +140,8 @@ function openFile(
 }
 
 /**
- * Creates a folder, its parents first. (Node's own option, `recursive`, never returns where a parent
- * exists in which nothing can be created, as in `/proc`: seen with 24.21.)
+ * Creates a folder, its parents first. (Node's own option, `recursive`, never returns where a
+ * parent exists in which nothing can be created, as in `/proc`: seen with 24.21.)
  */
 function makeFolder(path: string): void {
   const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -30,7 +30,10 @@ interface Step {
 
 /** Most steps of one transaction: it blocks the process for a few milliseconds. */
 const MAX_STEPS = 512;
-/** Backoff of a busy file, from the first to the longest, doubling, with a random half to whole of it; in ms. */
+/**
+ * Backoff of a busy file, from the first to the longest, doubling, with a random half to whole of
+ * it; in ms.
+ */
 const FIRST_BACKOFF = 2;
 const LAST_BACKOFF = 50;
 

@@ -1,7 +1,7 @@
 /**
  * A demonstration of modules.
  *
- * `bun run examples/calc/story.ts` (or by Deno, or Node): publishes `calc` with a capacity of 2,
+ * `bun run examples/calc/demo.ts` (or by Deno, or Node): publishes `calc` with a capacity of 2,
  * discovers it, calls it a hundred times at once, and shows that two run at a time. Then starts a
  * second node, on another runtime where one is found, and repeats that: four. Takes nothing;
  * prints its measurements; leaves nothing behind. Exits with 1 where a number is wrong.
@@ -42,16 +42,16 @@ for (const name of Object.keys(process.env)) {
 }
 
 try {
-  await play();
+  await run();
 } catch (error) {
-  console.error(`the story ended badly: ${error instanceof Error ? error.message : error}`);
+  console.error(`the demonstration failed: ${error instanceof Error ? error.message : error}`);
   process.exitCode = 1;
 } finally {
   for (const child of children) child.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
 }
 
-async function play(): Promise<void> {
+async function run(): Promise<void> {
   const first = await serve(app, { registry, port: 0, node: "first", onEvent: () => {} });
   try {
     say(`node.publish(calc, { capacity: 2 })          on ${nameOfThis()}`);
@@ -66,7 +66,7 @@ async function play(): Promise<void> {
     say(`\nanother node opens, with 2 more               on ${runtime.name}`);
     await start(runtime.command);
     await until(() => proxy.$plb.stats().granted === 4, "capacity of the second node");
-    say("the same proxy, neither called nor told:      bought 2 of it, as 4 were wanted\n");
+    say("the same proxy, without being called:         bought 2 of it, as 4 were wanted\n");
     const four = await burst(proxy);
     if (four !== 4) throw new Error(`${four} calls at most ran at once on a capacity of 4`);
     await proxy.$plb.close();
