@@ -15,7 +15,7 @@ import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
 import { scopedModules } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
-import { DeadPeers } from "../links/dead_peers.ts";
+import { DeadPeers } from "../links/link_monitor.ts";
 import { Links } from "../links/links.ts";
 import { internalKind, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
@@ -173,7 +173,7 @@ class NodeProcess implements CallBackend {
       discover: (name, options) => this.#market.discover(name, options),
       listeners: () => this.#market.listeners(),
       move: this.#routing.move,
-      knowsRegion: (region) => this.#routing.regions.has(region),
+      knowsRegion: (region) => this.#routing.routes.knows(region),
       accept: (type, id, options) => this.#sockets.accept(type, id, options),
       stats: () => this.stats(),
       drain: (options) => this.drain(options),

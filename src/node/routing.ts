@@ -20,7 +20,6 @@ import { CallerAffinity } from "../routing/caller_affinity.ts";
 import { Dispatcher } from "../routing/dispatcher.ts";
 import { Drains } from "../routing/drains.ts";
 import { InboundRequests } from "../routing/inbound.ts";
-import { KnownRegions } from "../routing/known_regions.ts";
 import { Locator } from "../routing/locator.ts";
 import { callBack, checkRegion, Migration, prove } from "../routing/migration.ts";
 import { Router } from "../routing/router.ts";
@@ -46,7 +45,7 @@ export interface Routing {
   readonly inbound: InboundRequests;
   readonly locator: Locator;
   readonly gateways: Gateways;
-  readonly regions: KnownRegions;
+  readonly routes: RegionRoutes;
   /** Moves a resource to another region. */
   readonly move: AtlasNode["move"];
   /** Drains nodes. */
@@ -69,6 +68,8 @@ export function routerOf(wiring: RouterWiring): Routing {
   });
   const hasHomes = store.homeOf !== undefined;
   const routes = new RegionRoutes({
+    region,
+    store,
     links,
     gateways,
     membership,
@@ -133,9 +134,8 @@ export function routerOf(wiring: RouterWiring): Routing {
     const { rrp, epoch } = await router.call(target, MIGRATE, [to], left, null);
     return { rrp, epoch };
   };
-  const regions = new KnownRegions({ clock, store, membership, gateways, region });
   const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, inbound, locator, gateways, regions, move, drainNodes };
+  return { router, inbound, locator, gateways, routes, move, drainNodes };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {
