@@ -6,7 +6,7 @@
  * broker and to the authority of this node, if any. A list that takes longer than `BOOTSTRAP_MS` is
  * resolved again; a late result still counts.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
 import type { Bootstrap as Source, BootstrapNode } from "../../api/options.ts";
 import { AtlasError, messageOf } from "../../errors.ts";
