@@ -130,7 +130,7 @@ export class DeadPeers {
   #ping(session: Session): void {
     const timer = this.#clock.after(DEAD_PING_TIMEOUT_MS, () => session.close(DEAD));
     const responded = (): void => timer.cancel();
-    // As for calls that are passed on: that the peer owns nothing is no answer.
+    // Sent as if to be passed on, so that a goodbye of the peer is no response.
     if (!session.ping({ relay: true, replied: responded, failed: responded, lost: responded })) {
       timer.cancel();
       session.close(DEAD);

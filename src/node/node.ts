@@ -37,8 +37,8 @@ import { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause, within } from "../time/wait.ts";
 import { type CallBackend, contextOf, makeFacade } from "./facade.ts";
 import { countOwned, listOwned, lookupFrom } from "./lookup.ts";
-import { marketOf } from "./market.ts";
-import { routerOf, type Routing } from "./routing.ts";
+import { createMarket } from "./market.ts";
+import { createRouting, type Routing } from "./routing.ts";
 
 /**
  * Starts a node of `app`; it is registered and serving when this resolves.
@@ -128,7 +128,7 @@ class NodeProcess implements CallBackend {
       unreachable: (incarnation) => this.#membership.suspect(incarnation),
     });
     this.#deadPeers = new DeadPeers(clock, this.#links, isDead);
-    this.#routing = routerOf({
+    this.#routing = createRouting({
       options,
       host: this.#host,
       registry: this.#directory,
@@ -149,7 +149,7 @@ class NodeProcess implements CallBackend {
       callForClient: this.call,
       life: () => this.#life,
     });
-    this.#market = marketOf({
+    this.#market = createMarket({
       options,
       app,
       links: this.#links,
@@ -256,7 +256,7 @@ class NodeProcess implements CallBackend {
     this.#tell("info", "draining", { resources: this.#host.size });
     await this.#sockets.drain();
     await this.#market.drain(this.#host.drain());
-    // The node fences itself before the store is told: from here on it owns nothing.
+    // The node fences itself before it leaves the store: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
     const heard = this.#links.goodbye();

@@ -26,7 +26,7 @@ import { Router } from "../routing/router.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 
 /** What a router needs of its node. */
-export interface RouterWiring {
+export interface RoutingWiring {
   readonly options: NodeOptions;
   readonly host: Host;
   readonly registry: Directory;
@@ -53,7 +53,7 @@ export interface Routing {
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
-export function routerOf(wiring: RouterWiring): Routing {
+export function createRouting(wiring: RoutingWiring): Routing {
   const { options, links, membership, life } = wiring;
   const { region, node, store, clock, random } = options;
   const place = { region, node };

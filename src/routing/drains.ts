@@ -1,6 +1,6 @@
 /**
  * Drains nodes by name or prefix: each gets `$drain` over a link that has proven which node it
- * leads to, so that nobody else is told anything.
+ * leads to, so that no other node receives it.
  *
  * Takes a node's name or a prefix; gives what each node concerned answered. Answers such
  * requests of others, and passes on those for a node behind this one, as a gateway does.
