@@ -105,7 +105,6 @@ const SMALL: Record<string, string> = {
   "adapters/cli/version.ts": "a check compares it with the package files",
   "adapters/platform/deno.ts": "an adapter, beside those of Bun and Node",
   "adapters/platform/node.ts": "an adapter, beside those of Bun and Deno",
-  "src/lambda/exchange/known_authorities.ts": "a state of its own, with bounds and its own test",
   "src/node/market.ts": "the wiring of one room, beside that of routing",
 };
 

@@ -304,7 +304,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     name: "seed_forgotten",
     about: "Authorities once met are forgotten when they can't be reached.",
     edits: [{
-      file: "src/lambda/exchange/known_authorities.ts",
+      file: "src/lambda/exchange/bootstrap.ts",
       find: "return due.map(([address]) => address);",
       replace: "return [];",
     }],

@@ -75,9 +75,9 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     name: "closes_links_of_the_dead",
     about: "Links of a member that is dead by the registry's word are closed though it answers.",
     edits: [{
-      file: "src/links/dead_peers.ts",
-      find: "const ANSWER_WAIT_MS = 1_000;",
-      replace: "const PATIENCE_MS = 0;",
+      file: "src/links/link_monitor.ts",
+      find: "const DEAD_PING_TIMEOUT_MS = 1_000;",
+      replace: "const DEAD_PING_TIMEOUT_MS = 0;",
     }],
   },
   {

@@ -3,9 +3,9 @@
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "../limits.ts";
-import { isModule, type ModuleMap } from "./module.ts";
 import { quoted } from "../model/options.ts";
 import { checkPrefix, checkToken, locator } from "../model/rrp.ts";
+import { isModule, type ModuleMap } from "./module.ts";
 import type { Resource, ResourceContext } from "./resource.ts";
 
 /** A class that extends {@link Resource}. */
@@ -18,7 +18,8 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
  * - `local`: the node that gets the call, if it runs the type.
  * - `region`: as `local`, but never a node of another region.
  * - `spread`: one of the region's nodes by a hash of the key, so that keys spread evenly.
- * - `caller`, or `prefer caller`: as `local`; later it moves toward the region that most of its calls come
+ * - `caller`, or `prefer caller`: as `local`; later it moves toward the region that most of its
+ * calls come
  *   from, if those are many and stay so.
  * - `{ region }`: only nodes of that region.
  *

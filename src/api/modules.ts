@@ -1,6 +1,6 @@
 /**
- * The types that users of modules hold: offers, purchases, and reports about authorities,
- * exchanges and orders.
+ * The types that users of modules hold: the options and handles of offers, purchases and calls,
+ * the figures of each, and reports about authorities, exchanges and orders.
  */
 import type { FunctionContext, Module, ModuleFunctions, ModuleMap } from "./module.ts";
 

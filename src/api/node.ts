@@ -2,22 +2,11 @@
  * The types that users hold: what a node and a client have in common, and what only a node can
  * do.
  */
-import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
-import type { ConnectionOptions, SocketStats } from "./sockets.ts";
 import type { AtlasError } from "../errors.ts";
-import type {
-  DiscoverOptions,
-  MarketStats,
-  ModuleAtlas,
-  ModuleNode,
-  ModuleProxy,
-  Plb,
-} from "./modules.ts";
-export type { NodeEvent } from "../model/node_event.ts";
 import type { Member } from "../model/member.ts";
 import type { Lookup, Ownership } from "../model/ownership.ts";
 import type { SocketHandlers } from "../ports/runtime.ts";
-import type { Resource } from "./resource.ts";
+import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
 import type {
   CallOptions,
   CallResult,
@@ -26,6 +15,18 @@ import type {
   PageOptions,
   ResourcePage,
 } from "./calls.ts";
+import type {
+  DiscoverOptions,
+  MarketStats,
+  ModuleAtlas,
+  ModuleNode,
+  ModuleProxy,
+  Plb,
+} from "./modules.ts";
+import type { Resource } from "./resource.ts";
+import type { ConnectionOptions, SocketStats } from "./sockets.ts";
+
+export type { NodeEvent } from "../model/node_event.ts";
 
 type Kept = keyof Resource | `on${Capitalize<string>}` | `_${string}` | "constructor" | "then";
 

@@ -6,9 +6,9 @@
  *
  * Source: `docs/design.md`, State and Calls.
  */
-import type { Atlas } from "./node.ts";
-import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/call_path.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Atlas } from "./node.ts";
 
 /**
  * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; after `move`

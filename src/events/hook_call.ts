@@ -2,10 +2,10 @@
  * A turn that runs a hook for a connection, queued in the mailbox like a call. Takes what to
  * run; reports how it ended.
  */
+import type { Resource } from "../api/resource.ts";
 import type { AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";
 import type { Caller } from "../model/call_path.ts";
-import type { Resource } from "../api/resource.ts";
 
 const NONE: readonly string[] = [];
 /** The caller of turns that no node called. */

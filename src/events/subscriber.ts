@@ -8,11 +8,11 @@
 import type { AtlasError } from "../errors.ts";
 import { POLL_MS, SUBSCRIBER_SWEEP_MS, SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
+import { Expiring } from "../model/expiring.ts";
 import type { EventsAnswer, WireEvent } from "../model/internal_methods.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
-import { Expiring } from "../model/expiring.ts";
 import type { ReplayBuffer, SentEvent } from "./replay_buffer.ts";
 
 /** The most closings in one answer. */

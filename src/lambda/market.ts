@@ -2,7 +2,7 @@
  * The market of one node: publishes modules, buys capacity, and reports figures.
  *
  * Starts its processes when they are first needed, or when a message of a peer arrives: a node that
- * trades no module runs none of them. Source: docs/design.md, Modules.
+ * trades no module runs none of them. Source: `docs/design.md`, Modules.
  */
 import { checkCapacity, isModule, type Module, type ModuleMap } from "../api/module.ts";
 import type {
@@ -26,6 +26,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./bus/address.ts";
 import { type BusLink, MessageBus, type MessageBusParts } from "./bus/message_bus.ts";
+import { CallCounters, ModuleMetrics } from "./bus/metrics.ts";
 import type { Process, ProcessRef } from "./bus/process.ts";
 import { type PlbParts, PlbProcess } from "./buy/plb.ts";
 import { SharedRequests } from "./buy/shared_requests.ts";
@@ -34,7 +35,6 @@ import { Bootstrap, type Resolve } from "./exchange/bootstrap.ts";
 import { Broker } from "./exchange/broker.ts";
 import { Introspection } from "./introspection.ts";
 import { checkRequest, demandOf, offerOf } from "./market_options.ts";
-import { CallCounters, ModuleMetrics } from "./bus/metrics.ts";
 import { ListenerProcess, listenerStateOf } from "./sell/listener.ts";
 
 /** The dependencies of a market. */

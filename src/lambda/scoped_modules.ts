@@ -2,13 +2,13 @@
  * Modules as a resource uses them: limits its module calls and purchases to the deadline of the
  * running turn, and closes its load balancers when the resource stops.
  */
+import type { Balancer, DiscoverOptions, ModuleAtlas, ModuleCallOptions } from "../api/modules.ts";
+import { makeProxy } from "../api/proxies.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../limits.ts";
 import { checkMs } from "../model/options.ts";
-import type { Balancer, DiscoverOptions, ModuleAtlas, ModuleCallOptions } from "../api/modules.ts";
 import { checkCall } from "./buy/module_call.ts";
 import { checkDiscover, checkRequest } from "./market_options.ts";
-import { makeProxy } from "../api/proxies.ts";
 
 /** What the scope needs of its resource. */
 export interface ScopeOwner {

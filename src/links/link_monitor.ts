@@ -1,5 +1,6 @@
 /**
- * Monitors links to other regions for peers that stopped responding.
+ * Monitors links: those to other regions for peers that stopped responding, and all for members
+ * that the registry has declared dead.
  *
  * Takes which sessions owe answers, and which have received something; probes those that are
  * overdue, and reports which become unresponsive and which respond again. That a link is open
@@ -12,7 +13,7 @@
 import { SILENCE_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { LinkIdentity } from "../ports/transport.ts";
-import type { LinkWatch, Session, Waiter } from "./links.ts";
+import type { Links, LinkWatch, Session, Waiter } from "./links.ts";
 
 /** Rounds until a link counts as unresponsive; the first comes early. */
 const ROUNDS = 5;
@@ -87,6 +88,52 @@ export class LinkMonitor implements LinkWatch {
       if (session.missedProbes !== ROUNDS + 1) return;
       session.isUnresponsive = true;
       onUnresponsive(session);
+    }
+  }
+}
+
+/** How long a dead member may take to answer a ping before its link is closed, in ms. */
+const DEAD_PING_TIMEOUT_MS = 1_000;
+const DEAD = "the member is dead";
+
+/**
+ * Links to members that the registry has declared dead. Their answers are not waited for, and a
+ * link whose peer doesn't respond is closed. A link whose peer responds stays open: a node that
+ * can't reach the registry is declared dead, too, and still calls what others own.
+ */
+export class DeadPeers {
+  readonly #clock: Clock;
+  readonly #links: Pick<Links, "sessions">;
+  readonly #isDead: (incarnation: string) => boolean;
+  readonly #seen = new WeakSet<Session>();
+
+  constructor(
+    clock: Clock,
+    links: Pick<Links, "sessions">,
+    isDead: (incarnation: string) => boolean,
+  ) {
+    this.#clock = clock;
+    this.#links = links;
+    this.#isDead = isDead;
+  }
+
+  /** The membership has changed. */
+  look(): void {
+    for (const session of this.#links.sessions) {
+      if (this.#seen.has(session) || !this.#isDead(session.peer.incarnation)) continue;
+      this.#seen.add(session);
+      session.abandonRequests(DEAD, false);
+      this.#ping(session);
+    }
+  }
+
+  #ping(session: Session): void {
+    const timer = this.#clock.after(DEAD_PING_TIMEOUT_MS, () => session.close(DEAD));
+    const responded = (): void => timer.cancel();
+    // Sent as if to be passed on, so that a goodbye of the peer is no response.
+    if (!session.ping({ relay: true, replied: responded, failed: responded, lost: responded })) {
+      timer.cancel();
+      session.close(DEAD);
     }
   }
 }

@@ -8,6 +8,7 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";
+import { nodeName } from "../model/call_path.ts";
 import {
   bodyOf,
   decodeMessage,
@@ -26,7 +27,6 @@ import {
   type Peer,
   type Transport,
 } from "../ports/transport.ts";
-import { nodeName } from "../model/call_path.ts";
 import type { NodeLife } from "../registry/lease.ts";
 
 const GOODBYE: Message = { kind: "goodbye", id: 0 };
@@ -181,8 +181,8 @@ export class Session {
   }
 
   /**
-   * Sends a message to a process of the market. Returns false, and sends nothing, where the link is closed or
-   * backed up.
+   * Sends a message to a process of the market. Returns false, and sends nothing, where the link is
+   * closed or backed up.
    */
   sendToProcess(message: ProcessMessage): boolean {
     return this.#open && this.#link.send(encodeHead(message), message.body);

@@ -1,5 +1,5 @@
 /**
- * Routes to nodes of other regions.
+ * Routes to nodes of other regions, and which regions there are.
  *
  * Takes a node and its region; gives the link to send over, and whether the node at its end is
  * to pass the call on. The direct link comes first. Where it fails, that is remembered for a
@@ -18,17 +18,21 @@ import {
   ROUTE_RETRY_MS,
   SILENCE_MS,
 } from "../limits.ts";
-import type { NodeEvent } from "../model/node_event.ts";
-import type { Member } from "../model/member.ts";
 import { nodeName } from "../model/call_path.ts";
+import type { Member } from "../model/member.ts";
+import type { NodeEvent } from "../model/node_event.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
 import type { LinkIdentity } from "../ports/transport.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import { backoffMs } from "../time/wait.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Links, Session } from "./links.ts";
+
+/** The shortest interval between two scans of the members for their regions, in ms. */
+const REGION_SCAN_MS = 1_000;
 
 /** The link to use, and whether the node at its end is to pass the call on. */
 export interface LinkRoute {
@@ -37,6 +41,9 @@ export interface LinkRoute {
 }
 
 export interface RegionRoutesParts {
+  /** This node's region. */
+  readonly region: string;
+  readonly store: Pick<Store, "regions">;
   readonly links: Links;
   readonly gateways: Gateways;
   readonly membership: Membership;
@@ -63,9 +70,27 @@ export class RegionRoutes {
   readonly #parts: RegionRoutesParts;
   /** By incarnation, the earliest failure first. */
   readonly #failed = new Map<string, FailedRoute>();
+  #regionsOfMembers: ReadonlySet<string> = new Set();
+  #scannedAt = -Infinity;
 
   constructor(parts: RegionRoutesParts) {
     this.#parts = parts;
+  }
+
+  /**
+   * Whether this node knows a region: its own, one where keys may have their home, one that has
+   * gateways, or one of a member.
+   */
+  knows(region: string): boolean {
+    const { clock, store, membership, gateways } = this.#parts;
+    if (region === this.#parts.region) return true;
+    if (store.regions?.includes(region) || gateways.has(region)) return true;
+    const now = clock.now();
+    if (now - this.#scannedAt >= REGION_SCAN_MS) {
+      this.#scannedAt = now;
+      this.#regionsOfMembers = new Set([...membership.members()].map((member) => member.region));
+    }
+    return this.#regionsOfMembers.has(region);
   }
 
   /** The route to an incarnation of a region that can be used at once; null where there is none. */

@@ -4,10 +4,10 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
+import type { Caller } from "./call_path.ts";
 import { Expiring } from "./expiring.ts";
 import { checkArgumentCount } from "./options.ts";
 import type { DegradedVerdict, Ownership } from "./ownership.ts";
-import type { Caller } from "./call_path.ts";
 import { encodeValue, unpack } from "./value.ts";
 
 export abstract class Call extends Expiring {

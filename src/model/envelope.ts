@@ -8,8 +8,8 @@
  * Source: `docs/design.md`, Links and messages.
  */
 import { AtlasError, type WireError } from "../errors.ts";
-import type { DegradedVerdict } from "./ownership.ts";
 import type { CallPath } from "./call_path.ts";
+import type { DegradedVerdict } from "./ownership.ts";
 import { pack, unpackFirst } from "./value.ts";
 
 const REQUEST = 0;

@@ -7,9 +7,9 @@
  *
  * Source: `docs/design.md`, Client sockets; Regions and moves.
  */
+import { AtlasError } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import { quoted } from "./options.ts";
-import { AtlasError } from "../errors.ts";
 
 /** Joins connections to a resource; answers an {@link JoinResult} for each. */
 export const CONNECT = "$connect";

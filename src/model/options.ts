@@ -1,6 +1,6 @@
 /**
- * Checks options that callers give: refuses what is not an object, an unknown name, and a signal
- * that is not an AbortSignal. Otherwise a misspelt name would be ignored silently.
+ * Checks options and arguments that callers give, and prints refused values for error messages.
+ * Refuses unknown option names: otherwise a misspelt name would be ignored silently.
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DRAIN_MS, MAX_ARGUMENTS, MAX_TIMEOUT_MS } from "../limits.ts";

@@ -5,8 +5,8 @@
 import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import { noMethod } from "./internal_methods.ts";
-import type { DegradedVerdict } from "./ownership.ts";
 import { quoted } from "./options.ts";
+import type { DegradedVerdict } from "./ownership.ts";
 
 /** A frame from the node to the client. */
 export type ServerFrame =

@@ -1,6 +1,7 @@
 /**
- * Answers lookups: the directory's answer, and what this node alone knows of resources that went
- * on without the store.
+ * Answers questions about ownerships: looks one up, lists and counts those under a prefix. A
+ * lookup combines the directory's answer with what this node alone knows of resources that
+ * operate without the store.
  *
  * Source: `docs/design.md`, Lookups and verdicts; Going on without the store.
  */

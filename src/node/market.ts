@@ -25,7 +25,7 @@ export interface MarketWiring {
  * Creates a node's market, not yet open. @throws AtlasError `bad_request` where an option isn't
  * allowed
  */
-export function marketOf(
+export function createMarket(
   { options, app, links, membership, deadlines, life }: MarketWiring,
 ): Market {
   const { bootstrap = "registry", region, node, clock, random, transport } = options;

@@ -15,7 +15,7 @@ import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
 import { scopedModules } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
-import { DeadPeers } from "../links/dead_peers.ts";
+import { DeadPeers } from "../links/link_monitor.ts";
 import { Links } from "../links/links.ts";
 import { internalKind, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
@@ -38,8 +38,8 @@ import { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause, within } from "../time/wait.ts";
 import { type CallBackend, contextOf, makeFacade } from "./facade.ts";
 import { countOwned, listOwned, lookupFrom } from "./lookup.ts";
-import { marketOf } from "./market.ts";
-import { routerOf, type Routing } from "./routing.ts";
+import { createMarket } from "./market.ts";
+import { createRouting, type Routing } from "./routing.ts";
 
 /**
  * Starts a node of `app`; it is registered and serving when this resolves.
@@ -126,7 +126,7 @@ class NodeProcess implements CallBackend {
       deadlines: this.#deadlines,
       life: () => this.#life,
     };
-    this.#routing = routerOf({
+    this.#routing = createRouting({
       ...wiring,
       host: this.#host,
       registry: this.#directory,
@@ -143,7 +143,7 @@ class NodeProcess implements CallBackend {
       callForClient: this.call,
       life: () => this.#life,
     });
-    this.#market = marketOf({ ...wiring, app });
+    this.#market = createMarket({ ...wiring, app });
     this.#life = this.#newLife();
   }
 
@@ -174,7 +174,7 @@ class NodeProcess implements CallBackend {
       discover: (name, options) => this.#market.discover(name, options),
       listeners: () => this.#market.listeners(),
       move: this.#routing.move,
-      knowsRegion: (region) => this.#routing.regions.has(region),
+      knowsRegion: (region) => this.#routing.routes.knows(region),
       accept: (type, id, options) => this.#sockets.accept(type, id, options),
       stats: () => this.stats(),
       drain: (options) => this.drain(options),
@@ -257,7 +257,7 @@ class NodeProcess implements CallBackend {
     this.#tell("info", "draining", { resources: this.#host.size });
     await this.#sockets.drain();
     await this.#market.drain(this.#host.drain());
-    // The node fences itself before the store is told: from here on it owns nothing.
+    // The node fences itself before it leaves the store: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
     const heard = this.#links.goodbye();

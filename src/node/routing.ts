@@ -22,14 +22,13 @@ import { CallerAffinity } from "../routing/caller_affinity.ts";
 import { Dispatcher } from "../routing/dispatcher.ts";
 import { Drains } from "../routing/drains.ts";
 import { InboundRequests } from "../routing/inbound.ts";
-import { KnownRegions } from "../routing/known_regions.ts";
 import { Locator } from "../routing/locator.ts";
 import { callBack, checkRegion, Migration, prove } from "../routing/migration.ts";
 import { Router } from "../routing/router.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 
 /** What a router needs of its node. */
-export interface RouterWiring {
+export interface RoutingWiring {
   readonly options: NodeOptions;
   readonly host: Host;
   readonly registry: Directory;
@@ -48,7 +47,7 @@ export interface Routing {
   readonly inbound: InboundRequests;
   readonly locator: Locator;
   readonly gateways: Gateways;
-  readonly regions: KnownRegions;
+  readonly routes: RegionRoutes;
   /** Moves a resource to another region. */
   readonly move: AtlasNode["move"];
   /** Drains nodes. */
@@ -56,7 +55,7 @@ export interface Routing {
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
-export function routerOf(wiring: RouterWiring): Routing {
+export function createRouting(wiring: RoutingWiring): Routing {
   const { options, links, membership, life } = wiring;
   const { region, node, store, clock, random } = options;
   const place = { region, node };
@@ -71,6 +70,8 @@ export function routerOf(wiring: RouterWiring): Routing {
   });
   const hasHomes = store.homeOf !== undefined;
   const routes = new RegionRoutes({
+    region,
+    store,
     links,
     gateways,
     membership,
@@ -112,9 +113,8 @@ export function routerOf(wiring: RouterWiring): Routing {
   const inbound = new InboundRequests({ ...wiring, clock, locator, router, dispatcher });
   links.watch = monitorOf(region, clock, links, { routes, gateways, router });
   const move = moveBy(router, store, clock);
-  const regions = new KnownRegions({ clock, store, membership, gateways, region });
   const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, inbound, locator, gateways, regions, move, drainNodes };
+  return { router, inbound, locator, gateways, routes, move, drainNodes };
 }
 
 /** Calls of an unresponsive link go another way where there is one, in the order of their keys. */

@@ -6,10 +6,10 @@
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../limits.ts";
+import { isDead } from "../model/member.ts";
 import type { Lookup, Ownership, Verdict } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import { isDead } from "../model/member.ts";
 import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 

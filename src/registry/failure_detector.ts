@@ -8,8 +8,8 @@
 import { detailOf } from "../errors.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { NodeLife, Timing } from "./lease.ts";
 import type { HeartbeatMonitor } from "./heartbeat_monitor.ts";
+import type { NodeLife, Timing } from "./lease.ts";
 
 export interface FailureDetectorParts {
   readonly clock: Clock;

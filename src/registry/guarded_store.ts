@@ -7,8 +7,8 @@
  */
 import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_LOGGED_ROWS } from "../limits.ts";
-import type { NodeEvent } from "../model/node_event.ts";
 import { LostTurns } from "../model/lost_turns.ts";
+import type { NodeEvent } from "../model/node_event.ts";
 import { registryErrorForCallers } from "../model/out_of_reach.ts";
 import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";

@@ -7,8 +7,8 @@
  *
  * Source: `docs/design.md`, Membership and leases; Gray and Cheriton, "Leases" (SOSP 1989).
  */
-import { AtlasError } from "../errors.ts";
 import type { LeaseProfile, LeaseTimes } from "../api/options.ts";
+import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 
 /** The most by which a node's monotonic clock may run fast or slow, as a ratio. */

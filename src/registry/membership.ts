@@ -1,6 +1,6 @@
 /**
  * Registers this node, renews its lease, keeps a copy of the members' list and tells its
- * listener of changes.
+ * listener of changes. A node whose name another process still has waits until that one is silent.
  *
  * When another copy of the store answers it discards what it read before, and has its listener
  * reassert what this node holds; only then do renewals count again.

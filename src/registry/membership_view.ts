@@ -4,8 +4,8 @@
  *
  * Source: `docs/design.md`, Membership and leases.
  */
-import { isDead, type Member, type MemberState } from "../model/member.ts";
 import { nodeName } from "../model/call_path.ts";
+import { isDead, type Member, type MemberState } from "../model/member.ts";
 import type { Membership, Unreadable } from "../ports/store.ts";
 
 export class MembershipView {

@@ -21,15 +21,14 @@ import {
 import { EventBroadcaster } from "../events/broadcaster.ts";
 import { PRUNE_DELAY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
+import { Expiring } from "../model/expiring.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { NodeLife } from "../registry/lease.ts";
-import { Expiring } from "../model/expiring.ts";
 import { Signal } from "../time/wait.ts";
 import type { ActivationHost } from "./activation_host.ts";
-
 import { Mailbox } from "./mailbox.ts";
 import type { OfflineLog } from "./offline_log.ts";
 import { releaseOwnership, tellLoss } from "./reassertion.ts";

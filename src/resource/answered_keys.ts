@@ -10,8 +10,8 @@ import { MAX_KNOWN_ANSWERS } from "../limits.ts";
 import { fingerprint } from "../model/fingerprint.ts";
 import type { Clock } from "../ports/clock.ts";
 import { pause } from "../time/wait.ts";
-import type { OwnState } from "./own_state.ts";
 import type { Writes } from "./offline_log.ts";
+import type { OwnState } from "./own_state.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
 /** Date fields that one read returns. */

@@ -6,16 +6,16 @@
  * The list is in memory only: where a node ends, the rest is deleted after the resource is
  * released the next time.
  */
+import { HookCall, NOWHERE } from "../events/hook_call.ts";
 import { PRUNE_DELAY_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Claims } from "../registry/claims.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Activation } from "./activation.ts";
+import type { ActivationHost } from "./activation_host.ts";
+import { releaseOwnership, tellLostState } from "./reassertion.ts";
 import { ownershipOf } from "./reconciliation.ts";
 import { TurnCommit, type TurnCommitParts } from "./turn_commit.ts";
-import { releaseOwnership, tellLostState } from "./reassertion.ts";
-import type { ActivationHost } from "./activation_host.ts";
-import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
 /** Keys that one node remembers; the oldest are dropped. */
 const MOST = 100_000;

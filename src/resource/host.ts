@@ -7,8 +7,8 @@
  * Source: `docs/design.md`, Claims; Calls.
  */
 import type { Placement, ResolvedType } from "../api/app.ts";
-import type { Atlas, NodeEvent } from "../api/node.ts";
 import type { DrainOptions } from "../api/calls.ts";
+import type { Atlas, NodeEvent } from "../api/node.ts";
 import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { HookCall } from "../events/hook_call.ts";
@@ -19,7 +19,7 @@ import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { checkPrefix, isUnder, locator } from "../model/rrp.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
-import type { Clock } from "../ports/clock.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
 import type { NodeLife } from "../registry/lease.ts";
@@ -38,7 +38,6 @@ import {
 import { Conflicts } from "./conflicts.ts";
 import { ExpiredAnswers, tidy } from "./expired_answers.ts";
 import { FormerOwnerships } from "./former_ownerships.ts";
-import { IdleSweep } from "./idle_sweep.ts";
 import { reassertAll, tellLostState } from "./reassertion.ts";
 import { Reconciliation } from "./reconciliation.ts";
 
@@ -445,5 +444,63 @@ export class DrainedPrefixes {
       else if (isUnder(prefix, rrp)) return true;
     }
     return false;
+  }
+}
+
+/** The number of resources that one step of a sweep visits. */
+const SWEEP_SHARE = 20_000;
+
+interface IdleSweepParts<T> {
+  readonly clock: Clock;
+  /** The pause between two steps, in ms. */
+  readonly everyMs: number;
+  readonly all: () => IterableIterator<T>;
+  readonly look: (one: T) => void;
+}
+
+/**
+ * Visits all resources of a node repeatedly, a share of them in each step, so that no step takes
+ * long. Counts the steps, by which idleness is measured.
+ */
+class IdleSweep<T> {
+  /** Steps so far. */
+  count = 0;
+  readonly #parts: IdleSweepParts<T>;
+  #timer: Timer | null = null;
+  #at: IterableIterator<T> | null = null;
+
+  constructor(parts: IdleSweepParts<T>) {
+    this.#parts = parts;
+  }
+
+  /** Runs a step now, and repeats. */
+  start(): void {
+    this.stop();
+    this.#sweep();
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  /** Whether a resource last used in a given step has been idle for longer than `ms`. */
+  isOver(usedAt: number, ms: number): boolean {
+    return (this.count - usedAt) * this.#parts.everyMs > ms;
+  }
+
+  #sweep(): void {
+    const { clock, everyMs, all, look } = this.#parts;
+    this.count++;
+    this.#at ??= all();
+    for (let looked = 0; looked < SWEEP_SHARE; looked++) {
+      const { value, done } = this.#at.next();
+      if (done) {
+        this.#at = null;
+        break;
+      }
+      look(value);
+    }
+    this.#timer = clock.after(everyMs, () => this.#sweep());
   }
 }

@@ -16,11 +16,11 @@ import { fingerprint } from "../model/fingerprint.ts";
 import { quoted } from "../model/options.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
-import { keyOutOfReach, type Writes } from "./offline_log.ts";
 import { AnsweredKeys } from "./answered_keys.ts";
+import { keyOutOfReach, type Writes } from "./offline_log.ts";
 import type { OwnState } from "./own_state.ts";
-import type { TurnStorage } from "./storage.ts";
 import type { HeldOwnership } from "./reassertion.ts";
+import type { TurnStorage } from "./storage.ts";
 
 /** Expired answers that one read returns, and those deleted with each new one. */
 const PRUNE_FETCH = 256;

@@ -8,8 +8,8 @@ import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { LineageName, Reassertion, Stamp, Standing, Store } from "../ports/store.ts";
 import { markOf } from "../registry/lineage.ts";
-import type { OfflineLog } from "./offline_log.ts";
 import type { ActivationHost } from "./activation_host.ts";
+import type { OfflineLog } from "./offline_log.ts";
 
 /** Ownerships that one step reasserts. */
 const REASSERT_SHARE = 256;

@@ -7,6 +7,7 @@
  *
  * Source: `docs/design.md`, State.
  */
+import type { ListOptions, Storage } from "../api/resource.ts";
 import { AtlasError } from "../errors.ts";
 import {
   MAX_LIST,
@@ -20,7 +21,6 @@ import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Range } from "../ports/store.ts";
 import { outOfReach, unlistable, type Writes } from "./offline_log.ts";
 import type { OwnState } from "./own_state.ts";
-import type { ListOptions, Storage } from "../api/resource.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
 /** Users' keys have the prefix `s:` in the store's fields: from `s:` to before `s;`. */

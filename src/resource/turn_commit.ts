@@ -16,10 +16,10 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/wait.ts";
 import { IdempotencyStore } from "./idempotency.ts";
-import { OwnState } from "./own_state.ts";
-import { TurnStorage } from "./storage.ts";
 import type { Writes } from "./offline_log.ts";
+import { OwnState } from "./own_state.ts";
 import type { HeldOwnership } from "./reassertion.ts";
+import { TurnStorage } from "./storage.ts";
 
 /** Pauses between repeats of a commit whose outcome is unknown, in ms. */
 const COMMIT_PAUSE_MS = 20;

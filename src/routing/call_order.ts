@@ -23,7 +23,7 @@ export class PendingCallQueue {
     while (at > 0 && (calls[at - 1] as Outgoing).number > call.number) at--;
     calls.splice(at, 0, call);
     // Its time may end before the next attempt: it then fails with the last attempt's error.
-    call.noteError ??= this.#lastError;
+    call.lastError ??= this.#lastError;
     return true;
   }
 
@@ -36,7 +36,7 @@ export class PendingCallQueue {
   /** An attempt to find the owner has failed; another one follows. */
   fail(error: AtlasError): void {
     this.#lastError = error;
-    for (const call of this.#calls) call.noteError ??= error;
+    for (const call of this.#calls) call.lastError ??= error;
   }
 }
 
@@ -76,7 +76,7 @@ export class CallOrder {
     } else if (backlog.session.isUnresponsive) {
       const message =
         `${backlog.session.name}, which has earlier calls to ${call.key}, does not respond`;
-      call.noteError ??= new AtlasError("unavailable", message);
+      call.lastError ??= new AtlasError("unavailable", message);
     }
     return true;
   }

@@ -1,6 +1,6 @@
 /**
  * Drains nodes by name or prefix: each gets `$drain` over a link that has proven which node it
- * leads to, so that nobody else is told anything.
+ * leads to, so that no other node receives it.
  *
  * Takes a node's name or a prefix; gives what each node concerned answered. Answers such
  * requests of others, and passes on those for a node behind this one, as a gateway does.
@@ -12,6 +12,7 @@ import { DEFAULT_TIMEOUT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
 import type { RegionRoutes } from "../links/region_routes.ts";
 import { nodeName } from "../model/call_path.ts";
+import { DRAIN } from "../model/internal_methods.ts";
 import type { Member } from "../model/member.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
@@ -23,7 +24,7 @@ import { checkDrain } from "../resource/host.ts";
 import { within } from "../time/wait.ts";
 import { askNode } from "./node_request.ts";
 import type { RelayedCall } from "./relayed_call.ts";
-import { DRAIN } from "../model/internal_methods.ts";
+
 /** Nodes that are asked at once. */
 const AT_ONCE = 32;
 /** How much earlier than the caller's deadline an answer is given up, as a share of its time. */

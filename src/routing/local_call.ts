@@ -11,10 +11,10 @@ import {
   MAX_IDEMPOTENCY_KEY_BYTES,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
+import { type Caller, checkTraceparent } from "../model/call_path.ts";
 import { checkArgumentCount, checkMs } from "../model/options.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
-import { type Caller, checkTraceparent } from "../model/call_path.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
 import { type CallRouter, Outgoing } from "./outgoing.ts";
 

@@ -10,22 +10,22 @@
  */
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";
+import type { Gateways } from "../links/gateways.ts";
+import type { Links, Session } from "../links/links.ts";
+import type { LinkRoute, RegionRoutes } from "../links/region_routes.ts";
+import { regionOf } from "../model/call_path.ts";
 import type { Member } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { regionOf } from "../model/call_path.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
+import { type Directory, suspected } from "../registry/directory.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
-import { type Directory, suspected } from "../registry/directory.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import { pause } from "../time/wait.ts";
 import { Placement } from "./placement.ts";
-import type { Gateways } from "../links/gateways.ts";
-import type { Links, Session } from "../links/links.ts";
-import type { LinkRoute, RegionRoutes } from "../links/region_routes.ts";
 
 /** How often a region's members are read before none counts as known, and the pause in between. */
 const MEMBERS_ATTEMPTS = 4;

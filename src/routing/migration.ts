@@ -10,6 +10,7 @@
  */
 import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Session } from "../links/links.ts";
+import { CAN_CLAIM } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
@@ -21,7 +22,6 @@ import type { Host } from "../resource/host.ts";
 import type { Locator, Route } from "./locator.ts";
 import { askNode } from "./node_request.ts";
 import type { RelayedCall } from "./relayed_call.ts";
-import { CAN_CLAIM } from "../model/internal_methods.ts";
 
 export interface MigrationParts {
   readonly host: Host;

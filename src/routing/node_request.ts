@@ -6,9 +6,9 @@
  * node's error, or why there was no answer in time.
  */
 import { AtlasError, fromWireError } from "../errors.ts";
+import type { Session } from "../links/links.ts";
 import { encodeBody } from "../model/call.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Session } from "../links/links.ts";
 
 export interface NodeRequest {
   /** The key of a resource, or one made for the request. */

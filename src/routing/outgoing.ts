@@ -30,7 +30,7 @@ export interface CallRouter {
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
 
-/** The link that has a call now. */
+/** The link that a call was sent over. */
 export interface Carrier {
   readonly session: Session;
   /** Its number in the session. */
@@ -118,11 +118,11 @@ export abstract class Outgoing extends Call {
   }
 
   /** Records why it had to wait: part of the error if its time runs out. */
-  get noteError(): AtlasError | null {
+  get lastError(): AtlasError | null {
     return this.#lastError;
   }
 
-  set noteError(error: AtlasError | null) {
+  set lastError(error: AtlasError | null) {
     this.#lastError = error;
     // Effects of one attempt may remain, whatever the next one's result.
     if (error?.maybeExecuted) this.#mayHaveRunBefore = true;

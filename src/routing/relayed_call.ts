@@ -9,11 +9,11 @@
  */
 import { type AtlasError, toWireError } from "../errors.ts";
 import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
+import type { Session } from "../links/links.ts";
 import { argumentsOf, encodeBody } from "../model/call.ts";
+import { type Caller, callerOf, type CallPath } from "../model/call_path.ts";
 import type { Request } from "../model/envelope.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
-import { type Caller, callerOf, type CallPath } from "../model/call_path.ts";
-import type { Session } from "../links/links.ts";
 import { type CallRouter, Outgoing } from "./outgoing.ts";
 
 /**

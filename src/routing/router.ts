@@ -230,7 +230,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     }
     if (owner) registry.note(call.key, owner);
     call.redirects++;
-    call.noteError = error;
+    call.lastError = error;
     this.#enqueue(call);
   }
 

@@ -1,6 +1,6 @@
 /**
- * Serves a node's client sockets: checks each one and adds it to this node's subscription to its
- * resource.
+ * Serves a node's client sockets: checks each one, adds it to this node's subscription to its
+ * resource, and pings it while nothing else is sent.
  *
  * Takes sockets of any kind, opened by an adapter; exchanges the frames of
  * `model/socket_frames.ts` with them. Reaches owners by this node's own calls, so that routing,

@@ -6,8 +6,8 @@
  * slots: a heap finds the next slot, and entries are added to and removed from it in constant
  * time.
  */
-import type { Clock, Timer } from "../ports/clock.ts";
 import { Expiring, type Slot } from "../model/expiring.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
 
 /** The width of a slot, in ms: nothing expires early, and at most this much late. */
 const WIDTH_MS = 8;

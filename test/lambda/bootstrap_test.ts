@@ -1,8 +1,11 @@
 /** Covers src/lambda/exchange/bootstrap.ts: how nodes find authorities, with and without a registry. */
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
-import { Bootstrap as BootstrapProcess, resolverOf } from "../../src/lambda/exchange/bootstrap.ts";
-import { KnownAuthorities } from "../../src/lambda/exchange/known_authorities.ts";
+import {
+  Bootstrap as BootstrapProcess,
+  KnownAuthorities,
+  resolverOf,
+} from "../../src/lambda/exchange/bootstrap.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, CallGate, market, until } from "./market.ts";

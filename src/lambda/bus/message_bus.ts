@@ -4,9 +4,11 @@
  *
  * Each process receives the messages of one sender in the order in which they were sent, one at a
  * time, never while it handles another. A message either arrives, or everyone who watches its
- * receiver gets a `down`. A process that throws is stopped, and restarted if it must exist.
+ * receiver gets a `monitor_down`. A process that throws is stopped, and restarted if it must exist.
+ * Remembers the addresses of nodes that messages name.
  *
- * Source: docs/design.md, Modules; Erlang's monitors and signal order for `watch` and `down`.
+ * Source: `docs/design.md`, Modules; Erlang's monitors and signal order for `watch` and
+ * `monitor_down`.
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
@@ -262,7 +264,7 @@ export class MessageBus {
     });
   }
 
-  /** Sends `down` to all processes here that watch `target`. */
+  /** Sends `monitor_down` to all processes here that watch `target`. */
   #notifyMonitors(target: Address, reason: string): void {
     for (const down of this.#takeDowns(target, reason)) this.#enqueue(down);
   }
@@ -436,7 +438,7 @@ export interface MessageBusParts {
  *
  * Learns contacts from the messages of brokers, authorities and traders, and asks the registry's
  * membership about nodes that no message named. The latest contact of a node counts; the entries
- * not mentioned for longest are evicted first. Source: docs/design.md, Modules.
+ * not mentioned for longest are evicted first. Source: `docs/design.md`, Modules.
  */
 export class Discovery {
   readonly #contacts = new Map<string, Peer>();

@@ -4,17 +4,17 @@
  * Within a node a message is passed on as it is, and nobody may change it. Between nodes it is a
  * tuple of its kind's number and its fields; a body, if it has one, follows undecoded.
  *
- * Source: docs/design.md, Modules; totals instead of increments: link credit of AMQP 1.0 §2.6.7
+ * Source: `docs/design.md`, Modules; totals instead of increments: link credit of AMQP 1.0 §2.6.7
  * and QUIC (RFC 9000 §4.1).
  */
+import { isRange, isVersion, type Module } from "../../api/module.ts";
+import type { OrderView } from "../../api/modules.ts";
 import { AtlasError, type WireError } from "../../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_MODULES, MAX_ORDERS, MAX_PEERS } from "../../limits.ts";
 import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "./address.ts";
-import type { OrderView } from "../../api/modules.ts";
-import { bytesOf, type Payload } from "./payload.ts";
-import { isRange, isVersion, type Module } from "../../api/module.ts";
 import { type Order, orderShape } from "./order.ts";
+import { bytesOf, type Payload } from "./payload.ts";
 import {
   address,
   type Fields,

@@ -5,13 +5,13 @@
  * one before, so an order that is lost, repeated or late does no lasting harm. The key is the
  * broker and the order's id; a trader may have several orders.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
+import { isRange, isVersion } from "../../api/module.ts";
+import type { Preference } from "../../api/modules.ts";
 import { MAX_CAPACITY } from "../../limits.ts";
 import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "./address.ts";
-import type { Preference } from "../../api/modules.ts";
-import { isRange, isVersion } from "../../api/module.ts";
 import {
   address,
   list,

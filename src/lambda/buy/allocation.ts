@@ -5,13 +5,13 @@
  * ranks what it holds by version, then by region, and exchanges the oldest for anything newer. A
  * buyer with a range ranks by region only.
  */
+import { compareVersions } from "../../api/module.ts";
+import type { Preference } from "../../api/modules.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Address } from "../bus/address.ts";
-import type { Preference } from "../../api/modules.ts";
-import { compareVersions } from "../../api/module.ts";
+import { fairShare } from "../bus/fair_share.ts";
 import { MAX_REGIONS, type Order } from "../bus/order.ts";
 import type { ChannelView } from "./module_call.ts";
-import { fairShare } from "../bus/fair_share.ts";
 
 /** The terms of a buy order. */
 export interface BuyTerms {

@@ -7,9 +7,9 @@
 import { AtlasError } from "../../errors.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { CallCounters } from "../bus/metrics.ts";
-import { type ChannelView, type ModuleCall, PendingCalls } from "./module_call.ts";
 import type { ProcessContext } from "../bus/process.ts";
 import type { ChannelPool } from "./channel_pool.ts";
+import { type ChannelView, type ModuleCall, PendingCalls } from "./module_call.ts";
 
 /** How often sellers are probed while calls wait or credit is missing, ms. */
 const PROBE_MS = 1_000;

@@ -7,14 +7,14 @@
  * draws do with thousands. (A fixed low-discrepancy order converges faster still, but resonates
  * with credit that returns periodically.)
  *
- * Source: docs/design.md, Modules; max-au's lambda_plb; stratified sampling (Neyman 1934), each
+ * Source: `docs/design.md`, Modules; max-au's lambda_plb; stratified sampling (Neyman 1934), each
  * round shuffled (Knuth, TAOCP 2, algorithm P).
  */
-import { type Address, processOf } from "../bus/address.ts";
-import type { PlbChannelStats } from "../../api/modules.ts";
-import { Fenwick } from "./fenwick.ts";
-import type { CodeLabel } from "../bus/messages.ts";
 import { compareVersions } from "../../api/module.ts";
+import type { PlbChannelStats } from "../../api/modules.ts";
+import { type Address, processOf } from "../bus/address.ts";
+import type { CodeLabel } from "../bus/messages.ts";
+import { Fenwick } from "./fenwick.ts";
 import type { ChannelView, ModuleCall } from "./module_call.ts";
 
 /** Draws per round. */

@@ -14,9 +14,9 @@ import {
   quoted,
 } from "../../model/options.ts";
 import type { Peer } from "../../ports/transport.ts";
+import type { Address } from "../bus/address.ts";
 import type { CodeLabel } from "../bus/messages.ts";
 import { decodePayload, type Payload } from "../bus/payload.ts";
-import type { Address } from "../bus/address.ts";
 
 const CALL: OptionNames<ModuleCallOptions> = { timeoutMs: true, noWait: true, signal: true };
 

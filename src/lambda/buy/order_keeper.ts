@@ -2,18 +2,18 @@
  * Keeps one buy order of a load balancer: updates it at the broker as needs change, and opens
  * channels at the sellers it is matched with.
  *
- * Takes `match`, `full`, `accept`, `refuse` and `down`; sends `order` and `cancel` to the broker
- * and `open` to listeners, and adds opened channels to the pool.
+ * Takes `match`, `full`, `accept`, `refuse` and `monitor_down`; sends `order` and `cancel` to the
+ * broker and `open` to listeners, and adds opened channels to the pool.
  */
+import { accepts } from "../../api/module.ts";
 import type { Timer } from "../../ports/clock.ts";
 import { type Address, addressOf, BROKER } from "../bus/address.ts";
 import type { BusMessageOf } from "../bus/messages.ts";
-import { accepts } from "../../api/module.ts";
 import type { Order } from "../bus/order.ts";
 import type { ProcessContext } from "../bus/process.ts";
-import type { ChannelView } from "./module_call.ts";
-import type { ChannelPool } from "./channel_pool.ts";
 import { Allocation, type BuyTerms } from "./allocation.ts";
+import type { ChannelPool } from "./channel_pool.ts";
+import type { ChannelView } from "./module_call.ts";
 
 /** How long a listener may take to answer an `open`, ms. */
 const OPEN_MS = 2_000;

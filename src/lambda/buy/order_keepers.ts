@@ -4,14 +4,14 @@
  * Passes each message to the order it is about. The wanted capacity is split among the orders in
  * proportion to what each asked for at first.
  */
-import type { Address } from "../bus/address.ts";
 import type { PlbOrderStats } from "../../api/modules.ts";
-import { OrderKeeper, type OrderKeeperHooks } from "./order_keeper.ts";
-import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
-import type { ChannelView } from "./module_call.ts";
-import type { ChannelPool } from "./channel_pool.ts";
-import type { BuyTerms } from "./allocation.ts";
+import type { Address } from "../bus/address.ts";
 import { inProportion } from "../bus/fair_share.ts";
+import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
+import type { BuyTerms } from "./allocation.ts";
+import type { ChannelPool } from "./channel_pool.ts";
+import type { ChannelView } from "./module_call.ts";
+import { OrderKeeper, type OrderKeeperHooks } from "./order_keeper.ts";
 
 export class OrderKeepers {
   readonly #name: string;

@@ -2,13 +2,13 @@
  * The probabilistic load balancer (PLB): buys credit from sellers and spends one per call.
  *
  * Takes calls of its proxy; `match` and `full` from the broker, `accept` and `refuse` from
- * listeners, `reply`, `failure`, `credit`, `closing` and `upgraded` from channels, and `down`.
- * Sends `order` to the broker, `open` to listeners, and `request`, `abandon`, `probe`, `lower` and
- * `drain` to channels. Calls draw from the channels of all its orders; without credit they wait
- * first come first served, and a call that is abandoned while it waits spends none. Lost capacity
- * is bought again.
+ * listeners, `reply`, `failure`, `credit`, `closing` and `upgraded` from channels, and
+ * `monitor_down`. Sends `order` to the broker, `open` to listeners, and `request`, `abandon`,
+ * `probe`, `lower` and `drain` to channels. Calls draw from the channels of all its orders; without
+ * credit they wait first come first served, and a call that is abandoned while it waits spends
+ * none. Lost capacity is bought again.
  *
- * Source: docs/design.md, Modules; max-au's lambda_plb.
+ * Source: `docs/design.md`, Modules; max-au's lambda_plb.
  */
 import type { ModuleCallOptions, ModuleCallResult, PlbStats } from "../../api/modules.ts";
 import { AtlasError, fromWireError } from "../../errors.ts";
@@ -16,8 +16,8 @@ import { MAX_WAITING } from "../../limits.ts";
 import type { TimerWheel } from "../../time/timer_wheel.ts";
 import type { Address } from "../bus/address.ts";
 import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
-import { Process } from "../bus/process.ts";
 import type { CallCounters } from "../bus/metrics.ts";
+import { Process } from "../bus/process.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
 import { type Bias, ChannelPool, type InUse, isShort } from "./channel_pool.ts";

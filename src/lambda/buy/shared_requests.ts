@@ -5,15 +5,15 @@
  * Each load balancer wants as much capacity as calls are in flight. A periodic review lowers it
  * when a quarter or more went unused since the last review, and closes it when all of it did.
  */
+import { checkRange } from "../../api/module.ts";
+import type { ModuleCallResult, ModuleRequestOptions } from "../../api/modules.ts";
 import { AtlasError, isAtlasError } from "../../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_REQUEST_CAPACITY, REQUEST_REVIEW_MS } from "../../limits.ts";
 import { isCallable } from "../../model/internal_methods.ts";
 import { checkToken } from "../../model/rrp.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
-import type { ModuleCallResult, ModuleRequestOptions } from "../../api/modules.ts";
-import { checkRange } from "../../api/module.ts";
-import { noFunctionError } from "./module_call.ts";
 import type { ProcessRef } from "../bus/process.ts";
+import { noFunctionError } from "./module_call.ts";
 import type { PlbProcess } from "./plb.ts";
 
 /** The fraction of the wanted capacity that must be unused before it is lowered. */

@@ -11,16 +11,16 @@
  * and those with equal knowledge agree. If the two best do not open theirs within 1 s, any
  * authority that misses an exchange opens one.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
 import { MAX_MODULES, MAX_PEERS } from "../../limits.ts";
 import { hashText } from "../../model/rrp.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER, nodeOf } from "../bus/address.ts";
-import { Exchange } from "./exchange.ts";
 import type { BusMessage, ExchangeListing, Topology } from "../bus/messages.ts";
 import { Process } from "../bus/process.ts";
+import { Exchange } from "./exchange.ts";
 
 /** Exchanges that a module should have. */
 const EXCHANGES_PER_MODULE = 2;

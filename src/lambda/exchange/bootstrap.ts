@@ -6,18 +6,17 @@
  * broker and to the authority of this node, if any. A list that takes longer than `BOOTSTRAP_MS` is
  * resolved again; a late result still counts.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
+import type { Bootstrap as Source, BootstrapNode } from "../../api/options.ts";
 import { AtlasError, messageOf } from "../../errors.ts";
-import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS } from "../../limits.ts";
+import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../limits.ts";
 import { quoted } from "../../model/options.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER } from "../bus/address.ts";
-import type { Bootstrap as Source, BootstrapNode } from "../../api/options.ts";
 import type { BusMessage } from "../bus/messages.ts";
 import { Process } from "../bus/process.ts";
-import { KnownAuthorities } from "./known_authorities.ts";
 
 const MAX_PORT = 65_535;
 /** Most nodes of one list that are asked. */
@@ -218,5 +217,62 @@ export class Bootstrap extends Process {
     this.#timer?.cancel();
     this.#dueAt = this.context.now() + ms;
     this.#timer = this.context.after(ms, () => this.#lookUp());
+  }
+}
+
+/** An authority that this node has met. */
+interface Entry {
+  incarnation: string;
+  /** Since when it is unreachable, monotonic ms; Infinity: it is reachable. */
+  lostAt: number;
+  attempts: number;
+  dueAt: number;
+}
+
+/**
+ * The authorities that this node has met, beyond those that its list names. Gives those that were
+ * lost to be asked again, each after a growing backoff. Bounded: the one lost for longest is
+ * evicted first.
+ */
+export class KnownAuthorities {
+  readonly #entries = new Map<string, Entry>();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** An authority answered. */
+  met({ address, incarnation }: Peer): void {
+    if (address === "") return;
+    this.#entries.delete(address);
+    this.#entries.set(address, { incarnation, lostAt: Infinity, attempts: 0, dueAt: Infinity });
+    if (this.#entries.size > MAX_REMEMBERED) this.#evictOne();
+  }
+
+  /** An authority became unreachable. */
+  lost({ address, incarnation }: Peer, now: number): void {
+    const entry = this.#entries.get(address);
+    // Another authority answers at that address by now.
+    if (entry?.incarnation !== incarnation || entry.lostAt < Infinity) return;
+    entry.lostAt = entry.dueAt = now;
+  }
+
+  /** The addresses to ask now. */
+  due(now: number): string[] {
+    const [least, most] = SEEK_MS;
+    const due = [...this.#entries].filter(([, { dueAt }]) => dueAt <= now);
+    for (const [, entry] of due) {
+      entry.dueAt = now + Math.min(most, least * 2 ** Math.min(entry.attempts++, 16));
+    }
+    return due.map(([address]) => address);
+  }
+
+  #evictOne(): void {
+    let [found, since] = ["", Infinity];
+    for (const [address, { lostAt }] of this.#entries) {
+      if (found !== "" && lostAt >= since) continue;
+      [found, since] = [address, lostAt];
+    }
+    this.#entries.delete(found);
   }
 }

@@ -6,7 +6,7 @@
  * found it, and never more than the order still asks for. An order for which an exchange had no
  * room is sent there again later; one for which there is no room here is answered `full`.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
 import { MAX_ORDERS, MAX_PEERS } from "../../limits.ts";
 import type { Timer } from "../../ports/clock.ts";

@@ -7,7 +7,7 @@
  * asks for nothing makes room for a new one; an order without room is answered `full`, and its
  * broker sends it again later. The exchange stops with the authority that opened it.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
 import type { OrderView } from "../../api/modules.ts";
 import { MAX_ORDERS } from "../../limits.ts";

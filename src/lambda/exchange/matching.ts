@@ -5,12 +5,12 @@
  * versions only, the newest first, and older ones for what the newer can't supply. Within a
  * version: by region, then spread over nodes, then by capacity.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
-import type { Address } from "../bus/address.ts";
 import { accepts, compareVersions } from "../../api/module.ts";
-import type { Order } from "../bus/order.ts";
+import type { Address } from "../bus/address.ts";
 import { fairShare } from "../bus/fair_share.ts";
+import type { Order } from "../bus/order.ts";
 
 /** An order in the book, and how much of it is held for matches. */
 export interface StandingOrder {

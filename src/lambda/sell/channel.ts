@@ -11,7 +11,7 @@
  * credit is refused without running. New code that the buyer accepts runs from the next request on,
  * without any change of credit.
  *
- * Source: docs/design.md, Modules; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
+ * Source: `docs/design.md`, Modules; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
  */
 import { accepts, type Module } from "../../api/module.ts";
 import {
@@ -28,9 +28,9 @@ import type { Timer } from "../../ports/clock.ts";
 import type { TimerWheel } from "../../time/timer_wheel.ts";
 import type { Address } from "../bus/address.ts";
 import type { BusMessage, BusMessageOf, CodeLabel } from "../bus/messages.ts";
+import type { ModuleCounters } from "../bus/metrics.ts";
 import { decodePayload, type Payload } from "../bus/payload.ts";
 import { Process } from "../bus/process.ts";
-import type { ModuleCounters } from "../bus/metrics.ts";
 import type { ChannelRecord } from "./figures.ts";
 import { Context, Run } from "./run.ts";
 

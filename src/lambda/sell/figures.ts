@@ -5,9 +5,9 @@
  * has to call another. They survive a listener that fails: its replacement knows what is still in
  * use.
  */
-import { type Address, nodeOf, processOf } from "../bus/address.ts";
-import type { ListenerChannelStats } from "../../api/modules.ts";
 import type { Module } from "../../api/module.ts";
+import type { ListenerChannelStats } from "../../api/modules.ts";
+import { type Address, nodeOf, processOf } from "../bus/address.ts";
 
 /** One channel. issued = used + outstanding + revoked. */
 export class ChannelRecord {

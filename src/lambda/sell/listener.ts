@@ -1,25 +1,25 @@
 /**
  * A listener: sells a node's capacity of one module.
  *
- * Takes `open` from buyers, `shrunk`, `code_unused` and `down` of its channels, `moved`, `full` and
- * `ask`; sends `accept` or `refuse`, starts channels, and keeps its sell orders at the broker equal
- * to what is free. The sum of all grants never exceeds the capacity. New code goes to all channels,
- * which use it if their buyers accept it. After a restart it counts what the old channels hold
- * until they have drained.
+ * Takes `open` from buyers, `shrunk`, `code_unused` and `monitor_down` of its channels, `moved`,
+ * `full` and `ask`; sends `accept` or `refuse`, starts channels, and keeps its sell orders at the
+ * broker equal to what is free. The sum of all grants never exceeds the capacity. New code goes to
+ * all channels, which use it if their buyers accept it. After a restart it counts what the old
+ * channels hold until they have drained.
  *
- * Source: docs/design.md, Modules.
+ * Source: `docs/design.md`, Modules.
  */
+import { accepts, isSameCode, type Module, rehashed } from "../../api/module.ts";
+import type { ListenerStats, SellOrder } from "../../api/modules.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { TimerWheel } from "../../time/timer_wheel.ts";
 import { type Address, addressOf, BROKER } from "../bus/address.ts";
-import type { ListenerStats, SellOrder } from "../../api/modules.ts";
-import { ChannelRecord, type ChannelRecords, modulesIn, runningIn } from "./figures.ts";
-import { Channel, labelOf } from "./channel.ts";
 import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
 import type { ModuleCounters } from "../bus/metrics.ts";
-import { accepts, isSameCode, type Module, rehashed } from "../../api/module.ts";
-import { type ChannelGrant, type Offer, Offers, sumOf } from "./offers.ts";
 import { Process } from "../bus/process.ts";
+import { Channel, labelOf } from "./channel.ts";
+import { ChannelRecord, type ChannelRecords, modulesIn, runningIn } from "./figures.ts";
+import { type ChannelGrant, type Offer, Offers, sumOf } from "./offers.ts";
 
 /** Pause before orders without room at the broker are sent again, ms. */
 const RETRY_MS = 1_000;

@@ -4,9 +4,9 @@
  * The abort signal is created only for functions that read it. A run whose caller no longer waits
  * is aborted, and counts until its function ends.
  */
+import type { FunctionContext, Module } from "../../api/module.ts";
 import { AtlasError } from "../../errors.ts";
 import { Expiring } from "../../model/expiring.ts";
-import type { FunctionContext, Module } from "../../api/module.ts";
 
 /** A running request. */
 export class Run extends Expiring {
