@@ -181,6 +181,20 @@ describe("the blocks of all pages", () => {
     expect(idle).toEqual([]);
   });
 
+  test("the README begins with the set-up, and gives each command that .ci/prove runs by it", () => {
+    const [readme] = pages;
+    const first = readme?.blocks.find(({ language }) => language === "sh") as Block;
+    expect(commandsOf(first).map(({ text }) => text)).toEqual(["npm ci", "npm start", "npm cit"]);
+    expect(readme?.blocks[0]).toBe(first);
+    const proof = readFileSync(`${ROOT}.ci/prove`, "utf8");
+    const given = [...proof.matchAll(/^.*\b(?:readme|serves) "([^"$]+)"/gm)].map(([, text]) =>
+      text
+    );
+    expect(given).toContain("npm ci && npm start");
+    const text = readFileSync(`${ROOT}README.md`, "utf8");
+    expect(given.filter((command = "") => !text.includes(command))).toEqual([]);
+  });
+
   test("each link to a page, and to a heading in it, leads somewhere", () => {
     const lost = pages.flatMap(({ name }) => {
       const text = readFileSync(ROOT + name, "utf8");
