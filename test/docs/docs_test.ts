@@ -26,7 +26,7 @@ const NOT_CODE: { readonly [language: string]: string } = {
 };
 
 const EXAMPLE = `${ROOT}examples/channels/app.ts`;
-const NODE = RUNTIMES[0]?.run[0] as string;
+const BUN = RUNTIMES.find(({ name }) => name === "bun")?.run ?? [];
 const TSC = `${ROOT}node_modules/.bin/tsc`;
 const folder = mkdtempSync(join(tmpdir(), "atlas-docs-"));
 afterAll(async () => {
@@ -81,7 +81,7 @@ function typeCheck(): string {
   return spawnSync(TSC, ["-p", "."], { cwd: folder, encoding: "utf8" }).stdout;
 }
 
-/** Runs a module in a process of its own, with the nodes that it asks. @throws where it fails */
+/** Runs a module in a process of its own on Bun, with the nodes that it asks. @throws where it fails */
 async function runModule(page: Page, { name, block }: Module, redisUrl: string): Promise<void> {
   const ports = [await freePort(), await freePort()] as const;
   const file = join(page.folder, name);
@@ -107,7 +107,7 @@ async function runModule(page: Page, { name, block }: Module, redisUrl: string):
       }, data, example);`,
     ].join("\n"),
   );
-  const program = run([NODE, starter], {}, page.folder);
+  const program = run([...BUN, starter], {}, page.folder);
   const ended = await program.ended;
   if (ended !== 0) {
     throw new Error(
@@ -181,6 +181,20 @@ describe("the blocks of all pages", () => {
     expect(idle).toEqual([]);
   });
 
+  test("the README begins with the set-up, and gives each command that .ci/prove runs by it", () => {
+    const [readme] = pages;
+    const first = readme?.blocks.find(({ language }) => language === "sh") as Block;
+    expect(commandsOf(first).map(({ text }) => text)).toEqual(["npm ci", "npm start", "npm cit"]);
+    expect(readme?.blocks[0]).toBe(first);
+    const proof = readFileSync(`${ROOT}.ci/prove`, "utf8");
+    const given = [...proof.matchAll(/^.*\b(?:readme|serves) "([^"$]+)"/gm)].map(([, text]) =>
+      text
+    );
+    expect(given).toContain("npm ci && npm start");
+    const text = readFileSync(`${ROOT}README.md`, "utf8");
+    expect(given.filter((command = "") => !text.includes(command))).toEqual([]);
+  });
+
   test("each link to a page, and to a heading in it, leads somewhere", () => {
     const lost = pages.flatMap(({ name }) => {
       const text = readFileSync(ROOT + name, "utf8");
@@ -249,7 +263,7 @@ describe("a page that is wrong", () => {
 
   test("is found by its TypeScript", async () => {
     const [module] = broken.modules;
-    await expect(runModule(broken, module as Module, "")).rejects.toThrow(/Error: one/);
+    await expect(runModule(broken, module as Module, "")).rejects.toThrow(/error: one/i);
   });
 
   test("is found by a marker that there isn't, and by a block that isn't closed", () => {

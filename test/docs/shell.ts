@@ -32,7 +32,8 @@ const PARSED = ["listen", "race"];
 const SCRIPTS: { readonly [name: string]: string } =
   JSON.parse(readFileSync(`${ROOT}package.json`, "utf8")).scripts;
 const REFERENCE = readFileSync(`${ROOT}docs/reference.md`, "utf8");
-const NODE = RUNTIMES[0]?.run[0] as string;
+/** What `npm start` runs. */
+const BUN = RUNTIMES.find(({ name }) => name === "bun")?.run ?? [];
 const COMMAND_MS = 30_000;
 
 type Variables = Record<string, string>;
@@ -97,7 +98,7 @@ export class Shell {
       await former.ended;
     }
     const env = { ...variables, PORT: port, ATLAS_LOG: "warning" };
-    const node = run([NODE, `${ROOT}node.ts`], env, this.#folder);
+    const node = run([...BUN, `${ROOT}node.ts`], env, this.#folder);
     this.#nodes.set(port, node);
     await readyLine(node);
   }
@@ -113,7 +114,7 @@ export class Shell {
     const parts = shown.split("\0").slice(0, -1);
     const line = parseCommandLine(parts, {});
     if (PARSED.includes(line?.command ?? "")) return "";
-    return await output(`"${NODE}" "${ROOT}cli.ts" ${atlas}`, { ATLAS_URL: url });
+    return await output(`"${BUN.join('" "')}" "${ROOT}cli.ts" ${atlas}`, { ATLAS_URL: url });
   }
 }
 
