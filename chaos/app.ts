@@ -7,9 +7,9 @@
 import { type App, defineApp, type ResourceType } from "../src/api/app.ts";
 import { Journal, JOURNALS } from "../sim/engine/journal_app.ts";
 
-/** The type whose owners stay until something happens to them. */
+/** The type whose owners keep their keys. */
 export const LASTING: string = JOURNALS;
-/** The type whose owners let go after a rest. */
+/** The type whose owners release their keys when idle. */
 export const FLEETING = "fleeting";
 
 /** One stored entry: its place, the epoch that wrote it, and its value. */

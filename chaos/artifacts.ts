@@ -23,16 +23,16 @@ export interface Artifacts {
 const MOST_SHOWN = 10;
 
 /** Prints a failed round and keeps it. Gives the folder's path. */
-export function keepArtifacts(exhibits: Artifacts, stage: FaultRunner): string {
+export function keepArtifacts(artifacts: Artifacts, runner: FaultRunner): string {
   const folder = mkdtempSync(join(tmpdir(), "atlas-chaos-"));
-  const { seed, round, faults, calls, journals, violations } = exhibits;
+  const { seed, round, faults, calls, journals, violations } = artifacts;
   const write = (name: string, value: unknown): void =>
     writeFileSync(join(folder, name), JSON.stringify(value, null, 1));
-  write("schedule.json", { seed, round, faults, deeds: stage.deeds });
+  write("schedule.json", { seed, round, faults, log: runner.log });
   write("violations.json", violations);
   writeFileSync(join(folder, "calls.jsonl"), calls.map((it) => `${line(it)}\n`).join(""));
   write("journals.json", Object.fromEntries(journals));
-  for (const { programs } of stage.places) {
+  for (const { programs } of runner.nodes) {
     for (const { id, program } of programs) {
       writeFileSync(join(folder, `${id.replace("#", "_")}.log`), program.output.stderr);
     }
@@ -40,7 +40,7 @@ export function keepArtifacts(exhibits: Artifacts, stage: FaultRunner): string {
   console.error(`\nseed ${seed}, round ${round}: ${violations.length} violations`);
   for (const violation of violations.slice(0, MOST_SHOWN)) show(violation, calls);
   console.error("what was done (ms of the run's clock):");
-  for (const { at, what } of stage.deeds) console.error(`  ${at.toFixed(0).padStart(8)} ${what}`);
+  for (const { at, what } of runner.log) console.error(`  ${at.toFixed(0).padStart(8)} ${what}`);
   console.error(`schedule: ${JSON.stringify(faults)}`);
   console.error(`history, schedule and logs: ${folder}`);
   return folder;

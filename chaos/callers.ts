@@ -11,7 +11,7 @@ import { SeededRandom } from "../sim/engine/random.ts";
 import type { NodeRun } from "./managed_node.ts";
 import type { HistoryRecorder } from "./history_recorder.ts";
 
-/** What a caller wants. */
+/** A call to make. */
 export interface ChaosCall {
   readonly what: CallRecord["what"];
   readonly key: string;
@@ -28,12 +28,12 @@ const MAX_REPEATS = 3;
 /** The longest pause of a caller between two calls, in ms. */
 const LONGEST_PAUSE_MS = 100;
 const TIMEOUTS_MS = [300, 1_000, 3_000];
-/** Calls that a caller makes at once where it is in a hurry. */
+/** The most calls of a burst. */
 const BURST = 6;
 
 /** Makes calls and keeps their records. */
 export class Recorder {
-  /** Of this round. */
+  /** The calls of this round. */
   readonly calls: CallRecord[] = [];
   readonly #history: HistoryRecorder;
   readonly #ids: { next: number };
@@ -50,13 +50,13 @@ export class Recorder {
   }
 
   /** Makes one call through a process. Never rejects: what happened is in the record. */
-  async call(tenant: NodeRun, call: ChaosCall): Promise<CallRecord> {
+  async call(run: NodeRun, call: ChaosCall): Promise<CallRecord> {
     const { what, key, value, idempotencyKey, caller, timeoutMs } = call;
     const record: CallRecord = {
       id: this.#ids.next++,
       what,
       key,
-      process: tenant.id,
+      process: run.id,
       caller,
       idempotencyKey,
       value,
@@ -73,7 +73,7 @@ export class Recorder {
     this.calls.push(record);
     this.#history.called(record);
     try {
-      Object.assign(record, { outcome: "ok", ...await ask(tenant, call) });
+      Object.assign(record, { outcome: "ok", ...await ask(run, call) });
     } catch (error) {
       record.outcome = isAtlasError(error) && !error.maybeExecuted ? "fail" : "info";
       record.code = isAtlasError(error) ? error.code : String(error);
@@ -103,31 +103,31 @@ async function ask({ atlas }: NodeRun, call: ChaosCall): Promise<Partial<CallRec
   return { seq: (result as number[])[0] as number, rrp, epoch };
 }
 
-/** A crowd of callers who go on until they are told to stop. */
+/** Concurrent callers that call until they are stopped. */
 export class Callers {
   readonly #recorder: Recorder;
   readonly #keys: readonly string[];
-  readonly #tenants: () => readonly NodeRun[];
+  readonly #runs: () => readonly NodeRun[];
   readonly #working: Promise<void>[];
   #isOver = false;
 
   constructor(
     recorder: Recorder,
     keys: readonly string[],
-    tenants: () => readonly NodeRun[],
+    runs: () => readonly NodeRun[],
     seed: number,
     count: number,
   ) {
     this.#recorder = recorder;
     this.#keys = keys;
-    this.#tenants = tenants;
+    this.#runs = runs;
     this.#working = Array.from(
       { length: count },
       (_, i) => this.#work(`c${i}`, new SeededRandom(seed, `caller ${i}`)),
     );
   }
 
-  /** Callers begin nothing more; resolves when each has its last answer. */
+  /** Stops all callers; resolves when each has its last answer. */
   async finish(): Promise<void> {
     this.#isOver = true;
     await Promise.all(this.#working);
@@ -146,7 +146,7 @@ export class Callers {
   #draw(caller: string, random: SeededRandom): ChaosCall {
     const what = random.pick(["append", "append", "append", "read", "read", "lookup"] as const);
     const value = this.#recorder.value();
-    // The first keys are asked for most: some are always busy, others mostly at rest.
+    // The first keys are called most often: some are always busy, others mostly idle.
     const key = this.#keys[Math.floor(random.next() ** 2 * this.#keys.length)] as string;
     const isKeyed = what === "append" && random.chance(0.5);
     return {
@@ -162,18 +162,18 @@ export class Callers {
 
   /** One call; where it has an idempotency key, repeated until answered or given up. */
   async #run(call: ChaosCall, random: SeededRandom): Promise<void> {
-    // Those who give up at once show whether "not executed" is true of the first attempt.
+    // A call without repeats shows whether "not executed" was true of the first attempt.
     const repeats = random.below(MAX_REPEATS + 1);
     for (let repeat = 0; repeat <= repeats; repeat++) {
-      const tenants = this.#tenants();
-      if (tenants.length === 0) return;
+      const runs = this.#runs();
+      if (runs.length === 0) return;
       const caller = repeat === 0 ? call.caller : `again ${call.value} ${repeat}`;
-      const record = await this.#recorder.call(random.pick(tenants), { ...call, caller });
+      const record = await this.#recorder.call(random.pick(runs), { ...call, caller });
       if (record.outcome === "ok" || call.idempotencyKey === null) return;
     }
   }
 
-  /** Several at once, each by a caller of its own; sometimes all under one idempotency key. */
+  /** Several calls at once, each by its own caller; sometimes all with one idempotency key. */
   async #burst(call: ChaosCall, count: number, random: SeededRandom): Promise<void> {
     const isTwin = call.idempotencyKey !== null && random.chance(0.5);
     const calls = Array.from({ length: count }, (_, i) => {

@@ -23,27 +23,27 @@ const FAULTS_MS = 40_000;
 const LASTING_KEYS = 10;
 const FLEETING_KEYS = 6;
 const CALLERS = 24;
-/** How long callers may take to hear of their last calls: longer than any deadline, in ms. */
+/** How long callers may wait for their last answers: longer than any deadline, in ms. */
 const LAST_CALLS_MS = 30_000;
-/** How long mending may take: a drain, and starts on a busy machine, in ms. */
+/** How long healing may take: a drain, and starts on a busy machine, in ms. */
 const HEAL_MS = 120_000;
 
-/** What a run amounts to. */
+/** The summary of a run. */
 export interface Summary {
   minutes: number;
   seed: number;
   rounds: number;
   calls: number;
   acknowledged: number;
-  /** Said not to have been executed. */
+  /** Calls reported as not executed. */
   refused: number;
-  /** Nobody can say. */
+  /** Calls with an unknown outcome. */
   unknown: number;
-  /** Epochs that answers told of; and those that moved a name from one node to another. */
+  /** Epochs in answers; and those that moved a name from one node to another. */
   ownerships: number;
   takeovers: number;
   namesTakenBack: number;
-  /** Appends that had been acknowledged, were gone, and that a node told of. */
+  /** Acknowledged appends that were lost, and reported as lost by a node. */
   lostAndTold: number;
   violations: number;
   slowestHealingMs: number;
@@ -52,13 +52,13 @@ export interface Summary {
 
 export interface CampaignOptions {
   seed: number;
-  /** Variables of every node. */
+  /** Environment variables of every node. */
   env: Record<string, string>;
 }
 
 export class Campaign {
   readonly #seed: number;
-  readonly #stage: FaultRunner;
+  readonly #runner: FaultRunner;
   readonly #kinds: readonly FaultKind[];
   readonly #ids: { next: number } = { next: 1 };
   readonly #violations: Violation[] = [];
@@ -68,7 +68,7 @@ export class Campaign {
     this.#seed = seed;
     const has = (kind: FaultKind): boolean => registry.faults.some((fault) => fault === kind);
     this.#kinds = FAULT_KINDS.filter((kind) => !kind.startsWith("redis") || has(kind));
-    this.#stage = new FaultRunner(registry, RUNTIMES, env, this.#report);
+    this.#runner = new FaultRunner(registry, RUNTIMES, env, this.#report);
     this.#summary = {
       minutes: 0,
       seed,
@@ -89,23 +89,23 @@ export class Campaign {
 
   /** Runs rounds until `ms` are over or a rule is broken. */
   async run(ms: number): Promise<Summary> {
-    await this.#stage.open();
-    // However long the nodes took to start: the schedule is as long as was asked for.
+    await this.#runner.open();
+    // Counted from when all nodes are ready, so that the schedule has the requested length.
     const began = performance.now();
     const left = (): number => ms - (performance.now() - began);
     do {
       await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(FAULTS_MS, left())));
       this.#summary.minutes = Math.round((performance.now() - began) / 600) / 100;
     } while (left() > 1_000 && this.#violations.length === 0);
-    this.#stage.close();
-    this.#summary.namesTakenBack = this.#stage.namesTakenBack;
+    this.#runner.close();
+    this.#summary.namesTakenBack = this.#runner.namesTakenBack;
     this.#summary.violations = this.#violations.length;
-    this.#summary.faults = Object.fromEntries(this.#stage.counts);
+    this.#summary.faults = Object.fromEntries(this.#runner.counts);
     return this.#summary;
   }
 
   async #round(round: number, lengthMs: number): Promise<void> {
-    const stage = this.#stage;
+    const runner = this.#runner;
     const history = new HistoryRecorder(this.#report);
     const recorder = new Recorder(history, this.#ids);
     const keys = keysOf(round);
@@ -113,24 +113,24 @@ export class Campaign {
     const callers = new Callers(
       recorder,
       keys,
-      () => stage.tenants(),
+      () => runner.runs(),
       this.#seed + round,
       CALLERS,
     );
     let journals: ReadonlyMap<string, readonly Entry[]> = new Map();
     try {
-      await stage.play(faults, lengthMs);
-      await within(HEAL_MS, stage.heal(), "the stage was not mended");
-      const healingMs = await checkHealing(stage, recorder, keys, this.#report);
+      await runner.applyFaults(faults, lengthMs);
+      await within(HEAL_MS, runner.heal(), "the cluster was not healed");
+      const healingMs = await checkHealing(runner, recorder, keys, this.#report);
       this.#summary.slowestHealingMs = Math.max(
         this.#summary.slowestHealingMs,
         Math.round(healingMs),
       );
       await within(LAST_CALLS_MS, callers.finish(), "not all calls came back");
-      const tenant = stage.tenants()[round % RUNTIMES.length];
-      if (!tenant) throw new Error("no process is there after healing");
-      const told = stage.toldLost();
-      const verdict = await verify(recorder.calls, keys, tenant, told, this.#report);
+      const run = runner.runs()[round % RUNTIMES.length];
+      if (!run) throw new Error("no process is there after healing");
+      const told = runner.reportedLosses();
+      const verdict = await verify(recorder.calls, keys, run, told, this.#report);
       ({ journals } = verdict);
       for (const { size } of verdict.lost?.values() ?? []) this.#summary.lostAndTold += size;
     } catch (error) {
@@ -140,10 +140,10 @@ export class Campaign {
     console.error(this.#line(round, recorder));
     if (this.#violations.length > 0) {
       const { calls } = recorder;
-      const exhibits = { seed: this.#seed, round, faults, calls, journals };
-      keepArtifacts({ ...exhibits, violations: this.#violations }, stage);
+      const artifacts = { seed: this.#seed, round, faults, calls, journals };
+      keepArtifacts({ ...artifacts, violations: this.#violations }, runner);
     }
-    for (const place of stage.places) place.forget();
+    for (const node of runner.nodes) node.forget();
   }
 
   #count({ calls }: Recorder, { ownerships, takeovers }: HistoryRecorder): void {
@@ -160,7 +160,7 @@ export class Campaign {
 
   #line(round: number, { calls }: Recorder): string {
     const answered = calls.filter(({ outcome }) => outcome === "ok").length;
-    const faults = [...this.#stage.counts.values()].reduce((sum, count) => sum + count, 0);
+    const faults = [...this.#runner.counts.values()].reduce((sum, count) => sum + count, 0);
     return `round ${round}: ${calls.length} calls, ${answered} acknowledged; so far ` +
       `${faults} faults, ${this.#summary.takeovers} takeovers, ` +
       `${this.#violations.length} violations`;

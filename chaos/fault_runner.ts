@@ -13,22 +13,22 @@ import type { Report } from "./report.ts";
 
 /** The takeover time of the `fast` lease that all nodes run with, in ms. */
 export const TAKEOVER_MS: number = timing("fast").takeoverMs;
-/** A drain may take as long as its own limits add up to, and a little. */
+/** How long a drain may take: the sum of its own limits and a margin, in ms. */
 const DRAIN_MS = 20_000;
 
-/** Something that was done, for the report. */
+/** A fault or restart, for the report. */
 export interface FaultRecord {
   readonly at: number;
   readonly what: string;
 }
 
 export class FaultRunner {
-  readonly places: readonly ManagedNode[];
+  readonly nodes: readonly ManagedNode[];
   /** Faults that happened, by kind. */
   readonly counts: Map<FaultKind, number> = new Map();
-  /** What was done in this round, as it was done. */
-  readonly deeds: FaultRecord[] = [];
-  /** Names that a process woken up took back, because its successor's lease had lapsed. */
+  /** What was done in this round, in order. */
+  readonly log: FaultRecord[] = [];
+  /** Names that a resumed process took back, because its successor's lease had lapsed. */
   namesTakenBack = 0;
   readonly #registry: Registry;
   readonly #report: Report;
@@ -47,10 +47,10 @@ export class FaultRunner {
     this.#registry = registry;
     this.#report = report;
     const all = { ...env, ATLAS_REGISTRY_URL: registry.url, ATLAS_LEASE: "fast" };
-    this.places = runtimes.map((runtime, i) => new ManagedNode(`n${i}`, runtime, all));
-    for (const place of this.places) {
-      place.onDeath = ({ id }, status) => this.#track("death", this.#ended(place, id, status));
-      place.onReturn = ({ id }) => {
+    this.nodes = runtimes.map((runtime, i) => new ManagedNode(`n${i}`, runtime, all));
+    for (const node of this.nodes) {
+      node.onDeath = ({ id }, status) => this.#track("death", this.#ended(node, id, status));
+      node.onReturn = ({ id }) => {
         this.namesTakenBack++;
         this.#note(`${id}, which was replaced, has its name again`);
       };
@@ -58,29 +58,29 @@ export class FaultRunner {
   }
 
   async open(): Promise<void> {
-    await Promise.all(this.places.map((place) => place.start()));
+    await Promise.all(this.nodes.map((node) => node.start()));
   }
 
-  /** Processes that can be asked something: frozen and replaced ones too. */
-  tenants(): NodeRun[] {
-    return this.places.flatMap(({ state, current, former }) => {
+  /** Processes that can be called, including frozen and replaced ones. */
+  runs(): NodeRun[] {
+    return this.nodes.flatMap(({ state, current, former }) => {
       const isThere = current && state !== "down" && state !== "starting";
       return [...(isThere ? [current] : []), ...former];
     });
   }
 
-  /** Keys of which some process told in this round that acknowledged turns are lost. */
-  toldLost(): ReadonlySet<string> {
-    const programs = this.places.flatMap((place) => place.programs);
+  /** Keys whose lost turns some process reported in this round. */
+  reportedLosses(): ReadonlySet<string> {
+    const programs = this.nodes.flatMap((node) => node.programs);
     const lines = programs.flatMap(({ program }) => program.output.stderr.split("\n"));
     const told = lines.filter((line) => line.includes('"message":"state lost"'));
     return new Set(told.map((line) => String(JSON.parse(line).key)));
   }
 
-  /** Carries out the faults of a round that lasts `lengthMs`. */
-  async play(faults: readonly Fault[], lengthMs: number): Promise<void> {
+  /** Applies the faults of a round that lasts `lengthMs`. */
+  async applyFaults(faults: readonly Fault[], lengthMs: number): Promise<void> {
     this.#healing = new AbortController();
-    this.deeds.length = 0;
+    this.log.length = 0;
     const began = performance.now();
     for (const fault of faults) {
       await this.#pause(began + fault.at - performance.now());
@@ -89,7 +89,7 @@ export class FaultRunner {
     await this.#pause(began + lengthMs - performance.now());
   }
 
-  /** Mends everything: store up, every process awake, every name taken. */
+  /** Heals everything: the store is up, every process runs, every name is taken. */
   async heal(): Promise<void> {
     this.#note("healing begins");
     this.#healing.abort();
@@ -100,7 +100,7 @@ export class FaultRunner {
   /** Ends all that runs. */
   close(): void {
     this.#isClosed = true;
-    for (const place of this.places) place.close();
+    for (const node of this.nodes) node.close();
   }
 
   #begin(fault: Fault): void {
@@ -112,13 +112,13 @@ export class FaultRunner {
   }
 
   #track(what: string, work: Promise<void>): void {
-    const done = work.catch((error: unknown) => this.#report("stage", `${what}: ${error}`))
+    const done = work.catch((error: unknown) => this.#report("faults", `${what}: ${error}`))
       .finally(() => this.#underWay.delete(done));
     this.#underWay.add(done);
   }
 
-  /** The fault as it happens; null where it can't. */
-  #work({ kind, place, ms }: Fault): Promise<void> | null {
+  /** Starts the fault; null where it can't happen. */
+  #work({ kind, node, ms }: Fault): Promise<void> | null {
     switch (kind) {
       case "redis_kill":
       case "redis_freeze":
@@ -127,8 +127,8 @@ export class FaultRunner {
       case "blackout":
         return this.#blackOut(ms);
       default: {
-        const up = this.places.filter(({ state }) => state === "up");
-        const victim = this.places[place] as ManagedNode;
+        const up = this.nodes.filter(({ state }) => state === "up");
+        const victim = this.nodes[node] as ManagedNode;
         if (victim.state !== "up" || up.length < 2) return null;
         if (kind === "kill") return this.#kill(victim, ms);
         if (kind === "freeze") return this.#freeze(victim, ms);
@@ -137,45 +137,45 @@ export class FaultRunner {
     }
   }
 
-  async #kill(place: ManagedNode, ms: number): Promise<void> {
-    this.#note(`SIGKILL ${place.current?.id}, for ${ms} ms`);
-    await place.kill();
+  async #kill(node: ManagedNode, ms: number): Promise<void> {
+    this.#note(`SIGKILL ${node.current?.id}, for ${ms} ms`);
+    await node.kill();
     await this.#pause(ms);
-    await this.#start(place);
+    await this.#start(node);
   }
 
   async #blackOut(ms: number): Promise<void> {
-    const up = this.places.filter(({ state }) => state === "up");
-    await Promise.all(up.map((place) => this.#kill(place, ms)));
+    const up = this.nodes.filter(({ state }) => state === "up");
+    await Promise.all(up.map((node) => this.#kill(node, ms)));
   }
 
-  async #freeze(place: ManagedNode, ms: number): Promise<void> {
-    await this.#registry.freeze(place);
-    this.#note(`SIGSTOP ${place.current?.id}, for ${ms} ms`);
+  async #freeze(node: ManagedNode, ms: number): Promise<void> {
+    await this.#registry.freeze(node);
+    this.#note(`SIGSTOP ${node.current?.id}, for ${ms} ms`);
     await this.#pause(ms);
-    place.thaw();
-    this.#note(`SIGCONT ${place.current?.id}`);
+    node.thaw();
+    this.#note(`SIGCONT ${node.current?.id}`);
   }
 
-  async #drain(place: ManagedNode, ms: number): Promise<void> {
-    const id = place.current?.id;
+  async #drain(node: ManagedNode, ms: number): Promise<void> {
+    const id = node.current?.id;
     this.#note(`SIGTERM ${id}, for ${ms} ms`);
-    const status = await within(DRAIN_MS, place.drain(), `${id} did not drain`).catch(String);
+    const status = await within(DRAIN_MS, node.drain(), `${id} did not drain`).catch(String);
     this.#note(`${id} ended: ${status}`);
     if (status !== 0) this.#report("drain", `${id} ended with ${status} after SIGTERM, not 0`);
     await this.#pause(ms);
-    await this.#start(place);
+    await this.#start(node);
   }
 
-  async #replace(place: ManagedNode, ms: number): Promise<void> {
-    await this.#registry.freeze(place);
-    this.#note(`SIGSTOP ${place.current?.id}, to be replaced`);
-    const old = await place.replace();
+  async #replace(node: ManagedNode, ms: number): Promise<void> {
+    await this.#registry.freeze(node);
+    this.#note(`SIGSTOP ${node.current?.id}, to be replaced`);
+    const old = await node.replace();
     old.program.ended.then((status) => {
-      if (status === 1 || this.#isClosed || place.returned.has(old)) return;
+      if (status === 1 || this.#isClosed || node.returned.has(old)) return;
       this.#report("one name", `${old.id}, whose name was taken, ended with ${status}, not 1`);
     });
-    this.#note(`${place.current?.id} took its name`);
+    this.#note(`${node.current?.id} took its name`);
     await this.#pause(ms);
     old.program.signal("SIGCONT");
     this.#note(`SIGCONT ${old.id}, which is replaced`);
@@ -183,15 +183,15 @@ export class FaultRunner {
 
   /**
    * A process ended by itself: its supervisor starts another. It may end where a process
-   * woken up was quicker to come back under the name after both their leases had lapsed;
+   * woken up registered under the name first, after both leases had lapsed;
    * the one that starts now takes the name for good.
    */
-  async #ended(place: ManagedNode, id: string, status: number | string): Promise<void> {
+  async #ended(node: ManagedNode, id: string, status: number | string): Promise<void> {
     this.#note(`${id} ended by itself: ${status}`);
-    if (status !== 1 || place.former.size === 0) {
+    if (status !== 1 || node.former.size === 0) {
       this.#report("alive", `${id} ended by itself, with ${status}`);
     }
-    await this.#start(place);
+    await this.#start(node);
   }
 
   async #breakRedis(kind: StoreFault, ms: number): Promise<void> {
@@ -202,13 +202,13 @@ export class FaultRunner {
     this.#isRedisBusy = false;
   }
 
-  async #start(place: ManagedNode): Promise<void> {
-    await place.start();
-    this.#note(`${place.current?.id} is ready`);
+  async #start(node: ManagedNode): Promise<void> {
+    await node.start();
+    this.#note(`${node.current?.id} is ready`);
   }
 
   #note(what: string): void {
-    this.deeds.push({ at: performance.now(), what });
+    this.log.push({ at: performance.now(), what });
   }
 
   /** Waits, until healing begins at most. */

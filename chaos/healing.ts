@@ -16,16 +16,16 @@ const WITHIN_MS = 3 * TAKEOVER_MS;
 const AGAIN_MS = 100;
 const PROBE_TIMEOUT_MS = 1_000;
 
-/** Holds the stage to its promises. Gives how long it took until all were kept, in ms. */
+/** Checks the cluster after healing. Gives how long it took to recover, in ms. */
 export async function checkHealing(
-  stage: FaultRunner,
+  runner: FaultRunner,
   recorder: Recorder,
   keys: readonly string[],
   report: Report,
 ): Promise<number> {
   const began = performance.now();
-  const { places } = stage;
-  const formers = places.flatMap(({ former }) => [...former]);
+  const { nodes } = runner;
+  const formers = nodes.flatMap(({ former }) => [...former]);
   const isDue = (): boolean => performance.now() - began > WITHIN_MS;
   const expect = async (what: () => string | Promise<string>): Promise<void> => {
     for (;;) {
@@ -35,28 +35,26 @@ export async function checkHealing(
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   };
-  const ask = (place: ManagedNode, question: (tenant: NodeRun) => Promise<string>) =>
+  const ask = (node: ManagedNode, question: (run: NodeRun) => Promise<string>) =>
     expect(() => {
-      const { current, state, name } = place;
+      const { current, state, name } = node;
       return current && state === "up" ? question(current) : `${name} is ${state}`;
     });
-  const living = (): NodeRun[] => places.flatMap(({ current }) => current ?? []);
+  const living = (): NodeRun[] => nodes.flatMap(({ current }) => current ?? []);
   await Promise.all([
-    ...places.map((place) => ask(place, (tenant) => rollTrouble(tenant, living()))),
-    ...places.flatMap((place) =>
-      keys.map((key) => ask(place, (tenant) => probe(recorder, tenant, key)))
-    ),
-    ...formers.map((former) => expect(() => ghostTrouble(former, stage))),
+    ...nodes.map((node) => ask(node, (run) => membershipError(run, living()))),
+    ...nodes.flatMap((node) => keys.map((key) => ask(node, (run) => probe(recorder, run, key)))),
+    ...formers.map((former) => expect(() => formerProcessError(former, runner))),
   ]);
   const lasting = keys.filter((key) => key.startsWith(`${LASTING}/`));
   await Promise.all(lasting.map((key) => expect(() => quarrel(recorder, living(), key))));
   return performance.now() - began;
 }
 
-/** Why the roll, as this process tells it, is not the cluster as it is; empty where it is. */
-async function rollTrouble(tenant: NodeRun, all: readonly NodeRun[]): Promise<string> {
+/** How the membership of this process differs from the running processes; empty: it doesn't. */
+async function membershipError(run: NodeRun, all: readonly NodeRun[]): Promise<string> {
   try {
-    const response = await fetch(`${tenant.url}/v1/nodes`, {
+    const response = await fetch(`${run.url}/v1/nodes`, {
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
     });
     const { nodes = [] } = await response.json() as { nodes?: Member[] };
@@ -64,9 +62,9 @@ async function rollTrouble(tenant: NodeRun, all: readonly NodeRun[]): Promise<st
     const shown = living.map(({ node, address, state }) => `${node} ${portOf(address)} ${state}`);
     const wanted = all.map(({ id, url }) => `${id.split("#")[0]} ${portOf(url)} live`);
     if (shown.sort().join() === wanted.sort().join()) return "";
-    return `${tenant.id} shows the members ${shown.join(", ")}, not ${wanted.join(", ")}`;
+    return `${run.id} shows the members ${shown.join(", ")}, not ${wanted.join(", ")}`;
   } catch (error) {
-    return `${tenant.id} does not show its members: ${error}`;
+    return `${run.id} does not show its members: ${error}`;
   }
 }
 
@@ -74,18 +72,18 @@ function portOf(url: string): string {
   return new URL(url).port;
 }
 
-/** Appends once; says what was answered where that was an error. */
-async function probe(recorder: Recorder, tenant: NodeRun, key: string): Promise<string> {
+/** Appends once; gives the error; empty: none. */
+async function probe(recorder: Recorder, run: NodeRun, key: string): Promise<string> {
   const { id, outcome, code } = await recorder.call(
-    tenant,
-    probeOf(recorder, tenant, key, "append"),
+    run,
+    probeOf(recorder, run, key, "append"),
   );
-  return outcome === "ok" ? "" : `${tenant.id} does not serve ${key}: call ${id}, ${code}`;
+  return outcome === "ok" ? "" : `${run.id} does not serve ${key}: call ${id}, ${code}`;
 }
 
 function probeOf(
   recorder: Recorder,
-  tenant: NodeRun,
+  run: NodeRun,
   key: string,
   what: CallRecord["what"],
 ): ChaosCall {
@@ -94,20 +92,20 @@ function probeOf(
     key,
     value: recorder.value(),
     idempotencyKey: null,
-    caller: `probe ${tenant.id}`,
+    caller: `probe ${run.id}`,
     timeoutMs: PROBE_TIMEOUT_MS,
     isConfirmed: true,
   };
 }
 
-/** Whether the nodes say different things of who owns a key, all of them confirmed. */
+/** Whether confirmed lookups of a key by several nodes differ. */
 async function quarrel(
   recorder: Recorder,
-  tenants: readonly NodeRun[],
+  runs: readonly NodeRun[],
   key: string,
 ): Promise<string> {
   const records = await Promise.all(
-    tenants.map((tenant) => recorder.call(tenant, probeOf(recorder, tenant, key, "lookup"))),
+    runs.map((run) => recorder.call(run, probeOf(recorder, run, key, "lookup"))),
   );
   const said = records.map(({ id, verdict, rrp, epoch, code }) =>
     `(call ${id}) ${verdict ?? code} ${rrp} ${epoch}`
@@ -119,7 +117,7 @@ async function quarrel(
     : `the nodes don't agree on ${key}: ${said.join(", ")}`;
 }
 
-function ghostTrouble(former: NodeRun, stage: FaultRunner): string {
-  const isThere = stage.places.some((place) => place.former.has(former));
+function formerProcessError(former: NodeRun, runner: FaultRunner): string {
+  const isThere = runner.nodes.some((node) => node.former.has(former));
   return isThere ? `${former.id} still runs, though ${former.id.split("#")[0]} was taken` : "";
 }

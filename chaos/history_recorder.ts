@@ -12,19 +12,19 @@ import type { Report } from "./report.ts";
 
 /** What is known of a key. */
 interface Known {
-  /** Whatever is asked from now on has at least this epoch. */
+  /** Later calls must have at least this epoch. */
   floor: number;
   /** What raised it. */
   by: string;
-  /** The highest epoch that an answer told of. */
+  /** The highest epoch in an answer. */
   heard: number;
   /** Where each epoch lives. */
-  readonly places: Map<number, string>;
+  readonly locations: Map<number, string>;
   lastRrp: string;
 }
 
 export class HistoryRecorder {
-  /** Ownerships that were heard of, and those of them that moved a lasting name. */
+  /** Ownerships seen in answers, and those of them that moved a name of `journals`. */
   ownerships = 0;
   takeovers = 0;
   readonly #report: Report;
@@ -47,7 +47,7 @@ export class HistoryRecorder {
     if (call.outcome !== "ok") return;
     const known = this.#known(call.key);
     if (call.verdict === "unowned") return raise(known, heard + 1, call);
-    // What is remembered or suspected may be out of date, and says so.
+    // Cached and suspect verdicts may be out of date.
     if (call.what === "lookup" && call.verdict !== "confirmed") return;
     const { id, what, key, epoch, rrp } = call;
     if (epoch < floor) {
@@ -63,22 +63,25 @@ export class HistoryRecorder {
   }
 
   #locate(known: Known, { id, key, epoch, rrp }: CallRecord): void {
-    const place = known.places.get(epoch);
-    if (place === undefined) {
-      known.places.set(epoch, rrp ?? "");
+    const location = known.locations.get(epoch);
+    if (location === undefined) {
+      known.locations.set(epoch, rrp ?? "");
       this.ownerships++;
       const isMove = known.lastRrp !== "" && known.lastRrp !== rrp && epoch > known.heard;
       if (isMove && key.startsWith(`${LASTING}/`)) this.takeovers++;
       if (epoch >= known.heard) known.lastRrp = rrp ?? "";
-    } else if (place !== rrp) {
-      this.#report("one place", `call ${id}: epoch ${epoch} of ${key} is ${place} and ${rrp}`);
+    } else if (location !== rrp) {
+      this.#report(
+        "one location",
+        `call ${id}: epoch ${epoch} of ${key} is ${location} and ${rrp}`,
+      );
     }
   }
 
   #known(key: string): Known {
     let known = this.#keys.get(key);
     if (!known) {
-      known = { floor: 0, by: "nothing", heard: 0, places: new Map(), lastRrp: "" };
+      known = { floor: 0, by: "nothing", heard: 0, locations: new Map(), lastRrp: "" };
       this.#keys.set(key, known);
     }
     return known;

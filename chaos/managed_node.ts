@@ -6,9 +6,9 @@ import type { Atlas } from "../src/api/node.ts";
 import { connect } from "../adapters/client/client.ts";
 import { type Program, readyLine, runScript, type RuntimeName } from "../test/e2e/process.ts";
 
-/** One process of a place. */
+/** One process of a node. */
 export interface NodeRun {
-  /** The place's name and how many had it before: `n0#3`. */
+  /** The node's name and how many had it before: `n0#3`. */
   readonly id: string;
   readonly program: Program;
   readonly url: string;
@@ -35,10 +35,10 @@ export class ManagedNode {
   readonly returned: Set<NodeRun> = new Set();
   /** Everything that ran here since {@link forget}, for its logs. */
   readonly programs: { id: string; program: Program }[] = [];
-  /** Hears that the process that has the name ended by itself, with this status. */
-  onDeath: (tenant: NodeRun, status: number | string) => void = () => {};
-  /** Hears that a process that had lost the name has it again. */
-  onReturn: (tenant: NodeRun) => void = () => {};
+  /** Called when the process that has the name ended by itself, with its exit status. */
+  onDeath: (run: NodeRun, status: number | string) => void = () => {};
+  /** Called when a process that had lost the name has it again. */
+  onReturn: (run: NodeRun) => void = () => {};
   readonly #env: Record<string, string>;
   #count = 0;
   #isClosed = false;
@@ -61,7 +61,7 @@ export class ManagedNode {
         this.#settle({ id, program, url, atlas: connect(url) });
         return;
       } catch {
-        // The store is away, or the machine slow: what a supervisor does, and the log tells.
+        // The store is down or the machine is slow: retried, as a supervisor would.
         program.signal("SIGKILL");
         await program.ended;
         const back = await this.#returned();
@@ -73,28 +73,28 @@ export class ManagedNode {
 
   /** A replaced process that serves again: it has the name, and keeps it as long as it renews. */
   async #returned(): Promise<NodeRun | null> {
-    for (const tenant of this.former) {
+    for (const run of this.former) {
       const signal = AbortSignal.timeout(ASK_MS);
-      const answer = await fetch(`${tenant.url}/readyz`, { signal }).catch(() => null);
-      if (answer?.ok) return tenant;
+      const answer = await fetch(`${run.url}/readyz`, { signal }).catch(() => null);
+      if (answer?.ok) return run;
     }
     return null;
   }
 
-  #takeBack(tenant: NodeRun): void {
-    this.former.delete(tenant);
-    this.returned.add(tenant);
-    this.#settle(tenant);
-    this.onReturn(tenant);
+  #takeBack(run: NodeRun): void {
+    this.former.delete(run);
+    this.returned.add(run);
+    this.#settle(run);
+    this.onReturn(run);
   }
 
-  #settle(tenant: NodeRun): void {
-    this.current = tenant;
+  #settle(run: NodeRun): void {
+    this.current = run;
     this.state = "up";
-    tenant.program.ended.then((status) => {
-      if (this.#isClosed || this.current !== tenant || this.state !== "up") return;
+    run.program.ended.then((status) => {
+      if (this.#isClosed || this.current !== run || this.state !== "up") return;
       this.state = "down";
-      this.onDeath(tenant, status);
+      this.onDeath(run, status);
     });
   }
 
@@ -134,7 +134,7 @@ export class ManagedNode {
     return old;
   }
 
-  /** Lets go of the logs of processes that have ended. */
+  /** Drops the logs of processes that have ended. */
   forget(): void {
     const running = [this.current?.program, ...[...this.former].map(({ program }) => program)];
     const kept = this.programs.filter(({ program }) => running.includes(program));

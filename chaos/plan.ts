@@ -4,7 +4,7 @@
  */
 import { SeededRandom } from "../sim/engine/random.ts";
 
-/** All kinds of faults; which of the store's there are is the registry's business. */
+/** All kinds of faults; the registry defines which faults of the store exist. */
 export const FAULT_KINDS = [
   "kill",
   "freeze",
@@ -28,12 +28,12 @@ export const FAULT_KINDS = [
  */
 export type FaultKind = typeof FAULT_KINDS[number];
 
-/** Something that goes wrong, `at` ms after the round began, for `ms`. */
+/** A fault, `at` ms after the round began, for `ms`. */
 export interface Fault {
   readonly at: number;
   readonly kind: FaultKind;
-  /** The node it happens to, from 0; of no meaning for `blackout` and the store's. */
-  readonly place: number;
+  /** The node, from 0; unused for `blackout` and faults of the store. */
+  readonly node: number;
   readonly ms: number;
 }
 
@@ -51,7 +51,7 @@ const WEIGHTS: Record<FaultKind, number> = {
 const OFTENER = 4;
 /** The longest pause between two faults is twice the mean, drawn for each round. */
 const MEAN_GAPS_MS = [1_200, 2_000, 3_500];
-/** Ends of a round without further faults: what began last has time to bite. */
+/** The end of a round without new faults, so that the last ones take effect, in ms. */
 const QUIET_MS = 1_500;
 
 /** The faults of a round, in order. `lengthMs` is how long it goes on before it is healed. */
@@ -59,7 +59,7 @@ export function drawFaults(
   seed: number,
   round: number,
   lengthMs: number,
-  places: number,
+  nodes: number,
   there: readonly FaultKind[],
 ): Fault[] {
   const random = new SeededRandom(seed, `chaos ${round}`);
@@ -70,7 +70,7 @@ export function drawFaults(
   while (at < lengthMs - QUIET_MS) {
     const kind = random.pick(kinds);
     const ms = Math.round(random.chance(0.5) ? random.between(50, 1_500) : longMs(random, kind));
-    faults.push({ at: Math.round(at), kind, place: random.below(places), ms });
+    faults.push({ at: Math.round(at), kind, node: random.below(nodes), ms });
     at += random.next() * 2 * gapMs;
   }
   return faults;
@@ -80,7 +80,7 @@ export function drawFaults(
 function drawKinds(random: SeededRandom, there: readonly FaultKind[]): FaultKind[] {
   const drawn = there.filter(() => random.chance(0.7));
   const kinds = drawn.length > 0 ? drawn : there;
-  // Where servers take each other's place, that is what a run is about.
+  // Where servers replace each other, failovers matter most.
   const times = there.includes("redis_planned") ? OFTENER : 1;
   return kinds.flatMap((kind) => {
     const weight = WEIGHTS[kind] * (kind.startsWith("redis") ? times : 1);

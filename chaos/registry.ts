@@ -13,17 +13,17 @@ import type { FaultKind } from "./plan.ts";
 export type StoreKind = "redis" | "sentinel" | "file";
 export const STORE_KINDS: readonly StoreKind[] = ["redis", "sentinel", "file"];
 
-/** What may happen to a registry. */
+/** The faults of a registry. */
 export type StoreFault = Extract<FaultKind, `redis_${string}`>;
 
 export interface Registry {
   readonly url: string;
-  /** What can happen to it; nothing to a file. */
+  /** Its faults; none for a file. */
   readonly faults: readonly StoreFault[];
-  /** Has it happen until `pause` is over. Resolves once all is as before. */
+  /** Applies it until `pause` resolves. Resolves once it is undone. */
   suffer(fault: StoreFault, pause: () => Promise<void>): Promise<void>;
   /** Freezes a node's process. */
-  freeze(place: ManagedNode): Promise<void>;
+  freeze(node: ManagedNode): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export async function openRegistry(kind: StoreKind): Promise<Registry> {
     url: redis.url,
     faults: ["redis_kill", "redis_freeze"],
     suffer: (fault, pause) => breakServer(redis, fault, pause),
-    freeze: async (place) => place.freeze(),
+    freeze: async (node) => node.freeze(),
     close: () => redis.close(),
   };
 }
@@ -71,10 +71,10 @@ async function openSentinels(): Promise<Registry> {
         await tell(ports[0] as number, `SENTINEL FAILOVER ${MASTER}`, /OK|INPROG|NOGOODSLAVE/);
         await pause();
       } else await breakServer(await master(), fault, pause);
-      // One server at a time is away: the next fault finds all of them in step.
+      // One server is down at a time: the next fault begins once all are in sync.
       await isWhole(ports, master);
     },
-    freeze: async (place) => place.freeze(),
+    freeze: async (node) => node.freeze(),
     close: () => group.close(),
   };
 }
@@ -104,7 +104,7 @@ function openFile(): Registry {
     url: `file:${path}`,
     faults: [],
     suffer: (_fault, pause) => pause(),
-    freeze: (place) => freezeBeside(path, place),
+    freeze: (node) => freezeBeside(path, node),
     close: async () => rmSync(folder, { recursive: true, force: true }),
   };
 }
@@ -118,11 +118,11 @@ const AGAIN_MS = 10;
  * middle of a transaction stops all other writers of the file with it, which no protocol
  * above the file can help.
  */
-async function freezeBeside(path: string, place: ManagedNode): Promise<void> {
+async function freezeBeside(path: string, node: ManagedNode): Promise<void> {
   for (;;) {
-    place.freeze();
+    node.freeze();
     if (await isWritable(path)) return;
-    place.thaw();
+    node.thaw();
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
   }
 }

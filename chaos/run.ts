@@ -1,5 +1,5 @@
 /**
- * `npm run chaos`: real nodes on a real registry under faults, judged by the simulator's checkers.
+ * `npm run chaos`: real nodes on a real registry under faults, checked by the simulator's checkers.
  *
  * Takes `[--minutes N] [--seed S] [--store KIND] [--json]`. Runs in rounds of faults, healing and
  * verification. Prints a line per round on standard error and a summary on standard output. Exits

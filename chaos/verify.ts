@@ -15,7 +15,7 @@ const PAGE = 2_000;
 const TIMEOUT_MS = 10_000;
 
 /**
- * Reads the journals of `keys` and judges the calls by them.
+ * Reads the journals of `keys` and checks the calls against them.
  *
  * @param told keys of which a node told that acknowledged turns are lost: what is missing there
  * breaks no rule, and is given as `lost`.
@@ -23,12 +23,12 @@ const TIMEOUT_MS = 10_000;
 export async function verify(
   calls: readonly CallRecord[],
   keys: readonly string[],
-  tenant: NodeRun,
+  run: NodeRun,
   told: ReadonlySet<string>,
   report: Report,
 ): Promise<History> {
   const journals = new Map<string, readonly Entry[]>();
-  for (const key of keys) journals.set(key, await readJournal(tenant, key, report));
+  for (const key of keys) journals.set(key, await readJournal(run, key, report));
   const history: History = { calls, journals, lost: lostOf(calls, journals, told) };
   for (const { name, check } of [...HISTORY_CHECKERS, written]) {
     check(history, (message) => report(name, message));
@@ -36,7 +36,7 @@ export async function verify(
   return history;
 }
 
-/** Acknowledged appends that are missing though a node told of losses, by key. */
+/** Acknowledged appends that are missing where a node reported losses, by key. */
 function lostOf(
   calls: readonly CallRecord[],
   journals: ReadonlyMap<string, readonly Entry[]>,
@@ -54,12 +54,12 @@ function lostOf(
   return lost;
 }
 
-async function readJournal(tenant: NodeRun, key: string, report: Report): Promise<Entry[]> {
+async function readJournal(run: NodeRun, key: string, report: Report): Promise<Entry[]> {
   const { type, id } = parseKey(key);
   const entries: Entry[] = [];
   for (;;) {
     const args = [entries.length, PAGE];
-    const { result } = await tenant.atlas.call(type, id, "entries", args, {
+    const { result } = await run.atlas.call(type, id, "entries", args, {
       timeoutMs: TIMEOUT_MS,
     });
     const rows = result as EntryRow[];

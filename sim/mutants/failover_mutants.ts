@@ -11,7 +11,7 @@ const REPLICAS = "adapters/store/redis/replicas.ts";
 export const FAILOVER_MUTANTS: readonly Mutant[] = [
   {
     name: "no_quarantine",
-    about: "Claims are made at once in a lineage that is not settled.",
+    about: "A claim is made at once in a lineage that is not settled.",
     edits: [{
       file: LINEAGE,
       find: "return this.#present !== null && (this.#isSettled || this.#hasWaited());",
@@ -21,7 +21,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no_reassertion",
-    about: "Owners don't tell a promoted replica what they hold, and go on all the same.",
+    about: "Owners don't reassert their keys to a promoted replica, and continue.",
     edits: [{
       file: "src/node/node.ts",
       find: "holder: () => this.#host,",
@@ -34,7 +34,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lease_before_asserting",
-    about: "Renewals count in a new lineage before the owner has told it what it holds.",
+    about: "Renewals count in a new lineage before the owner has reasserted its keys.",
     edits: [{
       file: MEMBERSHIP,
       find: "if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;",
@@ -44,7 +44,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "claim_in_any_lineage",
-    about: "A claim that was made in one lineage is done, and counts, in another.",
+    about: "A claim that was sent in one lineage is applied in another.",
     edits: [
       {
         file: STATE,
@@ -60,7 +60,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "term_not_raised",
-    about: "Epochs of a new lineage go on from the counter as the replica has it.",
+    about: "Epochs of a new lineage continue from the replica's counter.",
     edits: [{
       file: "adapters/store/lineage.ts",
       find: "return Math.max(last, above, term * EPOCHS_PER_TERM) + 1;",
@@ -69,7 +69,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "commit_without_after",
-    about: "A commit is done though the state lacks turns that its owner knows of.",
+    about: "A commit is applied though the state lacks turns that its owner knows of.",
     edits: [{
       file: STATE,
       find: `if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };`,
@@ -78,7 +78,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "any_replica_confirms",
-    about: "A step counts once as many replicas have it as were asked for, whichever they are.",
+    about: "A step counts once the required number of replicas have it, whichever they are.",
     edits: [{
       file: REPLICAS,
       find: "return group.present >= least && step.copied >= group.present;",
@@ -87,7 +87,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "replaced_primary_confirms",
-    about: "A step counts at a primary though another one has been named in its place.",
+    about: "A step counts at a primary though it has been replaced.",
     edits: [{
       file: REPLICAS,
       find: "if (group.primary !== step.primary) return false;",
@@ -96,7 +96,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "absent_by_an_old_look",
-    about: "A replica is left out because it was down before the step, and may not be any more.",
+    about: "A replica is not waited for because it was down before the step.",
     edits: [{
       file: REPLICAS,
       find: "if (group.hasAbsent && group.askedAt < step.doneAt) return false;",
@@ -106,8 +106,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "released_is_forgotten",
-    about:
-      "What was committed under an ownership that has ended is not looked for after a failover.",
+    about: "Turns that were committed under an ended ownership are not checked after a failover.",
     edits: [{
       file: "src/resource/host.ts",
       find: "this.#formerOwnerships.add(activation);",
@@ -117,7 +116,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "later_turn_covers_all",
-    about: "A state that has a later turn, of a higher term, is taken to have all earlier ones.",
+    about: "A state with a later turn of a higher term is assumed to have all earlier ones.",
     edits: [{
       file: "adapters/store/lineage.ts",
       find: "return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;",
@@ -132,7 +131,7 @@ const PARTS = "adapters/store/state_parts.ts";
 export const LOSS_MUTANTS: readonly Mutant[] = [
   {
     name: "index_believed",
-    about: "A listing is made from the index alone, whether or not the state has as many fields.",
+    about: "A listing uses the index alone, without comparing it with the state.",
     edits: [{
       file: PARTS,
       find: "if (this.#indexed(key) === (fields?.size ?? 0)) return;",
@@ -141,8 +140,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lost_state_untold",
-    about:
-      "Who claims a key whose state is gone, and whose index is there, begins anew in silence.",
+    about: "A claim of a key whose state is lost, while its index exists, doesn't report the loss.",
     edits: [{
       file: "src/resource/host.ts",
       find:
@@ -152,7 +150,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "read_without_after",
-    about: "An owner's read is answered though the state lacks turns that it knows of.",
+    about: "A read is answered though the state lacks turns that its owner knows of.",
     edits: [{
       file: PARTS,
       find: "if (knows && !hasTurn(last, knows.after)) throw",
@@ -161,7 +159,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "release_hides_loss",
-    about: "A release removes what shows that a state was lost, though its owner doesn't know.",
+    about: "A release removes the evidence that a state was lost, before its owner has noticed.",
     edits: [{
       file: PARTS,
       find: "if (after?.epoch === 0) this.#indexes.delete(key);",
@@ -174,7 +172,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lost_counter_repeats",
-    about: "An epoch is drawn from the counter alone, which may have been lost.",
+    about: "An epoch comes from the counter alone, which may have been lost.",
     edits: [{
       file: "adapters/store/store_state.ts",
       find: "const drawn = Math.max(slot.epoch ?? 0, used);",
@@ -183,7 +181,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "empty_registry_is_new",
-    about: "An empty registry is taken for a new one, also by who has met another before.",
+    about: "A node that has used another registry takes an empty one for new.",
     edits: [{
       file: "adapters/store/lineage.ts",
       find: "const term = known === null ? 0 : known.term + 1;\n" +

@@ -7,7 +7,7 @@ const MEMBERSHIP = "src/registry/membership.ts";
 export const LEASE_MUTANTS: readonly Mutant[] = [
   {
     name: "no_self_fencing",
-    about: "An owner serves until the store tells it that it is fenced, whatever its watch says.",
+    about: "An owner serves until the store reports it as fenced, whatever its clock says.",
     edits: [{
       file: LEASE,
       find: `    if (this.#state !== "held") return false;
@@ -18,7 +18,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lease_from_reply",
-    about: "A lease counts from when the renewal's answer came, not from when it was sent.",
+    about: "A lease counts from the arrival of the renewal's answer, not from its sending.",
     edits: [{
       file: MEMBERSHIP,
       find: "if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;",
@@ -29,7 +29,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "failed_renewal_waits",
-    about: "A renewal that failed is sent again at the next heartbeat only.",
+    about: "A failed renewal is retried at the next heartbeat only.",
     edits: [{
       file: "src/registry/heartbeats.ts",
       find: "if (this.#isRunning && this.#retry === null) {",
@@ -39,7 +39,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "name_taken_from_the_living",
-    about: "A process takes its node's name at once, also from one that renews.",
+    about: "A process takes its node's name at once, even from one that renews.",
     edits: [{
       file: MEMBERSHIP,
       find: "await waitUntilSilent(this.#clock, this.#timing.heartbeatMs, observe, isDue);",
@@ -49,7 +49,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "early_takeover",
-    about: "A challenger kills after 0.7 W of silence.",
+    about: "A node declares another dead after 0.7 W without a heartbeat.",
     edits: [
       {
         file: "src/registry/failure_detector.ts",
@@ -65,8 +65,8 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "late_renewal_revives",
-    about: "A lease that ran out is no end: the owner waits, and the answer of a renewal, " +
-      "however late, has it serve for another L.",
+    about: "A lapsed lease doesn't end ownership: the answer of a renewal, however late, " +
+      "lets the owner serve for another L.",
     edits: [
       {
         file: LEASE,
@@ -94,8 +94,8 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "store_ttl",
-    about: "The store ends a member whose last renewal is W old by the store's own wall clock, " +
-      "as an expiring key does; that clock is set now and then.",
+    about: "The store ends a member whose last renewal is W old by the store's wall clock, " +
+      "as an expiring key does; that clock may be set.",
     edits: [
       {
         file: MEMBERSHIP,

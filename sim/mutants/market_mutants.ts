@@ -15,8 +15,8 @@ const PLB = "src/lambda/buy/plb.ts";
 const TRADERS: readonly Omit<Mutant, "world">[] = [
   {
     name: "credit_increments",
-    about: "A channel tells how much credit is new, and its buyer adds that up: a word that " +
-      "is lost or comes twice counts.",
+    about: "A channel sends credit increments, which its buyer adds up, so that a lost or " +
+      "duplicated message changes the sum.",
     edits: [
       {
         file: CHANNEL,
@@ -89,7 +89,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "grant_as_asked",
-    about: "A listener that has anything free grants as much as was asked for.",
+    about: "A listener with any free capacity grants as much as was asked for.",
     edits: [
       {
         file: LISTENER,
@@ -111,7 +111,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "no_rebuy",
-    about: "A buyer that loses a seller makes do with what is left.",
+    about: "A buyer that loses a seller does not buy again.",
     edits: [{
       file: PLB,
       find: `    this.#updateExports();
@@ -123,7 +123,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "old_code_dropped_early",
-    about: "A channel whose buyer takes newer code drops the old at once, whatever runs there.",
+    about: "A channel whose buyer accepts newer code drops the old at once, whatever runs on it.",
     edits: [{
       file: CHANNEL,
       find: "    if (!this.#record.codes.has(former)) this.#reportUnused(former);",
@@ -133,7 +133,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "given_up_call_spends",
-    about: "A call that was given up while it waited still gets a credit, and is sent.",
+    about: "A call that was aborted while it waited still gets a credit, and is sent.",
     edits: [{
       file: PLB,
       find: `    this.#waiting.remove(call);
@@ -153,7 +153,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "failures_cost_credit",
-    about: "The credit that a call was made with is not given back where its function throws.",
+    about: "The credit of a call is not returned where its function throws.",
     edits: [
       {
         file: CHANNEL,
@@ -173,7 +173,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "lost_call_said_unrun",
-    about: "A call whose seller dies is said not to have run.",
+    about: "A call whose seller dies is reported as not executed.",
     edits: [{
       file: PLB,
       find: `call.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));`,
@@ -182,7 +182,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "order_not_lowered",
-    about: "A listener offers all its capacity, whatever it has granted.",
+    about: "A listener offers all its capacity, including what it has granted.",
     edits: [{
       file: LISTENER,
       find: "const quantity = offer.free;",
@@ -191,7 +191,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "swap_before_buying",
-    about: "A buyer that hears of new code drains what it has, and then buys anew.",
+    about: "A buyer that learns of new code drains its channels first, and then buys again.",
     edits: [{
       file: PLB,
       find: "    this.#pool.relabel(view, label, after);",
@@ -214,8 +214,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
 const AGENTS: readonly Omit<Mutant, "world">[] = [
   {
     name: "order_not_resent",
-    about: "A broker hands standing orders in at the first exchange that it knows, and at no " +
-      "further one.",
+    about: "A broker sends standing orders only to the first exchange that it knows.",
     edits: [{
       file: BROKER,
       find: "if (order.module === module) this.context.send(exchange",
@@ -224,8 +223,8 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "match_counted_twice",
-    about: "A seller that two exchanges found counts twice: the broker passes both on, and " +
-      "neither it nor the buyer minds for which revision of the order they are.",
+    about: "A seller that two exchanges match counts twice: the broker passes both matches on, " +
+      "and neither compares the revision of the order.",
     edits: [
       {
         file: BROKER,
@@ -246,7 +245,7 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "lost_broker_orders_stay",
-    about: "An exchange keeps the orders of a broker that is gone.",
+    about: "An exchange keeps the orders of a broker that has ended.",
     edits: [{
       file: EXCHANGE,
       find: "for (const key of [...this.#byBroker.get(address) ?? []]) this.#drop(key);",
@@ -255,7 +254,7 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "exchange_not_reopened",
-    about: "Authorities that are left open no exchange in place of one that was lost.",
+    about: "The remaining authorities open no exchange in place of a lost one.",
     edits: [
       {
         file: AUTHORITY,
@@ -277,7 +276,8 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
 const RULES: readonly Omit<Mutant, "world">[] = [
   {
     name: "canary_shuts_out",
-    about: "Who names no version is told of the newest stable code only, sold out or not.",
+    about:
+      "An order without a version matches the newest stable code only, even when it is sold out.",
     edits: [
       {
         file: "src/lambda/exchange/matching.ts",
@@ -293,7 +293,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "stuck_on_old",
-    about: "Who names no version keeps the code that it bought first, though newer is free.",
+    about: "A buyer without a version keeps the code that it bought first, though newer is free.",
     edits: [{
       file: "src/lambda/buy/allocation.ts",
       find: "newer: Math.max(0, grantOf(old) - surplus),",
@@ -302,7 +302,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "seed_forgotten",
-    about: "Authorities once met are forgotten when they can't be reached.",
+    about: "Known authorities are forgotten when they can't be reached.",
     edits: [{
       file: "src/lambda/exchange/bootstrap.ts",
       find: "return due.map(([address]) => address);",
@@ -311,7 +311,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "list_awaited_for_ever",
-    about: "A list of authorities that never comes is not asked for again.",
+    about: "A list of authorities that never arrives is not requested again.",
     edits: [{
       file: "src/lambda/exchange/bootstrap.ts",
       find: "const late = this.context.after(BOOTSTRAP_MS, () => {",
@@ -320,7 +320,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "watermark_withholds",
-    about: "Credit above the low watermark is kept back until more is spent.",
+    about: "Credit above the low watermark is withheld until more is spent.",
     edits: [{
       file: CHANNEL,
       find: "outstanding > lowWatermark * this.#target) return this.#issueLater();",
@@ -329,7 +329,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "second_order_forgotten",
-    about: "Of several orders of a buyer only the first is kept in step with what it holds.",
+    about: "Of several orders of a buyer only the first is updated with its holdings.",
     edits: [{
       file: "src/lambda/buy/order_keepers.ts",
       find: "for (const order of this.#orders) order.update(force);",
@@ -338,7 +338,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "lowered_credit_spent",
-    about: "A buyer that gives capacity back goes on spending the credit for it.",
+    about: "A buyer that returns capacity still spends the credit for it.",
     edits: [{
       file: "src/lambda/buy/channel_pool.ts",
       find: `    view.returned += back;

@@ -20,12 +20,12 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "one_bound",
-    about: "A claim waits one bound: enough for its own claim to be seen, not for a later one.",
+    about: "A claim waits for one bound: enough for it to be seen, not to see a later one.",
     edits: [{ file: STORE, find: "const BOUNDS = 2;", replace: "const BOUNDS = 1;" }],
   },
   {
     name: "no_withdrawal",
-    about: "A claim that lost leaves its claim.",
+    about: "A claim that lost leaves its entry.",
     edits: [{
       file: STORE,
       find: "await this.#master.withdraw(claim.key, claim.incarnation, own.epoch);",
@@ -34,7 +34,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "contest_hidden",
-    about: "A lookup tells the greatest claim only, as if it were alone.",
+    about: "A lookup reports the greatest claim only, not the conflicting ones.",
     edits: [{
       file: MASTER,
       find: "return rivals.length === 0 ? owner :",
@@ -43,7 +43,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "looked_up_in_memory",
-    about: "A plain lookup is answered from the node's memory, as on stores that have one owner.",
+    about: "A plain lookup is answered from the node's memory, as on stores without conflicts.",
     edits: [{
       file: "src/registry/directory.ts",
       find: "const isOne = this.#store.recheckMs === undefined;",
@@ -52,7 +52,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "no_recheck",
-    about: "An owner never looks whether a greater claim came.",
+    about: "An owner never checks whether a greater claim arrived.",
     edits: [{
       file: "src/resource/conflicts.ts",
       find: "if (recheckMs === undefined || this.#isWatching) return;",
@@ -61,7 +61,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "shared_epochs",
-    about: "Masters draw epochs from the same numbers: two blind claims get the same one.",
+    about: "Masters draw epochs from the same numbers: two conflicting claims get the same epoch.",
     edits: [{
       file: MASTER_STATE,
       find: "const epoch = after + (this.#own - after % count + count) % count;",
@@ -70,7 +70,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "rival_rises",
-    about: "When an owner goes, a lower claim that it had won over becomes the owner's.",
+    about: "When an owner releases, a lower claim that it had beaten becomes the owner.",
     edits: [{
       file: MASTER_STATE,
       find: ".some((claim) => wasOwner || supersedes(mine, claim));",
@@ -80,7 +80,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "blind_settling",
-    about: "A claim is said to be made in view of others that its master never saw.",
+    about: "A claim says that it has seen others that its master never received.",
     edits: [{
       file: MASTER_STATE,
       find: "return new Map(others.map(({ master, epoch }) => [master, epoch]));",

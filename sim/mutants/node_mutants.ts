@@ -7,7 +7,7 @@ const TURN_COMMIT = "src/resource/turn_commit.ts";
 export const NODE_MUTANTS: readonly Mutant[] = [
   {
     name: "incarnation_reused",
-    about: "A node has one incarnation for ever: its name. A restart registers it again.",
+    about: "A node's incarnation is its name: a restart registers the same one again.",
     edits: [
       {
         file: "src/node/node.ts",
@@ -24,8 +24,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "stale_claim",
-    about: "The answer to a claim that a node made in a former life is acted upon in the " +
-      "present one.",
+    about: "The answer to a claim of a node's former incarnation is used by the current one.",
     edits: [
       {
         file: "src/registry/claims.ts",
@@ -62,7 +61,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "answer_outside_commit",
-    about: "An idempotency key's answer is recorded in a commit of its own, after the state's.",
+    about: "The answer of an idempotency key is stored in a separate commit after the state's.",
     edits: [{
       file: TURN_COMMIT,
       find: `    await this.#answers?.add(idempotencyKey, call.method, result, writes);
@@ -77,7 +76,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "work_joins_turns",
-    about: "Code that outlived its turn uses storage in whichever turn is running by then.",
+    about: "Code that outlived its turn uses storage in whichever turn is running.",
     edits: [{
       file: "src/resource/turn.ts",
       find: "if (turn) return turn;",
@@ -87,8 +86,8 @@ export const NODE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no_epoch_check",
-    about: "A node serves a call that was meant for another ownership of the key, because its " +
-      "caller went by what it remembered.",
+    about: "A node serves a call that names another ownership of the key, from its caller's " +
+      "stale cache.",
     edits: [{
       file: "src/routing/inbound.ts",
       find: "const isMeant = call.epoch === activation.epoch || call.epoch === 0;",

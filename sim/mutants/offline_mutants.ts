@@ -9,8 +9,8 @@ const RECONCILIATION = "src/resource/reconciliation.ts";
 
 const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   {
-    name: "no_mark",
-    about: "Answers that were given without the store look like any other.",
+    name: "no_offline_mark",
+    about: "Answers that were given without the store lack the offline mark.",
     edits: [{
       file: "src/resource/activation.ts",
       find: "call.succeed(encoded, this.owner, this.offline?.answered() ?? null);",
@@ -18,8 +18,8 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "mark_lost_on_the_way",
-    about: "A mark doesn't get from the owner's node to the caller's.",
+    name: "offline_mark_lost",
+    about: "The offline mark doesn't travel from the owner's node to the caller's.",
     edits: [{
       file: "src/routing/router.ts",
       find: "call.answered(reply.body, owner, path, reply.mark ?? null);",
@@ -27,8 +27,8 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "blind_landing",
-    about: "Kept turns are committed without asking whether the state is where it was left.",
+    name: "blind_reconciliation",
+    about: "Logged turns are committed without checking that the state has not changed.",
     edits: [{
       file: OFFLINE_LOG,
       find: "if (isSame(left, found)) return true;",
@@ -37,7 +37,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "no_conflict",
-    about: "A loser stops without hearing of its winner.",
+    about: "The loser of a conflict stops without `onConflict`.",
     edits: [{
       file: RECONCILIATION,
       find: "const finalHooks = activation.abandon(Promise.resolve(winner));",
@@ -45,8 +45,8 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "kept_forgotten",
-    about: "Who is an owner again throws away what it had kept.",
+    name: "offline_log_dropped",
+    about: "A node that owns the key again drops its offline log.",
     edits: [{
       file: RECONCILIATION,
       find: "const turns = offline.turns;",
@@ -55,7 +55,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "silent_conflict",
-    about: "No loser is taken for one that had told anybody anything.",
+    about: "No loser of a conflict is considered to have given answers.",
     edits: [{
       file: OFFLINE_LOG,
       find: "return this.#hasAnswered || this.#turns.length > 0;",
@@ -63,8 +63,8 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "forks_from_the_living",
-    about: "A node without the store takes a name whose owner it could dial.",
+    name: "claims_from_the_living",
+    about: "A node without the store claims a name whose owner it could dial.",
     edits: [{
       file: "src/routing/locator.ts",
       find: "return { session: await this.#dial(member, key), relay: false, owner };\n    } catch",
@@ -73,7 +73,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "closes_links_of_the_dead",
-    about: "Links of a member that is dead by the registry's word are closed though it answers.",
+    about: "Links of a member that the registry reports dead are closed though it answers.",
     edits: [{
       file: "src/links/link_monitor.ts",
       find: "const DEAD_PING_TIMEOUT_MS = 1_000;",
@@ -81,10 +81,10 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "late_landing",
-    scenario: "late_landing",
-    about: "Kept turns whose last commit is answered after the lease lapsed make an owner of a " +
-      "life that is over.",
+    name: "late_reconciliation",
+    scenario: "late_reconciliation",
+    about: "An incarnation whose lease lapsed becomes the owner when the last of its logged " +
+      "turns is committed.",
     edits: [{
       file: RECONCILIATION,
       find: "    if (!this.#isDue(activation, life)) return;\n    this.#remove(activation.key);",
@@ -92,7 +92,7 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "no_landing",
+    name: "no_reconciliation",
     about: "A resource that is offline stays so when the store is back.",
     edits: [{
       file: RECONCILIATION,

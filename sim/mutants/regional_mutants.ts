@@ -14,8 +14,7 @@ const RECEIPTS = "adapters/store/regional/ownership.ts";
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
   {
     name: "unfenced_departure",
-    about: "A departure is a release and then an address, written over whoever owns the key " +
-      "by then.",
+    about: "A departure is a release and then a forwarding address, which overwrites any owner.",
     world: "regions",
     scenario: "late_departure",
     edits: [{
@@ -30,8 +29,8 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "carried_unsigned",
-    about: "Who takes a key that moved brings its state without a receipt, so the old home may " +
-      "take it back meanwhile.",
+    about: "A node that takes a moved key imports its state without signing for it, so that " +
+      "the old home may take it back.",
     world: "regions",
     edits: [{
       file: KEYS,
@@ -41,7 +40,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "taken_back_after_receipt",
-    about: "A departure is taken back, whether or not somebody has signed for the key.",
+    about: "A departure is struck out, even if another node has signed for the key.",
     world: "regions",
     edits: [{
       file: RECEIPTS,
@@ -51,7 +50,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "moved_while_open",
-    about: "A resource's key departs before its owner has closed it.",
+    about: "A key departs before its owner has closed the resource.",
     world: "regions",
     edits: [
       {
@@ -83,13 +82,13 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "epoch_not_above",
-    about: "The new home counts epochs by itself, and not from where the old one stopped.",
+    about: "The new home counts epochs on its own, not from the old home's last epoch.",
     world: "regions",
     edits: [{ file: ENTRIES, find: "    above: at,\n", replace: "" }],
   },
   {
     name: "address_not_restored",
-    about: "Who lives elsewhere doesn't write its address anew where a failover has lost it.",
+    about: "An owner elsewhere doesn't restore its forwarding address that a failover has lost.",
     world: "regions",
     edits: [{
       file: ADDRESSES,
@@ -99,8 +98,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "import_repeated",
-    about: "Whoever claims a key that moved brings its state from the old home, though it has " +
-      "come before.",
+    about: "A claim of a moved key imports its state from the old home again.",
     world: "regions",
     edits: [
       {
@@ -117,8 +115,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "import_by_halves",
-    about: "Who takes over from a node that ended while it brought a key's state takes the key " +
-      "as it is.",
+    about: "A node that takes over a key in the middle of an import doesn't finish the import.",
     world: "regions",
     edits: [{
       file: KEYS,
@@ -140,9 +137,10 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "silence_overtaken",
-    about: "What comes after a link fell silent takes another way, past what is on that link.",
+    about:
+      "A call after a link became unresponsive takes another path, past earlier calls on that link.",
     world: "regions",
-    scenario: "silent_link",
+    scenario: "unresponsive_link",
     edits: [{
       file: "src/node/routing.ts",
       find: "      router.callOrder.stuck(session);\n",

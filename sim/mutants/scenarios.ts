@@ -9,7 +9,7 @@ import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 /** Links on which every message takes 1 to 1.5 ms. */
 const FAIR = { baseMs: 1, jitterMs: 0.5, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
 const HEAL_AT = 10_000;
-/** Long enough for the slowest healing that is allowed. */
+/** Longer than healing may take. */
 const END_AT = 28_000;
 
 /** A plan of these faults and this work; `shape` is what differs from the defaults. */
@@ -30,7 +30,7 @@ function scenario(
   return { seed: 0, shape: { ...bare, ...shape }, faults, work, healAt: HEAL_AT, endAt: END_AT };
 }
 
-/** From `at` on, for `ms`, something goes wrong with node `a`, as badly as can be. */
+/** A fault of node `a` at `at` for `ms`, at full strength. */
 function fault(at: number, kind: string, a: number, ms: number): FaultEvent {
   return { at, kind, a, b: 0, ms, x: 1 };
 }
@@ -50,9 +50,9 @@ function append(at: number, node: number, key: number = 0): WorkEvent {
 }
 
 /**
- * A replica is down and left out of what steps wait for. It comes back, and one of the two is
- * promoted, within the second for which a look at the replicas may be kept. The former primary
- * goes on with the other one beside it: what they alone have must not count.
+ * A replica is down, so that steps don't wait for it. It comes back, and one of the two is
+ * promoted within the second for which the replicas' known state may be used. The former primary
+ * continues with the other replica: what only they have must not count.
  */
 const backAndPromoted: Plan = scenario(
   { store: { isStream: true, timeoutMs: 3_000, lagMs: 5, isConfirmed: true } },
@@ -69,16 +69,16 @@ const backAndPromoted: Plan = scenario(
 );
 
 /**
- * An owner's renewals are held up, then all done in time; the other node receives nothing from
- * the store meanwhile, and asks for the owner's death on the strength of what it last saw.
- * The owner's heartbeat has moved since: it must live.
+ * An owner's renewals are delayed and then all applied in time. Meanwhile the other node receives
+ * nothing from the store, and requests the owner's death with the last heartbeat that it saw. The
+ * owner's heartbeat has moved since: the owner must live.
  */
 const blindKill: Plan = scenario(
   {},
   [
-    // The renewals at 2,000 and 3,000 are done at 3,500: the lease holds until 6,000.
+    // The renewals of 2,000 and 3,000 are applied at 3,500: the lease holds until 6,000.
     fault(1_900, "store_deaf", 0, 1_600),
-    // At 3,000 the other node has seen 1,000's heartbeat; at 4,270 it asks, unaware of more.
+    // At 3,000 the other node has seen the heartbeat of 1,000; at 4,270 it requests the death.
     fault(3_900, "store_mute", 1, 600),
   ],
   [
@@ -96,8 +96,8 @@ const fullForLong: Plan = scenario(
 );
 
 /**
- * The store fails over and loses a claim while its owner can't reach it. The owner's
- * lease lasts for some seconds yet: whoever finds the key free must wait for its end.
+ * The store fails over and loses a claim while its owner can't reach it. The owner's lease holds for
+ * some seconds: a node that finds the key free must wait for its end.
  */
 const hastyClaim: Plan = scenario(
   { store: { isStream: true, timeoutMs: 3_000, lagMs: 500, isConfirmed: false } },
@@ -117,9 +117,9 @@ const hastyClaim: Plan = scenario(
 const KEYS = [0, 1, 2, 3, 4, 5];
 
 /**
- * Claims are on the path for up to four seconds while the node that sent them loses its
- * lease and begins another life. What they win belongs to the dead: another may take it at
- * any time, so the new life must not serve it.
+ * Claims are delayed for up to 4 s while the node that sent them loses its lease and begins another
+ * incarnation. What they win belongs to the dead incarnation, so that another node may take it over:
+ * the new incarnation must not serve it.
  *
  * Several keys, because each claim's delay is drawn.
  */
@@ -127,7 +127,7 @@ const lateClaim: Plan = scenario(
   { keys: KEYS.length, store: { isStream: false, timeoutMs: 10_000 } },
   [
     fault(1_490, "store_clog", 0, 40),
-    // The lease is over as soon as the clocks are seen to disagree, by 2,000 at the latest.
+    // The lease ends once the clocks are found to disagree, by 2,000 at the latest.
     fault(1_540, "wall_jump", 0, 0),
   ],
   [
@@ -138,31 +138,31 @@ const lateClaim: Plan = scenario(
 );
 
 /**
- * A key is released so as to move, and has another owner by the time at which its new
- * address is written. Drawn, not written by hand: it takes a claim at the old home between
- * the two, while the path from the one who leaves is slow.
+ * A key is released for a move, and has another owner by the time its forwarding address is written.
+ * Drawn, not written by hand: it takes a claim at the old home between the two, while the path from
+ * the departing node is slow.
  */
 const lateDeparture: Plan = makeRegionalPlan(642);
 
 /**
- * What was kept without the store is being committed when the lease runs out again: the
- * last answer comes to a life that is over. Drawn, not written by hand: it takes two
- * lapses of one node, the second between a commit and its answer.
+ * Turns of the offline log are being committed when the lease lapses again: the last answer comes to
+ * an incarnation that has ended. Drawn, not written by hand: it takes two lapses of one node, the
+ * second between a commit and its answer.
  */
-const lateLanding: Plan = makeOfflinePlan(1355);
+const lateReconciliation: Plan = makeOfflinePlan(1355);
 
 /**
- * Two nodes claim a key at two masters, neither having seen the other. The greater claim
- * wins, commits and is given back, all while the lesser one's node stands still: when that
- * looks for the second time it is alone, and must find that it lost.
+ * Two nodes claim a key at two masters, neither having seen the other. The greater claim wins,
+ * commits and is released, all while the node of the lesser claim is paused. When that node reads
+ * the claims again it finds only its own, and must notice that it lost.
  */
 const lateSecondLook: Plan = {
   ...scenario(
     { idleAfterMs: 300 },
-    // From after its claim until the other has long been given back.
+    // From after its claim until the other was released.
     [fault(1_600, "pause", 1, 1_200)],
     [
-      // Of the first epochs at two masters the first one's is the greater.
+      // The first epoch of the first master is greater than that of the second.
       append(1_500, 0),
       append(1_540, 1),
     ],
@@ -171,10 +171,9 @@ const lateSecondLook: Plan = {
 };
 
 /**
- * A failover loses an owner's turn while the owner is cut off from the store. Its lease lapses,
- * the other node takes the key over and writes to it under a higher term. When the former owner
- * reaches the store again, the state has a later turn than its own, and lacks its own all the
- * same: it must say so.
+ * A failover loses an owner's turn while the owner can't reach the store. Its lease lapses; the other
+ * node takes the key over and writes to it under a higher term. When the former owner reaches the
+ * store again, the state has a later turn than its own but lacks its own: it must report that.
  */
 const lostAndWrittenOver: Plan = scenario(
   {
@@ -189,9 +188,9 @@ const lostAndWrittenOver: Plan = scenario(
 );
 
 /**
- * A call leaves work behind that waits for a round trip to the store and then appends. By then
- * a later call of the same journal waits for another node, in the middle of its turn: what the
- * work writes would be committed with that one.
+ * A call leaves work behind that waits for a round trip to the store and then appends. By then a
+ * later call of the same journal is in the middle of its turn and waits for another node: the work's
+ * write would be committed with that turn.
  */
 const outlivedWork: Plan = scenario(
   { keys: 2 },
@@ -208,8 +207,8 @@ const outlivedWork: Plan = scenario(
 );
 
 /**
- * An owner lets its key go after a rest, and a failover loses the turns of before. Nobody owns
- * the key; who had owned it must say what is missing.
+ * An owner releases its key when idle, and a failover loses the turns before. Nobody owns the key; its
+ * former owner must report what is missing.
  */
 const releasedAndLost: Plan = scenario(
   {
@@ -221,13 +220,13 @@ const releasedAndLost: Plan = scenario(
 );
 
 /**
- * The answer of an owner's last renewal comes when the lease has long run out and the
- * other node has taken over: it must not bring the owner back to life.
+ * The answer of an owner's last renewal comes long after the lease has lapsed and the other node has
+ * taken over: it must not revive the ownership.
  */
 const revival: Plan = scenario(
   { store: { isStream: true, timeoutMs: 6_000 } },
   [
-    // The renewal at 4,000 is done; its answer comes at 7,900, and nothing is heard after it.
+    // The renewal at 4,000 is applied; its answer arrives at 7,900, and no other after it.
     fault(3_900, "store_mute", 0, 4_000),
     fault(4_200, "store_deaf", 0, 8_000),
   ],
@@ -239,8 +238,8 @@ const revival: Plan = scenario(
 );
 
 /**
- * The store goes away right before a heartbeat, and is back half a lease later: both nodes' leases
- * have some time left then, but less than a heartbeat.
+ * The store fails right before a heartbeat and is back half a lease later. Both nodes' leases have
+ * some time left then, but less than a heartbeat.
  */
 const shortOutage: Plan = scenario(
   {},
@@ -250,9 +249,9 @@ const shortOutage: Plan = scenario(
 );
 
 /**
- * The store fails over and loses an owner's claim; what the owner says to the new primary
- * is long on the path, while its renewals are not. They must not count before it has
- * come: the other node, who has waited for the takeover time, finds the key free.
+ * The store fails over and loses an owner's claim. The owner's reassertion to the new primary is
+ * delayed, its renewals are not. They must not count before the reassertion has arrived: the other
+ * node, which has waited for the takeover time, finds the key free.
  */
 const slowReassertion: Plan = scenario(
   {
@@ -261,7 +260,7 @@ const slowReassertion: Plan = scenario(
   },
   [
     fault(3_100, "failover", 0, 1),
-    // Between the renewal that hears of the new primary and the reassertion that follows.
+    // Between the renewal that finds the new primary and the reassertion that follows.
     fault(3_306.5, "store_clog", 0, 200),
   ],
   [
@@ -272,20 +271,20 @@ const slowReassertion: Plan = scenario(
 );
 
 /**
- * The answer of an owner's last renewal is two seconds on its way, and then the owner is
- * cut off. Its lease must have run out before the other node takes over: counted from the
- * answer, it has two seconds left.
+ * The answer of an owner's last renewal takes 2 s, and then the owner can't reach the store. Its
+ * lease must lapse before the other node takes over: counted from the answer, it would hold for 2 s
+ * more.
  */
 const slowRenewal: Plan = scenario(
   {},
   [
-    // The renewal at 4,000 is done; its answer comes at 6,000, and nothing is heard after it.
+    // The renewal at 4,000 is applied; its answer arrives at 6,000, and no other after it.
     fault(3_900, "store_mute", 0, 2_100),
     fault(4_200, "store_deaf", 0, 8_000),
   ],
   [
     append(1_500, 0),
-    // The other node has seen 4,000's heartbeat stand still for W, about 3,260 ms.
+    // The other node has not seen the heartbeat move for W, about 3,260 ms.
     append(7_600, 1),
     append(7_800, 0),
   ],
@@ -298,14 +297,14 @@ const twins: Plan = scenario(
   [append(1_500, 0), append(6_000, 1), append(9_000, 0)],
 );
 
-/** Nodes 0 and 2 are in the east, 1 and 3 in the west, where this key is at home. */
+/** Nodes 0 and 2 are in the east, 1 and 3 in the west, the home of this key. */
 const KEY = 0;
 const patient = (work: WorkEvent): WorkEvent => ({ ...work, timeoutMs: 9_000 });
 
 /**
- * The path to an owner in another region swallows what is sent, while its link stays open. A
- * second call is made once that was noticed, and there is another node to go through: it must
- * not arrive before the first, which TCP delivers once the path is open again.
+ * The path to an owner in another region drops what is sent, while its link stays open. A second
+ * call is made once that was noticed, and there is another node to go through: it must not arrive
+ * before the first, which TCP delivers once the path is open again.
  */
 const unresponsiveLink: Plan = scenario(
   { nodes: 4, regions: { names: ["east", "west"], nearMs: 10, farMs: 10 } },
@@ -324,12 +323,12 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   slow_reassertion: slowReassertion,
   revival,
   late_claim: lateClaim,
-  late_landing: lateLanding,
+  late_reconciliation: lateReconciliation,
   late_departure: lateDeparture,
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
-  silent_link: unresponsiveLink,
+  unresponsive_link: unresponsiveLink,
   back_and_promoted: backAndPromoted,
   released_and_lost: releasedAndLost,
   lost_and_written_over: lostAndWrittenOver,

@@ -7,7 +7,7 @@ const STORE = "sim/engine/store.ts";
 export const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "no_compare_and_set",
-    about: "A claim takes the key from whoever owns it.",
+    about: "A claim takes the key from any owner.",
     edits: [{
       file: STATE,
       find: "if (!isExpected) return",
@@ -16,7 +16,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "epoch_reused",
-    about: "Epochs are counted in the key's own entry, and begin anew once it was released.",
+    about: "Epochs are counted in the key's entry, and restart after a release.",
     edits: [{
       file: STATE,
       find: "const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);",
@@ -35,7 +35,8 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "restart_kills",
-    about: "A node that starts ends the older incarnation of its name at once, which may live.",
+    about:
+      "A node that starts ends the older incarnation of its name at once, though it may be alive.",
     edits: [{
       file: STATE,
       find: `for (const rival of rivals) this.#set({ ...rival, state: "superseded" });`,
@@ -44,7 +45,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "no_superseded_mark",
-    about: "A node that starts leaves the older incarnation of its name live: both go on.",
+    about: "A node that starts leaves the older incarnation of its name live: both continue.",
     edits: [{
       file: STATE,
       find: `for (const rival of rivals) this.#set({ ...rival, state: "superseded" });`,
@@ -53,7 +54,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "commit_without_fence",
-    about: "A commit is done whoever owns the key.",
+    about: "A commit is applied whoever owns the key.",
     edits: [{
       file: STATE,
       find: `if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";`,
@@ -62,10 +63,8 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "retried_commit_done_anew",
-    about: "A commit that its client or the network repeats is taken for a new one: it has no " +
-      "operation id, which is its turn's number.",
-    // A claim's id alone may go, which is no mistake: a repeat finds the key not as it
-    // expected, and is told of itself as the owner.
+    about: "A repeated commit is taken for a new one, because its turn number is not compared.",
+    // Ignoring a claim's id alone would be no mistake: a repeat finds that it is the owner itself.
     edits: [{
       file: STATE,
       find: `if (last.epoch === epoch && turn <= last.turn) return "committed";`,
@@ -74,8 +73,8 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "plain_get_to_confirm",
-    about: "A lookup that confirms is a plain GET, which the nearest replica answers, and not a " +
-      "script on the way that writes take.",
+    about: "A confirming lookup is a plain GET, which a replica answers, not a script on the " +
+      "primary.",
     edits: [{
       file: STORE,
       find: "const { lagMs, readsFromReplica = false, isConfirmed = false } = parts.shape;",
@@ -85,7 +84,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "refused_is_undone",
     about:
-      "A turn that the store refuses is dropped, also where an earlier attempt may be done yet.",
+      "A turn that the store refuses is dropped, even where an earlier attempt may still be applied.",
     edits: [{
       file: "src/resource/turn_commit.ts",
       find: "if (refusal === null) isInDoubt = true;",
@@ -94,7 +93,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "full_renews_nothing",
-    about: "A store that is full refuses renewals, too.",
+    about: "A full store refuses renewals, too.",
     edits: [{
       file: "sim/engine/store_refusals.ts",
       find: 'if (step.name !== "commit") return false;',

@@ -12,14 +12,14 @@ test("a channel's history has no gaps, and all that was acknowledged", async () 
     faults: "wild",
     clients: 4,
 
-    // What each client does, again and again, while nodes crash and paths are cut.
+    // What each client does, again and again, while nodes crash and paths are blocked.
     async workload({ atlas, random, caller, now }) {
       const channel = atlas.resource("channels", random.pick(CHANNELS), { timeoutMs: 2_000 });
       if (random.chance(0.8)) await channel.send(caller, `at ${now()}`);
       else await channel.history();
     },
 
-    // What must hold once everything is healed.
+    // What must hold after healing.
     async check({ atlas, history, fail }) {
       for (const id of CHANNELS) {
         const messages = await atlas.resource("channels", id).history();

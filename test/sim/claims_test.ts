@@ -1,4 +1,4 @@
-/** The checkers of claims, the singleClaim and death: what they pass, and each lie that they find. */
+/** The checkers of claims and of death: what they pass, and each wrong history that they find. */
 import { expect, test } from "vitest";
 import type { CheckContext, LiveChecker } from "../../sim/checkers/checker.ts";
 import { claims, singleClaim } from "../../sim/checkers/claims.ts";
@@ -79,7 +79,7 @@ function violationsOf(checker: LiveChecker, steps: readonly Asked[]): string[] {
   return said;
 }
 
-test("claims in a line of succession pass", () => {
+test("claims that follow each other pass", () => {
   expect(violationsOf(claims, [
     lookup(0, 5, null),
     claim("a", 10, 20, null, [true, "a", 1]),
@@ -172,18 +172,18 @@ test.for<[string, Asked[]]>([
     kill("a", 11, 12),
     claim("b", 20, 30, ["a", 1], [false, "a", 1]),
   ]],
-])("found: %s", ([, steps]) => {
+])("the checker finds %s", ([, steps]) => {
   expect(violationsOf(claims, steps)).not.toEqual([]);
 });
 
-test("the dead stay dead", () => {
+test("a dead incarnation that is reported alive is found", () => {
   expect(violationsOf(death, [kill("a", 0, 20), renew("a", 10, 30, "live")])).toEqual([]);
   expect(violationsOf(death, [kill("a", 0, 20), renew("a", 25, 30, "live")])).toHaveLength(1);
   expect(violationsOf(death, [renew("a", 0, 5, "dead"), renew("a", 6, 9, "superseded")]))
     .toHaveLength(1);
 });
 
-test("one process claims a key once at a time", () => {
+test("two pending claims of one process for a key are found", () => {
   const first = claim("a", 0, 10, null, [true, "a", 1]);
   expect(violationsOf(singleClaim, [first, claim("a", 20, 30, ["a", 1], [true, "a", 2])])).toEqual(
     [],

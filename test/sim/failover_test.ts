@@ -42,7 +42,7 @@ test("failovers that lose writes leave one owner at most, and losses are reporte
   expect(await violations(100, (seed) => replicated(seed, false))).toEqual([]);
 });
 
-test("without confirmation a primary that goes on after its failover is caught", async () => {
+test("without confirmation a primary that continues after its failover is caught", async () => {
   const found = await violations(60, (seed) => {
     const plan = replicated(seed, true);
     return plan && withStore(plan, { isConfirmed: false, lagMs: 500 });
@@ -50,7 +50,7 @@ test("without confirmation a primary that goes on after its failover is caught",
   expect(found.length).toBeGreaterThan(0);
 });
 
-test("a store that answers lookups from a replica is caught by what was never true", async () => {
+test("a store that answers lookups from a replica is caught by a wrong confirmed lookup", async () => {
   const found = await violations(
     20,
     (seed) => withStore(makePlan(seed), { lagMs: 1_000, readsFromReplica: true }),

@@ -26,7 +26,7 @@ const app: App<{ counters: ResourceType<Counter> }> = defineApp({
   resources: { counters: { class: Counter, idleAfterMs: 60_000 } },
 });
 
-test("what is idle hears why it stops", async () => {
+test("an idle resource gets the reason why it stops", async () => {
   stops.length = 0;
   const { node, clock, close } = await testNode(app);
   await node.resource("counters", "visits").add();
@@ -35,7 +35,7 @@ test("what is idle hears why it stops", async () => {
   await close();
 });
 
-test("a call that takes too long is given up at its deadline", async () => {
+test("a call that takes too long fails at its deadline", async () => {
   const { node, clock, close } = await testNode(app);
   const waiting = node.resource("counters", "slow", { timeoutMs: 5_000 }).wait();
   await expect(clock.run(waiting)).rejects.toMatchObject({ code: "timeout" });
@@ -54,7 +54,7 @@ test("two nodes on one clock find each other's counters; one takes over the othe
   await second.close();
 });
 
-test("a wall clock that jumps ends the lease, as a machine's does that slept", async () => {
+test("a wall clock that jumps ends the lease, as after a suspend", async () => {
   const { node, clock, close } = await testNode(app);
   const life = node.incarnation;
   clock.jump(60_000);
@@ -64,7 +64,7 @@ test("a wall clock that jumps ends the lease, as a machine's does that slept", a
   await close();
 });
 
-test("timers fire in order, each at its time, and may be taken back", async () => {
+test("timers fire in order, each at its time, and may be cancelled", async () => {
   const clock = fakeClock();
   const fired: [string, number][] = [];
   const fire = (name: string) => (): void => void fired.push([name, clock.now()]);
@@ -85,7 +85,7 @@ test("advances that overlap follow each other", async () => {
   expect(clock.now()).toBe(15);
 });
 
-test("what can never be is refused", async () => {
+test("impossible advances are refused", async () => {
   const clock = fakeClock();
   await expect(clock.advance(-1)).rejects.toThrow("ms is -1, it must be a number from 0");
   await expect(clock.run(new Promise(() => {}))).rejects.toThrow("not of the fake clock");

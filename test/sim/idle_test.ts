@@ -13,7 +13,7 @@ class Counter extends Resource {
 
 const app = defineApp({ resources: { counters: { class: Counter, idleAfterMs: 60_000 } } });
 
-test("an idle counter leaves memory after a minute, and its number stays", async () => {
+test("an idle counter leaves memory after a minute, and its value stays", async () => {
   const { node, clock, close } = await testNode(app);
   const counter = node.resource("counters", "visits");
 

@@ -175,7 +175,7 @@ function isRefused(ops: readonly Op[]): boolean {
   return refused;
 }
 
-test("the checker of claims says what a search of all orders says", () => {
+test("the checker of claims agrees with a search of all orders", () => {
   const random = new SeededRandom(1, "claims");
   let lies = 0;
   for (let i = 0; i < 20_000; i++) {

@@ -32,11 +32,11 @@ async function violationsOf(
   return found;
 }
 
-test("parts of resources that are lost break no rule, and whole states are told", async () => {
+test("lost parts of resources break no rule, and lost states are reported", async () => {
   expect(await violationsOf("part_lost", [4_000, 5_500, 7_000, 9_000, 12_000], "part lost"))
     .toEqual([]);
 });
 
-test("a registry that is replaced by an empty one breaks no rule, and what it had is told", async () => {
+test("a registry that is replaced by an empty one breaks no rule, and losses are reported", async () => {
   expect(await violationsOf("registry_replaced", [8_000], "registry replaced")).toEqual([]);
 });

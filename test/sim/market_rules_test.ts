@@ -266,7 +266,7 @@ test("hot code: old code is dropped after its last call, and once", () => {
   })).toEqual(["node-1#2 dropped aa, and uses it"]);
 });
 
-test("books: no exchange holds more than an order is about", () => {
+test("books: no exchange holds more than an order's quantity", () => {
   const of = (held: number) =>
     violationsOf("books", (it) => {
       const order = { side: "sell", id: 1, quantity: 2, held, incarnation: "inc-1" };

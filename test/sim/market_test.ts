@@ -95,7 +95,7 @@ test("a market plan that breaks a rule is shrunk", async () => {
   expect(lines).toMatch(/^shape: .* roles\.0=authority/);
 });
 
-test("the command line chooses the world", () => {
+test("--world selects the world", () => {
   expect(parseArguments([]).worlds).toEqual(WORLDS);
   expect(parseArguments(["--world", "all"]).worlds).toEqual(WORLDS);
   expect(parseArguments(["--world", "market"]).worlds).toEqual(["market"]);

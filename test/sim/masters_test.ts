@@ -1,4 +1,4 @@
-/** Several masters under simulation: the rules hold, contests are met, and mistakes are caught. */
+/** Several masters in a simulation: the rules hold, conflicts occur, and mistakes are caught. */
 import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
 import { cuts } from "../../sim/draw/simplify.ts";
@@ -16,7 +16,7 @@ import { planOf } from "../../sim/draw/draw.ts";
 /** Trials start a process each, on whatever else the machine does. */
 const TRIAL_MS = 300_000;
 
-test("seeds within the bound and beyond it break no rule, and contests are met", async () => {
+test("seeds within the bound and beyond it break no rule, and conflicts occur", async () => {
   const results: MastersResult[] = [];
   const kinds = new Set<string>();
   for (let seed = 1; seed <= 40; seed++) {
@@ -37,7 +37,7 @@ test("seeds within the bound and beyond it break no rule, and contests are met",
   }
 }, TRIAL_MS);
 
-test("copying stops only where it need not keep within the bound", () => {
+test("replication stops only in plans without a bound", () => {
   for (let seed = 1; seed <= 100; seed++) {
     const { masters: { isBounded, lagMs, boundMs }, faults } = makeMastersPlan(seed);
     const splits = faults.filter(({ kind }) => kind === "masters_split").length;
@@ -56,7 +56,7 @@ test("a plan runs the same each time, and from a file", async () => {
   expect((await runPlan(again)).hash).toBe(hash);
 });
 
-test("what a plan lacks about its masters is plain; what is wrong there is named", () => {
+test("missing fields of masters get their defaults; wrong ones are named", () => {
   const bare = parseSchedule('{"shape":{},"masters":{"count":3}}').plan;
   expect(bare.masters).toEqual({ ...PLAIN_MASTERS, count: 3 });
   expect(() => parseSchedule('{"shape":{},"masters":{"count":"two"}}')).toThrow(
@@ -64,7 +64,7 @@ test("what a plan lacks about its masters is plain; what is wrong there is named
   );
 });
 
-test("a plan is told with its masters, and shrinks to fewer that keep within the bound", () => {
+test("a report names a plan's masters, and shrinking keeps fewer masters within the bound", () => {
   const plan = { ...makeMastersPlan(1), faults: [], work: [] };
   const masters = { ...plan.masters, count: 3, lagMs: 9.9, boundMs: 10 };
   expect(scheduleLines({ ...plan, masters })[0]).toContain("masters.count=3");

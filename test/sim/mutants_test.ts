@@ -16,7 +16,7 @@ import { runPlan } from "../../sim/worlds/simulation.ts";
 const TRIAL_MS = 300_000;
 
 describe("the table", () => {
-  test("has every name once", () => {
+  test("every mutant has another name", () => {
     expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
     expect(MUTANTS.length).toBeGreaterThanOrEqual(31);
   });
@@ -42,7 +42,7 @@ describe("the table", () => {
     expect([...new Set(used)].sort()).toEqual(Object.keys(SCENARIOS).sort());
   });
 
-  test("tells who caught a mutant, and shouts where nobody did", () => {
+  test("the table shows which rule caught a mutant, and marks one that none caught", () => {
     const mutant = mutantOf("early_takeover");
     const verdict = { rule: "answers", message: "…", seed: 7, scenario: null };
     const caught = { mutant, verdict, trouble: null };
@@ -64,7 +64,7 @@ test.for(Object.keys(SCENARIOS))("the protocol as it is passes %s", async (name)
   expect(answered).toBeGreaterThan(0);
 });
 
-/** What the mistakes that have a scenario break, by world; and one that breaks another rule there. */
+/** The rule that mutants with a scenario break, by world; and mutants that break another one. */
 const RULES: Partial<Record<WorldName, string>> = {
   resources: "single owner",
   regions: "single owner",
@@ -126,7 +126,7 @@ describe("trials", { timeout: TRIAL_MS }, () => {
 });
 
 describe("the command line", () => {
-  test("asks for all mutants, or one", () => {
+  test("--mutants selects all mutants, --mutant one", () => {
     expect(parseArguments(["--mutants", "--write"])).toMatchObject({
       areMutants: true,
       isWritten: true,
@@ -147,7 +147,7 @@ describe("the command line", () => {
     expect(() => parseArguments(words)).toThrow(why);
   });
 
-  test("names the mutants where one is unknown", () => {
+  test("an unknown mutant is refused with the list of all", () => {
     expect(() => mutantOf("none")).toThrow(
       'no mutant is called "none"; there are: no_self_fencing',
     );

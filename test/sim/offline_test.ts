@@ -1,4 +1,4 @@
-/** Going on without the store under simulation: the rules hold, and what they are for is met. */
+/** Nodes that operate without the store in a simulation: the rules hold, and conflicts occur. */
 import { expect, test } from "vitest";
 import { makeOfflinePlan } from "../../sim/draw/draw_offline.ts";
 import { type OfflineResult, runOffline } from "../../sim/worlds/offline.ts";

@@ -1,4 +1,4 @@
-/** Worlds with regions: each a store of its own, long paths between them, keys that move. */
+/** Worlds with regions: a store in each, long distances between them, keys that move. */
 import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
 import { replayCommand } from "../../sim/cli/one.ts";
@@ -12,7 +12,7 @@ import { runPlan } from "../../sim/worlds/simulation.ts";
 import type { ClaimReply } from "../../src/ports/store.ts";
 
 describe("a world with regions", { timeout: 300_000 }, () => {
-  test("keeps every rule while keys move and regions fail", async () => {
+  test("no rule is broken while keys move and regions fail", async () => {
     const kinds = new Set<string>();
     let moved = 0;
     for (let seed = 1; seed <= 12; seed++) {
@@ -39,7 +39,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
     expect((await runPlan(again)).hash).toBe(hash);
   });
 
-  test("has latencies between regions as planned", () => {
+  test("latencies between regions are as planned", () => {
     const shape = { names: ["east", "west", "south"], nearMs: 40, farMs: 75 };
     expect(distanceMs(shape, "west", "west")).toBe(0);
     expect(distanceMs(shape, "west", "east")).toBe(40);
@@ -71,7 +71,7 @@ describe("what checkers observe", () => {
     return { name: "claim", args, process: "p", at: 0 } as unknown as Step;
   };
 
-  test("of a departure: a release, once", () => {
+  test("a departure is observed as one release", () => {
     told.length = 0;
     const step = claim(`rrp:west/|east||/${key}`, "departed", { incarnation: "a", epoch: 5 });
     const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
@@ -87,7 +87,7 @@ describe("what checkers observe", () => {
     ]);
   });
 
-  test("of a claim that finds an address: nothing; of a shorter way: nothing at all", () => {
+  test("a claim that finds a forwarding address, and a shortened address, are not observed", () => {
     told.length = 0;
     const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
     const lost = claim(`rrp:east/n/${key}`, "b", null);
@@ -103,7 +103,7 @@ describe("what checkers observe", () => {
     expect(told[1]).toBe("missed claim");
   });
 
-  test("of a lookup that finds nobody: what it says where the key is at home", () => {
+  test("a lookup that finds nobody counts only in the key's home region", () => {
     for (const [region, heard] of [[observer, "heard lookup null"], [inRegion(() => false), ""]]) {
       told.length = 0;
       const { asked, applied, replyReceived: hear } = region as typeof observer;
@@ -115,7 +115,7 @@ describe("what checkers observe", () => {
     }
   });
 
-  test("of an arrival: a claim of nobody by who arrives", () => {
+  test("an arrival is observed as a claim of an unowned key", () => {
     told.length = 0;
     const rrp = `rrp:west/|east|6|n/${key}`;
     const step = claim(rrp, "arriving:b", { incarnation: "departed", epoch: 2 });

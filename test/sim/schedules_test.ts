@@ -1,5 +1,5 @@
 /**
- * Kept schedules: each broke a rule before its bug was healed, and breaks none since.
+ * Kept schedules: each broke a rule before its bug was fixed, and breaks none since.
  * `with_bug.ts` brings the bugs back and shows that the schedules would find them.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -27,12 +27,12 @@ test.for(files)("%s breaks no rule any more", async (file) => {
   expect((await runPlan(plan)).violations).toEqual([]);
 });
 
-test("a schedule survives being written and read", () => {
+test("a schedule is the same after it is written and read", () => {
   const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
   expect(parseSchedule(printSchedule(schedule))).toEqual(schedule);
 });
 
-test("a plan by itself is a schedule, and what it lacks is plain", () => {
+test("a plan alone is a schedule, and missing fields get their defaults", () => {
   const faults = [{ at: 5, kind: "crash" }];
   const { bug, plan } = parseSchedule(JSON.stringify({ shape: { nodes: 2 }, faults }));
   expect(bug).toBe("");

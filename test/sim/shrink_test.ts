@@ -6,7 +6,7 @@ import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
 import { slowPaths } from "./slow_paths.ts";
 
-test("delta debugging finds exactly the lines that matter", async () => {
+test("delta debugging finds exactly the items that matter", async () => {
   await fc.assert(fc.asyncProperty(
     fc.integer({ min: 0, max: 60 }),
     fc.array(fc.nat(59), { maxLength: 4 }),
@@ -40,7 +40,7 @@ async function seedWithPlant(): Promise<Plan> {
   }
 }
 
-test("a planted violation is shrunk to what it needs", async () => {
+test("a planted violation is shrunk to what causes it", async () => {
   const plan = await seedWithPlant();
   const shrunk = await shrink(plan, "planted", { run: planted });
   expect(shrunk).toMatchObject({ isDone: true, violation: { rule: "planted" } });
@@ -60,7 +60,7 @@ test("a real violation shrinks to a plan that breaks the same rule when run agai
   expect(shrunk?.plan.shape).toMatchObject({ nodes: 1, keys: 1 });
 });
 
-test("what does not break the rule is not shrunk", async () => {
+test("a plan that does not break the rule is not shrunk", async () => {
   expect(await shrink(makePlan(1), "planted", { run: planted })).toBeNull();
 });
 

@@ -139,7 +139,7 @@ test("a client that never ends is reported", async () => {
   expect(error.failure.violations[0]?.message).toMatch(/^client-1 did not come to an end/);
 });
 
-test("the history tells each call as its caller knows it", async () => {
+test("the history has each call as its caller knows it", async () => {
   let seen: readonly unknown[] = [];
   await simulate(app, {
     ...SHORT,

@@ -68,7 +68,7 @@ function violationsOf(records: readonly CallRecord[], values: readonly string[])
   return rules;
 }
 
-test("the history checkers pass what is right", () => {
+test("the history checkers pass a correct history", () => {
   const right = [
     append("a", { seq: 0 }),
     append("b", { seq: 1 }),

@@ -1,6 +1,6 @@
 /**
  * A plan that breaks a rule without a bug: paths on which nothing arrives within a lease,
- * so that no key is served in time after healing. For tests of what happens then.
+ * so that no key is served in time after healing. For tests of reports and shrinking.
  */
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";

@@ -1,23 +1,23 @@
-/** One client of a simulated room: connects, listens, says something, leaves, or goes silent. */
+/** One client of a simulated room: connects, sends messages, leaves, or goes silent. */
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
 import type { Scheduler } from "../../sim/engine/scheduler.ts";
 import type { SimNode } from "../../sim/engine/world.ts";
 import { SOCKET_IDLE_MS, SOCKET_PING_MS, SOCKET_SILENCE_MS } from "../../src/limits.ts";
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 
-/** A word that was said: its place in the room's journal, and what it was. */
+/** An event of the room: its position in the room's journal, and its value. */
 export interface Word {
   readonly n: number;
   readonly value: string;
 }
 
-/** What a client says: its own name and number. */
+/** A client's message: its own name and number. */
 export interface Message {
   readonly who: string;
   readonly n: number;
 }
 
-/** Its connection: what it sends to, and whether the network still carries anything. */
+/** Its connection, and whether the network drops everything. */
 interface Line {
   readonly sim: SimNode;
   readonly socket: Socket;
@@ -25,13 +25,13 @@ interface Line {
   isSilent: boolean;
 }
 
-/** Somebody who listens to one room at one node's door, and goes on at the next process. */
+/** A client of one room at one node; connects again to the node's next process. */
 export class Listener {
   readonly room: string;
   readonly words: Word[] = [];
   /** The id of its connection; null while it has none. */
   connection: string | null = null;
-  /** Messages that it has said under its present name. */
+  /** Messages that it has sent under its current name. */
   said = 0;
   readonly #name: string;
   readonly #scheduler: Scheduler;
@@ -72,12 +72,12 @@ export class Listener {
     return this.#isJoined;
   }
 
-  /** What it calls itself: another name for each connection. */
+  /** Its name: another one for each connection. */
   get who(): string {
     return `${this.#name}-${this.#connects}`;
   }
 
-  /** Listens through this process as long as it lives. */
+  /** Connects through this process, as long as it lives. */
   connect(sim: SimNode): void {
     const { node, process } = sim;
     if (!node) return;
@@ -110,7 +110,7 @@ export class Listener {
     line.handlers.open(socket);
   }
 
-  /** Says so many things; what a silent network swallows, too. */
+  /** Sends so many messages, also those that a silent network drops. */
   say(count: number): void {
     const { who } = this;
     const line = this.#line;
@@ -121,7 +121,7 @@ export class Listener {
     }
   }
 
-  /** Closes its connection in good order. */
+  /** Closes its connection. */
   leave(): void {
     const line = this.#line;
     if (!line) return;
@@ -129,7 +129,7 @@ export class Listener {
     if (!line.isSilent) this.#end(line);
   }
 
-  /** The network carries nothing more, and tells neither end; the node's pings find out. */
+  /** The network drops everything and reports it to neither end; the node's pings notice. */
   silence(): void {
     const line = this.#line;
     if (!line) return;
@@ -137,7 +137,7 @@ export class Listener {
     this.#scheduler.after(SOCKET_IDLE_MS, () => this.#end(line));
   }
 
-  /** Leaves a connection on which nothing is heard, as clients do. */
+  /** Closes a connection on which nothing arrives, as clients do. */
   look(isHealed: boolean, report: (message: string) => void): void {
     const { now } = this.#scheduler;
     if (isHealed && !this.#wasHealed) {

@@ -134,7 +134,7 @@ class Listeners implements Clients {
     this.#world.scheduler.after(100 + this.#random.below(200), () => this.#tend(listener, index));
   }
 
-  /** Now and then a socket says something, leaves, or goes silent. */
+  /** Sometimes a client sends messages, leaves, or goes silent. */
   #disturb(listener: Listener): void {
     if (this.#random.chance(0.3)) listener.say(1 + this.#random.below(5));
     if (this.#random.chance(0.05)) listener.leave();
@@ -165,7 +165,7 @@ class Listeners implements Clients {
     });
   }
 
-  /** Says a last word once all listen, and waits until all have heard it. */
+  /** Sends a last event once all are connected, and waits until all have received it. */
   #lastWord(room: string): void {
     const again = (): void => void this.#world.scheduler.after(200, () => this.#lastWord(room));
     const all = this.#listeners.filter((listener) => listener.room === room);
@@ -176,7 +176,7 @@ class Listeners implements Clients {
     });
   }
 
-  /** All leave once more, some before hello, each with some messages: every one is to be heard. */
+  /** All send messages and leave once more, some before hello: every message must be delivered. */
   #leaveAll(room: string, all: readonly Listener[]): void {
     const left: { readonly who: string; readonly upto: number; readonly from: number }[] = [];
     const count = 5;
@@ -204,7 +204,7 @@ class Listeners implements Clients {
     this.#isDone = this.#done.size === ROOMS;
   }
 
-  /** What isn't as it is to be at last; null where all is. */
+  /** What is wrong in the final state; null: nothing. */
   async #ends(
     room: string,
     all: readonly Listener[],

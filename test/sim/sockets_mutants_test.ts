@@ -1,4 +1,4 @@
-/** Known mistakes with events and connections, planted in a copy: simulated clients notice each. */
+/** Known mistakes with events and connections, planted in a copy: simulated clients catch each. */
 import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ const SESSION = "src/sockets/client_session.ts";
 const SUBSCRIPTION = "src/sockets/subscription.ts";
 
 const EVENT_MUTANTS: Readonly<Record<string, Edit>> = {
-  "numbers are not reserved: the next owner gives them again": {
+  "numbers are not reserved: the next owner repeats them": {
     file: BROADCASTER,
     find: "storage.reserve(BOUND, String(this.#reserved));",
     replace: "",
@@ -26,17 +26,17 @@ const EVENT_MUTANTS: Readonly<Record<string, Edit>> = {
     replace: "await this.#broadcaster.reserveNumbers();\n" +
       "        if (this.#broadcaster?.hasPending) this.#broadcaster.flush();\n        isAtUser = false;",
   },
-  "what a failed turn said goes out with the next one's": {
+  "events of a failed turn are sent with the next turn's": {
     file: ACTIVATION,
     find: "    this.#broadcaster?.drop();\n",
     replace: "",
   },
-  "what was said before a socket came back is not sent": {
+  "events from before a socket was resumed are not sent": {
     file: SUBSCRIPTION,
     find: "if (back.length === 0) return [];",
     replace: "if (back.length >= 0) return [];",
   },
-  "what passes by while a socket is being joined is forgotten": {
+  "events during a join are dropped": {
     file: SESSION,
     find: "for (const event of passed) this.send(event);",
     replace: "",
@@ -49,17 +49,17 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
     find: 'this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");',
     replace: "this.#waiting = [];",
   },
-  "a socket is over once it closes, whatever of it waits": {
+  "a session ends when its socket closes, though messages wait": {
     file: SESSION,
     find: "if (this.isClosed && !this.#isDelivering && this.#waiting.length === 0) this.giveUp();",
     replace: "if (this.isClosed) this.giveUp();",
   },
-  "messages have no numbers: those said again are heard again": {
+  "messages have no numbers: repeated ones are delivered again": {
     file: "src/routing/subscription_calls.ts",
     find: "<= connection.lastMessage",
     replace: "< 0",
   },
-  "messages of a socket are heard beside those that were said before": {
+  "messages of a socket are delivered concurrently with earlier ones": {
     file: "src/routing/subscription_calls.ts",
     find: "connection.delivering.then(run)",
     replace: "run()",
@@ -69,7 +69,7 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
     find: "this.#parts.storage().reserve(SPACE + id, JSON.stringify({ life }));",
     replace: "",
   },
-  "an owner doesn't read who was connected to the one before": {
+  "an owner doesn't read the connections of the former owner": {
     file: RECORDS,
     find: "        this.#absent.set(id, { life, since });\n",
     replace: "",
@@ -79,12 +79,12 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
     find: "if (this.#lives.has(id)) this.#parts.storage().reserve(SPACE + id, null);",
     replace: "",
   },
-  "connections of a node that lives are waited for without end": {
+  "absent connections of a live node are awaited without end": {
     file: RECORDS,
     find: "if (now - since > SUBSCRIBER_TIMEOUT_MS || isDead(life)) void this.miss(id);",
     replace: "if (isDead(life)) void this.miss(id);",
   },
-  "a socket that closes while it is being joined is not told of": {
+  "a socket that closes during its join is not reported": {
     file: SUBSCRIPTION,
     find: "          session.isKnown = true;\n",
     replace: "",
@@ -92,7 +92,7 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
 };
 
 const STAY_MUTANTS: Readonly<Record<string, Edit>> = {
-  "connections of a node that can't reach the store are forgotten, though it asks for events": {
+  "connections of a node that can't reach the store are dropped, though it polls for events": {
     file: "src/events/subscriber.ts",
     find: "(isDead && !this.isSettled && silentMs > SUBSCRIBER_SWEEP_MS)",
     replace: "isDead",
@@ -100,7 +100,7 @@ const STAY_MUTANTS: Readonly<Record<string, Edit>> = {
 };
 
 const SILENCE_MUTANTS: Readonly<Record<string, Edit>> = {
-  "a node says no ping": {
+  "a node sends no pings": {
     file: SESSION,
     find: 'if (this.resumed) this.#send({ t: "ping" });',
     replace: "",
@@ -139,6 +139,6 @@ for (const [mutants, broken] of ALL) {
   }
 }
 
-test("nothing breaks in a copy as it is", async () => {
+test("no rule is broken in an unchanged copy", async () => {
   expect(await brokenBy(null, 10)).toBe("nothing");
 }, 300_000);

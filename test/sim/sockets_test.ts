@@ -4,7 +4,7 @@ import { runSockets } from "./sockets.ts";
 
 const SEEDS = 40;
 
-test("listeners hear every word once and in order, or that there is a gap", async () => {
+test("clients get every event once and in order, or are told of a gap", async () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
     const { violations } = await runSockets(seed);
     expect(violations, `seed ${seed}`).toEqual([]);

@@ -1,4 +1,4 @@
-/** The awkward customers: each of them comes, and is answered as the design says. */
+/** Unusual calls of a plan: each kind is drawn, and is answered as documented. */
 import { expect, test } from "vitest";
 import { chains } from "../../sim/checkers/calls.ts";
 import type { CallRecord } from "../../sim/engine/history.ts";
@@ -6,7 +6,7 @@ import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan, Shape, WorkEvent } from "../../sim/plan/plan.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
-test("plans hold every custom", () => {
+test("plans have every kind of unusual call", () => {
   const plans = Array.from({ length: 60 }, (_, seed) => makePlan(seed));
   const work = plans.flatMap((plan) => plan.work);
   const has = (is: (event: WorkEvent) => unknown) => work.some(is);
@@ -42,7 +42,7 @@ function quiet(work: Partial<WorkEvent>, shape: Partial<Shape> = {}): Plan {
   };
 }
 
-/** The remarks on a plan's own calls and what came of them. */
+/** The remarks about a plan's own calls. */
 async function remarks(plan: Plan): Promise<string[]> {
   const result = await runPlan(plan, { remarks: 4_000 });
   expect(result.violations).toEqual([]);
@@ -51,18 +51,25 @@ async function remarks(plan: Plan): Promise<string[]> {
 }
 
 test.for<[string, Partial<WorkEvent>, Partial<Shape>, RegExp]>([
-  ["a chain is answered by its end", { path: [1] }, {}, /^return 0 ok {2}0 \d+$/],
-  ["a chain that comes back is refused", { path: [0, 1] }, {}, /^return 0 info reentrant_call /],
-  ["unless journals allow it", { path: [0, 1] }, { isReentrant: true }, /^return 0 ok {2}0 /],
-  ["a call given up comes back", { giveUpMs: 1 }, {}, /^return 0 fail timeout /],
-  ["a full mailbox refuses", { count: 9 }, { mailbox: 4 }, /^return 8 fail overloaded /],
+  ["a chain is answered by its last journal", { path: [1] }, {}, /^return 0 ok {2}0 \d+$/],
+  [
+    "a chain that returns to a busy journal is refused",
+    { path: [0, 1] },
+    {},
+    /^return 0 info reentrant_call /,
+  ],
+  ["a chain that returns is answered where journals are reentrant", { path: [0, 1] }, {
+    isReentrant: true,
+  }, /^return 0 ok {2}0 /],
+  ["an aborted call returns", { giveUpMs: 1 }, {}, /^return 0 fail timeout /],
+  ["a full mailbox refuses calls", { count: 9 }, { mailbox: 4 }, /^return 8 fail overloaded /],
   ["a gateway passes calls on", { node: 2 }, { gateways: 1 }, /^return 0 ok {2}0 /],
   ["a lookup is confirmed", { what: "lookup", isConfirmed: true }, {}, /^return 0 ok {2}-1 0$/],
 ])("%s", async ([, work, shape, expected]) => {
   expect(await remarks(quiet(work, shape))).toContainEqual(expect.stringMatching(expected));
 });
 
-test("a crowd at every door makes one owner", async () => {
+test("a burst of calls through every node makes one owner", async () => {
   const told = await remarks(quiet({ key: 7, count: 3, isEverywhere: true }));
   const epochs = told.flatMap((line) => /^return \d+ ok {2}\d+ (\d+)$/.exec(line)?.[1] ?? []);
   expect(epochs).toHaveLength(9);
@@ -70,7 +77,7 @@ test("a crowd at every door makes one owner", async () => {
   expect(told.filter((line) => /^store \S+ claim$/.test(line)).length).toBeLessThanOrEqual(3);
 });
 
-test("the rule of chains finds a wrong answer, and a wrong refusal", () => {
+test("the checker of chains finds a wrong answer and a wrong refusal", () => {
   const violationsOf = (call: Partial<CallRecord>): number => {
     let found = 0;
     const record = { id: 1, key: "a", idempotencyKey: null, code: null, ...call } as CallRecord;
