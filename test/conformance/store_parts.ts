@@ -36,8 +36,8 @@ export function partsTests(stores: Stores): void {
     const commit = (turn: number, field: string, after?: Stamp) => {
       const { incarnation, epoch } = owner;
       const puts = [[field, `${turn}`]] as const;
-      const told = { ...after && { after } };
-      return store.commit({ key, incarnation, epoch, turn, puts, deletes: [], ...told });
+      const options = { ...after && { after } };
+      return store.commit({ key, incarnation, epoch, turn, puts, deletes: [], ...options });
     };
     const release = (after?: Stamp) => store.release(key, owner.incarnation, owner.epoch, after);
     const agree = async (knows?: OwnerKnows): Promise<Record<string, string>> => {

@@ -56,17 +56,17 @@ async function nowhere(): Promise<string> {
   return `http://127.0.0.1:${await freePort()}`;
 }
 
-/** A fetch that asks doors by their host's name, and notes whom; a client of all of them. */
-function house(doors: Record<string, () => Promise<Response>>) {
+/** A client of several nodes whose `fetch` answers by host name; records the hosts asked. */
+function clientOf(answers: Record<string, () => Promise<Response>>) {
   const asked: string[] = [];
   const fetch = (url: string, { signal }: RequestInit): Promise<Response> =>
     new Promise((resolve, reject) => {
       const { host } = new URL(url);
       asked.push(host);
       signal?.addEventListener("abort", () => reject(signal.reason));
-      (doors[host] as () => Promise<Response>)().then(resolve, reject);
+      (answers[host] as () => Promise<Response>)().then(resolve, reject);
     });
-  const urls = Object.keys(doors).map((host) => `http://${host}`);
+  const urls = Object.keys(answers).map((host) => `http://${host}`);
   return { asked, atlas: connect(urls, { fetch, timeoutMs: 100 }) };
 }
 
@@ -149,44 +149,44 @@ describe("of several nodes, one that accepts requests and never answers", () => 
   const members = () => Promise.resolve(Response.json({ nodes: [] }));
 
   test("leaves reads time for the next one, which is asked first from then on", async () => {
-    const { asked, atlas } = house({ deaf: never, mute: never, fine: members });
+    const { asked, atlas } = clientOf({ silent: never, mute: never, fine: members });
     for (let i = 0; i < 3; i++) expect(await inTime(atlas.members())).toEqual([]);
-    expect(asked).toEqual(["deaf", "mute", "fine", "fine", "fine"]);
+    expect(asked).toEqual(["silent", "mute", "fine", "fine", "fine"]);
   });
 
   test("leaves calls with an idempotency key time, too", async () => {
-    const { asked, atlas } = house({ deaf: never, fine: answer });
+    const { asked, atlas } = clientOf({ silent: never, fine: answer });
     const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
     const { epoch } = await inTime(call);
-    expect([epoch, ...asked]).toEqual([7, "deaf", "fine"]);
+    expect([epoch, ...asked]).toEqual([7, "silent", "fine"]);
   });
 
   test("is skipped by the call after one that can't be repeated", async () => {
-    const { asked, atlas } = house({ deaf: never, fine: answer });
+    const { asked, atlas } = clientOf({ silent: never, fine: answer });
     const call = () => inTime(atlas.call("t", "a", "m", [], { timeoutMs: 10 }));
     await expect(call()).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
-    expect(asked).toEqual(["deaf"]);
+    expect(asked).toEqual(["silent"]);
     expect((await call()).epoch).toBe(7);
-    expect(asked).toEqual(["deaf", "fine"]);
+    expect(asked).toEqual(["silent", "fine"]);
   });
 
   test("still counts where it was only slow", async () => {
     const slow = Promise.withResolvers<Response>();
-    const { asked, atlas } = house({
+    const { asked, atlas } = clientOf({
       slow: () => slow.promise,
-      deaf: () => {
+      silent: () => {
         slow.resolve(success());
         return never();
       },
     });
     const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
     expect((await inTime(call)).epoch).toBe(7);
-    expect(asked).toEqual(["slow", "deaf"]);
+    expect(asked).toEqual(["slow", "silent"]);
   });
 
   test("may have run the call that the next one refuses", async () => {
-    const { atlas } = house({
-      deaf: never,
+    const { atlas } = clientOf({
+      silent: never,
       strict: () => Promise.resolve(failure("not_found")),
     });
     const call = inTime(atlas.call("t", "a", "m", [], { idempotencyKey: "k" }));
@@ -195,7 +195,7 @@ describe("of several nodes, one that accepts requests and never answers", () => 
 
   test("is waited for where the others can't be reached", async () => {
     const slow = Promise.withResolvers<Response>();
-    const { asked, atlas } = house({
+    const { asked, atlas } = clientOf({
       slow: () => slow.promise,
       shut: () => {
         setTimeout(() => slow.resolve(Response.json({ nodes: [] })));
@@ -217,7 +217,7 @@ describe("the error of a failure", () => {
     vi.useFakeTimers();
     let count = 0;
     const refusing = () => Promise.reject(Object.assign(new TypeError("no"), { code: REFUSED }));
-    const { atlas } = house({ shut: () => count++ === 0 ? refusing() : never() });
+    const { atlas } = clientOf({ shut: () => count++ === 0 ? refusing() : never() });
     const call = inTime(atlas.call("t", "a", "m", []));
     await expect(call).rejects.toMatchObject({
       code: "unavailable",
@@ -230,7 +230,7 @@ describe("the error of a failure", () => {
   });
 
   test("an answer that came while this process was suspended is read", async () => {
-    const { atlas } = house({
+    const { atlas } = clientOf({
       fine: () => new Promise((resolve) => setTimeout(() => resolve(stall(500)))),
     });
     /** Stands still past the deadline, and has the answer a turn of the event loop later. */

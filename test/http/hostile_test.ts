@@ -333,8 +333,11 @@ describe("an answer that is not a node's", () => {
           controller.enqueue(new Uint8Array(65_536));
         },
       });
-    const lies: Record<string, string> = { "content-length": "5", "content-encoding": "gzip" };
-    for (const more of [{}, lies]) {
+    const wrongHeaders: Record<string, string> = {
+      "content-length": "5",
+      "content-encoding": "gzip",
+    };
+    for (const more of [{}, wrongHeaders]) {
       pulled = 0;
       const call = answering(endless(), { ...msgpack, ...more }).call("t", "a", "m", []);
       await expect(call).rejects.toMatchObject({ code: "payload_too_large", maybeExecuted: true });

@@ -296,7 +296,7 @@ test("modules, exchanges, authorities", async () => {
       sellers: [{ node: "seller", version: "1.0.0", capacity: 2, granted: 1, inFlight: 1 }],
     }],
   });
-  // What is left of it is told to the exchanges beside the call.
+  // The exchanges learn of the rest after the call.
   await expect.poll(async () => (await ask("GET", "/v1/exchanges/calc")).body).toMatchObject({
     module: "calc",
     exchanges: expect.arrayContaining([

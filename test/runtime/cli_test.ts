@@ -202,8 +202,8 @@ describe("what it refuses", () => {
 
 test("a node's error within the time limit is shown, exit 1: nobody sells the module", async () => {
   const runtime = await detectRuntime();
-  // Its clerk hurries: the node has less time than whoever asks, so that its word comes.
-  const door = await runtime.serve({
+  // The proxy shortens the time limit, so that the node answers before the caller gives up.
+  const proxy = await runtime.serve({
     host: "127.0.0.1",
     port: 0,
     maxFrameBytes: 1_024,
@@ -222,9 +222,9 @@ test("a node's error within the time limit is shown, exit 1: nobody sells the mo
     "--timeout",
     "1000",
     "--url",
-    `http://127.0.0.1:${door.port}`,
+    `http://127.0.0.1:${proxy.port}`,
   );
-  await door.close();
+  await proxy.close();
   expect([status, out]).toEqual([1, ""]);
   expect(err).toMatch(/^unavailable: nobody sold any within \d+ ms: .*nothing/);
 });

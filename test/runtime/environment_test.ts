@@ -126,12 +126,12 @@ describe("tokens of registries by HTTP", () => {
 
 test("an error of a registry names its variable, and region", () => {
   const cause = new Error("can't log in to redis://u:hunter2@h with hunter2");
-  const told = (registry: string) =>
+  const errorOf = (registry: string) =>
     namingRegistry("ATLAS_REGISTRY_URL", registry, "us", cause).message;
-  expect(told("redis://u:hunter2@h")).toBe(
+  expect(errorOf("redis://u:hunter2@h")).toBe(
     "ATLAS_REGISTRY_URL is redis://***@h: can't log in to redis://***@h with ***",
   );
-  expect(told("eu=redis://e,us=redis://u:hunter2@h")).toBe(
+  expect(errorOf("eu=redis://e,us=redis://u:hunter2@h")).toBe(
     "ATLAS_REGISTRY_URL's region us is redis://***@h: can't log in to redis://***@h with ***",
   );
 });

@@ -142,12 +142,12 @@ test("a second signal ends a drain at once", async () => {
   const program = node({ ATLAS_APP: app });
   const { url } = await ready(program);
   post(url, "/v1/resources/slow/a/hang", []).catch(() => {});
-  const said = async (text: string) => {
+  const logged = async (text: string) => {
     while (!program.output.stderr.includes(text)) await new Promise((done) => setTimeout(done, 5));
   };
-  await said("turn begun");
+  await logged("turn begun");
   program.signal("SIGTERM");
-  await said("draining");
+  await logged("draining");
   program.signal("SIGTERM");
   expect(await program.ended).toBe(143);
 });

@@ -214,52 +214,52 @@ describe(`the listener on ${runtime.name}`, () => {
     let probes = 0;
     let renewals = 0;
     const counted = await serve(() => (probes++, ok()), undefined);
-    const told: string[] = [];
+    const events: string[] = [];
     const probe = probeListener({
       server: { port: counted.port, listenAnew: async () => void renewals++ },
       host: "127.0.0.1",
-      onEvent: ({ event }) => void told.push(event),
-      onLost: (why) => void told.push(why),
+      onEvent: ({ event }) => void events.push(event),
+      onLost: (why) => void events.push(why),
       times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
     });
     await until(() => probes > 2 * LISTENER_FAILURES, "it was probed some times");
     probe.stop();
-    expect([renewals, told, server.port > 0]).toEqual([0, [], true]);
+    expect([renewals, events, server.port > 0]).toEqual([0, [], true]);
   });
 
   /** Watches a port; `lost` resolves where it is given up. */
   function watch(port: number) {
-    const told: string[] = [];
+    const events: string[] = [];
     let renewals = 0;
     const lost = new Promise<string>((resolve) =>
       probeListener({
         server: { port, listenAnew: async () => void renewals++ },
         host: "127.0.0.1",
-        onEvent: ({ event }) => void told.push(event),
+        onEvent: ({ event }) => void events.push(event),
         onLost: resolve,
         times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
       })
     );
-    return { told, lost, renewals: () => renewals };
+    return { events, lost, renewals: () => renewals };
   }
 
   it("a listener that doesn't answer is opened anew, and given up after a while", async () => {
     let probes = 0;
     const server = await serve(() => (probes++, ok()), undefined);
-    const { told, lost, renewals } = watch(server.port);
+    const { events, lost, renewals } = watch(server.port);
     await until(() => probes > 0, "it was reached");
     await server.close();
     expect(await lost).toContain("accepts no connections");
     expect(renewals()).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
-    expect(new Set(told)).toEqual(new Set(["listening anew"]));
+    expect(new Set(events)).toEqual(new Set(["listening anew"]));
   });
 
   it("a listener that was never reached, as behind a firewall, isn't given up", async () => {
-    const { told, lost } = watch(await freePort());
+    const { events, lost } = watch(await freePort());
     const given = { up: false };
     void lost.then(() => given.up = true);
     const unwatched = "the node can't reach its own listener, so it doesn't watch it";
-    await until(() => told.includes(unwatched) || given.up, "it comes to an end");
+    await until(() => events.includes(unwatched) || given.up, "it comes to an end");
     expect(given.up).toBe(false);
   });
 

@@ -37,8 +37,8 @@ test.each(["fast", "standard", "frugal"] as const)(
     const { clock, close } = await testNode(app, { store, lease });
     steps.clear();
     await clock.advance(DAY_MS);
-    const told = new RegExp(`^\\| \`${lease}\` \\| ([\\d,]+) \\|`, "m").exec(DOCS)?.[1];
-    expect(Object.fromEntries(steps)).toEqual({ renew: Number(told?.replaceAll(",", "")) });
+    const documented = new RegExp(`^\\| \`${lease}\` \\| ([\\d,]+) \\|`, "m").exec(DOCS)?.[1];
+    expect(Object.fromEntries(steps)).toEqual({ renew: Number(documented?.replaceAll(",", "")) });
     await close();
   },
 );

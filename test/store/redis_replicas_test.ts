@@ -54,7 +54,7 @@ describe("a write is confirmed", () => {
   });
 });
 
-describe("sentinels tell of replicas", () => {
+describe("replicas that sentinels list", () => {
   const replica = (port: number, more: Record<string, string> = {}) =>
     new Map(Object.entries({
       ip: "r",
@@ -91,12 +91,12 @@ describe("sentinels tell of replicas", () => {
   });
 
   test("and outdated answers are ignored", () => {
-    const told = replicasBySentinels(
+    const result = replicasBySentinels(
       [answer(1, replica(1)), answer(2, replica(2), replica(3))],
       3,
       5,
     );
-    expect(told).toMatchObject({ primary: "m:2", present: 2 });
+    expect(result).toMatchObject({ primary: "m:2", present: 2 });
   });
 });
 
