@@ -1,4 +1,8 @@
-/** The store suite on answers for idempotency keys: kept, compared and dropped over each store. */
+/**
+ * The store suite on answers for idempotency keys: kept, compared and dropped over each store.
+ *
+ * Covers src/resource/turn_commit.ts.
+ */
 import { describe, expect, test } from "vitest";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { IDEMPOTENCY_MS } from "../../src/limits.ts";

@@ -1,6 +1,8 @@
 /**
  * The store suite on rows that other programs wrote: an unreadable row affects nothing else, and
  * no owner loses its fencing by it.
+ *
+ * Covers adapters/store/member_rows.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { MAX_ADDRESS, MAX_MEMBER_BYTES, MAX_MEMBER_TYPES } from "../../src/limits.ts";

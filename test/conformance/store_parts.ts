@@ -1,6 +1,8 @@
 /**
  * The store suite on backend keys that are missing while others of their resource exist: `read`
  * and `range` agree, and the loss is reported to the owner, or the next claimer.
+ *
+ * Covers adapters/store/state_parts.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";

@@ -67,7 +67,7 @@ test("a region stays known while its members are away", async () => {
   expect(await regionsOf("eu")).toEqual(["eu", "eu"]);
 });
 
-test("one whose first node joins later is known soon", async () => {
+test("a region whose first node joins later is known soon", async () => {
   const { first, join, regionsOf } = await regions("us");
   expect(await regionsOf("eu")).toEqual(["us", "us"]);
   await join("eu");
@@ -75,7 +75,7 @@ test("one whose first node joins later is known soon", async () => {
   expect(await regionsOf("eu")).toEqual(["eu", "eu"]);
 });
 
-test("the same on client sockets", async () => {
+test("regions of callers are treated the same on client sockets", async () => {
   const { first, http } = await regions("us", "eu");
   await untilBy(clock, () => first.knowsRegion("eu"), "it knows eu");
   const callers = async (region: string): Promise<unknown> => {

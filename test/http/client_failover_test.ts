@@ -1,4 +1,8 @@
-/** A client of several URLs goes on to the next node if the request certainly reached no node. */
+/**
+ * A client of several URLs goes on to the next node if the request certainly reached no node.
+ *
+ * Covers adapters/client/retrying_requester.ts.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import type { Fetch } from "../../adapters/client/retrying_requester.ts";
@@ -69,7 +73,7 @@ async function goesOn(thrown: Error): Promise<boolean> {
   return isDone;
 }
 
-describe("by each runtime's error", () => {
+describe("each runtime's error", () => {
   test.each([
     ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOTFOUND", "EAI_AGAIN"].map(
       node,

@@ -52,7 +52,7 @@ test("an answer names the path and the owner's region; the body stays as it was"
   expect(Object.keys(answer.body)).toEqual(["result", "rrp", "epoch"]);
 });
 
-test("an answer, and an error, has the region that the call is made for", async () => {
+test("answers and errors have the region for which the call is made", async () => {
   const { http } = await divided();
   const callerRegionOf = async (method: string, region?: string, path = "counters/eu-west-1~x") => {
     const headers = { ...region !== undefined && { "atlas-caller-region": region } };
@@ -115,7 +115,7 @@ test.each([
   await expect(call).rejects.toMatchObject({ code, path: path.split(", ") });
 });
 
-test("a timeout's path has the node that it waited for; a failure on this node has no more", async () => {
+test("a timeout's path has the node that it waited for, and a local failure's path only this node", async () => {
   const clock = fakeClock();
   const { http, client } = await divided(clock);
   const late = client().call("counters", "eu-west-1~x", "wait", ["long"], { timeoutMs: 60_000 });

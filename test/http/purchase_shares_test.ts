@@ -1,6 +1,8 @@
 /**
  * The fair share of purchases over HTTP: a caller that keeps all it can buy doesn't starve
  * another.
+ *
+ * Covers adapters/http/purchase_sharing.ts.
  */
 import { describe, expect, onTestFinished, test } from "vitest";
 import { callerOf } from "../../adapters/http/route.ts";

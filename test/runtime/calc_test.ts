@@ -7,29 +7,32 @@ afterEach(endAll);
 
 const context = { module: "calc", version: "1.0.0", signal: new AbortController().signal };
 
-describe("pi", () => {
+describe("the function pi", () => {
   test.each([
     [0, "3"],
     [1, "3.1"],
     [5, "3.14159"],
     [50, "3.14159265358979323846264338327950288419716939937510"],
-  ])("%i digits", async (digits, text) => {
+  ])("gives %i digits", async (digits, text) => {
     expect(await calc.functions.pi.call(context, digits)).toBe(text);
   });
 
-  test("the thousandth digit, and the Feynman point", async () => {
+  test("gives the thousandth digit, and the Feynman point", async () => {
     const text = await calc.functions.pi.call(context, 1_000);
     expect(text).toHaveLength(1_002);
     expect(text.slice(-10)).toBe("2164201989");
     expect(text.slice(2 + 761, 2 + 767)).toBe("999999");
   });
 
-  test.each([-1, 1.5, 20_001, NaN, "5" as unknown as number])("%s is refused", async (digits) => {
-    await expect(calc.functions.pi.call(context, digits)).rejects.toMatchObject({
-      code: "bad_request",
-      message: expect.stringContaining("0 to 20000"),
-    });
-  });
+  test.each([-1, 1.5, 20_001, NaN, "5" as unknown as number])(
+    "refuses %s digits",
+    async (digits) => {
+      await expect(calc.functions.pi.call(context, digits)).rejects.toMatchObject({
+        code: "bad_request",
+        message: expect.stringContaining("0 to 20000"),
+      });
+    },
+  );
 
   test("stops once no caller waits, and yields to the event loop meanwhile", async () => {
     const controller = new AbortController();
@@ -42,13 +45,17 @@ describe("pi", () => {
 /** Two hundred times thousands of digits, by two processes: quiet, it takes seconds. */
 const STORY_MS = 180_000;
 
-test("the story: two at a time on one node, four on two, exit 0", async () => {
-  const story = start("examples/calc/story.ts", [], {}, { leads: true });
-  expect(await story.ended).toBe(0);
-  expect(story.output.stderr).toBe("");
-  const { stdout } = story.output;
-  expect(stdout).toContain("3.141592653589793238462643383279");
-  expect([...stdout.matchAll(/at most +(\d+) at a time/g)].map(([, most]) => most))
-    .toEqual(["2", "4"]);
-  expect(stdout).toMatch(/finished +100, [\d.]+ a second/);
-}, STORY_MS);
+test(
+  "the example runs two calls at a time on one node, four on two, and exits with 0",
+  async () => {
+    const story = start("examples/calc/story.ts", [], {}, { leads: true });
+    expect(await story.ended).toBe(0);
+    expect(story.output.stderr).toBe("");
+    const { stdout } = story.output;
+    expect(stdout).toContain("3.141592653589793238462643383279");
+    expect([...stdout.matchAll(/at most +(\d+) at a time/g)].map(([, most]) => most))
+      .toEqual(["2", "4"]);
+    expect(stdout).toMatch(/finished +100, [\d.]+ a second/);
+  },
+  STORY_MS,
+);

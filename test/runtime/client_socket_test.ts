@@ -102,7 +102,7 @@ async function silentUrl(): Promise<{ url: string; sockets: TcpSocket[] }> {
   return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, sockets };
 }
 
-test("a silent connection is left for the next URL; its calls end", async () => {
+test("a silent connection is replaced by the next URL, and its calls end", async () => {
   const [silent, lively] = [await new FakeNode().open(), await new FakeNode().open(answering)];
   const socket = impatient([silent.url, lively.url]);
   const call = socket.call("lost");
@@ -115,7 +115,7 @@ test("a silent connection is left for the next URL; its calls end", async () => 
   expect([silent.received.length, lively.received.length]).toEqual([1, 1]);
 });
 
-test("a connection stays as long as anything arrives, pings too", async () => {
+test("a connection stays open while anything arrives, also pings", async () => {
   const only = await new FakeNode().open(answering);
   const socket = impatient([only.url]);
   await until(() => only.sockets.length > 0, "it is connected");
@@ -127,7 +127,7 @@ test("a connection stays as long as anything arrives, pings too", async () => {
   expect(only.sockets).toHaveLength(1);
 });
 
-test("an upgrade without an answer, or without hello, is left for the next URL", async () => {
+test("an upgrade without an answer, or without hello, is replaced by the next URL", async () => {
   const [silent, mute] = [await silentUrl(), await new FakeNode().open(() => {}, false)];
   const lively = await new FakeNode().open(answering);
   const socket = impatient([silent.url, mute.url, lively.url]);
@@ -180,7 +180,7 @@ test("an invalid call is refused before it is sent", async () => {
   expect(only.received).toEqual([]);
 });
 
-test("a call with an idempotency key is sent again where the connection broke; others end", async () => {
+test("a call with an idempotency key is sent again if the connection broke, and others end", async () => {
   let isFirst = true;
   const only = await new FakeNode().open((frame, socket) => {
     if (!isFirst) return reply(frame, socket);
@@ -274,7 +274,7 @@ test("an answer's mark is reported before the call resolves", async () => {
   expect(verdicts).toEqual(["suspect"]);
 });
 
-test("where requests succeed and upgrades don't, it ends and says what a proxy has to do", async () => {
+test("a socket ends with advice for the proxy if requests succeed and upgrades don't", async () => {
   const runtime = await detectRuntime();
   const server = await runtime.serve({
     host: "127.0.0.1",

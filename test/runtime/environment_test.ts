@@ -1,4 +1,8 @@
-/** A node's settings: what is allowed, what is refused, and how each refusal reads. */
+/**
+ * A node's settings: what is allowed, what is refused, and how each refusal reads.
+ *
+ * Covers adapters/config/registry_setting.ts.
+ */
 import { describe, expect, test } from "vitest";
 import { readLogLevel, readSettings, type Settings } from "../../adapters/config/environment.ts";
 import { defaultNodeName, urlOf, urlOfLink } from "../../adapters/config/hosts.ts";
@@ -146,7 +150,7 @@ test("homes must name the registry's regions", () => {
   expect(check({ types: { rooms: "zz" } })).toThrow("homes.types.rooms");
 });
 
-test("all variables together", () => {
+test("all variables may be set together", () => {
   const settings = readSettings({
     ATLAS_REGION: "us-east-1",
     ATLAS_NODE: "hop@node-1",
@@ -335,7 +339,7 @@ test("gateways are listed by region, and dialled as links", () => {
   expect(refusal({ ATLAS_GATEWAYS: "eu=https://me:hush@a" })).not.toContain("hush");
 });
 
-test("origins are a list, or all", () => {
+test("origins may be a list, or all", () => {
   const origins = ["https://app.example", "http://localhost:5173"];
   expect(readSettings({ ATLAS_ORIGINS: `${origins.join(", ")},` }).origins).toEqual(origins);
   expect(readSettings({ ATLAS_ORIGINS: "*" }, { origins }).origins).toEqual(origins);

@@ -1,6 +1,8 @@
 /**
  * A relay between two nodes: a server that a registry names as a node's address, and that passes
  * each frame on to the node itself. Real sockets, on whichever runtime runs this file.
+ *
+ * Covers adapters/transport/link_address.ts.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";

@@ -1,6 +1,8 @@
 /**
  * node.ts as a process: it starts, prints its ready line, survives unhandled rejections, drains,
  * and refuses clearly.
+ *
+ * Covers adapters/server/run_node.ts.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";

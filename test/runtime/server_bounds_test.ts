@@ -1,6 +1,8 @@
 /**
  * The limits of a node's server, on the runtime that runs this test: each row of docs/limits.md
  * about the server names a title here.
+ *
+ * Covers adapters/server/listener_probe.ts and adapters/platform/http_server.ts.
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
@@ -181,7 +183,7 @@ describe(`the limits of one connection on ${runtime.name}`, () => {
 });
 
 describe(`the listener on ${runtime.name}`, () => {
-  it("listens anew on its port, and sockets and requests that are open go on", async () => {
+  it("listens again on its port, and sockets and requests that are open go on", async () => {
     let answer = (_response: Response) => {};
     const messages: number[] = [];
     const server = await serve((request, accept) => {
@@ -243,7 +245,7 @@ describe(`the listener on ${runtime.name}`, () => {
     return { events, lost, renewals: () => renewals };
   }
 
-  it("a listener that doesn't answer is opened anew, and given up after a while", async () => {
+  it("a listener that doesn't answer is opened again, and given up after a while", async () => {
     let probes = 0;
     const server = await serve(() => (probes++, ok()), undefined);
     const { events, lost, renewals } = watch(server.port);
@@ -263,7 +265,7 @@ describe(`the listener on ${runtime.name}`, () => {
     expect(given.up).toBe(false);
   });
 
-  it("a server that is closed while it listens anew is closed", async () => {
+  it("a server that is closed while it opens its listener again stays closed", async () => {
     const server = await serve(ok, undefined);
     const anew = server.listenAnew().catch(() => {});
     await Promise.all([anew, server.close()]);

@@ -1,6 +1,8 @@
 /**
  * The limits of one WebSocket at a server, on the runtime that runs this test: docs/limits.md
  * lists them.
+ *
+ * Covers adapters/platform/guarded_socket.ts and adapters/platform/socket_upgrades.ts.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { BINARY, CLOSE, CONTINUATION, frame, TEXT, upgrade } from "../../fuzz/frames.ts";

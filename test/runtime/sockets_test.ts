@@ -131,7 +131,7 @@ test("JSON text: a hello, events, replies, as documented", async () => {
   });
 });
 
-test("MessagePack where the subprotocol asks for it, and `after` to go on", async () => {
+test("a socket uses MessagePack if its subprotocol asks for it, and resumes by `after`", async () => {
   const node = await open();
   const room = node.resource("rooms", "m");
   const data = { bytes: new Uint8Array([1, 2]), at: new Date(5), set: new Set([1]) };
@@ -187,7 +187,7 @@ test("an unknown subprotocol is refused, unless a known one is offered, too", as
     .not.toContain("sec-websocket-protocol:");
 });
 
-test("the token comes as a header or as a subprotocol", async () => {
+test("the token may be a header or a subprotocol", async () => {
   const node = await open({ token: TOKEN });
   const path = "/v1/connect/rooms/x";
   expect(await upgrade(node.url, path)).toMatch(/^HTTP\/1.1 401 /);

@@ -1,6 +1,8 @@
 /**
  * ATLAS_WATCH=1, in a process of the runtime that runs the test: modules take new code while the
  * node serves, calls that run finish on the old, and what doesn't load changes nothing.
+ *
+ * Covers adapters/app_loader/watch_app.ts.
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -137,7 +139,7 @@ test("a file that doesn't load or is no app changes nothing, and is logged in on
   expect(await post("modules/a/say")).toMatchObject({ result: "a three" });
 });
 
-test("modules come, change version and capacity, and go; what didn't change is left alone", async () => {
+test("modules are added, changed and removed with their file, and unchanged ones are left alone", async () => {
   const both = 'a: module("1.1.0", 2, "a"), b: module("1.0.0", 3, "b"), alone';
   const first = await after(RELOADED, () => writeApp(both));
   expect(first).toMatchObject({ updated: "a", published: "b", closed: "" });

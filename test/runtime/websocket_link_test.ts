@@ -1,6 +1,8 @@
 /**
  * Node links beyond the transport suite: secrets, hostile peers, hostile addresses, keepalives,
  * backoff. On whichever runtime runs this file.
+ *
+ * Covers adapters/transport/link_sessions.ts.
  */
 import type { AtlasError } from "../../src/errors.ts";
 import { afterEach, describe, expect, it } from "vitest";

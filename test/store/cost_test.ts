@@ -1,4 +1,6 @@
-/** What a node that does nothing costs a day, as docs/redis.md says: counted in 24 virtual hours. */
+/**
+ * What a node that does nothing costs a day, as docs/redis.md says: counted in 24 virtual hours.
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { defineApp, memoryStore, Resource, type Store } from "../../mod.ts";

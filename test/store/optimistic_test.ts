@@ -1,6 +1,10 @@
 /**
  * The strategy `optimistic`: the store suite on one master, options, and two masters that copy
  * each other.
+ *
+ * Covers adapters/store/optimistic/redis_master.ts,
+ * adapters/store/optimistic/membership_scripts.ts, adapters/store/optimistic/ownership_scripts.ts
+ * and adapters/store/optimistic/merge_fields.ts.
  */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open/open.ts";

@@ -1,6 +1,8 @@
 /**
  * A real Redis whose replica is promoted: confirmed writes are kept, the new copy is known by its
  * lineage, and nodes go on with one owner for each key.
+ *
+ * Covers src/resource/reassertion.ts.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";

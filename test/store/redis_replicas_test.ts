@@ -2,6 +2,8 @@
  * Confirmation by replicas: which writes count, and that no confirmed write is missing after a
  * planned failover or a short stall; behind sentinels, in a cluster, and where an operator
  * repoints replicas by hand.
+ *
+ * Covers adapters/store/redis/replica_ack.ts.
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";

@@ -1,4 +1,8 @@
-/** Two regions that share one registry under two names: no key moves, so no state is lost. */
+/**
+ * Two regions that share one registry under two names: no key moves, so no state is lost.
+ *
+ * Covers adapters/store/regional/registry_identity.ts.
+ */
 import { afterEach, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";

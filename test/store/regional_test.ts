@@ -1,4 +1,8 @@
-/** Regional stores: homes of keys, outages of one region, membership of other regions. */
+/**
+ * Regional stores: homes of keys, outages of one region, membership of other regions.
+ *
+ * Covers adapters/store/regional/region_stores.ts and adapters/store/regional/member_cache.ts.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";

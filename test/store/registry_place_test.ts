@@ -54,7 +54,7 @@ describe("two regions with one registry", () => {
     await refuses(openStore(url, { region: "us" }), "bad_request", message);
   });
 
-  test("are refused where a program gives one store for both", async () => {
+  test("are refused if a program gives one store for both", async () => {
     const store = memoryStore();
     const stores = { us: store, ap: memoryStore(), eu: store };
     const message = "stores.eu is the store of us, too: it must be a registry of its own";
@@ -62,7 +62,7 @@ describe("two regions with one registry", () => {
     expect(await store.lookup("channels/a")).toBeNull();
   });
 
-  test("are detected where both openers give one store", async () => {
+  test("are detected if both openers give one store", async () => {
     const store = memoryStore();
     const events: NodeEvent[] = [];
     const joined = await regionalStore({

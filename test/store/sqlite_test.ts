@@ -1,6 +1,8 @@
 /**
  * Behaviour of the SQLite store only: processes of several runtimes on one file, locks, foreign
  * files.
+ *
+ * Covers adapters/store/sqlite/transaction_queue.ts and adapters/store/sqlite/schema.ts.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,8 @@
-/** A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else. */
+/**
+ * A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else.
+ *
+ * Covers adapters/store/redis/http_requester.ts.
+ */
 import process from "node:process";
 import { createServer } from "node:http";
 import { describe, expect, test } from "vitest";
