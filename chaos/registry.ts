@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startRedis, tell, type TestRedis } from "../test/support/redis.ts";
+import { awaitReply, startRedis, type TestRedis } from "../test/support/redis.ts";
 import { MASTER, startSentinels } from "../test/support/redis_groups.ts";
 import type { ManagedNode } from "./managed_node.ts";
 import type { FaultKind } from "./plan.ts";
@@ -68,7 +68,11 @@ async function openSentinels(): Promise<Registry> {
     faults: ["redis_kill", "redis_freeze", "redis_planned"],
     async suffer(fault, pause) {
       if (fault === "redis_planned") {
-        await tell(ports[0] as number, `SENTINEL FAILOVER ${MASTER}`, /OK|INPROG|NOGOODSLAVE/);
+        await awaitReply(
+          ports[0] as number,
+          `SENTINEL FAILOVER ${MASTER}`,
+          /OK|INPROG|NOGOODSLAVE/,
+        );
         await pause();
       } else await breakServer(await master(), fault, pause);
       // One server is down at a time: the next fault begins once all are in sync.
@@ -85,11 +89,11 @@ async function isWhole(ports: readonly number[], master: () => Promise<TestRedis
     const { port } = await master();
     const sure = new RegExp(`^\\*2\\r\\n.*\\r\\n${port}\\r\\n$`, "s");
     const named = `SENTINEL GET-MASTER-ADDR-BY-NAME ${MASTER}`;
-    const answers = await Promise.all(ports.map((it) => tell(it, named, /\*2/)));
-    const about = await tell(port, "INFO replication", /role:/);
+    const answers = await Promise.all(ports.map((it) => awaitReply(it, named, /\*2/)));
+    const about = await awaitReply(port, "INFO replication", /role:/);
     const online = about.match(/^slave\d+:.*state=online/gm)?.length ?? 0;
     const listed = await Promise.all(
-      ports.map((it) => tell(it, `SENTINEL REPLICAS ${MASTER}`, /./)),
+      ports.map((it) => awaitReply(it, `SENTINEL REPLICAS ${MASTER}`, /./)),
     );
     const isDown = listed.some((list) => /s_down|o_down|disconnected/.test(list));
     if (answers.every((answer) => sure.test(answer)) && online === 2 && !isDown) return;

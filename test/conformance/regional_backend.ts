@@ -86,9 +86,9 @@ function spread(handles: ReadonlyMap<string, Store>): Store {
     members: () => first.members(),
     lookup: (key) => first.lookup(key),
     claim: (claim) => of(claim.key).claim(claim),
-    reassert: async (tenures, lineage) => {
+    reassert: async (reassertions, lineage) => {
       const standings = await Promise.all(
-        tenures.map((tenure) => of(tenure.key).reassert([tenure], lineage)),
+        reassertions.map((reassertion) => of(reassertion.key).reassert([reassertion], lineage)),
       );
       if (standings.includes(null)) return null;
       return standings.flatMap((standing) => standing ?? []);

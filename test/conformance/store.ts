@@ -25,13 +25,13 @@ export interface StoreBackend {
   crash?(): Promise<void>;
   /** Writes past the store, as others may; absent where nobody else can. */
   readonly writer?: HostileWriter;
-  /** Whether its keys lie in several stores or masters, which no one lineage tells of. */
+  /** Whether its keys lie in several stores or masters, which have no common lineage. */
   readonly isParted?: boolean;
   /** Ends it for good, after all handles are closed. */
   dispose(): Promise<void>;
 }
 
-/** What somebody else writes into a member's row: each part as text, exactly as it is stored. */
+/** A member's row as another program writes it: each part as text, exactly as it is stored. */
 export interface RawMember {
   readonly incarnation: string;
   readonly region: string;
@@ -50,7 +50,7 @@ export interface HostileWriter {
   member(row: RawMember): Promise<void>;
   /** Replaces the seq of a member that is there. */
   seq(incarnation: string, seq: string): Promise<void>;
-  /** Takes what a member said of itself away, and leaves the rest. */
+  /** Overwrites a member's own fields, and leaves the rest. */
   corruptMember(incarnation: string): Promise<void>;
   /** An ownership of `key` with this epoch and pointer. */
   owner(key: string, epoch: string, rrp: string): Promise<void>;

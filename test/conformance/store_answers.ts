@@ -1,4 +1,8 @@
-/** The store suite on answers for idempotency keys: kept, compared and dropped over each store. */
+/**
+ * The store suite on answers for idempotency keys: kept, compared and dropped over each store.
+ *
+ * Covers src/resource/turn_commit.ts.
+ */
 import { describe, expect, test } from "vitest";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { IDEMPOTENCY_MS } from "../../src/limits.ts";
@@ -24,18 +28,18 @@ function wallClock(): Clock & { ms: number } {
   };
 }
 
-/** A new owner's ledger on a key, with nothing at hand of what earlier ones read. */
+/** A new owner's commits on a key, with nothing at hand of what earlier ones read. */
 async function ledgerOf(store: Store, key: string, clock: Clock): Promise<{
-  ledger: TurnCommit;
+  commits: TurnCommit;
   owner: Ownership;
   last: Stamp;
 }> {
   const { owner, last = { epoch: 0, turn: 0 } } = await store.claim(claimOf(key));
   const life = { incarnation: owner?.incarnation ?? "", lease: { holds: () => true } };
-  const stage = { stats: noTurns(), tell: () => {} };
-  const tenure = ownershipOf(stage, key, owner as Ownership, life as never, last);
+  const host = { stats: noTurns(), tell: () => {} };
+  const ownership = ownershipOf(host, key, owner as Ownership, life as never, last);
   const parts = { store, clock, random: systemRandom, stats: { commits: 0 }, lineage: undefined };
-  return { ledger: new TurnCommit(parts, tenure), owner: owner as Ownership, last };
+  return { commits: new TurnCommit(parts, ownership), owner: owner as Ownership, last };
 }
 
 const callOf = (method: string, ...args: unknown[]) =>
@@ -49,14 +53,14 @@ export function answersTests(stores: Stores): void {
     stores.store.release(key, incarnation, epoch);
 
   async function answer(
-    ledger: TurnCommit,
+    commits: TurnCommit,
     name: string,
     call: Call,
     result: unknown,
   ): Promise<void> {
-    ledger.begin();
-    expect(await ledger.find(call, name)).toBeUndefined();
-    await ledger.commitAnswer(call, name, result);
+    commits.begin();
+    expect(await commits.find(call, name)).toBeUndefined();
+    await commits.commitAnswer(call, name, result);
   }
 
   describe("answers for idempotency keys", () => {
@@ -65,19 +69,19 @@ export function answersTests(stores: Stores): void {
       const clock = wallClock();
       const first = await ledgerOf(stores.store, key, clock);
       const asked = { a: 1, b: [new Date(5), new Map([[1, "x"], [2, "y"]])] };
-      await answer(first.ledger, "k", callOf("add", asked, "é"), { total: 7 });
+      await answer(first.commits, "k", callOf("add", asked, "é"), { total: 7 });
       await release(key, first.owner);
-      const { ledger, owner } = await ledgerOf(stores.handles.at(-1) as Store, key, clock);
+      const { commits, owner } = await ledgerOf(stores.handles.at(-1) as Store, key, clock);
       const same = { b: [new Date(5), new Map([[2, "y"], [1, "x"]])], a: 1, c: undefined };
-      expect(await ledger.find(callOf("add", same, "é"), "k")).toEqual({ result: { total: 7 } });
+      expect(await commits.find(callOf("add", same, "é"), "k")).toEqual({ result: { total: 7 } });
       const refused = (message: string) =>
         expect.objectContaining({ code: "bad_request", message: expect.stringContaining(message) });
       const others = [[asked, "e"], [asked], [{ ...asked, a: "1" }, "é"], [asked, "é", null], []];
       for (const args of others) {
-        await expect(ledger.find(callOf("add", ...args), "k"))
+        await expect(commits.find(callOf("add", ...args), "k"))
           .rejects.toEqual(refused(`"k" was already used for "add" with other arguments`));
       }
-      await expect(ledger.find(callOf("sub", asked, "é"), "k"))
+      await expect(commits.find(callOf("sub", asked, "é"), "k"))
         .rejects.toEqual(refused(`can't be used for "sub"`));
       await release(key, owner);
     });
@@ -85,10 +89,10 @@ export function answersTests(stores: Stores): void {
     test("are dropped past their time without a keyed call, and leave nothing behind", async () => {
       const key = freshKey();
       const clock = wallClock();
-      const { ledger, owner } = await ledgerOf(stores.store, key, clock);
-      await answer(ledger, "old", callOf("add", 1), 1);
+      const { commits, owner } = await ledgerOf(stores.store, key, clock);
+      await answer(commits, "old", callOf("add", 1), 1);
       clock.ms += IDEMPOTENCY_MS / 2;
-      await answer(ledger, "young", callOf("add", 2), 2);
+      await answer(commits, "young", callOf("add", 2), 2);
       const fields = async () => (await everything(key)).map(([field]) => field);
       expect((await fields()).filter((field) => field.startsWith("i:"))).toEqual([
         "i:old",
@@ -96,20 +100,20 @@ export function answersTests(stores: Stores): void {
       ]);
       clock.ms += IDEMPOTENCY_MS / 2 + 1;
       const tidy = async () => {
-        ledger.begin();
-        await ledger.prune();
-        await ledger.commit();
+        commits.begin();
+        await commits.prune();
+        await commits.commit();
       };
       await tidy();
       expect((await fields()).filter((field) => field.startsWith("i:"))).toEqual(["i:young"]);
-      expect(await ledger.find(callOf("add", 3), "old")).toBeUndefined();
+      expect(await commits.find(callOf("add", 3), "old")).toBeUndefined();
       await release(key, owner);
       // Another owner, which knows nothing of what is kept.
       const later = await ledgerOf(stores.store, key, clock);
       clock.ms += IDEMPOTENCY_MS;
-      later.ledger.begin();
-      await later.ledger.prune();
-      await later.ledger.commit();
+      later.commits.begin();
+      await later.commits.prune();
+      await later.commits.commit();
       expect(await everything(key)).toEqual([]);
       await release(key, later.owner);
     });

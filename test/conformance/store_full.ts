@@ -15,7 +15,7 @@ import { claimOf, freshKey, freshMember, own } from "./store_kit.ts";
 /** A store whose backend can be filled to its limit, and be given room again. */
 export interface FullBackend {
   readonly store: Store;
-  /** What callers must not be told; the first one is in the log's line. */
+  /** Texts that callers must not get; the first one is logged. */
   readonly secrets: readonly string[];
   fill(): Promise<void>;
   free(): Promise<void>;
@@ -23,7 +23,7 @@ export interface FullBackend {
 }
 
 export interface FullOptions {
-  /** What callers are told, by the kind of the backend. */
+  /** The error that callers get, by the kind of the backend. */
   readonly reason: RegExp;
   /** Whether a backend that is full has no room for a new name. */
   readonly refusesNames: boolean;
@@ -65,7 +65,7 @@ export function fullConformance(
       return fence;
     }
 
-    /** That `step` was refused for want of room, and that its caller is told so and no more. */
+    /** Checks that `step` was refused for lack of room, and that its caller gets only that. */
     async function refuses(step: Promise<unknown>): Promise<void> {
       const error = await step.then((reply) => JSON.stringify(reply), (reason) => reason);
       expect(refusalOf(error), detailOf(error)).toBe("lasting");

@@ -1,6 +1,8 @@
 /**
  * The store suite on rows that other programs wrote: an unreadable row affects nothing else, and
  * no owner loses its fencing by it.
+ *
+ * Covers adapters/store/member_rows.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { MAX_ADDRESS, MAX_MEMBER_BYTES, MAX_MEMBER_TYPES } from "../../src/limits.ts";
@@ -90,9 +92,9 @@ export function hostileTests(stores: Stores): void {
           const named = members.map(({ incarnation }) => incarnation);
           expect(named).toEqual(expect.arrayContaining([old.incarnation, young.incarnation]));
           expect(named).not.toContain(row.incarnation);
-          const told = unreadable.filter(({ incarnation }) => incarnation === row.incarnation);
-          expect(told).toHaveLength(1);
-          expect(told[0]?.reason.length).toBeLessThan(300);
+          const reported = unreadable.filter(({ incarnation }) => incarnation === row.incarnation);
+          expect(reported).toHaveLength(1);
+          expect(reported[0]?.reason.length).toBeLessThan(300);
         });
       }
     });
@@ -247,12 +249,12 @@ export function hostileTests(stores: Stores): void {
       await writer.owner(broken, "x", "rrp:a/b/c/d");
       const { lineage } = await store.renew("nobody", 0, []);
       const none = { epoch: 0, turn: 0 };
-      const said = owners.map((owner, i) => ({
+      const reassertions = owners.map((owner, i) => ({
         ...owner,
         key: [fine, broken][i] as string,
         after: none,
       }));
-      const standings = await store.reassert(said, lineage);
+      const standings = await store.reassert(reassertions, lineage);
       if (standings === null) return skip("its keys lie in several stores");
       expect(standings.map(({ standing }) => standing)).toEqual(["kept", "lost"]);
     });

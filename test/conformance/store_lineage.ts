@@ -20,7 +20,7 @@ async function lineageOf(store: Store): Promise<Lineage> {
   return (await store.renew("nobody", 0, [])).lineage;
 }
 
-function tenure(key: string, owner: Ownership, after: Stamp = NO_TURNS): Reassertion {
+function reassertion(key: string, owner: Ownership, after: Stamp = NO_TURNS): Reassertion {
   return { ...owner, key, after };
 }
 
@@ -40,8 +40,11 @@ export function lineageTests(stores: Stores): void {
             term: lineage.term,
           });
           expect((await handle.members()).lineage).toBe(lineage.id);
-          const { lineage: told } = await handle.register(freshMember(), { ifFree: false, known });
-          expect(told).toMatchObject({ id: lineage.id, term: lineage.term });
+          const { lineage: returned } = await handle.register(freshMember(), {
+            ifFree: false,
+            known,
+          });
+          expect(returned).toMatchObject({ id: lineage.id, term: lineage.term });
         }
       });
 
@@ -96,8 +99,10 @@ export function lineageTests(stores: Stores): void {
             "bad_request",
             "term",
           );
-          const said = [tenure(freshKey(), { rrp: "rrp:a/b/c/d", incarnation: "i", epoch: 1 })];
-          await refuses(stores.store.reassert(said, lineage), "bad_request", "term");
+          const reassertions = [
+            reassertion(freshKey(), { rrp: "rrp:a/b/c/d", incarnation: "i", epoch: 1 }),
+          ];
+          await refuses(stores.store.reassert(reassertions, lineage), "bad_request", "term");
         }
       });
 
@@ -120,8 +125,12 @@ export function lineageTests(stores: Stores): void {
         const [first, second, third] = owners as [Ownership, Ownership, Ownership];
         await stores.store.release(freed, second.incarnation, second.epoch);
         const higher = { ...third, incarnation: crypto.randomUUID(), epoch: third.epoch + 9 };
-        const said = [tenure(kept, first), tenure(freed, second), tenure(taken, higher)];
-        const standings = await stores.store.reassert(said, lineage);
+        const reassertions = [
+          reassertion(kept, first),
+          reassertion(freed, second),
+          reassertion(taken, higher),
+        ];
+        const standings = await stores.store.reassert(reassertions, lineage);
         expect(standings?.map(({ standing }) => standing)).toEqual([
           "kept",
           "restored",
@@ -142,17 +151,17 @@ export function lineageTests(stores: Stores): void {
         const key = freshKey();
         const first = await own(stores.store, key);
         await stores.store.release(key, first.incarnation, first.epoch);
-        expect(await stores.store.reassert([tenure(key, first)], risen))
+        expect(await stores.store.reassert([reassertion(key, first)], risen))
           .toEqual([{ standing: "restored", last: NO_TURNS }]);
         await stores.store.release(key, first.incarnation, first.epoch);
         const { owner } = await stores.store.claim(claimOf(key, { lineage: risen }));
         const { incarnation, epoch } = owner as Ownership;
         await stores.store.release(key, incarnation, epoch);
         // A copy of the request, which was under way all that time.
-        expect(await stores.store.reassert([tenure(key, first)], risen))
+        expect(await stores.store.reassert([reassertion(key, first)], risen))
           .toEqual([{ standing: "lost", last: NO_TURNS }]);
         expect(await stores.store.lookup(key)).toBeNull();
-        expect(await stores.store.reassert([tenure(key, owner as Ownership)], risen))
+        expect(await stores.store.reassert([reassertion(key, owner as Ownership)], risen))
           .toEqual([{ standing: "restored", last: NO_TURNS }]);
       });
 
@@ -166,7 +175,7 @@ export function lineageTests(stores: Stores): void {
           epoch: owner.epoch + by,
         })).filter(({ epoch }) => epoch > 0);
         for (const rival of rivals) {
-          expect(await stores.store.reassert([tenure(key, rival)], lineage))
+          expect(await stores.store.reassert([reassertion(key, rival)], lineage))
             .toEqual([{ standing: "lost", last: NO_TURNS }]);
         }
         expect(await stores.store.lookup(key)).toEqual(owner);
@@ -178,11 +187,12 @@ export function lineageTests(stores: Stores): void {
         const owner = await own(stores.store, key);
         const { incarnation, epoch } = owner;
         await stores.store.commit({ key, incarnation, epoch, turn: 4, puts: [], deletes: [] });
-        const say = (after: Stamp) => stores.store.reassert([tenure(key, owner, after)], lineage);
-        expect(await say({ epoch, turn: 4 })).toEqual([
+        const reassert = (after: Stamp) =>
+          stores.store.reassert([reassertion(key, owner, after)], lineage);
+        expect(await reassert({ epoch, turn: 4 })).toEqual([
           { standing: "kept", last: { epoch, turn: 4 } },
         ]);
-        expect(await say({ epoch, turn: 5 })).toEqual([
+        expect(await reassert({ epoch, turn: 5 })).toEqual([
           { standing: "behind", last: { epoch, turn: 4 } },
         ]);
       });
@@ -192,7 +202,7 @@ export function lineageTests(stores: Stores): void {
         const owner = await own(stores.store, key);
         await stores.store.release(key, owner.incarnation, owner.epoch);
         const lineage = { id: "elsewhere", term: 1 };
-        expect(await stores.store.reassert([tenure(key, owner)], lineage)).toBeNull();
+        expect(await stores.store.reassert([reassertion(key, owner)], lineage)).toBeNull();
         expect(await stores.store.lookup(key)).toBeNull();
       });
 
@@ -200,11 +210,11 @@ export function lineageTests(stores: Stores): void {
         const lineage = await lineageOf(stores.store);
         const keys = Array.from({ length: 300 }, () => freshKey());
         const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
-        const said = keys.map((key, i) => {
+        const reassertions = keys.map((key, i) => {
           const after = i % 2 === 0 ? NO_TURNS : { epoch: 1, turn: i };
-          return tenure(key, owners[i] as Ownership, after);
+          return reassertion(key, owners[i] as Ownership, after);
         });
-        const standings = await stores.store.reassert(said, lineage);
+        const standings = await stores.store.reassert(reassertions, lineage);
         expect(standings?.map(({ standing }) => standing))
           .toEqual(keys.map((_, i) => i % 2 === 0 ? "kept" : "behind"));
       });

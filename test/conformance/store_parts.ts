@@ -1,6 +1,8 @@
 /**
  * The store suite on backend keys that are missing while others of their resource exist: `read`
  * and `range` agree, and the loss is reported to the owner, or the next claimer.
+ *
+ * Covers adapters/store/state_parts.ts.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
@@ -36,8 +38,8 @@ export function partsTests(stores: Stores): void {
     const commit = (turn: number, field: string, after?: Stamp) => {
       const { incarnation, epoch } = owner;
       const puts = [[field, `${turn}`]] as const;
-      const told = { ...after && { after } };
-      return store.commit({ key, incarnation, epoch, turn, puts, deletes: [], ...told });
+      const options = { ...after && { after } };
+      return store.commit({ key, incarnation, epoch, turn, puts, deletes: [], ...options });
     };
     const release = (after?: Stamp) => store.release(key, owner.incarnation, owner.epoch, after);
     const agree = async (knows?: OwnerKnows): Promise<Record<string, string>> => {

@@ -39,7 +39,7 @@ function guarded(store: Store): Store {
 
 interface Kind {
   readonly refusal: Refusal;
-  readonly told: RegExp;
+  readonly message: RegExp;
   /** Has the server refuse what writes. */
   begin(redis: TestRedis): Promise<unknown>;
   end(redis: TestRedis): Promise<unknown>;
@@ -50,7 +50,8 @@ const config = (redis: TestRedis, ...pairs: string[]) => command(redis, "CONFIG"
 const KINDS: Readonly<Record<string, Kind>> = {
   "can't save to its disk (MISCONF)": {
     refusal: "lasting",
-    told: /^the registry refuses it: it can't save to its disk, and takes no writes \(MISCONF\)$/,
+    message:
+      /^the registry refuses it: it can't save to its disk, and takes no writes \(MISCONF\)$/,
     async begin(redis) {
       const [, directory] = await command(redis, "CONFIG", "GET", "dir") as [string, string];
       // Nothing can be renamed to a directory that isn't empty.
@@ -66,25 +67,25 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
   "is a replica (READONLY)": {
     refusal: "passing",
-    told: /^the registry refuses it: it is a replica, and takes no writes \(READONLY\)$/,
+    message: /^the registry refuses it: it is a replica, and takes no writes \(READONLY\)$/,
     begin: async (redis) => command(redis, "REPLICAOF", "127.0.0.1", String(await freePort())),
     end: (redis) => command(redis, "REPLICAOF", "NO", "ONE"),
   },
   "has too few replicas (NOREPLICAS)": {
     refusal: "passing",
-    told: /^the registry refuses it: too few replicas are connected to it \(NOREPLICAS\)$/,
+    message: /^the registry refuses it: too few replicas are connected to it \(NOREPLICAS\)$/,
     begin: (redis) => config(redis, "min-replicas-to-write", "1"),
     end: (redis) => config(redis, "min-replicas-to-write", "0"),
   },
   "is busy with a script (BUSY)": {
     refusal: "passing",
-    told: /^the registry refuses it: it is busy with another script \(BUSY\)$/,
+    message: /^the registry refuses it: it is busy with another script \(BUSY\)$/,
     async begin(redis) {
       await config(redis, "lua-time-limit", "1");
       command(redis, "EVAL", "while true do end", "0").catch(() => {});
       await eventually(async () => {
-        const said = await command(redis, "GET", "any").then(() => "", (error) => String(error));
-        return said.includes("BUSY") || undefined;
+        const reply = await command(redis, "GET", "any").then(() => "", (error) => String(error));
+        return reply.includes("BUSY") || undefined;
       });
     },
     end: (redis) => command(redis, "SCRIPT", "KILL"),
@@ -109,18 +110,18 @@ async function firstTurn(store: Store): Promise<Commit> {
 }
 
 /** That a step is refused so, and what its caller is told. */
-async function refuses(step: Promise<unknown>, refusal: Refusal, told: RegExp): Promise<void> {
+async function refuses(step: Promise<unknown>, refusal: Refusal, message: RegExp): Promise<void> {
   const error = await step.then((reply) => JSON.stringify(reply), (reason) => reason);
   expect(refusalOf(error), detailOf(error)).toBe(refusal);
   expect(error).toMatchObject({ code: "unavailable", retryable: true, maybeExecuted: false });
-  expect(error.message).toMatch(told);
+  expect(error.message).toMatch(message);
 }
 
 warnIfRedisMissing("what callers are told of a Redis that refuses writes");
 
 for (const [line, open] of Object.entries(LINES)) {
   describe(`${line}: a server that`, unless(redisMissing), () => {
-    for (const [kind, { refusal, told, begin, end }] of Object.entries(KINDS)) {
+    for (const [kind, { refusal, message, begin, end }] of Object.entries(KINDS)) {
       test(`${kind} is reported as such, and nothing is lost`, async () => {
         const redis = await startRedis();
         cleanups.push(() => redis.close());
@@ -129,7 +130,7 @@ for (const [line, open] of Object.entries(LINES)) {
         await store.register(member, { ifFree: true });
         const turn = await firstTurn(store);
         await begin(redis);
-        await refuses(store.commit(turn), refusal, told);
+        await refuses(store.commit(turn), refusal, message);
         await end(redis);
         await eventually(async () => await store.commit(turn) === "committed" || undefined);
         expect(await store.read(turn.key, ["s:a"])).toEqual(["1"]);
@@ -167,7 +168,7 @@ const HTTP: readonly (readonly [
   kind: string,
   answer: () => Response,
   refusal: Refusal,
-  told: RegExp,
+  message: RegExp,
 ])[] = [
   [
     "429 without words",
@@ -216,12 +217,12 @@ async function behindFront() {
 }
 
 describe("upstash: an endpoint that answers", unless(redisMissing), () => {
-  for (const [kind, answer, refusal, told] of HTTP) {
+  for (const [kind, answer, refusal, message] of HTTP) {
     test(`${kind} is reported as such, and nothing is lost`, async () => {
       const { front, store, turn } = await behindFront();
       front.next.answer = answer;
       const asked = front.next.asked;
-      await refuses(store.commit(turn), refusal, told);
+      await refuses(store.commit(turn), refusal, message);
       // What no repeat will mend isn't asked for again.
       if (refusal === "lasting") expect(front.next.asked - asked).toBe(1);
       front.next.answer = null;
@@ -270,8 +271,8 @@ describe("sqlite: a file that", () => {
     const { store, exec } = await opened();
     const turn = await firstTurn(store);
     exec("PRAGMA query_only = ON");
-    const told = /^the registry refuses it: its file can't be written to \(SQLITE_READONLY\)$/;
-    await refuses(store.commit(turn), "lasting", told);
+    const message = /^the registry refuses it: its file can't be written to \(SQLITE_READONLY\)$/;
+    await refuses(store.commit(turn), "lasting", message);
     expect(await store.read(turn.key, ["s:a"])).toEqual([null]);
     exec("PRAGMA query_only = OFF");
     expect(await store.commit(turn)).toBe("committed");

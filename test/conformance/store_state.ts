@@ -127,12 +127,12 @@ export function stateTests(stores: Stores): void {
         const key = freshKey();
         const owner = await own(one, key);
         const { incarnation, epoch } = owner;
-        const [told, taken] = await Promise.all([
+        const [first, taken] = await Promise.all([
           commit(key, owner, 1, [["a", "1"]]),
           other.claim(claimOf(key, { expected: { incarnation, epoch } })),
         ]);
         expect(taken.won).toBe(true);
-        expect(await other.read(key, ["a"])).toEqual([told === "committed" ? "1" : null]);
+        expect(await other.read(key, ["a"])).toEqual([first === "committed" ? "1" : null]);
       }
     });
 

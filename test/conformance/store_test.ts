@@ -1,4 +1,9 @@
-/** The store suite, run on every store that this package has. */
+/**
+ * The store suite, run on every store that this package has.
+ *
+ * Covers adapters/store/memory.ts, adapters/store/store_state.ts, adapters/store/check.ts, adapters/store/redis/scripts.ts,
+ * adapters/store/redis/membership_scripts.ts and adapters/store/redis/steps.ts.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

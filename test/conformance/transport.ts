@@ -19,10 +19,10 @@ export interface TransportHarness {
   close(): Promise<void>;
 }
 
-/** One end of a link and all that it heard. */
-export class Ear {
+/** One end of a link and all that it received. */
+export class LinkEnd {
   readonly link: Link;
-  readonly heard: Uint8Array[] = [];
+  readonly received: Uint8Array[] = [];
   readonly closes: string[] = [];
 
   constructor(link: Link, start = true) {
@@ -32,16 +32,16 @@ export class Ear {
 
   start(): void {
     this.link.start({
-      message: (bytes) => void this.heard.push(bytes.slice()),
+      message: (bytes) => void this.received.push(bytes.slice()),
       close: (reason) => void this.closes.push(reason),
     });
   }
 }
 
 /** A node with no core: its transport and the links that peers opened. */
-export class Party {
+export class TransportNode {
   readonly transport: Transport;
-  readonly accepted: Ear[] = [];
+  readonly accepted: LinkEnd[] = [];
   self: LinkIdentity;
 
   constructor(transport: Transport, node: string) {
@@ -52,7 +52,7 @@ export class Party {
   async open(startLinks = true): Promise<this> {
     await this.transport.open(
       this.self,
-      (link) => void this.accepted.push(new Ear(link, startLinks)),
+      (link) => void this.accepted.push(new LinkEnd(link, startLinks)),
     );
     return this;
   }
@@ -76,24 +76,26 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       await Promise.all(harnesses.splice(0).map((harness) => harness.close()));
     });
 
-    async function parties(startLinks = true): Promise<[Party, Party]> {
+    async function nodes(startLinks = true): Promise<[TransportNode, TransportNode]> {
       const harness = await make();
       harnesses.push(harness);
-      const made: Party[] = [];
+      const made: TransportNode[] = [];
       for (const node of ["ann", "bob"]) {
         const transport = await harness.transport();
         transports.push(transport);
-        made.push(await new Party(transport, node).open(startLinks));
+        made.push(await new TransportNode(transport, node).open(startLinks));
       }
-      return made as [Party, Party];
+      return made as [TransportNode, TransportNode];
     }
 
     /** A link from ann to bob, both ends. */
-    async function linked(): Promise<{ ann: Party; bob: Party; near: Ear; far: Ear }> {
-      const [ann, bob] = await parties();
-      const near = new Ear(await ann.transport.dial(bob.peer));
+    async function linked(): Promise<
+      { ann: TransportNode; bob: TransportNode; near: LinkEnd; far: LinkEnd }
+    > {
+      const [ann, bob] = await nodes();
+      const near = new LinkEnd(await ann.transport.dial(bob.peer));
       await expect.poll(() => bob.accepted.length).toBe(1);
-      return { ann, bob, near, far: bob.accepted[0] as Ear };
+      return { ann, bob, near, far: bob.accepted[0] as LinkEnd };
     }
 
     it("gives each end the other's identity", async () => {
@@ -109,9 +111,9 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
         sizes.forEach((size, i) => expect(from.link.send(new Uint8Array(size).fill(i))).toBe(true));
       }
       for (const to of [far, near]) {
-        await expect.poll(() => to.heard.length).toBe(sizes.length);
-        expect(to.heard.map(({ length }) => length)).toEqual(sizes);
-        to.heard.forEach((bytes, i) => expect(bytes.every((byte) => byte === i)).toBe(true));
+        await expect.poll(() => to.received.length).toBe(sizes.length);
+        expect(to.received.map(({ length }) => length)).toEqual(sizes);
+        to.received.forEach((bytes, i) => expect(bytes.every((byte) => byte === i)).toBe(true));
       }
     });
 
@@ -123,24 +125,24 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
         new DataView(message.buffer).setUint32(0, i);
         near.link.send(message);
       }
-      await expect.poll(() => far.heard.length).toBe(10_000);
-      const numbers = far.heard.map((bytes) => new DataView(bytes.buffer).getUint32(0));
+      await expect.poll(() => far.received.length).toBe(10_000);
+      const numbers = far.received.map((bytes) => new DataView(bytes.buffer).getUint32(0));
       expect(numbers).toEqual([...Array(10_000).keys()]);
     });
 
     it("keeps messages that come before the handlers are set", async () => {
-      const [ann, bob] = await parties(false);
-      const near = new Ear(await ann.transport.dial(bob.peer), false);
+      const [ann, bob] = await nodes(false);
+      const near = new LinkEnd(await ann.transport.dial(bob.peer), false);
       await expect.poll(() => bob.accepted.length).toBe(1);
-      const far = bob.accepted[0] as Ear;
+      const far = bob.accepted[0] as LinkEnd;
       near.link.send(Uint8Array.of(1));
       far.link.send(Uint8Array.of(2));
       await new Promise((resolve) => setTimeout(resolve, 5));
       near.link.send(Uint8Array.of(3));
       far.start();
       near.start();
-      await expect.poll(() => far.heard.map(([byte]) => byte)).toEqual([1, 3]);
-      await expect.poll(() => near.heard.map(([byte]) => byte)).toEqual([2]);
+      await expect.poll(() => far.received.map(([byte]) => byte)).toEqual([1, 3]);
+      await expect.poll(() => near.received.map(([byte]) => byte)).toEqual([2]);
     });
 
     it("refuses a message that is larger than a frame, and stays open", async () => {
@@ -149,7 +151,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
         expect.objectContaining({ code: "payload_too_large" }),
       );
       near.link.send(new Uint8Array(MAX_FRAME_BYTES - 8));
-      await expect.poll(() => far.heard.length).toBe(1);
+      await expect.poll(() => far.received.length).toBe(1);
     });
 
     it("refuses to queue without limit, and accepts messages again once the queue was sent", async () => {
@@ -159,9 +161,9 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       while (near.link.send(message)) taken++;
       expect(taken * message.length).toBeGreaterThanOrEqual(MAX_LINK_BUFFER_BYTES);
       expect(taken * message.length).toBeLessThan(4 * MAX_LINK_BUFFER_BYTES);
-      await expect.poll(() => far.heard.length).toBe(taken);
+      await expect.poll(() => far.received.length).toBe(taken);
       await expect.poll(() => near.link.send(Uint8Array.of(7))).toBe(true);
-      await expect.poll(() => far.heard.at(-1)).toEqual(Uint8Array.of(7));
+      await expect.poll(() => far.received.at(-1)).toEqual(Uint8Array.of(7));
     });
 
     it("closes both ends once, delivering nothing afterwards", async () => {
@@ -174,14 +176,14 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       expect(near.link.send(Uint8Array.of(2))).toBe(false);
       expect(far.link.send(Uint8Array.of(2))).toBe(false);
       far.link.close("late");
-      expect(near.heard).toEqual([]);
-      expect(far.heard.length).toBeLessThanOrEqual(1);
+      expect(near.received).toEqual([]);
+      expect(far.received.length).toBeLessThanOrEqual(1);
       expect([near.closes.length, far.closes.length]).toEqual([1, 1]);
     });
 
     it("reports a close that came before the handlers were set", async () => {
-      const [ann, bob] = await parties(false);
-      const near = new Ear(await ann.transport.dial(bob.peer), false);
+      const [ann, bob] = await nodes(false);
+      const near = new LinkEnd(await ann.transport.dial(bob.peer), false);
       await expect.poll(() => bob.accepted.length).toBe(1);
       bob.accepted[0]?.link.close("never mind");
       await expect.poll(() => near.link.send(Uint8Array.of(1))).toBe(false);
@@ -190,8 +192,8 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
     });
 
     it("a link whose handler throws affects no other", async () => {
-      const [ann, bob] = await parties(false);
-      const near = new Ear(await ann.transport.dial(bob.peer));
+      const [ann, bob] = await nodes(false);
+      const near = new LinkEnd(await ann.transport.dial(bob.peer));
       await expect.poll(() => bob.accepted.length).toBe(1);
       const closes: string[] = [];
       bob.accepted[0]?.link.start({
@@ -207,7 +209,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
     });
 
     it("does not resolve a dial to another incarnation, node or region", async () => {
-      const [ann, bob] = await parties();
+      const [ann, bob] = await nodes();
       const others: Partial<Peer>[] = [
         { incarnation: crypto.randomUUID() },
         { node: "bib" },
@@ -222,7 +224,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
     });
 
     it("dials any node at an address, and gives its identity", async () => {
-      const [a, b] = await parties();
+      const [a, b] = await nodes();
       const anyone = { region: ANYONE, node: ANYONE, incarnation: ANYONE };
       const link = await a.transport.dial({ ...anyone, address: b.transport.address });
       expect(link.peer).toEqual(b.self);
@@ -230,7 +232,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
     });
 
     it("rejects a dial where nobody answers any more", async () => {
-      const [ann, bob] = await parties();
+      const [ann, bob] = await nodes();
       await bob.transport.close();
       await expect(ann.transport.dial(bob.peer)).rejects.toMatchObject({ code: "unavailable" });
     });

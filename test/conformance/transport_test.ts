@@ -1,4 +1,8 @@
-/** Both transports, held to the transport suite on whichever runtime runs this file. */
+/**
+ * Both transports, held to the transport suite on whichever runtime runs this file.
+ *
+ * Covers adapters/transport/in_process.ts.
+ */
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { inProcessNetwork, inProcessTransport } from "../../adapters/transport/in_process.ts";
 import { linkNetwork } from "./link_network.ts";

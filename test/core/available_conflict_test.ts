@@ -1,6 +1,8 @@
 /**
  * Types with `partition: "available"`: a key that another owner claims while its own one can't
  * reach the store.
+ *
+ * Covers src/resource/conflicts.ts.
  */
 import { describe, expect, test } from "vitest";
 import { defineApp } from "../../mod.ts";

@@ -1,6 +1,8 @@
 /**
  * Types with `partition: "available"`: what a node serves while the store is out of reach, how it
  * marks answers, and how turns are reconciled when the store is back.
+ *
+ * Covers src/resource/offline_log.ts and src/resource/reconciliation.ts.
  */
 import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";

@@ -1,4 +1,6 @@
-/** Covers src/model/call_path.ts: the path of a call between regions, its limit of hops, and loops. */
+/**
+ * Covers src/model/call_path.ts: the path of a call between regions, its limit of hops, and loops.
+ */
 import { describe, expect, it } from "vitest";
 import type { AtlasNode } from "../../mod.ts";
 import { MAX_HOPS } from "../../src/limits.ts";

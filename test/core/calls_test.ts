@@ -1,4 +1,10 @@
-/** Calls through one node and several: answers, turns, errors, deadlines, chains. */
+/**
+ * Calls through one node and several: answers, turns, errors, deadlines, chains.
+ *
+ * Covers src/node/facade.ts, src/routing/local_call.ts, src/routing/outgoing.ts,
+ * src/routing/inbound.ts, src/routing/dispatcher.ts, src/resource/storage.ts and
+ * src/api/resource.ts.
+ */
 import { describe, expect, it } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { inProcessTransport } from "../../mod.ts";

@@ -1,4 +1,8 @@
-/** Deadlines of calls between nodes: which node notices them, and whether the call may have run. */
+/**
+ * Deadlines of calls between nodes: which node notices them, and whether the call may have run.
+ *
+ * Covers src/time/timer_wheel.ts.
+ */
 import { expect, it } from "vitest";
 import type { AtlasNode } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";

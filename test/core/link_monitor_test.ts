@@ -1,6 +1,6 @@
 /**
- * Covers src/links/link_monitor.ts: links that stay open while nothing arrives over them. Calls take
- * another route if there is one, keep their order, and return once the link answers again.
+ * Covers src/links/link_monitor.ts: links that stay open while nothing arrives over them. Calls
+ * take another route if there is one, keep their order, and return once the link answers again.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { type AtlasNode, type CreateNodeOptions, type NodeEvent } from "../../mod.ts";

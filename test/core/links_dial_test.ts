@@ -1,4 +1,6 @@
-/** Covers the dials of src/links/links.ts: concurrent dials of a node to one address share one link. */
+/**
+ * Covers the dials of src/links/links.ts: concurrent dials of a node to one address share one link.
+ */
 import { expect, test } from "vitest";
 import { AtlasError, type Link, type Peer, type Transport } from "../../mod.ts";
 import { ANYONE } from "../../src/ports/transport.ts";

@@ -1,6 +1,6 @@
 /**
- * Covers src/registry/membership.ts: one process has each node name, and two processes with the same
- * name don't end each other.
+ * Covers src/registry/membership.ts: one process has each node name, and two processes with the
+ * same name don't end each other.
  */
 import { describe, expect, it } from "vitest";
 import { memoryStore, type Store } from "../../mod.ts";

@@ -1,4 +1,8 @@
-/** Ownership over time: idempotency, idle stops, drains, takeovers, fencing and lookups. */
+/**
+ * Ownership over time: idempotency, idle stops, drains, takeovers, fencing and lookups.
+ *
+ * Covers src/registry/lease.ts, src/registry/directory.ts and src/registry/heartbeat_monitor.ts.
+ */
 import { describe, expect, it } from "vitest";
 import { AtlasError, defineApp, memoryStore, type Store } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";

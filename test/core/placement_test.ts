@@ -1,6 +1,6 @@
 /**
- * Covers src/routing/placement.ts, migration.ts and caller_affinity.ts: which node claims a key,
- * moves between regions, and resources that follow their callers.
+ * Covers src/routing/placement.ts, src/routing/migration.ts and src/routing/caller_affinity.ts:
+ * which node claims a key, moves between regions, and resources that follow their callers.
  */
 import { describe, expect, it } from "vitest";
 import { type AtlasNode, defineApp, type Placement } from "../../mod.ts";

@@ -1,4 +1,8 @@
-/** Steps that the registry refuses: which error callers get, and what happens to owner and state. */
+/**
+ * Steps that the registry refuses: which error callers get, and what happens to owner and state.
+ *
+ * Covers src/registry/guarded_store.ts.
+ */
 import { describe, expect, it } from "vitest";
 import { AtlasError, memoryStore, type Store } from "../../mod.ts";
 import { stepRefused } from "../../src/model/refusal.ts";

@@ -1,4 +1,8 @@
-/** Regions whose registries fail over, and lose the forwarding entries of keys that have moved. */
+/**
+ * Regions whose registries fail over, and lose the forwarding entries of keys that have moved.
+ *
+ * Covers adapters/store/regional/forwarding_repair.ts.
+ */
 import { afterEach, expect, it } from "vitest";
 import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {

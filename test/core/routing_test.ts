@@ -1,6 +1,6 @@
 /**
- * Covers src/routing/router.ts and locator.ts: calls between regions, their homes, gateways and
- * deadlines.
+ * Covers src/routing/router.ts, src/routing/locator.ts and src/routing/relayed_call.ts: calls
+ * between regions, their homes, gateways and deadlines.
  */
 import { describe, expect, it } from "vitest";
 import { memoryStore } from "../../mod.ts";

@@ -1,6 +1,8 @@
 /**
  * How connections end: messages sent before are delivered, and onDisconnect runs, whichever node
  * dies.
+ *
+ * Covers src/events/connection_records.ts.
  */
 import { expect, it } from "vitest";
 import {

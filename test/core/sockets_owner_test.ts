@@ -1,4 +1,8 @@
-/** Client sockets while their resource's owner changes: moves, drains, takeovers and fencing. */
+/**
+ * Client sockets while their resource's owner changes: moves, drains, takeovers and fencing.
+ *
+ * Covers src/routing/subscription_calls.ts and src/events/subscriber.ts.
+ */
 import { expect, it } from "vitest";
 import { type AtlasNode, inProcessNetwork, inProcessTransport, memoryStore } from "../../mod.ts";
 import { EVENT_BLOCK } from "../../src/limits.ts";

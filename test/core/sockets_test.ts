@@ -1,6 +1,6 @@
 /**
- * Covers src/sockets/socket_server.ts, subscription.ts and src/events/broadcaster.ts: joining,
- * numbers, replay, turns that fail, slow readers.
+ * Covers src/sockets/socket_server.ts, src/sockets/subscription.ts and src/events/broadcaster.ts:
+ * joining, numbers, replay, turns that fail, slow readers.
  */
 import { expect, it } from "vitest";
 import type { AtlasNode } from "../../mod.ts";

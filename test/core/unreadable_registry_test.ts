@@ -1,6 +1,6 @@
 /**
- * Nodes on a registry that fails or holds rows that can't be read: which errors callers get, what is
- * logged, and that no owner loses its resources by it.
+ * Nodes on a registry that fails or holds rows that can't be read: which errors callers get, what
+ * is logged, and that no owner loses its resources by it.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

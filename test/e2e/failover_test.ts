@@ -14,9 +14,9 @@ import { timing } from "../../src/registry/lease.ts";
 import { Route, startDelayProxy } from "../support/delay_proxy.ts";
 import { startForwarder } from "../support/forwarder.ts";
 import {
+  awaitReply,
   redisMissing,
   startRedis,
-  tell,
   type TestRedis,
   warnIfRedisMissing,
 } from "../support/redis.ts";
@@ -223,7 +223,7 @@ const QUICK_MS = 300;
 
 async function setPatience({ ports }: TestSentinels, ms: number): Promise<void> {
   const command = `SENTINEL SET ${MASTER} down-after-milliseconds ${ms}`;
-  await Promise.all(ports.map((port) => tell(port, command, /OK/)));
+  await Promise.all(ports.map((port) => awaitReply(port, command, /OK/)));
 }
 
 /** Kills the master; resolves when the sentinels have promoted a replica. */
@@ -284,7 +284,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
         args: ["--replicaof", "127.0.0.1", String(toPrimary.port)],
       });
       cleanups.push(() => replica.close());
-      await tell(replica.port, "INFO replication", /master_link_status:up/);
+      await awaitReply(replica.port, "INFO replication", /master_link_status:up/);
       const address = await startForwarder(primary.port);
       cleanups.push(() => address.close());
       // The nodes that are to report what the copy lacks must keep their lease.
@@ -292,10 +292,10 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
 
       const before = await callEach(nodes, "quiet", "send");
       const early = await callEach(nodes, "busy", "send");
-      const written = await tell(primary.port, "INFO replication", /master_repl_offset:\d+/);
+      const written = await awaitReply(primary.port, "INFO replication", /master_repl_offset:\d+/);
       const offset = Number(/master_repl_offset:(\d+)/.exec(written)?.[1]);
       await until(async () => {
-        const copied = await tell(replica.port, "INFO replication", /slave_repl_offset:\d+/);
+        const copied = await awaitReply(replica.port, "INFO replication", /slave_repl_offset:\d+/);
         return Number(/slave_repl_offset:(\d+)/.exec(copied)?.[1]) >= offset;
       }, "the replica has what was written");
       // The replica will lack everything acknowledged from here on.
@@ -307,7 +307,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
       const killedAt = Date.now();
       await primary.kill();
       route.state = "closed";
-      await tell(replica.port, "REPLICAOF NO ONE", /OK/);
+      await awaitReply(replica.port, "REPLICAOF NO ONE", /OK/);
       address.lead(replica.port);
       const reopening = await reopens(nodes, killedAt, "standard");
       await worksSince(load, performance.now(), "calls after claims reopened");

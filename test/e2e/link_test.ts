@@ -1,6 +1,7 @@
 /**
  * Peers without access at the path of node links: no secret, a wrong one, another node's name,
- * garbage, and garbage after a valid handshake. None gets a link, or keeps it, and the node serves on.
+ * garbage, and garbage after a valid handshake. None gets a link, or keeps it, and the node serves
+ * on.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";

@@ -1,4 +1,6 @@
-/** Modules over HTTP: routes show what sellers count, and each failure has its documented answer. */
+/**
+ * Modules over HTTP: routes show what sellers count, and each failure has its documented answer.
+ */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
 import { type Registry, SQLITE } from "./cluster.ts";

@@ -1,4 +1,8 @@
-/** The HTTP API over a real node: every route, every refusal, and no internals in any answer. */
+/**
+ * The HTTP API over a real node: every route, every refusal, and no internals in any answer.
+ *
+ * Covers adapters/http_wire/inputs.ts.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { errorResponse, STATUS_OF } from "../../adapters/http_wire/errors.ts";
@@ -41,8 +45,8 @@ test("a call that may have run is not answered 421, which fetch would repeat by 
   ]);
 });
 
-describe("what a node answers", () => {
-  test("health, readiness, members", async () => {
+describe("a node answers", () => {
+  test("health, readiness and members", async () => {
     expect(await served.ask("GET", "/healthz")).toMatchObject({ status: 200 });
     expect(await served.ask("GET", "/readyz")).toMatchObject({
       status: 200,
@@ -59,7 +63,7 @@ describe("what a node answers", () => {
     }]);
   });
 
-  test("a call: result, place and epoch", async () => {
+  test("a call with result, owner and epoch", async () => {
     const { status, body, headers } = await call("a", "add", [2]);
     expect(status).toBe(200);
     expect(body).toEqual({ result: 2, rrp: "rrp:test/one/probes/a", epoch: expect.any(Number) });
@@ -107,7 +111,7 @@ describe("what a node answers", () => {
   });
 });
 
-describe("what a node refuses", () => {
+describe("a node refuses", () => {
   test.each<[ErrorCode, string, string]>([
     ["not_found", "nothing", "/v1/resources/nothing/a/echo"],
     ["not_found", "no such method", "/v1/resources/probes/a/nothing"],
@@ -164,7 +168,7 @@ describe("what a node refuses", () => {
     expect(answer).toMatchObject({ status: 400, body: { error: { code: "bad_request" } } });
   });
 
-  test("an oversize body", async () => {
+  test("a body that is too large", async () => {
     const body = JSON.stringify(["x".repeat(MAX_BODY_BYTES)]);
     expect(await served.ask("POST", "/v1/resources/probes/a/echo", { body })).toMatchObject({
       status: 413,
@@ -186,14 +190,14 @@ describe("what a node refuses", () => {
     expect(body.error.message.toLowerCase()).toContain(`header ${name}`);
   });
 
-  test("require other than confirmed", async () => {
+  test("a value of require other than confirmed", async () => {
     const { body } = await served.ask("GET", "/v1/resources/probes/a?require=maybe");
     expect(body.error.message).toContain('"maybe"');
   });
 });
 
-describe("what user code does", () => {
-  test("throws: its message, no stack", async () => {
+describe("user code that", () => {
+  test("throws is answered with its message, without a stack", async () => {
     const { status, body, text } = await call("a", "fail", []);
     expect(status).toBe(500);
     expect(body.error).toMatchObject({ code: "app", message: "it broke at secret_file.ts" });
@@ -230,13 +234,13 @@ describe("what user code does", () => {
     },
   );
 
-  test("answers what can't be encoded", async () => {
+  test("returns a value that can't be encoded is answered with an error", async () => {
     const { status, body } = await call("a", "unencodable", []);
     expect(status).toBeGreaterThanOrEqual(400);
     expect(body.error.message).toContain("function");
   });
 
-  test("hangs: the deadline ends the wait, and its signal aborts", async () => {
+  test("hangs sees its signal abort at the deadline, which ends the call", async () => {
     const clock = fakeClock();
     const still = await serving({ clock });
     const before = hanging();
@@ -250,7 +254,7 @@ describe("what user code does", () => {
     await still.close();
   });
 
-  test("hangs: a caller that disconnects aborts it", async () => {
+  test("hangs sees its signal abort when its caller disconnects", async () => {
     const before = hanging();
     const abort = new AbortController();
     const asked = served.ask("POST", "/v1/resources/probes/gone/hang", { signal: abort.signal });
@@ -260,7 +264,7 @@ describe("what user code does", () => {
     await until(() => hanging().aborted > before.aborted);
   });
 
-  test("a full mailbox is overloaded", async () => {
+  test("fills its mailbox makes further calls fail as overloaded", async () => {
     const gone = new AbortController();
     const statuses: number[] = [];
     const all = Array.from({ length: 4 }, async () => {
@@ -310,7 +314,7 @@ describe("a token", () => {
 });
 
 describe("the client over a node", () => {
-  test("stubs, lookups and pages have the node's shape", async () => {
+  test("gives stubs, lookups and pages of the same form", async () => {
     const atlas = served.client();
     expect(await atlas.resource("probes", "c 1").add(3)).toBe(3);
     expect(await atlas.lookup("probes", "c 1", { require: "confirmed" })).toMatchObject({
@@ -321,7 +325,7 @@ describe("the client over a node", () => {
     expect(resources).toMatchObject([{ rrp: "rrp:test/one/probes/c%201" }]);
   });
 
-  test("values arrive as they left", async () => {
+  test("returns values unchanged", async () => {
     const value = {
       date: new Date(1),
       bytes: new Uint8Array([1, 2]),
@@ -334,7 +338,7 @@ describe("the client over a node", () => {
     expect(echoed.result).toEqual(value);
   });
 
-  test("errors arrive by code", async () => {
+  test("returns errors with their code", async () => {
     const failing = served.client().call("probes", "c", "fail", []);
     await expect(failing).rejects.toMatchObject({
       name: "AtlasError",
@@ -345,7 +349,7 @@ describe("the client over a node", () => {
 });
 
 describe("a node that starts and stops", () => {
-  test("before it is ready all its routes are unavailable", async () => {
+  test("is unavailable on all routes before it is ready", async () => {
     const early = createHttpApp({ node: () => null });
     expect((await ask(early, "GET", "/healthz")).status).toBe(200);
     for (const path of ["/readyz", "/v1/nodes", "/v1/resources/probes/a"]) {
@@ -355,7 +359,7 @@ describe("a node that starts and stops", () => {
     expect((await ask(early, "GET", "/metrics")).status).toBe(200);
   });
 
-  test("draining: not ready any more, still answering", async () => {
+  test("is not ready while it drains, and still answers", async () => {
     const leaving = await serving();
     expect(await leaving.ask("POST", "/v1/drain")).toMatchObject({
       status: 202,
@@ -367,7 +371,7 @@ describe("a node that starts and stops", () => {
     await leaving.close();
   });
 
-  test("stopped: requests under way are answered, later ones refused", async () => {
+  test("answers running requests as it stops, and refuses later ones", async () => {
     const clock = fakeClock();
     const leaving = await serving({ clock });
     const before = hanging();

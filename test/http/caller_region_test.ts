@@ -41,43 +41,43 @@ async function regions(...names: string[]) {
   for (const region of names) await join(region);
   const first = nodes[0] as AtlasNode<typeof app>;
   const http = createHttpApp({ node: () => first as unknown as AtlasNode });
-  const told = async (region: string) => {
+  const regionsOf = async (region: string) => {
     const headers = { "atlas-caller-region": region };
     const answer = await ask(http, "POST", "/v1/resources/witnesses/x/who", { headers });
     return [answer.body.result, answer.headers.get("atlas-caller-region")];
   };
-  return { first, http, join, told };
+  return { first, http, join, regionsOf };
 }
 
 test("a known region is accepted; an unknown one is ignored", async () => {
-  const { first, told } = await regions("us", "eu");
-  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
-  expect(await told("us")).toEqual(["us", "us"]);
-  expect(await told("eu")).toEqual(["eu", "eu"]);
+  const { first, regionsOf } = await regions("us", "eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it knows eu");
+  expect(await regionsOf("us")).toEqual(["us", "us"]);
+  expect(await regionsOf("eu")).toEqual(["eu", "eu"]);
   // Not refused: clients of a region that is away would be, by all others.
-  expect(await told("nowhere")).toEqual(["us", "us"]);
+  expect(await regionsOf("nowhere")).toEqual(["us", "us"]);
   expect(first.knowsRegion("nowhere")).toBe(false);
 });
 
 test("a region stays known while its members are away", async () => {
-  const { first, told } = await regions("us", "eu");
-  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
+  const { first, regionsOf } = await regions("us", "eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it knows eu");
   await clock.run((nodes.pop() as AtlasNode<typeof app>).close());
   await clock.advance(60_000);
-  expect(await told("eu")).toEqual(["eu", "eu"]);
+  expect(await regionsOf("eu")).toEqual(["eu", "eu"]);
 });
 
-test("one whose first node joins later is known soon", async () => {
-  const { first, join, told } = await regions("us");
-  expect(await told("eu")).toEqual(["us", "us"]);
+test("a region whose first node joins later is known soon", async () => {
+  const { first, join, regionsOf } = await regions("us");
+  expect(await regionsOf("eu")).toEqual(["us", "us"]);
   await join("eu");
-  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
-  expect(await told("eu")).toEqual(["eu", "eu"]);
+  await untilBy(clock, () => first.knowsRegion("eu"), "it knows eu");
+  expect(await regionsOf("eu")).toEqual(["eu", "eu"]);
 });
 
-test("the same on client sockets", async () => {
+test("regions of callers are treated the same on client sockets", async () => {
   const { first, http } = await regions("us", "eu");
-  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it knows eu");
   const callers = async (region: string): Promise<unknown> => {
     const frames: { t: string; result?: unknown }[] = [];
     const socket: Socket = {

@@ -1,4 +1,8 @@
-/** A client of several URLs goes on to the next node if the request certainly reached no node. */
+/**
+ * A client of several URLs goes on to the next node if the request certainly reached no node.
+ *
+ * Covers adapters/client/retrying_requester.ts.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import type { Fetch } from "../../adapters/client/retrying_requester.ts";
@@ -13,7 +17,7 @@ afterEach(async () => {
 const success = () => Response.json({ result: "done", rrp: "rrp:r/n/t/a", epoch: 7 });
 
 /** A server by plain HTTP, and how many requests it got. */
-async function door(): Promise<{ port: number; count: () => number }> {
+async function liveServer(): Promise<{ port: number; count: () => number }> {
   let count = 0;
   const runtime = await detectRuntime();
   const server = await runtime.serve({
@@ -32,10 +36,12 @@ async function door(): Promise<{ port: number; count: () => number }> {
 test.each([
   ["a port that fetch refuses", () => "http://127.0.0.1:6000"],
   ["one that can't be routed to", () => "http://255.255.255.255:8080"],
-  ["one that speaks no TLS", async () => `https://127.0.0.1:${(await door()).port}`],
-])("a call goes on to the next door from %s", async (_, shut) => {
-  const live = await door();
-  const atlas = connect([await shut(), `http://127.0.0.1:${live.port}`], { timeoutMs: 10_000 });
+  ["one that speaks no TLS", async () => `https://127.0.0.1:${(await liveServer()).port}`],
+])("a call goes on to the next URL from %s", async (_, closedUrl) => {
+  const live = await liveServer();
+  const atlas = connect([await closedUrl(), `http://127.0.0.1:${live.port}`], {
+    timeoutMs: 10_000,
+  });
   expect(await atlas.call("t", "a", "m", [])).toMatchObject({ result: "done" });
   expect(live.count()).toBe(1);
 });
@@ -54,7 +60,7 @@ const deno = (why: string, at = "http://a.example/v1/resources/t/a/m") =>
     message: `error sending request for url (${at}): ${why}`,
   });
 
-/** Whether a call goes on to the second door where the first one's `fetch` throws so. */
+/** Whether a call goes on to the second URL if the first one's `fetch` throws this. */
 async function goesOn(thrown: Error): Promise<boolean> {
   const asked: string[] = [];
   const fetch: Fetch = (url) => {
@@ -67,7 +73,7 @@ async function goesOn(thrown: Error): Promise<boolean> {
   return isDone;
 }
 
-describe("by each runtime's error", () => {
+describe("each runtime's error", () => {
   test.each([
     ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOTFOUND", "EAI_AGAIN"].map(
       node,

@@ -13,7 +13,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A node's counter that says of its purchases what it is told to. */
+/** A node's counter that reports its purchases as a test wants. */
 class Desk {
   /** What it was asked, the newest last. */
   readonly asked: string[] = [];

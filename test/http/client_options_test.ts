@@ -113,7 +113,7 @@ test.each(WAYS)("%s: as a node does", async (name, ask, wrong) => {
   }
 });
 
-test("nothing is sent", async () => {
+test("nothing is sent with an invalid option", async () => {
   let asked = 0;
   const fetch = () => {
     asked++;

@@ -1,5 +1,7 @@
 /**
  * The client's retries: what is repeated, what is never repeated, and the error of each failure.
+ *
+ * Covers adapters/client/request.ts.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
@@ -56,17 +58,17 @@ async function nowhere(): Promise<string> {
   return `http://127.0.0.1:${await freePort()}`;
 }
 
-/** A fetch that asks doors by their host's name, and notes whom; a client of all of them. */
-function house(doors: Record<string, () => Promise<Response>>) {
+/** A client of several nodes whose `fetch` answers by host name; records the hosts asked. */
+function clientOf(answers: Record<string, () => Promise<Response>>) {
   const asked: string[] = [];
   const fetch = (url: string, { signal }: RequestInit): Promise<Response> =>
     new Promise((resolve, reject) => {
       const { host } = new URL(url);
       asked.push(host);
       signal?.addEventListener("abort", () => reject(signal.reason));
-      (doors[host] as () => Promise<Response>)().then(resolve, reject);
+      (answers[host] as () => Promise<Response>)().then(resolve, reject);
     });
-  const urls = Object.keys(doors).map((host) => `http://${host}`);
+  const urls = Object.keys(answers).map((host) => `http://${host}`);
   return { asked, atlas: connect(urls, { fetch, timeoutMs: 100 }) };
 }
 
@@ -83,7 +85,7 @@ const never = () => new Promise<Response>(() => {});
 const answer = () => Promise.resolve(success());
 
 describe("a call is repeated", () => {
-  test("where the error says that it did not run", async () => {
+  test("if the error says that it did not run", async () => {
     const { url, requests } = await scripted((n) => n < 3 ? failure("unavailable") : success());
     expect(await connect(url).call("t", "a", "m", [])).toEqual({
       result: "done",
@@ -94,7 +96,7 @@ describe("a call is repeated", () => {
     expect(requests).toHaveLength(3);
   });
 
-  test("where it carries an idempotency key, the same each time", async () => {
+  test("if it has an idempotency key, with the same key each time", async () => {
     const { url, requests } = await scripted((n) =>
       n < 3 ? failure("unavailable", { maybeExecuted: true }) : success()
     );
@@ -106,7 +108,7 @@ describe("a call is repeated", () => {
     ]);
   });
 
-  test("at the next node where one can't be reached", async () => {
+  test("at the next node if one can't be reached", async () => {
     const { url, requests } = await scripted(success);
     const atlas = connect([await nowhere(), await nowhere(), url]);
     await atlas.call("t", "a", "m", []);
@@ -116,7 +118,7 @@ describe("a call is repeated", () => {
 });
 
 describe("a call is not repeated", () => {
-  test("where it may have run and has no idempotency key", async () => {
+  test("if it may have run and has no idempotency key", async () => {
     const { url, requests } = await scripted(() => failure("unavailable", { maybeExecuted: true }));
     await expect(connect(url).call("t", "a", "m", [])).rejects.toMatchObject({
       name: "AtlasError",
@@ -149,53 +151,53 @@ describe("of several nodes, one that accepts requests and never answers", () => 
   const members = () => Promise.resolve(Response.json({ nodes: [] }));
 
   test("leaves reads time for the next one, which is asked first from then on", async () => {
-    const { asked, atlas } = house({ deaf: never, mute: never, fine: members });
+    const { asked, atlas } = clientOf({ silent: never, mute: never, fine: members });
     for (let i = 0; i < 3; i++) expect(await inTime(atlas.members())).toEqual([]);
-    expect(asked).toEqual(["deaf", "mute", "fine", "fine", "fine"]);
+    expect(asked).toEqual(["silent", "mute", "fine", "fine", "fine"]);
   });
 
   test("leaves calls with an idempotency key time, too", async () => {
-    const { asked, atlas } = house({ deaf: never, fine: answer });
+    const { asked, atlas } = clientOf({ silent: never, fine: answer });
     const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
     const { epoch } = await inTime(call);
-    expect([epoch, ...asked]).toEqual([7, "deaf", "fine"]);
+    expect([epoch, ...asked]).toEqual([7, "silent", "fine"]);
   });
 
   test("is skipped by the call after one that can't be repeated", async () => {
-    const { asked, atlas } = house({ deaf: never, fine: answer });
+    const { asked, atlas } = clientOf({ silent: never, fine: answer });
     const call = () => inTime(atlas.call("t", "a", "m", [], { timeoutMs: 10 }));
     await expect(call()).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
-    expect(asked).toEqual(["deaf"]);
+    expect(asked).toEqual(["silent"]);
     expect((await call()).epoch).toBe(7);
-    expect(asked).toEqual(["deaf", "fine"]);
+    expect(asked).toEqual(["silent", "fine"]);
   });
 
-  test("still counts where it was only slow", async () => {
+  test("still counts if it was only slow", async () => {
     const slow = Promise.withResolvers<Response>();
-    const { asked, atlas } = house({
+    const { asked, atlas } = clientOf({
       slow: () => slow.promise,
-      deaf: () => {
+      silent: () => {
         slow.resolve(success());
         return never();
       },
     });
     const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
     expect((await inTime(call)).epoch).toBe(7);
-    expect(asked).toEqual(["slow", "deaf"]);
+    expect(asked).toEqual(["slow", "silent"]);
   });
 
   test("may have run the call that the next one refuses", async () => {
-    const { atlas } = house({
-      deaf: never,
+    const { atlas } = clientOf({
+      silent: never,
       strict: () => Promise.resolve(failure("not_found")),
     });
     const call = inTime(atlas.call("t", "a", "m", [], { idempotencyKey: "k" }));
     await expect(call).rejects.toMatchObject({ code: "not_found", maybeExecuted: true });
   });
 
-  test("is waited for where the others can't be reached", async () => {
+  test("is waited for if the others can't be reached", async () => {
     const slow = Promise.withResolvers<Response>();
-    const { asked, atlas } = house({
+    const { asked, atlas } = clientOf({
       slow: () => slow.promise,
       shut: () => {
         setTimeout(() => slow.resolve(Response.json({ nodes: [] })));
@@ -207,7 +209,7 @@ describe("of several nodes, one that accepts requests and never answers", () => 
   });
 });
 
-describe("the error of a failure", () => {
+describe("a failed call's error:", () => {
   test("a node that refuses the connection ran nothing", async () => {
     const call = connect(await nowhere(), { timeoutMs: 50 }).call("t", "a", "m", []);
     await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
@@ -217,7 +219,7 @@ describe("the error of a failure", () => {
     vi.useFakeTimers();
     let count = 0;
     const refusing = () => Promise.reject(Object.assign(new TypeError("no"), { code: REFUSED }));
-    const { atlas } = house({ shut: () => count++ === 0 ? refusing() : never() });
+    const { atlas } = clientOf({ shut: () => count++ === 0 ? refusing() : never() });
     const call = inTime(atlas.call("t", "a", "m", []));
     await expect(call).rejects.toMatchObject({
       code: "unavailable",
@@ -230,7 +232,7 @@ describe("the error of a failure", () => {
   });
 
   test("an answer that came while this process was suspended is read", async () => {
-    const { atlas } = house({
+    const { atlas } = clientOf({
       fine: () => new Promise((resolve) => setTimeout(() => resolve(stall(500)))),
     });
     /** Stands still past the deadline, and has the answer a turn of the event loop later. */
@@ -250,7 +252,7 @@ describe("the error of a failure", () => {
     await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: true });
   });
 
-  test("no answer in time: timeout, and it may have run", async () => {
+  test("a call without an answer in time is a timeout that may have run", async () => {
     const held = Promise.withResolvers<Response>();
     const { url } = await scripted(() => held.promise);
     const call = connect(url).call("t", "a", "m", [], { timeoutMs: 50 });
@@ -258,7 +260,7 @@ describe("the error of a failure", () => {
     held.resolve(success());
   });
 
-  test("the caller aborts: timeout, not retryable", async () => {
+  test("a call that its caller aborts is a timeout, and not retryable", async () => {
     const held = Promise.withResolvers<Response>();
     const abort = new AbortController();
     const { url } = await scripted(() => {
@@ -270,7 +272,7 @@ describe("the error of a failure", () => {
     held.resolve(success());
   });
 
-  test("the caller had aborted before: nothing was sent", async () => {
+  test("nothing is sent if the caller had aborted before", async () => {
     const { url, requests } = await scripted(success);
     const signal = AbortSignal.abort();
     const call = connect(url).call("t", "a", "m", [], { signal });
@@ -288,7 +290,7 @@ describe("the error of a failure", () => {
     });
   });
 
-  test("a page that isn't Atlas's at all", async () => {
+  test("a page that isn't Atlas's is unavailable", async () => {
     const { url } = await scripted(() => new Response("<h1>hello</h1>"));
     await expect(connect(url).lookup("t", "a", { timeoutMs: 1_000 })).rejects.toMatchObject({
       code: "unavailable",

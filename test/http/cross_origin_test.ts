@@ -36,11 +36,11 @@ test.each([
   [[PAGE, "http://localhost:5173"], PAGE],
   [["*"], "*"],
 ])("%j: a preflight is answered without a token, and answers may be read", async (...given) => {
-  const [origins, told] = given;
+  const [origins, expected] = given;
   const served = await open(origins);
   const asked = await preflight(served, PAGE);
   expect(asked.status).toBe(204);
-  expect(asked.headers.get("access-control-allow-origin")).toBe(told);
+  expect(asked.headers.get("access-control-allow-origin")).toBe(expected);
   expect(listOf(asked.headers.get("access-control-allow-methods"))).toContain("post");
   expect(listOf(asked.headers.get("access-control-allow-headers"))).toEqual(
     expect.arrayContaining([
@@ -58,7 +58,7 @@ test.each([
   const headers = { origin: PAGE, authorization: "Bearer t0ken" };
   const answer = await served.ask("POST", CALL, { headers, body: "[7]" });
   expect(answer).toMatchObject({ status: 200, body: { result: 7 } });
-  expect(answer.headers.get("access-control-allow-origin")).toBe(told);
+  expect(answer.headers.get("access-control-allow-origin")).toBe(expected);
   expect(answer.headers.get("atlas-region")).toBe("test");
   expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
   expect(listOf(answer.headers.get("access-control-expose-headers")).sort()).toEqual(

@@ -155,7 +155,7 @@ test("the token is the text after its scheme and spaces, unchanged", () => {
 describe("more arguments than a call may have are bad_request, and nothing runs", () => {
   const path = "/v1/resources/probes/many/echo";
 
-  test("over HTTP, as JSON and as MessagePack", async () => {
+  test("in a call over HTTP, as JSON and as MessagePack", async () => {
     const json = await served.ask("POST", path, { body: JSON.stringify(many) });
     expect(json).toMatchObject(tooMany);
     expect(json.body.error.maybeExecuted).toBe(false);
@@ -165,7 +165,7 @@ describe("more arguments than a call may have are bad_request, and nothing runs"
     expect((await served.ask("POST", path, { body: fits })).body.result).toHaveLength(1_024);
   });
 
-  test("a million of them, too, which a runtime's stack can't hold", async () => {
+  test("also a million of them, which a runtime's stack can't hold", async () => {
     for (const name of ["echo", "nothing"]) {
       const body = `[${"0,".repeat(500_000)}0]`;
       expect(await served.ask("POST", `/v1/resources/probes/many/${name}`, { body }))
@@ -173,7 +173,7 @@ describe("more arguments than a call may have are bad_request, and nothing runs"
     }
   });
 
-  test("in a program", async () => {
+  test("in a call of a program", async () => {
     const stub = served.node.resource("probes", "many") as unknown as {
       echo(...args: unknown[]): Promise<unknown>;
     };
@@ -186,7 +186,7 @@ describe("more arguments than a call may have are bad_request, and nothing runs"
     ) await expect(called()).rejects.toMatchObject({ code: "bad_request" });
   });
 
-  test("of a module", async () => {
+  test("in a call of a module", async () => {
     const { ask, node, seller } = await counter();
     seller.publish(calc(new CallGate()), { capacity: 1 });
     const body = JSON.stringify(many);
@@ -333,8 +333,11 @@ describe("an answer that is not a node's", () => {
           controller.enqueue(new Uint8Array(65_536));
         },
       });
-    const lies: Record<string, string> = { "content-length": "5", "content-encoding": "gzip" };
-    for (const more of [{}, lies]) {
+    const wrongHeaders: Record<string, string> = {
+      "content-length": "5",
+      "content-encoding": "gzip",
+    };
+    for (const more of [{}, wrongHeaders]) {
       pulled = 0;
       const call = answering(endless(), { ...msgpack, ...more }).call("t", "a", "m", []);
       await expect(call).rejects.toMatchObject({ code: "payload_too_large", maybeExecuted: true });

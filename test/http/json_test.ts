@@ -27,7 +27,7 @@ function stream(pieces: number, size: number): Request {
   return new Request("http://x/", { method: "POST", body, duplex: "half" } as RequestInit);
 }
 
-test("what JSON can't say comes out as documented", () => {
+test("values that JSON can't express are converted as documented", () => {
   const value = {
     big: 2n ** 60n,
     date: new Date(0),
@@ -116,7 +116,7 @@ test("a body over the limit is refused by its announced length", async () => {
   await expect(argumentsOf(request)).rejects.toMatchObject({ code: "payload_too_large" });
 });
 
-test("a body over the limit is refused while it comes", async () => {
+test("a body over the limit is refused while it arrives", async () => {
   await expect(argumentsOf(stream(1_000_000, 65_536))).rejects.toMatchObject({
     code: "payload_too_large",
   });

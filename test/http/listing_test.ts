@@ -11,7 +11,7 @@ afterAll(() => served.close());
 const call = (id: string, method: string, args: unknown) =>
   served.ask("POST", `/v1/resources/probes/${id}/${method}`, { body: JSON.stringify(args) });
 
-test("resources, a page at a time", async () => {
+test("resources are listed a page at a time", async () => {
   for (const id of ["p1", "p2", "p3"]) await call(id, "add", [1]);
   const found: string[] = [];
   let cursor = "";

@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => served.close());
 
-test("figures of the node, requests by route and never by path", async () => {
+test("metrics show the node's counters, and requests by route, never by path", async () => {
   await served.ask("POST", "/v1/resources/probes/metered/add", { body: "[1]" });
   await served.ask("GET", "/v1/unknown/metered-path");
   const { status, text, headers } = await served.ask("GET", "/metrics");

@@ -1,4 +1,8 @@
-/** Modules over HTTP: calls, purchases, and a look at the market. */
+/**
+ * Modules over HTTP: calls, purchases, and a look at the market.
+ *
+ * Covers adapters/http/purchases.ts.
+ */
 import { expect, test, vi } from "vitest";
 import { type AtlasNode, defineModule } from "../../mod.ts";
 import { Purchases } from "../../adapters/http/purchases.ts";
@@ -10,7 +14,7 @@ import { counter } from "./counter.ts";
 
 const json = (value: unknown) => ({ body: JSON.stringify(value) });
 
-test("a call over HTTP: result, node and version; a range picks the version", async () => {
+test("a call over HTTP gives result, node and version, and a range picks the version", async () => {
   const { ask, seller } = await counter();
   const shop = new CallGate();
   seller.publish(calc(shop, "1.0.0"), { capacity: 1 });
@@ -23,7 +27,7 @@ test("a call over HTTP: result, node and version; a range picks the version", as
   expect(pinned.body).toEqual({ result: "3.141", node: "seller", version: "1.0.0" });
 });
 
-test("a purchase by several orders, over HTTP and by a client", async () => {
+test("a purchase may have several orders, over HTTP and by a client", async () => {
   const { ask, client, seller } = await counter();
   const shop = new CallGate();
   seller.publish(calc(shop, "1.0.0"), { capacity: 8 });
@@ -43,7 +47,7 @@ test("a purchase by several orders, over HTTP and by a client", async () => {
   await proxy.$plb.close();
 });
 
-test("a function without a result answers null, in MessagePack what it is", async () => {
+test("a function without a result answers null in JSON, and undefined in MessagePack", async () => {
   const { ask, client, seller } = await counter();
   const quiet = defineModule({ version: "1.0.0", functions: { nothing() {} } });
   seller.publish(quiet, { name: "quiet", capacity: 1 });
@@ -55,7 +59,7 @@ test("a function without a result answers null, in MessagePack what it is", asyn
   expect((await client().request("quiet", "nothing", [])).result).toBeUndefined();
 });
 
-test("MessagePack both ways", async () => {
+test("arguments and results may be MessagePack", async () => {
   const { http, seller } = await counter();
   seller.publish(calc(new CallGate()), { capacity: 1 });
   const type = "application/msgpack";
@@ -280,7 +284,7 @@ test("a client that disconnects while it waits for capacity leaves no order", as
   await until(async () => (await orders()).length === 0, "the order is gone");
 });
 
-test("modules, exchanges, authorities", async () => {
+test("modules, exchanges and authorities are listed", async () => {
   const { ask, seller } = await counter();
   const shop = new CallGate();
   seller.publish(calc(shop), { capacity: 2 });
@@ -296,7 +300,7 @@ test("modules, exchanges, authorities", async () => {
       sellers: [{ node: "seller", version: "1.0.0", capacity: 2, granted: 1, inFlight: 1 }],
     }],
   });
-  // What is left of it is told to the exchanges beside the call.
+  // The exchanges learn of the rest after the call.
   await expect.poll(async () => (await ask("GET", "/v1/exchanges/calc")).body).toMatchObject({
     module: "calc",
     exchanges: expect.arrayContaining([
@@ -316,7 +320,7 @@ test("modules, exchanges, authorities", async () => {
   await call;
 });
 
-test("metrics of credits and waits, by module", async () => {
+test("metrics show credits and waits by module", async () => {
   const { ask, node } = await counter();
   const shop = new CallGate();
   node.publish(calc(shop), { capacity: 1 });

@@ -1,4 +1,7 @@
-/** How much one node takes at once, on each runtime: the rows of docs/limits.md about calls and sockets. */
+/**
+ * How much one node takes at once, on each runtime: the rows of docs/limits.md about calls and
+ * sockets.
+ */
 import { afterEach, expect, test } from "vitest";
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
 import { systemContext } from "../../adapters/system/async_context.ts";
@@ -77,7 +80,7 @@ test("a node has 32,768 client sockets, and refuses the next as overloaded", asy
   );
 });
 
-test("a node has 262,144 calls under way, and refuses the next as overloaded", async () => {
+test("a node has 262,144 running calls, and refuses the next as overloaded", async () => {
   // Each of them fails in the end; the stacks of so many errors take most of the time.
   Error.stackTraceLimit = 0;
   // They wait for it to say who owns what they call.
@@ -88,7 +91,7 @@ test("a node has 262,144 calls under way, and refuses the next as overloaded", a
   await expect(next).rejects.toMatchObject({ code: "overloaded", maybeExecuted: false });
 }, 60_000);
 
-test("a link has 65,536 calls under way, and refuses the next as overloaded", async () => {
+test("a link has 65,536 running calls, and refuses the next as overloaded", async () => {
   Error.stackTraceLimit = 0;
   const store = memoryStore();
   const owner = await start(store, "owner");

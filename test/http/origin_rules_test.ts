@@ -28,11 +28,11 @@ describe("the header Origin", () => {
       host: "a.example",
       origin: "https://a.example",
     }],
-    ["the scheme's port, said by Host alone", {
+    ["the scheme's port, in Host alone", {
       host: "a.example:443",
       origin: "https://a.example",
     }],
-    ["the scheme's port, said by Origin alone", {
+    ["the scheme's port, in Origin alone", {
       host: "a.example",
       origin: "http://a.example:80",
     }],
@@ -77,9 +77,9 @@ describe("the header Origin", () => {
       "sec-websocket-protocol": "atlas.json, atlas.resume.x",
     }],
   ])("must not be %s", (_, headers) => {
-    const told = refused(headers);
-    expect(told).toContain("header Origin is ");
-    expect(told).toContain("ATLAS_ORIGINS");
+    const message = refused(headers);
+    expect(message).toContain("header Origin is ");
+    expect(message).toContain("ATLAS_ORIGINS");
   });
 
   test("may be one that ATLAS_ORIGINS lists, or any where that is *", () => {
@@ -140,10 +140,10 @@ describe("the header Host on a node without a token", () => {
     "[::1",
     "xn--",
   ])("must not be %s", (host) => {
-    const told = refused({ host }, open({ origins }));
-    expect(told).toContain("header Host is ");
+    const message = refused({ host }, open({ origins }));
+    expect(message).toContain("header Host is ");
     for (const name of ["ATLAS_TOKEN", "ATLAS_PUBLIC_URL", "ATLAS_ORIGINS"]) {
-      expect(told).toContain(name);
+      expect(message).toContain(name);
     }
     // A page of the name that was rebound is of the same origin.
     expect(refused({ host, origin: `http://${host}` }, open({ origins }))).not.toBe(null);

@@ -52,25 +52,25 @@ test("an answer names the path and the owner's region; the body stays as it was"
   expect(Object.keys(answer.body)).toEqual(["result", "rrp", "epoch"]);
 });
 
-test("an answer, and an error, has the region that the call is made for", async () => {
+test("answers and errors have the region for which the call is made", async () => {
   const { http } = await divided();
-  const told = async (method: string, region?: string, path = "counters/eu-west-1~x") => {
+  const callerRegionOf = async (method: string, region?: string, path = "counters/eu-west-1~x") => {
     const headers = { ...region !== undefined && { "atlas-caller-region": region } };
-    const { headers: heard } = await ask(http, "POST", `/v1/resources/${path}/${method}`, {
+    const { headers: answerHeaders } = await ask(http, "POST", `/v1/resources/${path}/${method}`, {
       headers,
       body: "[1]",
     });
-    return heard.get("atlas-caller-region");
+    return answerHeaders.get("atlas-caller-region");
   };
-  expect(await told("echo", "eu-west-1")).toBe("eu-west-1");
-  expect(await told("echo")).toBe("us-east-1");
-  expect(await told("addThenThrow", "eu-west-1")).toBe("eu-west-1");
+  expect(await callerRegionOf("echo", "eu-west-1")).toBe("eu-west-1");
+  expect(await callerRegionOf("echo")).toBe("us-east-1");
+  expect(await callerRegionOf("addThenThrow", "eu-west-1")).toBe("eu-west-1");
   // One that nobody here knows of.
-  expect(await told("echo", "ap-southeast-1")).toBe("us-east-1");
-  expect(await told("nope")).toBe("us-east-1");
-  expect(await told("echo", undefined, "nothings/x")).toBe("us-east-1");
+  expect(await callerRegionOf("echo", "ap-southeast-1")).toBe("us-east-1");
+  expect(await callerRegionOf("nope")).toBe("us-east-1");
+  expect(await callerRegionOf("echo", undefined, "nothings/x")).toBe("us-east-1");
   // Made for none that there could be, or not a call.
-  expect(await told("echo", "a b")).toBe(null);
+  expect(await callerRegionOf("echo", "a b")).toBe(null);
   const lookup = await ask(http, "GET", "/v1/resources/counters/eu-west-1~x");
   expect(lookup.headers.get("atlas-caller-region")).toBe(null);
   const early = await ask(createHttpApp({ node: () => null }), "POST", "/v1/resources/a/b/c");
@@ -115,7 +115,7 @@ test.each([
   await expect(call).rejects.toMatchObject({ code, path: path.split(", ") });
 });
 
-test("a timeout's path has the node that it waited for; a failure on this node has no more", async () => {
+test("a timeout's path has the node that it waited for, and a local failure's path only this node", async () => {
   const clock = fakeClock();
   const { http, client } = await divided(clock);
   const late = client().call("counters", "eu-west-1~x", "wait", ["long"], { timeoutMs: 60_000 });

@@ -1,6 +1,8 @@
 /**
  * The fair share of purchases over HTTP: a caller that keeps all it can buy doesn't starve
  * another.
+ *
+ * Covers adapters/http/purchase_sharing.ts.
  */
 import { describe, expect, onTestFinished, test } from "vitest";
 import { callerOf } from "../../adapters/http/route.ts";
@@ -17,7 +19,7 @@ import { counter } from "./counter.ts";
 const SOON: PurchasesOptions = { waitMs: 40, leastMs: 300 };
 const LONG_MS = 60_000;
 
-interface Scene {
+interface Setup {
   readonly node: AtlasNode;
   readonly listener: Listener;
   readonly shop: CallGate;
@@ -25,13 +27,13 @@ interface Scene {
   buy(caller: string, options?: object): Promise<PurchaseView>;
 }
 
-async function scene(capacity: number, options: PurchasesOptions = {}): Promise<Scene> {
+async function setUp(capacity: number, options: PurchasesOptions = {}): Promise<Setup> {
   const node = await market().node("a", LASTING) as unknown as AtlasNode;
   const shop = new CallGate();
   const listener = node.publish(calc(shop), { capacity });
   const room = new Purchases({ ...SOON, ...options });
   onTestFinished(() => room.stop());
-  const buy: Scene["buy"] = (caller, options = {}) =>
+  const buy: Setup["buy"] = (caller, options = {}) =>
     room.open(node, "calc", { timeoutMs: LONG_MS, ...options }, caller);
   return { node, listener, shop, room, buy };
 }
@@ -46,7 +48,7 @@ function stands(room: Purchases, id: string): boolean {
 }
 
 test("a caller with all of a module's capacity gives another half of it, or what it asks for", async () => {
-  const { room, buy } = await scene(8);
+  const { room, buy } = await setUp(8);
   const hog = await buy("hog", { capacity: 65_536 });
   expect(hog.capacity).toBe(8);
   expect((await buy("modest", { capacity: 1 })).capacity).toBe(1);
@@ -58,7 +60,7 @@ test("a caller with all of a module's capacity gives another half of it, or what
 });
 
 test("capacity that was given back is bought again once it is free", async () => {
-  const { room, buy } = await scene(4);
+  const { room, buy } = await setUp(4);
   const hog = await buy("hog", { capacity: 4 });
   const other = await buy("other", { capacity: 4 });
   await expect.poll(() => room.view(hog.id).capacity).toBe(2);
@@ -67,7 +69,7 @@ test("capacity that was given back is bought again once it is free", async () =>
 });
 
 test("of many purchases unused ones end first; running calls finish", async () => {
-  const { room, buy, shop } = await scene(4);
+  const { room, buy, shop } = await setUp(4);
   const hogs = await Promise.all([0, 1, 2, 3].map(() => buy("hog")));
   const used = hogs[0] as PurchaseView;
   const running = room.call(used.id, "calc", "hold", [7], {});
@@ -81,7 +83,7 @@ test("of many purchases unused ones end first; running calls finish", async () =
 });
 
 test("two callers take turns on a capacity of one", async () => {
-  const { room, buy } = await scene(1);
+  const { room, buy } = await setUp(1);
   for (let turn = 0; turn < 3; turn++) {
     const hog = await buy("hog");
     const other = await buy("other");
@@ -91,7 +93,7 @@ test("two callers take turns on a capacity of one", async () => {
 });
 
 test("earlier orders don't take capacity that was freed for another caller", async () => {
-  const { buy, room } = await scene(2);
+  const { buy, room } = await setUp(2);
   const hogs = [await buy("hog"), await buy("hog")];
   const refused = Array.from({ length: 50 }, () => buy("hog").then(() => null, (error) => error));
   const other = await buy("other");
@@ -108,7 +110,7 @@ test("earlier orders don't take capacity that was freed for another caller", asy
 });
 
 test("a caller that waits for a version that no other holds takes nothing", async () => {
-  const { buy, room } = await scene(2);
+  const { buy, room } = await setUp(2);
   const hog = await buy("hog", { capacity: 2 });
   await expect(buy("other", { version: "^9", timeoutMs: 400 })).rejects.toMatchObject({
     code: "unavailable",
@@ -117,7 +119,7 @@ test("a caller that waits for a version that no other holds takes nothing", asyn
 });
 
 test("a caller competes with no other where there is enough, and never with itself", async () => {
-  const { buy, room } = await scene(3);
+  const { buy, room } = await setUp(3);
   const bought = [await buy("one", { capacity: 2 }), await buy("two")];
   await expect(buy("one", { timeoutMs: 400 })).rejects.toMatchObject({ code: "unavailable" });
   expect(bought.map(({ id }) => room.view(id).capacity)).toEqual([2, 1]);
@@ -125,7 +127,7 @@ test("a caller competes with no other where there is enough, and never with itse
 
 describe("a full table", () => {
   test("makes room for a caller with less, until all have equally many", async () => {
-    const { buy, room } = await scene(100, { most: 4 });
+    const { buy, room } = await setUp(100, { most: 4 });
     const hogs = [];
     for (let n = 0; n < 4; n++) hogs.push(await buy("hog"));
     const full = {
@@ -143,7 +145,7 @@ describe("a full table", () => {
   });
 
   test("of waiting orders makes room, too", async () => {
-    const { node, room, buy } = await scene(1, { most: 3 });
+    const { node, room, buy } = await setUp(1, { most: 3 });
     const waiting = Array.from(
       { length: 3 },
       () => room.open(node, "nothing", { timeoutMs: LONG_MS }, "hog").then(() => null, (it) => it),
@@ -173,7 +175,7 @@ test("long unused capacity goes to buyers of other nodes that find none", async 
   expect(stands(room, hog.id)).toBe(false);
 });
 
-test("callers are told apart by address over HTTP", async () => {
+test("callers are distinguished by address over HTTP", async () => {
   const { http, seller } = await counter();
   const functions = { one: () => 1 };
   seller.publish(defineModule({ version: "1.0.0", functions }), { name: "m", capacity: 3 });

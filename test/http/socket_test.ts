@@ -27,7 +27,7 @@ afterAll(async () => {
   await server.close();
 });
 
-test("calls and errors through the client", async () => {
+test("the client returns results and errors", async () => {
   const atlas = connect<typeof app>(url);
   expect(await atlas.resource("probes", "s").add(2)).toBe(2);
   await expect(atlas.call("probes", "s", "nothing", [])).rejects.toMatchObject({

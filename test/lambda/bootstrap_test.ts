@@ -1,4 +1,6 @@
-/** Covers src/lambda/exchange/bootstrap.ts: how nodes find authorities, with and without a registry. */
+/**
+ * Covers src/lambda/exchange/bootstrap.ts: how nodes find authorities, with and without a registry.
+ */
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
 import {

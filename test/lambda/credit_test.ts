@@ -1,4 +1,8 @@
-/** Credit is conserved: failed and abandoned calls cost none. */
+/**
+ * Credit is conserved: failed and abandoned calls cost none.
+ *
+ * Covers src/lambda/buy/call_queue.ts.
+ */
 import { expect, test } from "vitest";
 import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
 import { readMessage } from "../../src/lambda/bus/messages.ts";

@@ -1,4 +1,8 @@
-/** Errors of the market and their messages. */
+/**
+ * Errors of the market and their messages.
+ *
+ * Covers src/lambda/buy/module_call.ts and src/lambda/market_options.ts.
+ */
 import { expect, test } from "vitest";
 import { defineApp, defineModule, type PublishOptions } from "../../mod.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";

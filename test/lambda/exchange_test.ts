@@ -1,6 +1,6 @@
 /**
- * Covers src/lambda/exchange/exchange.ts and matching.ts: an exchange alone; which orders are matched
- * when, as its messages show.
+ * Covers src/lambda/exchange/exchange.ts and src/lambda/exchange/matching.ts: which orders are
+ * matched when, as its messages show.
  */
 import { expect, test } from "vitest";
 import { Exchange } from "../../src/lambda/exchange/exchange.ts";

@@ -1,4 +1,8 @@
-/** Loss of nodes, traders and authorities, and what becomes of their capacity and orders. */
+/**
+ * Loss of nodes, traders and authorities, and what becomes of their capacity and orders.
+ *
+ * Covers src/lambda/exchange/authority.ts.
+ */
 import { expect, test } from "vitest";
 import { calc, CallGate, market, until } from "./market.ts";
 

@@ -1,4 +1,8 @@
-/** How orders are matched and calls are spread. */
+/**
+ * How orders are matched and calls are spread.
+ *
+ * Covers src/lambda/introspection.ts.
+ */
 import { expect, test } from "vitest";
 import type { ExchangeView } from "../../mod.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";

@@ -1,6 +1,6 @@
 /**
- * Covers src/lambda/bus/messages.ts and wire_shapes.ts: valid messages are decoded as sent, invalid
- * ones are rejected.
+ * Covers src/lambda/bus/messages.ts and src/lambda/bus/wire_shapes.ts: valid messages are decoded
+ * as sent, invalid ones are rejected.
  */
 import { expect, test } from "vitest";
 import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";

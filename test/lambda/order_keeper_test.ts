@@ -1,6 +1,6 @@
 /**
- * Covers src/lambda/buy/order_keeper.ts: a buyer that is matched with sellers without capacity, on a
- * fake clock.
+ * Covers src/lambda/buy/order_keeper.ts: a buyer that is matched with sellers without capacity, on
+ * a fake clock.
  */
 import { expect, test } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";

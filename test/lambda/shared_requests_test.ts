@@ -1,6 +1,6 @@
 /**
- * Covers src/lambda/buy/shared_requests.ts: calls by `request`, which share a load balancer of their
- * node.
+ * Covers src/lambda/buy/shared_requests.ts: calls by `request`, which share a load balancer of
+ * their node.
  */
 import { expect, test } from "vitest";
 import { fakeClock } from "../../testing.ts";

@@ -1,4 +1,7 @@
-/** Covers code updates in src/lambda/sell/listener.ts and src/lambda/buy/plb.ts: versions, and new code under load. */
+/**
+ * Covers code updates in src/lambda/sell/listener.ts and src/lambda/buy/plb.ts: versions, and new
+ * code under load.
+ */
 import { expect, test } from "vitest";
 import { defineModule, type ModuleProxy, type Plb } from "../../mod.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";

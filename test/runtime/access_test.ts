@@ -95,12 +95,12 @@ const upgrade = (node: { url: string }, path: string, lines: string[]) =>
     ...lines,
   ]);
 
-function expectForbidden(answer: Answer, ...said: string[]): void {
+function expectForbidden(answer: Answer, ...texts: string[]): void {
   expect(answer.status).toBe(403);
   expect(answer.body).toContain('"error":{"code":"forbidden"');
   expect(answer.head.toLowerCase()).toContain("cache-control: no-store");
   expect(answer.head.toLowerCase()).not.toContain("access-control-allow-origin");
-  for (const text of said) expect(answer.body).toContain(text);
+  for (const text of texts) expect(answer.body).toContain(text);
 }
 
 test.each([{}, { token: "t0ken" }, { secret: SECRET }, { origins: ["https://app.example"] }])(

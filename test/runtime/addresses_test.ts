@@ -38,17 +38,17 @@ describe("ATLAS_ADDRESSES", () => {
     ["http://a:0", "(its port is not 1 to 65535)"],
     [`http://${"a".repeat(2_000)}`, "(it is not an http"],
   ])("%s is one error that names the entry", (text, part) => {
-    const told = (() => {
+    const message = (() => {
       try {
         return read(text);
       } catch (error) {
         return (error as Error).message;
       }
     })();
-    expect(told).toContain(`ATLAS_ADDRESSES has the entry `);
-    expect(told).toContain(part);
-    expect(told).toContain("use <URL>,<URL>…");
-    expect(told).not.toContain("hunter2");
+    expect(message).toContain(`ATLAS_ADDRESSES has the entry `);
+    expect(message).toContain(part);
+    expect(message).toContain("use <URL>,<URL>…");
+    expect(message).not.toContain("hunter2");
   });
 
   test("accepts at most 64", () => {

@@ -1,6 +1,8 @@
 /**
  * Answers for idempotency keys over a node's life: compared by value, and dropped after their
  * time.
+ *
+ * Covers src/resource/expired_answers.ts.
  */
 import { expect, test } from "vitest";
 import { defineApp, inProcessNetwork, memoryStore, Resource, type Store } from "../../mod.ts";

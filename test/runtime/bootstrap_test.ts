@@ -59,7 +59,7 @@ describe("nodes find each other", () => {
   });
 });
 
-describe("what the core is given", () => {
+describe("the core gets", () => {
   test("URLs as addresses of links", async () => {
     const { static: urls } = bootstrapOf(
       checked("static:http://10.0.0.1:8080,https://a.example/x/"),
@@ -68,7 +68,7 @@ describe("what the core is given", () => {
     expect(urls).toEqual(["ws://10.0.0.1:8080/atlas/link", "wss://a.example/x/atlas/link"]);
   });
 
-  test("a function's invalid answer is refused with a clear error", async () => {
+  test("a clear error for a function's invalid answer", async () => {
     for (const answer of [null, "x", [1]]) {
       const asked = bootstrapOf(async () => answer as never, "http://127.0.0.1:1");
       if (typeof asked !== "function") throw new Error("not a function");

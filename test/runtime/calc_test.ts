@@ -7,29 +7,32 @@ afterEach(endAll);
 
 const context = { module: "calc", version: "1.0.0", signal: new AbortController().signal };
 
-describe("pi", () => {
+describe("the function pi", () => {
   test.each([
     [0, "3"],
     [1, "3.1"],
     [5, "3.14159"],
     [50, "3.14159265358979323846264338327950288419716939937510"],
-  ])("%i digits", async (digits, text) => {
+  ])("gives %i digits", async (digits, text) => {
     expect(await calc.functions.pi.call(context, digits)).toBe(text);
   });
 
-  test("the thousandth digit, and the Feynman point", async () => {
+  test("gives the thousandth digit, and the Feynman point", async () => {
     const text = await calc.functions.pi.call(context, 1_000);
     expect(text).toHaveLength(1_002);
     expect(text.slice(-10)).toBe("2164201989");
     expect(text.slice(2 + 761, 2 + 767)).toBe("999999");
   });
 
-  test.each([-1, 1.5, 20_001, NaN, "5" as unknown as number])("%s is refused", async (digits) => {
-    await expect(calc.functions.pi.call(context, digits)).rejects.toMatchObject({
-      code: "bad_request",
-      message: expect.stringContaining("0 to 20000"),
-    });
-  });
+  test.each([-1, 1.5, 20_001, NaN, "5" as unknown as number])(
+    "refuses %s digits",
+    async (digits) => {
+      await expect(calc.functions.pi.call(context, digits)).rejects.toMatchObject({
+        code: "bad_request",
+        message: expect.stringContaining("0 to 20000"),
+      });
+    },
+  );
 
   test("stops once no caller waits, and yields to the event loop meanwhile", async () => {
     const controller = new AbortController();

@@ -1,4 +1,8 @@
-/** The command line against a real node. */
+/**
+ * The command line against a real node.
+ *
+ * Covers adapters/cli/usage.ts.
+ */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
@@ -34,7 +38,7 @@ async function atlas(...words: string[]): Promise<{ status: number; out: string;
   return { status, out, err };
 }
 
-describe("what it shows", () => {
+describe("the command line shows", () => {
   test("calls, lookups and resources, for people and machines", async () => {
     const called = await atlas("call", "channels", "c:1", "send", '"ann"', '"hi"', "--key", "k");
     expect(called).toMatchObject({ status: 0, err: "" });
@@ -89,7 +93,7 @@ describe("what it shows", () => {
     expect(mesh).toMatchObject({ authorities: [{ region: "r", node: "n", modules: ["calc"] }] });
   });
 
-  test("a call without a result answers null", async () => {
+  test("null for a call without a result", async () => {
     class Quiet extends Resource {
       nothing(): void {}
     }
@@ -107,12 +111,12 @@ describe("what it shows", () => {
     }
   });
 
-  test("help", async () => {
+  test("its help", async () => {
     expect(await atlas("--help")).toMatchObject({ status: 0, err: "" });
     expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
   });
 
-  test("the package's version, where only that is asked for", async () => {
+  test("the package's version, if only that is asked for", async () => {
     const read = (file: string) => JSON.parse(readFileSync(new URL(file, ROOT), "utf8"));
     const { version } = read("package.json");
     expect(read("deno.json")).toMatchObject({ version });
@@ -120,7 +124,7 @@ describe("what it shows", () => {
     expect(await atlas("nodes", "--version")).toMatchObject({ status: 2, out: "" });
   });
 
-  test("a negative number is an argument, an operand or a value, as it was written", async () => {
+  test("a negative number as an argument, an operand or a value, as it was written", async () => {
     const looked = await atlas("lookup", "channels", "-5", "--json");
     expect(JSON.parse(looked.out)).toMatchObject({ key: "channels/-5" });
     expect((await atlas("resources", "--limit", "-5")).err).toMatch(/^atlas: --limit is "-5": /);
@@ -128,7 +132,7 @@ describe("what it shows", () => {
   });
 });
 
-describe("what it refuses", () => {
+describe("the command line refuses", () => {
   test.each([
     [[]],
     [["dance"]],
@@ -200,10 +204,10 @@ describe("what it refuses", () => {
   });
 });
 
-test("a node's error within the time limit is shown, exit 1: nobody sells the module", async () => {
+test("a node's error within the time limit is shown, with exit status 1, if no node sells the module", async () => {
   const runtime = await detectRuntime();
-  // Its clerk hurries: the node has less time than whoever asks, so that its word comes.
-  const door = await runtime.serve({
+  // The proxy shortens the time limit, so that the node answers before the caller gives up.
+  const proxy = await runtime.serve({
     host: "127.0.0.1",
     port: 0,
     maxFrameBytes: 1_024,
@@ -222,14 +226,14 @@ test("a node's error within the time limit is shown, exit 1: nobody sells the mo
     "--timeout",
     "1000",
     "--url",
-    `http://127.0.0.1:${door.port}`,
+    `http://127.0.0.1:${proxy.port}`,
   );
-  await door.close();
+  await proxy.close();
   expect([status, out]).toEqual([1, ""]);
   expect(err).toMatch(/^unavailable: nobody sold any within \d+ ms: .*nothing/);
 });
 
-test("as a process, its status is the exit status", async () => {
+test("the command line's status is the exit status of its process", async () => {
   const env = { ATLAS_URL: node.url, ATLAS_TOKEN: "t0ken" };
   const good = start("cli.ts", ["nodes", "--json"], env);
   expect(await good.ended).toBe(0);
@@ -238,7 +242,7 @@ test("as a process, its status is the exit status", async () => {
   expect(await start("cli.ts", ["dance"], env).ended).toBe(2);
 });
 
-test("prefixes: counting resources, and draining them", async () => {
+test("resources under a prefix are counted and drained", async () => {
   await atlas("call", "channels", "counted", "whereami");
   const { count } = JSON.parse((await atlas("resources", "rrp:r/n/", "--count", "--json")).out);
   expect(count).toBeGreaterThan(0);
@@ -260,7 +264,7 @@ test("prefixes: counting resources, and draining them", async () => {
   });
 });
 
-test("drain: the named node drains, and goes on answering", async () => {
+test("a named node drains, and goes on answering", async () => {
   expect(await atlas("drain", "r/n")).toMatchObject({ status: 0, out: "r/n is draining\n" });
   while ((await fetch(`${node.url}/readyz`)).status !== 503) {
     await new Promise((resolve) => setTimeout(resolve, 5));

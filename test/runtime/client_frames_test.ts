@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const HELLO = pack({ t: "hello", connection: "c", epoch: 1, seq: 0, gap: false });
 
-/** The URL of a server that says these frames to each socket. */
+/** the URL of a server that sends these frames to each socket. */
 async function saying(...frames: (Uint8Array | string)[]): Promise<string> {
   const runtime = await detectRuntime();
   const server = await runtime.serve({
@@ -47,7 +47,7 @@ test.each<[string, Uint8Array | string]>([
   ["a pattern", new Uint8Array([0xd4, 0x78, 0, 0x92, 0xa1, 0x61, 0xa0])],
   ["what is nested deep", new Uint8Array(1_000).fill(0x91)],
   ["an array of 100,000,000 items", new Uint8Array([0xdd, 5, 0xf5, 0xe1, 0])],
-])("%s ends the socket, which says so", async (_, frame) => {
+])("%s ends the socket with an error", async (_, frame) => {
   const events: SocketEvent[] = [];
   const socket = connect(await saying(HELLO, frame)).connect("rooms", "a", {
     onEvent: (event) => void events.push(event),
@@ -60,11 +60,11 @@ test.each<[string, Uint8Array | string]>([
 });
 
 test("an unknown kind of frame is ignored", async () => {
-  const event = pack({ t: "event", seq: 1, epoch: 1, data: "heard" });
+  const event = pack({ t: "event", seq: 1, epoch: 1, data: "text" });
   const url = await saying(HELLO, pack({ t: "tomorrow", x: 1 }), event);
   const socket = connect(url).connect("rooms", "a");
   for await (const { data } of socket) {
-    expect(data).toBe("heard");
+    expect(data).toBe("text");
     break;
   }
   socket.close();

@@ -21,9 +21,9 @@ afterEach(async () => {
 // deno-lint-ignore no-explicit-any
 type Frame = any;
 
-/** A node of its own kind: what it heard, and its sockets. */
-class Stand {
-  readonly heard: Frame[] = [];
+/** A fake node with the frames that it got, and its sockets. */
+class FakeNode {
+  readonly received: Frame[] = [];
   readonly sockets: Socket[] = [];
   closed = 0;
   url = "";
@@ -48,7 +48,7 @@ class Stand {
           },
           message: (socket, data) => {
             const frame = unpack(new Uint8Array(data as Uint8Array));
-            this.heard.push(frame);
+            this.received.push(frame);
             answer(frame, socket);
           },
           close: () => void this.closed++,
@@ -102,8 +102,8 @@ async function silentUrl(): Promise<{ url: string; sockets: TcpSocket[] }> {
   return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, sockets };
 }
 
-test("a silent connection is left for the next URL; its calls end", async () => {
-  const [silent, lively] = [await new Stand().open(), await new Stand().open(answering)];
+test("a silent connection is replaced by the next URL, and its calls end", async () => {
+  const [silent, lively] = [await new FakeNode().open(), await new FakeNode().open(answering)];
   const socket = impatient([silent.url, lively.url]);
   const call = socket.call("lost");
   await expect(call).rejects.toMatchObject({
@@ -112,11 +112,11 @@ test("a silent connection is left for the next URL; its calls end", async () => 
     message: expect.stringContaining("nothing was heard"),
   });
   expect(await socket.call("found")).toBe("found");
-  expect([silent.heard.length, lively.heard.length]).toEqual([1, 1]);
+  expect([silent.received.length, lively.received.length]).toEqual([1, 1]);
 });
 
-test("a connection stays as long as anything arrives, pings too", async () => {
-  const only = await new Stand().open(answering);
+test("a connection stays open while anything arrives, also pings", async () => {
+  const only = await new FakeNode().open(answering);
   const socket = impatient([only.url]);
   await until(() => only.sockets.length > 0, "it is connected");
   const ping = setInterval(() => only.sockets[0]?.send(pack({ t: "ping" })), 50);
@@ -127,9 +127,9 @@ test("a connection stays as long as anything arrives, pings too", async () => {
   expect(only.sockets).toHaveLength(1);
 });
 
-test("an upgrade without an answer, or without hello, is left for the next URL", async () => {
-  const [silent, mute] = [await silentUrl(), await new Stand().open(() => {}, false)];
-  const lively = await new Stand().open(answering);
+test("an upgrade without an answer, or without hello, is replaced by the next URL", async () => {
+  const [silent, mute] = [await silentUrl(), await new FakeNode().open(() => {}, false)];
+  const lively = await new FakeNode().open(answering);
   const socket = impatient([silent.url, mute.url, lively.url]);
   expect(await socket.call("found")).toBe("found");
   expect([silent.sockets.length > 0, mute.sockets.length]).toEqual([true, 1]);
@@ -149,18 +149,18 @@ test("a call that can't be sent ends in time, says why, and is not executed", as
 });
 
 test("a call that is sent and never answered ends in time, and may have run", async () => {
-  const only = await new Stand().open();
+  const only = await new FakeNode().open();
   const socket = connect(only.url).connect("rooms", "x");
   closers.push(() => socket.close());
   const call = socket.call("slow", ["a", 1], { timeoutMs: 200, idempotencyKey: "k" });
   await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
-  const [{ timeoutMs, ...frame }] = only.heard;
+  const [{ timeoutMs, ...frame }] = only.received;
   expect(frame).toEqual({ t: "call", id: 1, method: "slow", args: ["a", 1], idempotencyKey: "k" });
   expect(timeoutMs).toBeLessThanOrEqual(200);
 });
 
 test("an invalid call is refused before it is sent", async () => {
-  const only = await new Stand().open();
+  const only = await new FakeNode().open();
   const socket = connect(only.url).connect("rooms", "x");
   closers.push(() => socket.close());
   for (
@@ -177,12 +177,12 @@ test("an invalid call is refused before it is sent", async () => {
       message: expect.stringMatching(message),
     });
   }
-  expect(only.heard).toEqual([]);
+  expect(only.received).toEqual([]);
 });
 
-test("a call with an idempotency key is sent again where the connection broke; others end", async () => {
+test("a call with an idempotency key is sent again if the connection broke, and others end", async () => {
   let isFirst = true;
-  const only = await new Stand().open((frame, socket) => {
+  const only = await new FakeNode().open((frame, socket) => {
     if (!isFirst) return reply(frame, socket);
     if (frame.method !== "plain") return;
     isFirst = false;
@@ -194,11 +194,11 @@ test("a call with an idempotency key is sent again where the connection broke; o
   const plain = socket.call("plain");
   await expect(plain).rejects.toMatchObject({ code: "unavailable", maybeExecuted: true });
   expect(await keyed).toBe("keyed");
-  expect(only.heard.map(({ method }) => method)).toEqual(["keyed", "plain", "keyed"]);
+  expect(only.received.map(({ method }) => method)).toEqual(["keyed", "plain", "keyed"]);
 });
 
 test("messages sent before it is connected come first, in their order", async () => {
-  const only = await new Stand().open();
+  const only = await new FakeNode().open();
   const socket = connect(only.url).connect("rooms", "x", {
     onHello: () => socket.send("on hello"),
   });
@@ -206,12 +206,17 @@ test("messages sent before it is connected come first, in their order", async ()
   socket.send(1);
   void socket.call("then").catch(() => {});
   socket.send(2);
-  await until(() => only.heard.length === 4, "all is heard");
-  expect(only.heard.map(({ data, method }) => data ?? method)).toEqual([1, "then", 2, "on hello"]);
+  await until(() => only.received.length === 4, "all frames were received");
+  expect(only.received.map(({ data, method }) => data ?? method)).toEqual([
+    1,
+    "then",
+    2,
+    "on hello",
+  ]);
 });
 
 test("messages sent before close are sent, also before it is connected", async () => {
-  const only = await new Stand().open();
+  const only = await new FakeNode().open();
   const closes: SocketClose[] = [];
   const socket = connect(only.url).connect("rooms", "x", { onClose: (it) => closes.push(it) });
   for (let n = 0; n < 20; n++) socket.send(n);
@@ -221,7 +226,7 @@ test("messages sent before close are sent, also before it is connected", async (
   await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
   expect(await socket.closed).toEqual({ code: 1000, reason: "" });
   await until(() => only.closed === 1, "the node has seen it close");
-  expect(only.heard.map(({ data }) => data)).toEqual(Array.from({ length: 20 }, (_, n) => n));
+  expect(only.received.map(({ data }) => data)).toEqual(Array.from({ length: 20 }, (_, n) => n));
   expect(closes).toHaveLength(1);
 });
 
@@ -234,9 +239,9 @@ test("a socket that can't connect can be closed", async () => {
 });
 
 test("a node that asks to leave gets no more messages, and its answers are waited for", async () => {
-  const next = await new Stand().open(answering);
+  const next = await new FakeNode().open(answering);
   let asked: Frame = null;
-  const first = await new Stand().open((frame) => void (asked = frame));
+  const first = await new FakeNode().open((frame) => void (asked = frame));
   const events: unknown[] = [];
   const socket = connect([first.url, next.url]).connect("rooms", "x", {
     onEvent: ({ data }) => events.push(data),
@@ -247,19 +252,19 @@ test("a node that asks to leave gets no more messages, and its answers are waite
   const [at] = first.sockets as [Socket];
   at.send(pack({ t: "leave" }));
   at.send(pack({ t: "event", seq: 1, epoch: 1, data: "after it" }));
-  await until(() => events.length > 0, "it has heard that");
+  await until(() => events.length > 0, "the event has arrived");
   socket.send("for the next one");
   expect(first.closed).toBe(0);
   reply(asked, at);
   expect(await call).toBe("under way");
-  await until(() => first.closed === 1 && next.heard.length > 0, "it has gone on");
-  expect(first.heard.map(({ method }) => method)).toEqual(["under way"]);
-  expect(next.heard).toEqual([{ t: "message", data: "for the next one" }]);
+  await until(() => first.closed === 1 && next.received.length > 0, "it has gone on");
+  expect(first.received.map(({ method }) => method)).toEqual(["under way"]);
+  expect(next.received).toEqual([{ t: "message", data: "for the next one" }]);
   expect(await socket.call("here")).toBe("here");
 });
 
 test("an answer's mark is reported before the call resolves", async () => {
-  const only = await new Stand().open(({ id }, socket) => {
+  const only = await new FakeNode().open(({ id }, socket) => {
     socket.send(pack({ t: "reply", id, verdict: "suspect", result: 1 }));
   });
   const socket = connect(only.url).connect("rooms", "x");
@@ -269,7 +274,7 @@ test("an answer's mark is reported before the call resolves", async () => {
   expect(verdicts).toEqual(["suspect"]);
 });
 
-test("where requests succeed and upgrades don't, it ends and says what a proxy has to do", async () => {
+test("a socket ends with advice for the proxy if requests succeed and upgrades don't", async () => {
   const runtime = await detectRuntime();
   const server = await runtime.serve({
     host: "127.0.0.1",

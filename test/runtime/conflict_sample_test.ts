@@ -68,7 +68,7 @@ test("all writes without the store are merged into the winner's state", async ()
   await untilBy(clock, async () => {
     const { members } = await store.members();
     return members.some(({ node, state }) => node === "a" && state === "dead");
-  }, "its node is told dead");
+  }, "its node counts as dead");
   expect((await add(b.node, "other")).rrp).toBe("rrp:local/b/notes/x");
   // A part of the state would look like all of it.
   await expect(clock.run(a.node.call("notes", "x", "all", []))).rejects.toMatchObject({

@@ -18,25 +18,28 @@ async function answers(url: string): Promise<boolean> {
   return response?.status === 200;
 }
 
-test.each([256, 1_024])("with %d descriptors, all of them used", async (descriptors) => {
-  const env = { PORT: "0", ATLAS_REGISTRY_URL: "memory:", ATLAS_LEASE: "fast" };
-  const program = start("node.ts", [], env, { descriptors });
-  const { url } = await ready(program);
-  const port = Number(new URL(url).port);
-  let connected = 0;
-  let ended = 0;
-  for (let i = 0; i < descriptors + 200; i++) {
-    const client = connect(port, "127.0.0.1", () => {
-      connected++;
-      client.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ");
-    });
-    client.on("error", () => {});
-    client.on("close", () => ended++);
-    client.resume();
-    clients.push(client);
-  }
-  await until(() => connected + ended >= descriptors + 200, "all have knocked");
-  for (const client of clients.splice(0)) client.destroy();
-  await expect.poll(() => answers(url), { timeout: 60_000 }).toBe(true);
-  expect(program.output.stderr).not.toContain("lapsed");
-});
+test.each([256, 1_024])(
+  "a node with %d descriptors, all of them used, serves again",
+  async (descriptors) => {
+    const env = { PORT: "0", ATLAS_REGISTRY_URL: "memory:", ATLAS_LEASE: "fast" };
+    const program = start("node.ts", [], env, { descriptors });
+    const { url } = await ready(program);
+    const port = Number(new URL(url).port);
+    let connected = 0;
+    let ended = 0;
+    for (let i = 0; i < descriptors + 200; i++) {
+      const client = connect(port, "127.0.0.1", () => {
+        connected++;
+        client.write("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ");
+      });
+      client.on("error", () => {});
+      client.on("close", () => ended++);
+      client.resume();
+      clients.push(client);
+    }
+    await until(() => connected + ended >= descriptors + 200, "all have connected");
+    for (const client of clients.splice(0)) client.destroy();
+    await expect.poll(() => answers(url), { timeout: 60_000 }).toBe(true);
+    expect(program.output.stderr).not.toContain("lapsed");
+  },
+);

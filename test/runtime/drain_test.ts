@@ -74,14 +74,14 @@ async function listen(serve: (socket: Socket) => void): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A server that notes whatever comes; answers nothing, or what `answer` says. */
-async function listener(answer?: (socket: Socket, heard: string) => void) {
-  const it = { heard: "", connections: 0, port: 0 };
+/** A server that records its input, and answers nothing, or by `answer`. */
+async function listener(answer?: (socket: Socket, received: string) => void) {
+  const it = { received: "", connections: 0, port: 0 };
   it.port = await listen((socket) => {
     it.connections++;
     socket.on("data", (data) => {
-      it.heard += data.toString("latin1");
-      answer?.(socket, it.heard);
+      it.received += data.toString("latin1");
+      answer?.(socket, it.received);
     });
   });
   return it;
@@ -104,13 +104,13 @@ describe("a forged member of the registry", () => {
     });
     await expect.poll(() => b.state).toBe("draining");
     expect(a.state).toBe("serving");
-    expect([evil.connections, evil.heard]).toEqual([0, ""]);
+    expect([evil.connections, evil.received]).toEqual([0, ""]);
   });
 
   test("is dialled for a link by a drain that concerns it, and gets no secret and no request", async () => {
     const a = await open("a");
-    const evil = await listener((socket, heard) => {
-      if (!heard.endsWith("\r\n\r\n")) return;
+    const evil = await listener((socket, received) => {
+      if (!received.endsWith("\r\n\r\n")) return;
       socket.end("HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
     });
     await plant("evil", `ws://127.0.0.1:${evil.port}/atlas/link`);
@@ -122,9 +122,9 @@ describe("a forged member of the registry", () => {
       "r/evil does not: unavailable",
     ]);
     expect(err).toMatch(/^unavailable: r\/evil: .*gave no link/);
-    expect(evil.heard).toMatch(/^GET \/atlas\/link HTTP\/1\.1\r\n/);
-    expect(evil.heard.toLowerCase()).not.toMatch(/authorization|t0ken|post |drain/);
-    expect(evil.heard).not.toContain(SECRET);
+    expect(evil.received).toMatch(/^GET \/atlas\/link HTTP\/1\.1\r\n/);
+    expect(evil.received.toLowerCase()).not.toMatch(/authorization|t0ken|post |drain/);
+    expect(evil.received).not.toContain(SECRET);
   });
 
   test("can't pass a request to the node whose incarnation it claims", async () => {
@@ -170,9 +170,9 @@ describe("a drain that one of the nodes doesn't get", () => {
     ]);
     expect(err).toMatch(/^unavailable: r\/dead: .*gave no link/);
 
-    const told = await atlas(a.url, ...words, "--json");
-    expect(told.status).toBe(1);
-    const { nodes } = JSON.parse(told.out) as { nodes: { node: string }[] };
+    const output = await atlas(a.url, ...words, "--json");
+    expect(output.status).toBe(1);
+    const { nodes } = JSON.parse(output.out) as { nodes: { node: string }[] };
     expect(nodes.sort((one, other) => one.node < other.node ? -1 : 1)).toMatchObject([
       { region: "r", node: "a", incarnation: a.incarnation, prefix: "rrp:r/", forMs: 90_000 },
       { region: "r", node: "b", incarnation: b.incarnation, prefix: "rrp:r/", forMs: 90_000 },

@@ -1,4 +1,8 @@
-/** A node's settings: what is allowed, what is refused, and how each refusal reads. */
+/**
+ * A node's settings: what is allowed, what is refused, and how each refusal reads.
+ *
+ * Covers adapters/config/registry_setting.ts.
+ */
 import { describe, expect, test } from "vitest";
 import { readLogLevel, readSettings, type Settings } from "../../adapters/config/environment.ts";
 import { defaultNodeName, urlOf, urlOfLink } from "../../adapters/config/hosts.ts";
@@ -126,12 +130,12 @@ describe("tokens of registries by HTTP", () => {
 
 test("an error of a registry names its variable, and region", () => {
   const cause = new Error("can't log in to redis://u:hunter2@h with hunter2");
-  const told = (registry: string) =>
+  const errorOf = (registry: string) =>
     namingRegistry("ATLAS_REGISTRY_URL", registry, "us", cause).message;
-  expect(told("redis://u:hunter2@h")).toBe(
+  expect(errorOf("redis://u:hunter2@h")).toBe(
     "ATLAS_REGISTRY_URL is redis://***@h: can't log in to redis://***@h with ***",
   );
-  expect(told("eu=redis://e,us=redis://u:hunter2@h")).toBe(
+  expect(errorOf("eu=redis://e,us=redis://u:hunter2@h")).toBe(
     "ATLAS_REGISTRY_URL's region us is redis://***@h: can't log in to redis://***@h with ***",
   );
 });
@@ -146,7 +150,7 @@ test("homes must name the registry's regions", () => {
   expect(check({ types: { rooms: "zz" } })).toThrow("homes.types.rooms");
 });
 
-test("all variables together", () => {
+test("all variables may be set together", () => {
   const settings = readSettings({
     ATLAS_REGION: "us-east-1",
     ATLAS_NODE: "hop@node-1",
@@ -335,7 +339,7 @@ test("gateways are listed by region, and dialled as links", () => {
   expect(refusal({ ATLAS_GATEWAYS: "eu=https://me:hush@a" })).not.toContain("hush");
 });
 
-test("origins are a list, or all", () => {
+test("origins may be a list, or all", () => {
   const origins = ["https://app.example", "http://localhost:5173"];
   expect(readSettings({ ATLAS_ORIGINS: `${origins.join(", ")},` }).origins).toEqual(origins);
   expect(readSettings({ ATLAS_ORIGINS: "*" }, { origins }).origins).toEqual(origins);

@@ -34,15 +34,15 @@ const evicting = async (redis: TestRedis): Promise<void> => {
   await command(redis, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
 };
 
-async function opened(url: string, token?: string): Promise<{ store: Store; told: NodeEvent[] }> {
-  const told: NodeEvent[] = [];
+async function opened(url: string, token?: string): Promise<{ store: Store; events: NodeEvent[] }> {
+  const events: NodeEvent[] = [];
   const store = await openStore(url, {
     timeoutMs: 30_000,
-    onEvent: (event) => void told.push(event),
+    onEvent: (event) => void events.push(event),
     ...token !== undefined && { token },
   });
   cleanups.push(() => store.close());
-  return { store, told };
+  return { store, events };
 }
 
 /** Who is connected: ids, and what each ran last. */
@@ -105,33 +105,33 @@ describe("a Redis that may evict", unless(redisMissing), () => {
         "?strategy=optimistic&master=a&masters=a&bound=500&eviction=allow",
       ]
     ) {
-      const { store, told } = await opened(`${redis.url}${query}`);
+      const { store, events } = await opened(`${redis.url}${query}`);
       await own(store, freshKey());
-      expect(shown(told)).toEqual([["warning", "registry may evict", "allkeys-random"]]);
+      expect(shown(events)).toEqual([["warning", "registry may evict", "allkeys-random"]]);
     }
   });
 
   test("without a limit causes a warning, since it evicts nothing yet", async () => {
     const redis = await started("allkeys-lru", "0");
-    const { told } = await opened(redis.url);
-    expect(shown(told)).toEqual([["warning", "registry would evict at a limit", "allkeys-lru"]]);
+    const { events } = await opened(redis.url);
+    expect(shown(events)).toEqual([["warning", "registry would evict at a limit", "allkeys-lru"]]);
     await evicting(redis);
-    await expect.poll(() => shown(told).at(-1), { timeout: 30_000 })
+    await expect.poll(() => shown(events).at(-1), { timeout: 30_000 })
       .toEqual(["error", "registry may evict", "allkeys-lru"]);
   });
 
   test("that evicts only keys with TTL is used like any other", async () => {
     for (const policy of ["volatile-lru", "noeviction"]) {
-      const { told } = await opened((await started(policy)).url);
-      expect(told).toEqual([]);
+      const { events } = await opened((await started(policy)).url);
+      expect(events).toEqual([]);
     }
   });
 
   test("that may evict only since it was opened is logged as an error, and used", async () => {
     const redis = await started("noeviction");
-    const { store, told } = await opened(redis.url);
+    const { store, events } = await opened(redis.url);
     await evicting(redis);
-    await expect.poll(() => shown(told), { timeout: 30_000 })
+    await expect.poll(() => shown(events), { timeout: 30_000 })
       .toEqual([["error", "registry may evict", "allkeys-lru"]]);
     await own(store, freshKey());
     // Told again where it was set right meanwhile.
@@ -144,7 +144,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
       return [...now].filter(([id, ran]) => !before.has(id) && ran === "script|load").length;
     }, { timeout: 30_000 }).toBe(1);
     await evicting(redis);
-    await expect.poll(() => shown(told).length, { timeout: 30_000 }).toBe(2);
+    await expect.poll(() => shown(events).length, { timeout: 30_000 }).toBe(2);
   });
 
   test("over HTTP is refused where it reports the policy", async () => {
@@ -157,9 +157,9 @@ describe("a Redis that may evict", unless(redisMissing), () => {
       message: expect.stringMatching(ALLOWED),
     });
     await refuses(openStore(`${url}?eviction=no`, { token }), "bad_request", "eviction=allow");
-    const { store, told } = await opened(`${url}?eviction=allow`, token);
+    const { store, events } = await opened(`${url}?eviction=allow`, token);
     await own(store, freshKey());
-    expect(shown(told)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
+    expect(shown(events)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
   });
 
   test("over HTTP that doesn't report the policy, as Upstash, is used", async () => {
@@ -167,9 +167,9 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     await command(redis, "ACL", "SETUSER", "default", "-info");
     const server = await startUpstash(redis.port);
     cleanups.push(() => server.close());
-    const { store, told } = await opened(server.url, server.token);
+    const { store, events } = await opened(server.url, server.token);
     await own(store, freshKey());
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
   });
 
   test("that sentinels name is refused, and one that they promote later is logged", async () => {
@@ -179,13 +179,13 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     await evicting(master);
     await refuses(openStore(sentinels.url), "bad_request", "allkeys-lru");
     await command(master, "CONFIG", "SET", "maxmemory-policy", "noeviction");
-    const { store, told } = await opened(sentinels.url);
+    const { store, events } = await opened(sentinels.url);
     await evicting(replica);
-    expect(told).toEqual([]);
+    expect(events).toEqual([]);
     await sentinels.failOver();
-    await expect.poll(() => shown(told), { timeout: 60_000 })
+    await expect.poll(() => shown(events), { timeout: 60_000 })
       .toEqual([["error", "registry may evict", "allkeys-lru"]]);
-    expect(String(told[0]?.fields["server"])).toContain(String(replica.port));
+    expect(String(events[0]?.fields["server"])).toContain(String(replica.port));
     await expect.poll(() => store.status(), { timeout: 30_000 }).toBe("up");
   });
 
@@ -196,11 +196,11 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     await evicting(last);
     await refuses(openStore(cluster.url), "bad_request", `:${last.port}`);
     const allowed = await opened(`${cluster.url}?eviction=allow`);
-    expect(shown(allowed.told)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
+    expect(shown(allowed.events)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
     await command(last, "CONFIG", "SET", "maxmemory-policy", "noeviction");
-    const { told } = await opened(cluster.url);
+    const { events } = await opened(cluster.url);
     await evicting(last);
-    await expect.poll(() => shown(told), { timeout: 30_000 })
+    await expect.poll(() => shown(events), { timeout: 30_000 })
       .toEqual([["error", "registry may evict", "allkeys-lru"]]);
   });
 });

@@ -64,7 +64,7 @@ describe("a node whose Redis is full", unless(redisMissing), () => {
         await command(redis, "KEYS", "atlas:*:own:brief/y").then((keys) =>
           (keys as string[]).length === 0
         ),
-      "the idle one has been let go",
+      "the idle one has stopped",
     );
     await command(redis, "CONFIG", "SET", "maxmemory", "1000000");
 
@@ -103,7 +103,7 @@ describe("a node whose Redis is full", unless(redisMissing), () => {
       names: ["new"],
       epoch: before.epoch,
     });
-    const told = events.filter(({ level }) => level !== "info").map(({ event }) => event);
-    expect(new Set(told)).toEqual(new Set(["registry refuses steps"]));
+    const logged = events.filter(({ level }) => level !== "info").map(({ event }) => event);
+    expect(new Set(logged)).toEqual(new Set(["registry refuses steps"]));
   });
 });

@@ -19,8 +19,8 @@ async function ask(method: string, path: string): Promise<{ head: string[]; cont
       "Connection: close\r\nOrigin: https://app.example\r\n\r\n",
   );
   const [head = "", content = ""] = text.split("\r\n\r\n");
-  const told = head.toLowerCase().split("\r\n");
-  const lines = told.filter((line) => !/^(?:date|keep-alive):/.test(line));
+  const headLines = head.toLowerCase().split("\r\n");
+  const lines = headLines.filter((line) => !/^(?:date|keep-alive):/.test(line));
   return { head: lines.sort(), content };
 }
 

@@ -1,6 +1,8 @@
 /**
  * A handshake that the dialler gives up while the acceptor has the link already: requests of the
  * acceptor over it were not read, and fail as such.
+ *
+ * Covers adapters/transport/link_life.ts.
  */
 import { expect, it } from "vitest";
 import { importKeys } from "../../adapters/transport/link_handshake.ts";
@@ -38,7 +40,7 @@ function wire(near: SocketHandlers, far: (socket: Socket) => SocketHandlers) {
 
 it.each([
   ["it takes too long", "the handshake took over 5000 ms"],
-  ["its node takes another life", "another life"],
+  ["its node gets another incarnation", "another incarnation"],
 ])("tells the acceptor that nothing was read, if %s", async (_title, why) => {
   const clock = fakeClock();
   const keys = await importKeys(["a".repeat(32)]);
@@ -79,7 +81,7 @@ it.each([
   });
   expect(accepted[0]?.send(Uint8Array.of(1)), "it may ask at once").toBe(true);
 
-  if (why === "another life") dialler.end(why);
+  if (why === "another incarnation") dialler.end(why);
   else await clock.advance(HANDSHAKE_MS);
   expect(await dialled).toMatchObject({ code: "unavailable" });
   await expect.poll(() => closes).toEqual([[why, true]]);

@@ -1,6 +1,8 @@
 /**
  * A relay between two nodes: a server that a registry names as a node's address, and that passes
  * each frame on to the node itself. Real sockets, on whichever runtime runs this file.
+ *
+ * Covers adapters/transport/link_address.ts.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
@@ -17,7 +19,7 @@ import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
 import { linkNetwork } from "../conformance/link_network.ts";
-import { identity, Party } from "../conformance/transport.ts";
+import { identity, TransportNode } from "../conformance/transport.ts";
 
 const SECRET = "s".repeat(32);
 const closers: (() => Promise<void>)[] = [];
@@ -25,7 +27,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-type Node = Party & { transport: WebSocketTransport; events: NodeEvent[] };
+type Node = TransportNode & { transport: WebSocketTransport; events: NodeEvent[] };
 
 async function nodes(...options: Partial<WebSocketTransportOptions>[]): Promise<Node[]> {
   const on = await linkNetwork({ secret: SECRET });
@@ -36,8 +38,8 @@ async function nodes(...options: Partial<WebSocketTransportOptions>[]): Promise<
     const onEvent = (event: NodeEvent) => void events.push(event);
     const transport = await on.transport({ onEvent, ...given });
     closers.push(() => transport.close());
-    const party = await new Party(transport, ["ann", "bob", "carl"][i] as string).open();
-    made.push(Object.assign(party, { events }) as Node);
+    const node = await new TransportNode(transport, ["ann", "bob", "carl"][i] as string).open();
+    made.push(Object.assign(node, { events }) as Node);
   }
   return made;
 }
@@ -176,7 +178,7 @@ describe("an address", () => {
 
 describe("a hostile peer", () => {
   /** A bare socket; what came, and how it was closed. */
-  async function knock(node: Node) {
+  async function openSocket(node: Node) {
     const closes: [number, string][] = [];
     const frames: Uint8Array[] = [];
     const runtime = await detectRuntime();
@@ -190,7 +192,7 @@ describe("a hostile peer", () => {
 
   it("of another version gets this node's version", async () => {
     const [bob] = await nodes({}) as [Node];
-    const { socket, closes, frames } = await knock(bob);
+    const { socket, closes, frames } = await openSocket(bob);
     const hello = encodeHello(identity("x"), bob.self, bob.transport.address);
     socket.send(replaced(hello, "atlas-link/2", "atlas-link/1"));
     await expect.poll(() => closes).toEqual([[
@@ -206,12 +208,12 @@ describe("a hostile peer", () => {
   it("gets one challenge and one proof: a second hello or proof ends it", async () => {
     const [bob] = await nodes({}) as [Node];
     const hello = encodeHello(identity("x"), bob.self, bob.transport.address);
-    const twice = await knock(bob);
+    const twice = await openSocket(bob);
     twice.socket.send(hello);
     twice.socket.send(hello);
     await expect.poll(() => twice.closes.map(([code]) => code)).toEqual([4_400]);
 
-    const guesses = await knock(bob);
+    const guesses = await openSocket(bob);
     guesses.socket.send(hello);
     await expect.poll(() => guesses.frames.length).toBe(1);
     for (let i = 0; i < 100; i++) guesses.socket.send(replaced(hello, "hello", "proof"));
@@ -247,7 +249,7 @@ describe("a hostile peer", () => {
 
   it("needs the secret whatever identity it claims", async () => {
     const [bob] = await nodes({}) as [Node];
-    const { socket, closes, frames } = await knock(bob);
+    const { socket, closes, frames } = await openSocket(bob);
     socket.send(encodeHello(bob.self, bob.self, bob.transport.address));
     await expect.poll(() => frames.length).toBe(1);
     socket.send(frames[0] as Uint8Array);
@@ -260,7 +262,7 @@ describe("a hostile peer", () => {
     const clock = { now: () => now, wall: () => now, after: () => ({ cancel() {} }) };
     const [bob] = await nodes({ clock }) as [Node];
     const refuse = async () => {
-      const { socket, closes } = await knock(bob);
+      const { socket, closes } = await openSocket(bob);
       socket.send(new Uint8Array(MAX_HANDSHAKE_BYTES + 1));
       await expect.poll(() => closes.length).toBe(1);
     };

@@ -65,7 +65,7 @@ test("errors of user code are logged with key, method and stack, and the node's 
   await post(url, "/v1/modules/sums/late");
   const socket = new WebSocket(`${url.replace("http", "ws")}/v1/connect/rooms/b`);
   await new Promise((resolve) => socket.onclose = resolve);
-  const said = (event: string, text: string): Line | undefined =>
+  const lineOf = (event: string, text: string): Line | undefined =>
     linesOf(program).find(({ message, stack }) => message === event && `${stack}`.includes(text));
   const common = { region: "us-east-1", node: "hop@one", level: "ERROR" };
   const wanted: [event: string, text: string, fields: Line][] = [
@@ -77,9 +77,9 @@ test("errors of user code are logged with key, method and stack, and the node's 
     ["function threw", "thrown in a later function", { key: "sums", method: "late" }],
   ];
   for (const [event, text, fields] of wanted) {
-    await until(() => said(event, text), `${event}: ${text}`);
-    expect(said(event, text)).toMatchObject({ ...common, ...fields });
-    expect(said(event, text)?.["stack"]).toMatch(/app\.mts/);
+    await until(() => lineOf(event, text), `${event}: ${text}`);
+    expect(lineOf(event, text)).toMatchObject({ ...common, ...fields });
+    expect(lineOf(event, text)?.["stack"]).toMatch(/app\.mts/);
   }
   program.signal("SIGTERM");
   expect(await program.ended).toBe(0);

@@ -32,15 +32,15 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-interface Scene {
+interface Setup {
   readonly node: Node;
   open(name: string): Promise<Node>;
   remove(id: string, part: "own" | "state" | "index" | "epoch"): Promise<void>;
-  /** What was told, by event: its fields without the epoch. */
-  told(event: string): object[];
+  /** What was events, by event: its fields without the epoch. */
+  events(event: string): object[];
 }
 
-async function scene(): Promise<Scene> {
+async function setUp(): Promise<Setup> {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const events: NodeEvent[] = [];
@@ -60,7 +60,7 @@ async function scene(): Promise<Scene> {
     open,
     node: await open("owner"),
     remove: (id, part) => writer.remove?.(`notes/${id}`, part) as Promise<void>,
-    told: (name) =>
+    events: (name) =>
       events.filter(({ event }) => event === name).map(({ fields }) => {
         const { epoch: _, ...others } = fields;
         return others;
@@ -82,20 +82,20 @@ warnIfRedisMissing("runtime/lost_parts_test.ts");
 
 describe("under a live owner", unless(redisMissing), () => {
   test("a missing index is rebuilt, logged once, and nothing is lost", async () => {
-    const { node, remove, told } = await scene();
+    const { node, remove, events } = await setUp();
     const notes = await written(node, "x");
     await remove("x", "index");
     expect(await notes.all()).toEqual(ALL);
     expect(await notes.all()).toEqual(ALL);
-    expect(told("index rebuilt")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
-    expect(told("state lost")).toEqual([]);
+    expect(events("index rebuilt")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
+    expect(events("state lost")).toEqual([]);
     expect(node.stats().lostTurns).toBe(0);
   });
 
   for (const parts of [["state"], ["state", "index"]] as const) {
     for (const step of ["all", "write", "one"] as const) {
       test(`missing ${parts.join(" and ")}: logged and counted by ${step}`, async () => {
-        const { node, remove, told } = await scene();
+        const { node, remove, events } = await setUp();
         const notes = await written(node, "x");
         for (const part of parts) await remove("x", part);
         // The call that meets it may fail; what comes after it begins from what there is.
@@ -105,7 +105,7 @@ describe("under a live owner", unless(redisMissing), () => {
           ? notes.one("of which nothing is at hand")
           : notes.write("a", "again");
         await met.catch(() => {});
-        expect(told("state lost")).toEqual([{ key: "notes/x", ...LOSS }]);
+        expect(events("state lost")).toEqual([{ key: "notes/x", ...LOSS }]);
         expect(node.stats().lostTurns).toBe(3);
         await expect.poll(() => notes.write("d", "d").then(() => true, () => false), {
           timeout: 20_000,
@@ -123,7 +123,7 @@ describe("under a live owner", unless(redisMissing), () => {
 
 describe("with no owner", unless(redisMissing), () => {
   test("a missing state is logged by the next owner, as long as its index exists", async () => {
-    const { node, remove, told, open } = await scene();
+    const { node, remove, events, open } = await setUp();
     await written(node, "x");
     await node.close();
     await remove("x", "state");
@@ -131,7 +131,7 @@ describe("with no owner", unless(redisMissing), () => {
     const notes = other.resource("notes", "x", { timeoutMs: 20_000 });
     expect(await notes.all()).toEqual([]);
     expect(await notes.one("a")).toBe(null);
-    expect(told("state lost")).toEqual([
+    expect(events("state lost")).toEqual([
       { key: "notes/x", turns: 1, acknowledged: "unknown", kept: "0.0" },
     ]);
     expect(other.stats().lostTurns).toBe(1);
@@ -143,12 +143,12 @@ describe("with no owner", unless(redisMissing), () => {
 
   for (const parts of [["state"], ["state", "index"]] as const) {
     test(`missing ${parts.join(" and ")}: logged by the former owner, which owns them again`, async () => {
-      const { node, remove, told } = await scene();
+      const { node, remove, events } = await setUp();
       const notes = await written(node, "x");
       await node.drain({ prefix: "rrp:", forMs: 1 });
       for (const part of parts) await remove("x", part);
       expect(await notes.all()).toEqual([]);
-      expect(told("state lost")).toEqual([{ key: "notes/x", ...LOSS }]);
+      expect(events("state lost")).toEqual([{ key: "notes/x", ...LOSS }]);
       await node.drain({ prefix: "rrp:", forMs: 1 });
       expect(await notes.all()).toEqual([]);
       expect(node.stats().lostTurns).toBe(3);
@@ -156,23 +156,23 @@ describe("with no owner", unless(redisMissing), () => {
   }
 
   test("a missing index is rebuilt by the next owner", async () => {
-    const { node, remove, told } = await scene();
+    const { node, remove, events } = await setUp();
     const notes = await written(node, "x");
     await node.drain({ prefix: "rrp:", forMs: 1 });
     await remove("x", "index");
     expect(await notes.all()).toEqual(ALL);
-    expect(told("index rebuilt")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
+    expect(events("index rebuilt")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
     expect(node.stats().lostTurns).toBe(0);
   });
 
   test("a missing epoch counter is logged, and no epoch repeats", async () => {
-    const { node, remove, told } = await scene();
+    const { node, remove, events } = await setUp();
     const notes = await written(node, "x");
     const before = (await node.lookup("notes", "x")).epoch as number;
     await node.drain({ prefix: "rrp:", forMs: 1 });
     await remove("x", "epoch");
     expect(await notes.all()).toEqual(ALL);
     expect((await node.lookup("notes", "x")).epoch).toBeGreaterThan(before);
-    expect(told("epoch counter lost")).toEqual([{ slot: slotOf("notes/x") }]);
+    expect(events("epoch counter lost")).toEqual([{ slot: slotOf("notes/x") }]);
   });
 });

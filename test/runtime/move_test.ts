@@ -19,7 +19,7 @@ beforeAll(async () => {
   const open = (region: string) =>
     serve(app, { registry, region, node: "n", port: 0, token, secret, onEvent: () => {} });
   [us, eu] = await Promise.all([open("us"), open("eu")]);
-  // Each region hears of the other's nodes by its roll.
+  // Each region reads the other's members.
   const knows = (node: ServedNode<typeof app>, other: string) => async () =>
     (await node.members()).some(({ region }) => region === other);
   await Promise.all([until(knows(us, "eu")), until(knows(eu, "us"))]);

@@ -1,6 +1,8 @@
 /**
  * node.ts as a process: it starts, prints its ready line, survives unhandled rejections, drains,
  * and refuses clearly.
+ *
+ * Covers adapters/server/run_node.ts.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
@@ -142,12 +144,12 @@ test("a second signal ends a drain at once", async () => {
   const program = node({ ATLAS_APP: app });
   const { url } = await ready(program);
   post(url, "/v1/resources/slow/a/hang", []).catch(() => {});
-  const said = async (text: string) => {
+  const logged = async (text: string) => {
     while (!program.output.stderr.includes(text)) await new Promise((done) => setTimeout(done, 5));
   };
-  await said("turn begun");
+  await logged("turn begun");
   program.signal("SIGTERM");
-  await said("draining");
+  await logged("draining");
   program.signal("SIGTERM");
   expect(await program.ended).toBe(143);
 });

@@ -29,7 +29,7 @@ async function atlas(
 
 warnIfRedisMissing("atlas race against a real Redis");
 
-describe("at a Redis", unless(redisMissing), () => {
+describe("atlas race at a Redis", unless(redisMissing), () => {
   let redis: TestRedis;
   let line: RedisConnection;
   let rest: Server;
@@ -77,7 +77,7 @@ describe("at a Redis", unless(redisMissing), () => {
     expect(out).toMatch(/held up for up to 300 ms, compare-and-set in none: that is why/);
   });
 
-  test("by HTTP, with a token", async () => {
+  test("also runs over HTTP, with a token", async () => {
     // Held up, all of them have looked before the first one writes.
     const words = ["race", "--registry", restUrl, "--trials", "10", "--stall", "30", "--json"];
     const { status, out, err } = await atlas(words, { ATLAS_REGISTRY_TOKEN: "t0ken" });

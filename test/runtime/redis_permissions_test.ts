@@ -12,7 +12,7 @@ const DOCS = readFileSync(new URL("../../docs/redis.md", import.meta.url), "utf8
 
 warnIfRedisMissing("the rights of a Redis user");
 
-describe("a user with the documented rights", unless(redisMissing), () => {
+describe("a user with the documented permissions", unless(redisMissing), () => {
   let redis: TestRedis;
   beforeAll(async () => {
     redis = await startRedis();

@@ -44,13 +44,13 @@ async function open(node: string, options: ServeOptions = {}): Promise<ServedNod
 // deno-lint-ignore no-explicit-any
 type Frames = any[];
 
-/** A WebSocket that has been told hello, and all that it heard. */
+/** A WebSocket that has got its hello, and all its frames. */
 async function joined(url: string, path: string, protocols: string[] = []) {
   const socket = new WebSocket(url.replace(/^http/, "ws") + path, protocols);
   sockets.push(socket);
   const frames: Frames = [];
   socket.onmessage = ({ data }) => frames.push(JSON.parse(data));
-  await until(() => frames.length > 0, "hello was said");
+  await until(() => frames.length > 0, "hello has arrived");
   return { socket, frames, hello: frames[0] };
 }
 
@@ -110,9 +110,9 @@ test("events for one connection are replayed to the client with its secret, at a
   const alone = await joined(one.url, again, [`atlas.resume.${resume}`]);
   expect(alone.socket.protocol).toBe(`atlas.resume.${resume}`);
   // By number alone: nothing that was for that one.
-  const stranger = await joined(one.url, `${SOCKET}?after=0`);
-  await until(() => stranger.frames.length === 2, "it was told to skip the event");
-  expect(stranger.frames[1]).toEqual({ t: "skip", seq: 1 });
+  const other = await joined(one.url, `${SOCKET}?after=0`);
+  await until(() => other.frames.length === 2, "it got a skip frame");
+  expect(other.frames[1]).toEqual({ t: "skip", seq: 1 });
 });
 
 test("a connection can't be resumed without its secret", async () => {
@@ -175,13 +175,13 @@ test.each([
 test("clients can't call internal methods", async () => {
   const node = await open("six");
   const { socket, frames, hello } = await joined(node.url, SOCKET);
-  const party = crypto.randomUUID();
+  const subscription = crypto.randomUUID();
   const asked: [string, unknown[]][] = [
-    ["$connect", [party, node.incarnation, true, [[hello.connection, 0, null, false]]]],
-    ["$events", [party, node.incarnation, 0, 0]],
+    ["$connect", [subscription, node.incarnation, true, [[hello.connection, 0, null, false]]]],
+    ["$events", [subscription, node.incarnation, 0, 0]],
     ["$replay", [0, 1, [hello.connection]]],
-    ["$message", [party, hello.connection, ["hi"]]],
-    ["$leave", [party, [hello.connection]]],
+    ["$message", [subscription, hello.connection, ["hi"]]],
+    ["$leave", [subscription, [hello.connection]]],
     ["$move", ["elsewhere"]],
     ["$take", []],
     ["$won", ["elsewhere"]],
@@ -217,7 +217,7 @@ test("the client sends the last secret that it got, beside its token", async () 
       });
       return upgrade({
         open: (socket: Socket) => {
-          // The third is of a node that tells no secret: nothing is to be resumed then.
+          // The third hello has no secret: nothing can be resumed then.
           const secret = n === 3 ? {} : { resume: `secret-${n}` };
           const hello = { t: "hello", connection: `id-${n}`, epoch: 1, seq: 7, gap: false };
           socket.send(pack({ ...hello, ...secret }));
@@ -231,7 +231,7 @@ test("the client sends the last secret that it got, beside its token", async () 
   servers.push(server);
   const room = connect(`http://127.0.0.1:${server.port}`, { token: "t" }).connect("rooms", "x");
   sockets.push(room);
-  await until(() => room.connection === "id-4", "it was told hello four times");
+  await until(() => room.connection === "id-4", "it got four hellos");
   expect(asked).toEqual([
     { query: "", protocols: "atlas.msgpack,atlas.token.t" },
     {

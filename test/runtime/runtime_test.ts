@@ -1,4 +1,8 @@
-/** The adapter of whichever runtime runs this file, held to the runtime suite. */
+/**
+ * The adapter of whichever runtime runs this file, held to the runtime suite.
+ *
+ * Covers adapters/platform/bun.ts.
+ */
 import { describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";

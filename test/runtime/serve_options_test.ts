@@ -40,7 +40,7 @@ test.each<[options: unknown, message: string]>([
   await expect(served).rejects.toEqual(bad(message));
 });
 
-test.each([5, {}, "app", { resources: 5 }])("serve(%j)", async (given) => {
+test.each([5, {}, "app", { resources: 5 }])("serve(%j) is refused", async (given) => {
   const served = serve(given as never, { registry: "memory:", port: 0 });
   await expect(served).rejects.toEqual(bad("it must be the result of defineApp()"));
 });
@@ -53,7 +53,7 @@ test.each<[change: object, message: string]>([
   [{ clock: 5 }, "clock is 5, it must be a clock"],
   [{ onEvent: "x" }, 'onEvent is "x", it must be a function'],
   [{ gateways: { eu: "ws://a" } }, 'gateways is {"eu":"ws://a"}, it must be { <region>: ['],
-])("createNode(app, %o)", async (change, message) => {
+])("createNode(app, %o) is refused", async (change, message) => {
   const whole = {
     region: "local",
     node: "n",
@@ -64,7 +64,7 @@ test.each<[change: object, message: string]>([
   await expect(createNode(app, options)).rejects.toEqual(bad(message));
 });
 
-test("createNode without options, or of no app", async () => {
+test("createNode refuses a call without options, or without an app", async () => {
   await expect(createNode(app, null as never)).rejects.toEqual(bad("store is undefined"));
   const whole = {
     region: "local",
@@ -95,25 +95,27 @@ test("an error names the setting as it was given, and no other", async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
   const { port } = taken.address() as AddressInfo;
-  const told = (options: ServeOptions) =>
+  const errorOf = (options: ServeOptions) =>
     serve(app, { registry: "memory:", port: 0, ...options, onEvent: () => {} }).then(
       () => "it serves",
       (error: Error) => error.message,
     );
   const secret = "0123456789abcdef0123456789abcdef";
   try {
-    expect(await told({ port })).toMatch(new RegExp(`^port is ${port}: can't listen on .*in use$`));
-    expect(await told({ host: "192.0.2.1", secret })).toMatch(
+    expect(await errorOf({ port })).toMatch(
+      new RegExp(`^port is ${port}: can't listen on .*in use$`),
+    );
+    expect(await errorOf({ host: "192.0.2.1", secret })).toMatch(
       /^host is 192\.0\.2\.1: can't listen/,
     );
     process.env["PORT"] = String(port);
     expect(await serve(app, { registry: "memory:" }).catch((error: Error) => error.message))
       .toMatch(new RegExp(`^PORT is ${port}: can't listen`));
     delete process.env["PORT"];
-    expect(await told({ registry: "redis://127.0.0.1:1" })).toMatch(/^registry is redis:/);
-    expect(await told({ registry: "us=memory:,eu=memory:" }))
+    expect(await errorOf({ registry: "redis://127.0.0.1:1" })).toMatch(/^registry is redis:/);
+    expect(await errorOf({ registry: "us=memory:,eu=memory:" }))
       .toBe("ATLAS_REGION is not set: use one of us, eu, the regions of the registry");
-    expect(await told({ registry: "us=memory:,eu=memory:", region: "mars" }))
+    expect(await errorOf({ registry: "us=memory:,eu=memory:", region: "mars" }))
       .toBe('region is "mars": use one of us, eu, the regions of the registry');
   } finally {
     delete process.env["PORT"];

@@ -1,6 +1,8 @@
 /**
  * The limits of a node's server, on the runtime that runs this test: each row of docs/limits.md
  * about the server names a title here.
+ *
+ * Covers adapters/server/listener_probe.ts and adapters/platform/http_server.ts.
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
@@ -181,7 +183,7 @@ describe(`the limits of one connection on ${runtime.name}`, () => {
 });
 
 describe(`the listener on ${runtime.name}`, () => {
-  it("listens anew on its port, and sockets and requests that are open go on", async () => {
+  it("listens again on its port, and sockets and requests that are open go on", async () => {
     let answer = (_response: Response) => {};
     const messages: number[] = [];
     const server = await serve((request, accept) => {
@@ -214,56 +216,56 @@ describe(`the listener on ${runtime.name}`, () => {
     let probes = 0;
     let renewals = 0;
     const counted = await serve(() => (probes++, ok()), undefined);
-    const told: string[] = [];
+    const events: string[] = [];
     const probe = probeListener({
       server: { port: counted.port, relisten: async () => void renewals++ },
       host: "127.0.0.1",
-      onEvent: ({ event }) => void told.push(event),
-      onLost: (why) => void told.push(why),
+      onEvent: ({ event }) => void events.push(event),
+      onLost: (why) => void events.push(why),
       times: { everyMs: 50, soonMs: 10, timeoutMs: 5_000 },
     });
     await until(() => probes > 2 * LISTENER_FAILURES, "it was probed some times");
     probe.stop();
-    expect([renewals, told, server.port > 0]).toEqual([0, [], true]);
+    expect([renewals, events, server.port > 0]).toEqual([0, [], true]);
   });
 
   /** Watches a port; `lost` resolves where it is given up. */
   function watch(port: number) {
-    const told: string[] = [];
+    const events: string[] = [];
     let renewals = 0;
     const lost = new Promise<string>((resolve) =>
       probeListener({
         server: { port, relisten: async () => void renewals++ },
         host: "127.0.0.1",
-        onEvent: ({ event }) => void told.push(event),
+        onEvent: ({ event }) => void events.push(event),
         onLost: resolve,
         times: { everyMs: 50, soonMs: 10, timeoutMs: 5_000 },
       })
     );
-    return { told, lost, renewals: () => renewals };
+    return { events, lost, renewals: () => renewals };
   }
 
-  it("a listener that doesn't answer is opened anew, and given up after a while", async () => {
+  it("a listener that doesn't answer is opened again, and given up after a while", async () => {
     let probes = 0;
     const server = await serve(() => (probes++, ok()), undefined);
-    const { told, lost, renewals } = watch(server.port);
+    const { events, lost, renewals } = watch(server.port);
     await until(() => probes > 0, "it was reached");
     await server.close();
     expect(await lost).toContain("accepts no connections");
     expect(renewals()).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
-    expect(new Set(told)).toEqual(new Set(["restarting the listener"]));
+    expect(new Set(events)).toEqual(new Set(["restarting the listener"]));
   });
 
   it("a listener that was never reached, as behind a firewall, isn't given up", async () => {
-    const { told, lost } = watch(await freePort());
+    const { events, lost } = watch(await freePort());
     const given = { up: false };
     void lost.then(() => given.up = true);
     const unwatched = "the node can't reach its own listener, so it stops probing it";
-    await until(() => told.includes(unwatched) || given.up, "it comes to an end");
+    await until(() => events.includes(unwatched) || given.up, "it comes to an end");
     expect(given.up).toBe(false);
   });
 
-  it("a server that is closed while it listens anew is closed", async () => {
+  it("a server that is closed while it opens its listener again stays closed", async () => {
     const server = await serve(ok, undefined);
     const anew = server.relisten().catch(() => {});
     await Promise.all([anew, server.close()]);

@@ -1,6 +1,8 @@
 /**
  * The limits of one WebSocket at a server, on the runtime that runs this test: docs/limits.md
  * lists them.
+ *
+ * Covers adapters/platform/guarded_socket.ts and adapters/platform/socket_upgrades.ts.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { BINARY, CLOSE, CONTINUATION, frame, TEXT, upgrade } from "../../fuzz/frames.ts";
@@ -32,7 +34,7 @@ describe(`the limits of one socket on ${runtime.name}`, () => {
     client.tcp.write(frame(new Uint8Array(40_000), { opcode: BINARY, fin: false }));
     client.tcp.write(frame(new Uint8Array(40_000), { opcode: CONTINUATION, fin: false }));
     await closed(client);
-    await until(() => closes() === 1, "the owner is told");
+    await until(() => closes() === 1, "onDisconnect has run");
     expect(messages).toEqual([]);
   });
 
@@ -60,22 +62,22 @@ describe(`the limits of one socket on ${runtime.name}`, () => {
       return;
     }
     await closed(client);
-    await until(() => closes() === 1, "the owner is told");
+    await until(() => closes() === 1, "onDisconnect has run");
     expect(messages).toEqual([]);
   });
 
   it("what a client's socket sends before it closes is delivered before the close, answered or not", async () => {
-    const told: string[] = [];
+    const events: string[] = [];
     const { port } = await serve((_request, accept) =>
       accept({
         open() {},
         message(socket, data) {
-          told.push(String(data));
+          events.push(String(data));
           const end = performance.now() + 1;
           while (performance.now() < end);
           socket.send("an answer that nobody reads");
         },
-        close: (_socket, code) => void told.push(`closed ${code}`),
+        close: (_socket, code) => void events.push(`closed ${code}`),
       }, { idleMs: 60_000 })
     );
     const client = new Client(port, upgrade("/"));
@@ -84,8 +86,8 @@ describe(`the limits of one socket on ${runtime.name}`, () => {
     const frames = sent.map((it) => Buffer.from(frame(Buffer.from(it), { opcode: TEXT })));
     const goodbye = Buffer.from(frame(new Uint8Array([3, 232]), { opcode: CLOSE }));
     client.tcp.write(Buffer.concat([...frames, goodbye]));
-    await until(() => told.at(-1)?.startsWith("closed"), "the owner is told");
-    expect(told).toEqual([...sent, "closed 1000"]);
+    await until(() => events.at(-1)?.startsWith("closed"), "onDisconnect has run");
+    expect(events).toEqual([...sent, "closed 1000"]);
   });
 
   it("a peer that ignores the close is cut off", async () => {

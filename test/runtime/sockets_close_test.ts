@@ -8,14 +8,14 @@ import { serve, type ServedNode, type ServeOptions } from "../../adapters/server
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
-/** Counts what it hears, and notes what comes after a connection's end. */
+/** Counts its messages, and those that arrive after the end of their connection. */
 class Room extends Resource {
   override async onConnect({ id }: Connection): Promise<void> {
     await this.storage.put(`here:${id}`, true);
   }
 
   override async onMessage({ id }: Connection): Promise<void> {
-    const what = await this.storage.get(`here:${id}`) ? "heard" : "late";
+    const what = await this.storage.get(`here:${id}`) ? "received" : "late";
     await this.storage.put(what, ((await this.storage.get<number>(what)) ?? 0) + 1);
   }
 
@@ -24,11 +24,11 @@ class Room extends Resource {
     await this.storage.put("ends", ((await this.storage.get<number>("ends")) ?? 0) + 1);
   }
 
-  async told(): Promise<{ heard: number; late: number; ends: number }> {
-    const [heard = 0, late = 0, ends = 0] = await Promise.all(
-      ["heard", "late", "ends"].map((name) => this.storage.get<number>(name)),
+  async counts(): Promise<{ received: number; late: number; ends: number }> {
+    const [received = 0, late = 0, ends = 0] = await Promise.all(
+      ["received", "late", "ends"].map((name) => this.storage.get<number>(name)),
     );
-    return { heard, late, ends };
+    return { received, late, ends };
   }
 }
 
@@ -74,9 +74,9 @@ test.each(
   const [, when, count, size] = how;
   const sockets = 10;
   for (let i = 0; i < sockets; i++) await sendAndClose(node.url, when, count, size);
-  const told = () => node.resource("rooms", "x").told();
-  await until(async () => (await told()).ends === sockets, "all ends are told");
-  expect(await told()).toEqual({ heard: sockets * count, late: 0, ends: sockets });
+  const counts = () => node.resource("rooms", "x").counts();
+  await until(async () => (await counts()).ends === sockets, "onDisconnect has run for all");
+  expect(await counts()).toEqual({ received: sockets * count, late: 0, ends: sockets });
 });
 
 test("a client's socket that sends and closes loses nothing", async () => {
@@ -88,33 +88,33 @@ test("a client's socket that sends and closes loses nothing", async () => {
     socket.close();
     await socket.closed;
   }
-  const told = () => node.resource("rooms", "x").told();
-  await until(async () => (await told()).ends === sockets, "all ends are told");
-  expect(await told()).toEqual({ heard: 20 * sockets, late: 0, ends: sockets });
+  const counts = () => node.resource("rooms", "x").counts();
+  await until(async () => (await counts()).ends === sockets, "onDisconnect has run for all");
+  expect(await counts()).toEqual({ received: 20 * sockets, late: 0, ends: sockets });
 });
 
 test("a client that sends all the time loses nothing while its node drains", async () => {
   const registry = `file:${join(folder, "registry.db")}`;
-  const [door, owner] = [await open({ registry, node: "a" }), await open({ registry, node: "b" })];
-  await owner.resource("rooms", "x").told();
+  const [first, owner] = [await open({ registry, node: "a" }), await open({ registry, node: "b" })];
+  await owner.resource("rooms", "x").counts();
   const hellos: string[] = [];
-  const socket = connect<typeof app>([door.url, owner.url]).connect("rooms", "x", {
+  const socket = connect<typeof app>([first.url, owner.url]).connect("rooms", "x", {
     onHello: ({ connection }) => hellos.push(connection),
   });
   await until(() => hellos.length === 1, "it is connected");
   let sent = 0;
   const errors: unknown[] = [];
-  const say = setInterval(() => {
+  const sending = setInterval(() => {
     for (let i = 0; i < 5; i++, sent++) socket.send(sent);
-    socket.call("told").catch((error: unknown) => errors.push(error));
+    socket.call("counts").catch((error: unknown) => errors.push(error));
   }, 25);
-  await until(() => sent > 20, "it says something");
-  await door.close();
+  await until(() => sent > 20, "it has sent some");
+  await first.close();
   await until(() => hellos.length === 2, "it has gone on");
-  clearInterval(say);
-  const told = () => owner.resource("rooms", "x").told();
-  await until(async () => (await told()).heard >= sent, "all is heard");
-  expect(await told()).toEqual({ heard: sent, late: 0, ends: 1 });
+  clearInterval(sending);
+  const counts = () => owner.resource("rooms", "x").counts();
+  await until(async () => (await counts()).received >= sent, "all messages were received");
+  expect(await counts()).toEqual({ received: sent, late: 0, ends: 1 });
   socket.close();
   expect(errors).toEqual([]);
 });
@@ -127,10 +127,10 @@ test("a client that was asked to leave is read until it closes", async () => {
   const closed = new Promise((resolve) => (socket.onclose = ({ code }) => resolve(code)));
   await until(() => frames.length === 1, "it is connected");
   const drained = node.drain();
-  await until(() => frames.at(-1)?.t === "leave", "it is told to leave");
+  await until(() => frames.at(-1)?.t === "leave", "it is asked to leave");
   for (let n = 0; n < 20; n++) socket.send(JSON.stringify({ t: "message", data: n }));
-  const heard = async () => (await node.resource("rooms", "x").told()).heard;
-  await until(async () => await heard() === 20, "all is heard");
+  const received = async () => (await node.resource("rooms", "x").counts()).received;
+  await until(async () => await received() === 20, "all messages were received");
   socket.close();
   await drained;
   expect(await closed).not.toBe(1012);

@@ -16,7 +16,7 @@ let spun = 0;
 class Room extends Resource {
   override onMessage(connection: Connection, data: unknown): void {
     if (data === "bye") connection.close("as you wish");
-    else this.broadcast({ heard: data });
+    else this.broadcast({ received: data });
   }
 
   say(data: unknown): void {
@@ -62,7 +62,7 @@ async function until(condition: () => unknown): Promise<void> {
   while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-/** A plain WebSocket, and what it heard. */
+/** A plain WebSocket, and its frames. */
 function raw(url: string, path: string, protocols: string[] = []) {
   const socket = new WebSocket(url.replace(/^http/, "ws") + path, protocols);
   socket.binaryType = "arraybuffer";
@@ -122,7 +122,7 @@ test("JSON text: a hello, events, replies, as documented", async () => {
   socket.send(JSON.stringify({ t: "call", id: "8", method: "absent", args: [] }));
   await until(() => frames.length === 4);
   expect(frames.filter(({ t }) => t === "event")).toEqual([
-    { t: "event", seq: 1, epoch, data: { heard: { text: "hi é" } } },
+    { t: "event", seq: 1, epoch, data: { received: { text: "hi é" } } },
   ]);
   expect(frames.find(({ id }) => id === 7)).toEqual({ t: "reply", id: 7, result: 1 });
   expect(frames.find(({ id }) => id === "8")).toMatchObject({
@@ -131,7 +131,7 @@ test("JSON text: a hello, events, replies, as documented", async () => {
   });
 });
 
-test("MessagePack where the subprotocol asks for it, and `after` to go on", async () => {
+test("a socket uses MessagePack if its subprotocol asks for it, and resumes by `after`", async () => {
   const node = await open();
   const room = node.resource("rooms", "m");
   const data = { bytes: new Uint8Array([1, 2]), at: new Date(5), set: new Set([1]) };
@@ -187,7 +187,7 @@ test("an unknown subprotocol is refused, unless a known one is offered, too", as
     .not.toContain("sec-websocket-protocol:");
 });
 
-test("the token comes as a header or as a subprotocol", async () => {
+test("the token may be a header or a subprotocol", async () => {
   const node = await open({ token: TOKEN });
   const path = "/v1/connect/rooms/x";
   expect(await upgrade(node.url, path)).toMatch(/^HTTP\/1.1 401 /);
@@ -201,7 +201,7 @@ test("the token comes as a header or as a subprotocol", async () => {
   const atlas = connect<typeof app>(node.url, { token: TOKEN });
   const room = atlas.connect("rooms", "x");
   sockets.push(room);
-  // The one that shook hands by itself has hung up, which is told beside.
+  // The socket with its own handshake has closed, which shows later.
   await until(async () => await room.call("present") === 2);
   const refused = connect<typeof app>(node.url, { token: "wrong" }).connect("rooms", "x");
   expect(await refused.closed).toMatchObject({ code: 4401 });
@@ -239,15 +239,15 @@ test("a client that doesn't read is disconnected, and others get everything", as
   );
   await until(() => node.stats().sockets === 2 && quick.frames.length === 1);
   await until(async () => await node.resource("rooms", "x").present() === 2);
-  let said = 0;
+  let published = 0;
   while (node.stats().cutSockets === 0) {
     await node.resource("rooms", "x").flood(4, 500_000);
-    said += 4;
+    published += 4;
     // As fast as the quick one reads.
-    await until(() => quick.frames.length === said + 1);
+    await until(() => quick.frames.length === published + 1);
   }
   expect(quick.frames.slice(1).map(({ seq }) => seq)).toEqual(
-    Array.from({ length: said }, (_, i) => i + 1),
+    Array.from({ length: published }, (_, i) => i + 1),
   );
   expect(quick.ended.value).toBeNull();
   expect(await (await fetch(`${node.url}/metrics`)).text()).toMatch(/atlas_sockets_cut_total 1/);
@@ -273,19 +273,19 @@ test("calls that one socket sends at once leave the event loop to others", async
 test("the client: events, messages, calls, and an end", async () => {
   const one = await open();
   const atlas = connect<typeof app>(one.url);
-  const heard: SocketEvent[] = [];
+  const received: SocketEvent[] = [];
   const hellos: boolean[] = [];
   const room = atlas.connect("rooms", "x", {
-    onEvent: (event) => heard.push(event),
+    onEvent: (event) => received.push(event),
     onHello: ({ gap }) => hellos.push(gap),
   });
   sockets.push(room);
   room.send("kept until it is connected");
-  await until(() => heard.length === 1);
-  expect(heard[0]).toEqual({
+  await until(() => received.length === 1);
+  expect(received[0]).toEqual({
     seq: 1,
     epoch: expect.any(Number),
-    data: { heard: "kept until it is connected" },
+    data: { received: "kept until it is connected" },
     gap: false,
   });
   const events = room[Symbol.asyncIterator]();
@@ -306,23 +306,23 @@ test("the client goes on at another node when its own drains, without a gap", as
   const registry = `file:${join(folder, "registry.db")}`;
   const [one, two] = [await open({ registry, node: "one" }), await open({ registry, node: "two" })];
   await one.resource("rooms", "x").say("first");
-  const heard: SocketEvent[] = [];
+  const received: SocketEvent[] = [];
   const room = connect<typeof app>([one.url, two.url]).connect("rooms", "x", {
     after: 0,
-    onEvent: (event) => heard.push(event),
+    onEvent: (event) => received.push(event),
   });
   sockets.push(room);
-  await until(() => heard.length === 1);
+  await until(() => received.length === 1);
   const former = room.connection;
   await one.drain();
   await two.resource("rooms", "x").say("second");
-  await until(() => heard.length === 2);
+  await until(() => received.length === 2);
   room.send("third");
-  await until(() => heard.length === 3);
-  expect(heard.map(({ seq, data, gap }) => [seq, data, gap])).toEqual([
+  await until(() => received.length === 3);
+  expect(received.map(({ seq, data, gap }) => [seq, data, gap])).toEqual([
     [1, "first", false],
     [2, "second", false],
-    [3, { heard: "third" }, false],
+    [3, { received: "third" }, false],
   ]);
   expect(room.connection).not.toBe(former);
 });

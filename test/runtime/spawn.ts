@@ -78,7 +78,7 @@ export async function endAll(): Promise<void> {
       try {
         kill();
       } catch {
-        // It has ended; that its output has is told next.
+        // It has ended; its output ends next.
       }
     })
   ));

@@ -1,6 +1,8 @@
 /**
  * ATLAS_WATCH=1, in a process of the runtime that runs the test: modules take new code while the
  * node serves, calls that run finish on the old, and what doesn't load changes nothing.
+ *
+ * Covers adapters/app_loader/watch_app.ts.
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -43,17 +45,17 @@ function writeDeep(text: string): void {
 }
 
 /** Log lines of this kind so far; runtimes have lines of their own. */
-function told(event: string): Record<string, string>[] {
+function eventsNamed(event: string): Record<string, string>[] {
   return program.output.stderr.split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line)).filter(({ message }) => message === event);
 }
 
 /** Makes a change, and waits for one more log line of this kind than there were. */
 async function after(event: string, change: () => void): Promise<Record<string, string>> {
-  const before = told(event).length;
+  const before = eventsNamed(event).length;
   change();
-  await until(() => told(event).length > before, event);
-  return told(event)[before] as Record<string, string>;
+  await until(() => eventsNamed(event).length > before, event);
+  return eventsNamed(event)[before] as Record<string, string>;
 }
 
 async function post(path: string): Promise<Record<string, unknown>> {
@@ -115,10 +117,10 @@ test("an indirectly imported file changes: new calls run the new code, running o
     async () => (await post("modules/a/say"))["result"] === "a two",
     "new calls run the new code",
   );
-  expect(told("old code dropped")).toHaveLength(0);
+  expect(eventsNamed("old code dropped")).toHaveLength(0);
   await until(async () => (await post("modules/a/release"))["result"] === true, "the release");
   expect(await running).toMatchObject({ result: "a one" });
-  await until(() => told("old code dropped").length === 1, "the old code is dropped");
+  await until(() => eventsNamed("old code dropped").length === 1, "the old code is dropped");
 });
 
 test("a file that doesn't load or is no app changes nothing, and is logged in one line", async () => {
@@ -137,7 +139,7 @@ test("a file that doesn't load or is no app changes nothing, and is logged in on
   expect(await post("modules/a/say")).toMatchObject({ result: "a three" });
 });
 
-test("modules come, change version and capacity, and go; what didn't change is left alone", async () => {
+test("modules are added, changed and removed with their file, and unchanged ones are left alone", async () => {
   const both = 'a: module("1.1.0", 2, "a"), b: module("1.0.0", 3, "b"), alone';
   const first = await after(RELOADED, () => writeApp(both));
   expect(first).toMatchObject({ updated: "a", published: "b", closed: "" });

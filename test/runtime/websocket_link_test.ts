@@ -1,6 +1,8 @@
 /**
  * Node links beyond the transport suite: secrets, hostile peers, hostile addresses, keepalives,
  * backoff. On whichever runtime runs this file.
+ *
+ * Covers adapters/transport/link_sessions.ts.
  */
 import type { AtlasError } from "../../src/errors.ts";
 import { afterEach, describe, expect, it } from "vitest";
@@ -22,7 +24,7 @@ import type { Socket } from "../../src/ports/runtime.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
 import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
 import { sendRaw } from "../e2e/raw_http.ts";
-import { Ear, identity, Party } from "../conformance/transport.ts";
+import { identity, LinkEnd, TransportNode } from "../conformance/transport.ts";
 import { freePort } from "../support/ports.ts";
 
 const A = "a".repeat(32);
@@ -39,14 +41,16 @@ async function network(): Promise<LinkNetwork> {
   return made;
 }
 
-async function party(
+async function openNode(
   on: LinkNetwork,
   node: string,
   options: Partial<WebSocketTransportOptions> = {},
-): Promise<Party & { transport: WebSocketTransport }> {
+): Promise<TransportNode & { transport: WebSocketTransport }> {
   const transport = await on.transport(options);
   closers.push(() => transport.close());
-  return await new Party(transport, node).open() as Party & { transport: WebSocketTransport };
+  return await new TransportNode(transport, node).open() as TransportNode & {
+    transport: WebSocketTransport;
+  };
 }
 
 /** A clock that moves when told to. */
@@ -90,8 +94,8 @@ describe("secrets", () => {
   it.each(cases)("%s", async (_name, diallers, acceptors, joins) => {
     const on = await network();
     const events: NodeEvent[] = [];
-    const ann = await party(on, "ann", { secret: diallers });
-    const bob = await party(on, "bob", {
+    const ann = await openNode(on, "ann", { secret: diallers });
+    const bob = await openNode(on, "bob", {
       secret: acceptors,
       onEvent: (event) => void events.push(event),
     });
@@ -120,8 +124,8 @@ describe("secrets", () => {
 });
 
 describe("hostile peers", () => {
-  /** A bare socket to bob's door. */
-  async function knock(bob: Party): Promise<{ socket: Socket; closes: number[] }> {
+  /** A bare socket to bob's link path. */
+  async function openSocket(bob: TransportNode): Promise<{ socket: Socket; closes: number[] }> {
     const closes: number[] = [];
     const runtime = await detectRuntime();
     const socket = await runtime.dial(bob.transport.address, {
@@ -135,7 +139,7 @@ describe("hostile peers", () => {
   it("are closed on garbage, text and large frames before the handshake", async () => {
     const on = await network();
     const events: NodeEvent[] = [];
-    const bob = await party(on, "bob", { onEvent: (event) => void events.push(event) });
+    const bob = await openNode(on, "bob", { onEvent: (event) => void events.push(event) });
     const frames = [
       "hello",
       new Uint8Array(0),
@@ -144,7 +148,7 @@ describe("hostile peers", () => {
       new Uint8Array(1_000).fill(255),
     ];
     for (const frame of frames) {
-      const { socket, closes } = await knock(bob);
+      const { socket, closes } = await openSocket(bob);
       socket.send(frame);
       await expect.poll(() => closes).toEqual([4_400]);
     }
@@ -155,8 +159,8 @@ describe("hostile peers", () => {
   it("are closed when they leave the handshake unfinished", async () => {
     const on = await network();
     const clock = handClock();
-    const bob = await party(on, "bob", { clock });
-    const { closes } = await knock(bob);
+    const bob = await openNode(on, "bob", { clock });
+    const { closes } = await openSocket(bob);
     await expect.poll(() => {
       clock.move(5_000);
       return closes;
@@ -165,8 +169,8 @@ describe("hostile peers", () => {
 
   it(`can't hold more than ${MAX_HANDSHAKES} handshakes open; others get in all the same`, async () => {
     const on = await network();
-    const bob = await party(on, "bob");
-    const ann = await party(on, "ann");
+    const bob = await openNode(on, "bob");
+    const ann = await openNode(on, "ann");
     const handlers = Array.from({ length: MAX_HANDSHAKES + 44 }, () => bob.transport.accept());
     const codes: number[] = [];
     const socket: Socket = {
@@ -180,13 +184,13 @@ describe("hostile peers", () => {
     expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
     expect(codes.length).toBe(45);
     for (const each of handlers.slice(0, MAX_HANDSHAKES)) each.close(socket, 1_006, "");
-    const carl = await party(on, "carl");
+    const carl = await openNode(on, "carl");
     expect((await carl.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
 
   it("hold their slots until their sockets are closed, also when their handshake is over", async () => {
     const on = await network();
-    const bob = await party(on, "bob");
+    const bob = await openNode(on, "bob");
     const codes: number[] = [];
     const knockFrom = (): ReturnType<typeof bob.transport.accept> => {
       const handlers = bob.transport.accept();
@@ -214,7 +218,7 @@ describe("hostile peers", () => {
 
   it("can't hold more than 64 handshakes open from one address; other addresses get in", async () => {
     const on = await network();
-    const bob = await party(on, "bob");
+    const bob = await openNode(on, "bob");
     const codes: number[] = [];
     const knockFrom = (remote: string): void =>
       bob.transport.accept().open({
@@ -227,13 +231,13 @@ describe("hostile peers", () => {
     expect(codes).toEqual(Array(6).fill(1_013));
     for (let i = 0; i < 64; i++) knockFrom("10.0.0.2");
     expect(codes.length).toBe(6);
-    const ann = await party(on, "ann");
+    const ann = await openNode(on, "ann");
     expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
 
   it("take no slot with requests that never become sockets", async () => {
     const on = await network();
-    const bob = await party(on, "bob");
+    const bob = await openNode(on, "bob");
     const { origin } = new URL(bob.transport.address.replace("ws:", "http:"));
     // Without a key it is no handshake (RFC 6455 §4.2.1).
     const head = `GET ${LINK_PATH} HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\n` +
@@ -242,7 +246,7 @@ describe("hostile peers", () => {
       Array.from({ length: MAX_HANDSHAKES }, async () => (await sendRaw(origin, head)).status),
     );
     expect(new Set(statuses)).toEqual(new Set([statuses[0] === 426 ? 426 : 400]));
-    const ann = await party(on, "ann");
+    const ann = await openNode(on, "ann");
     expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
 });
@@ -252,7 +256,7 @@ describe("frames on a link", () => {
     link: WebSocketLink;
     sent: Uint8Array[];
     closed: number[];
-    ear: Ear;
+    end: LinkEnd;
   } {
     const sent: Uint8Array[] = [];
     const closed: number[] = [];
@@ -262,7 +266,7 @@ describe("frames on a link", () => {
       close: (code) => void closed.push(code),
     };
     const made = new WebSocketLink(socket, identity("x"), clock, () => {});
-    return { link: made, sent, closed, ear: new Ear(made) };
+    return { link: made, sent, closed, end: new LinkEnd(made) };
   }
 
   it("hold all messages of a tick, each behind its length", async () => {
@@ -280,18 +284,18 @@ describe("frames on a link", () => {
     ["text", "text"],
     ["over the limit", new Uint8Array(MAX_FRAME_BYTES + 1)],
   ])("close the link when malformed: %s", async (_name, frame) => {
-    const { link: one, closed, ear } = link();
+    const { link: one, closed, end } = link();
     one.received(frame);
     one.received(Uint8Array.of(1, 7));
     await Promise.resolve();
     expect(closed).toEqual([4_400]);
-    expect(ear.closes.length).toBe(1);
-    expect(ear.heard.map((bytes) => bytes[0])).not.toContain(7);
+    expect(end.closes.length).toBe(1);
+    expect(end.received.map((bytes) => bytes[0])).not.toContain(7);
   });
 
   it("send keepalives when idle, and end the link when the peer sends none", async () => {
     const clock = handClock();
-    const { sent, closed, ear, link: one } = link(clock);
+    const { sent, closed, end, link: one } = link(clock);
     for (let i = 0; i < 3; i++) clock.move(15_000);
     expect(sent).toEqual([new Uint8Array(0), new Uint8Array(0), new Uint8Array(0)]);
     one.received(new Uint8Array(0));
@@ -300,8 +304,8 @@ describe("frames on a link", () => {
     clock.move(15_000);
     await Promise.resolve();
     expect(closed).toEqual([4_408]);
-    expect(ear.closes).toEqual(["nothing came for 45 s"]);
-    expect(ear.heard).toEqual([]);
+    expect(end.closes).toEqual(["nothing came for 45 s"]);
+    expect(end.received).toEqual([]);
   });
 });
 
@@ -355,7 +359,7 @@ describe("addresses", () => {
   });
 
   it("without an answer are logged once, with the reason; also during the backoff", async () => {
-    const ann = await party(await network(), "ann");
+    const ann = await openNode(await network(), "ann");
     const address = `ws://127.0.0.1:${await freePort()}${LINK_PATH}`;
     const failureOf = (who: string) => {
       const peer = { region: who, node: who, incarnation: who, address };
@@ -379,11 +383,11 @@ describe("addresses", () => {
     let dials = 0;
     const real = await detectRuntime();
     const clock = handClock();
-    const ann = await party(on, "ann", {
+    const ann = await openNode(on, "ann", {
       clock,
       runtime: { dial: (...given) => (dials++, real.dial(...given)) },
     });
-    const bob = await party(on, "bob");
+    const bob = await openNode(on, "bob");
     const gone = { ...bob.peer, incarnation: crypto.randomUUID() };
     const refused = { code: "unavailable" };
     await expect(ann.transport.dial(gone)).rejects.toMatchObject(refused);

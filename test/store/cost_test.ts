@@ -1,4 +1,6 @@
-/** What a node that does nothing costs a day, as docs/redis.md says: counted in 24 virtual hours. */
+/**
+ * What a node that does nothing costs a day, as docs/redis.md says: counted in 24 virtual hours.
+ */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { defineApp, memoryStore, Resource, type Store } from "../../mod.ts";
@@ -37,8 +39,8 @@ test.each(["fast", "standard", "frugal"] as const)(
     const { clock, close } = await testNode(app, { store, lease });
     steps.clear();
     await clock.advance(DAY_MS);
-    const told = new RegExp(`^\\| \`${lease}\` \\| ([\\d,]+) \\|`, "m").exec(DOCS)?.[1];
-    expect(Object.fromEntries(steps)).toEqual({ renew: Number(told?.replaceAll(",", "")) });
+    const documented = new RegExp(`^\\| \`${lease}\` \\| ([\\d,]+) \\|`, "m").exec(DOCS)?.[1];
+    expect(Object.fromEntries(steps)).toEqual({ renew: Number(documented?.replaceAll(",", "")) });
     await close();
   },
 );

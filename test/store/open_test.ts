@@ -15,7 +15,7 @@ import { unless } from "../support/unless.ts";
 const directory = mkdtempSync(join(tmpdir(), "atlas-open-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-test("memory: is a new store each time", async () => {
+test("memory: opens a new store each time", async () => {
   const [one, other] = await Promise.all([openStore("memory:"), openStore("memory:")]);
   const key = freshKey();
   await own(one, key);

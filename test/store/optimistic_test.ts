@@ -1,6 +1,10 @@
 /**
  * The strategy `optimistic`: the store suite on one master, options, and two masters that copy
  * each other.
+ *
+ * Covers adapters/store/optimistic/redis_master.ts,
+ * adapters/store/optimistic/membership_scripts.ts, adapters/store/optimistic/ownership_scripts.ts
+ * and adapters/store/optimistic/merge_fields.ts.
  */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open/open.ts";
@@ -33,7 +37,7 @@ const alone: RedisStoreOptions = {
   masters: ["a"],
   timeoutMs,
 };
-/** One of two masters, whose other one is never heard of. */
+/** One of two masters without the other one. */
 const widowed: RedisStoreOptions = { ...alone, masters: ["b", "a"], boundMs: 20 };
 
 function redis(client: RedisStoreOptions, cluster = false) {
@@ -159,17 +163,17 @@ test("a bound is compared with the fastest round trip, since slow ones may be th
   let now = 0;
   const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
   cleanups.push(() => clock.mockRestore());
-  const trips = [25, 25, 20, 25];
+  const roundTrips = [25, 25, 20, 25];
   const master = {
     claims: async () => {
-      now += trips.shift() ?? 25;
+      now += roundTrips.shift() ?? 25;
       return [];
     },
     close: () => Promise.resolve(),
   } as unknown as Master;
   await openOptimistic(master, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
   // Nothing more was to be learnt.
-  expect(trips).toEqual([25]);
+  expect(roundTrips).toEqual([25]);
 });
 
 describe("two masters", unless(redisMissing), () => {

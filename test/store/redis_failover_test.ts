@@ -1,6 +1,8 @@
 /**
  * A real Redis whose replica is promoted: confirmed writes are kept, the new copy is known by its
  * lineage, and nodes go on with one owner for each key.
+ *
+ * Covers src/resource/reassertion.ts.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
@@ -51,8 +53,8 @@ async function team(count: number): Promise<{ primary: TestRedis; replicas: Test
 /** Makes the replica that has most the primary of the others, and gives it. */
 async function promote(replicas: readonly TestRedis[]): Promise<TestRedis> {
   const offsets = await Promise.all(replicas.map(async (replica) => {
-    const told = String(await command(replica, "INFO", "replication"));
-    return Number(/slave_repl_offset:(\d+)/.exec(told)?.[1]);
+    const info = String(await command(replica, "INFO", "replication"));
+    return Number(/slave_repl_offset:(\d+)/.exec(info)?.[1]);
   }));
   const first = replicas[offsets.indexOf(Math.max(...offsets))] as TestRedis;
   await command(first, "REPLICAOF", "NO", "ONE");
@@ -122,24 +124,24 @@ describe("a promoted replica", unless(redisMissing), () => {
     const claim = claimOf(freshKey(), { lineage });
     expect(await store.claim(claim)).toMatchObject({ won: false, quarantined: true });
     expect(await store.commit({ ...turn, epoch: epoch + 1 })).toBe("moved");
-    const tenure = { ...owner, key, after: { epoch, turn: 1 } };
-    expect(await store.reassert([tenure], lineage)).toBeNull();
+    const reassertion = { ...owner, key, after: { epoch, turn: 1 } };
+    expect(await store.reassert([reassertion], lineage)).toBeNull();
 
     const known = { ...lineage, waited: true };
     const { lineage: next } = await store.renew(incarnation, 1, [], known);
     expect(next).toMatchObject({ term: 1, settled: false });
     expect(next.id).not.toBe(lineage.id);
     expect((await store.members()).lineage).toBe(next.id);
-    expect(await store.reassert([tenure], next))
+    expect(await store.reassert([reassertion], next))
       .toEqual([{ standing: "kept", last: { epoch, turn: 1 } }]);
-    expect(await store.reassert([{ ...tenure, after: { epoch, turn: 2 } }], next))
+    expect(await store.reassert([{ ...reassertion, after: { epoch, turn: 2 } }], next))
       .toEqual([{ standing: "behind", last: { epoch, turn: 1 } }]);
     const won = await store.claim({ ...claim, lineage: next });
     expect(won.owner?.epoch).toBeGreaterThan(EPOCHS_PER_TERM);
 
     const settled = await store.renew(incarnation, 2, [], { ...next, waited: true });
     expect(settled.lineage).toEqual({ ...next, settled: true });
-    // Who comes from a lineage that this copy never heard of: its term is above that.
+    // A caller of a lineage that this copy doesn't know: its term is above that.
     const stray = { id: "gone", term: 7, waited: true };
     const { lineage: risen } = await store.renew(incarnation, 3, [], stray);
     expect(risen).toEqual({ id: next.id, term: 8, settled: false });
@@ -217,23 +219,23 @@ const app = defineApp({
 });
 const NAMES = ["a", "b", "c", "d"];
 
-/** What a node told, and which. */
-type Told = NodeEvent & { readonly node: string };
+/** A node's log event, and its name. */
+type LoggedEvent = NodeEvent & { readonly node: string };
 
-interface Stage {
+interface Setup {
   readonly nodes: AtlasNode<typeof app>[];
-  readonly events: Told[];
+  readonly events: LoggedEvent[];
   readonly route: Route;
   readonly primary: TestRedis;
   readonly replicas: readonly TestRedis[];
 }
 
-async function stage(query: string): Promise<Stage> {
+async function setUp(query: string): Promise<Setup> {
   const { primary, replicas } = await team(2);
   const route = new Route(primary);
   const url = await route.open();
   const network = inProcessNetwork();
-  const events: Told[] = [];
+  const events: LoggedEvent[] = [];
   const nodes: AtlasNode<typeof app>[] = [];
   for (const node of ["one", "two"]) {
     const store = await opened(`${url}${query}`, 5_000);
@@ -290,7 +292,7 @@ function load(nodes: readonly AtlasNode<typeof app>[]): Load {
 
 /** Kills the primary under load, and has its replica take its place. */
 async function failOver(
-  { nodes, route, primary, replicas }: Stage,
+  { nodes, route, primary, replicas }: Setup,
 ): Promise<Map<string, string[]>> {
   const under = load(nodes);
   await under.isUnderWay();
@@ -311,7 +313,7 @@ async function failOver(
 }
 
 async function missing(
-  { nodes }: Stage,
+  { nodes }: Setup,
   added: ReadonlyMap<string, readonly string[]>,
 ): Promise<Map<string, string[]>> {
   const lost = new Map<string, string[]>();
@@ -329,42 +331,42 @@ async function missing(
 
 describe("nodes on a Redis that fails over under load", unless(redisMissing), () => {
   test("lose no acknowledged write where replicas confirm", async () => {
-    const scene = await stage("?replicas=1");
-    const added = await failOver(scene);
-    expect(await missing(scene, added)).toEqual(new Map());
-    expect(scene.events.map(({ event }) => event)).toContain("store failed over");
-    expect(scene.nodes.map((node) => node.stats().lostTurns)).toEqual([0, 0]);
+    const setup = await setUp("?replicas=1");
+    const added = await failOver(setup);
+    expect(await missing(setup, added)).toEqual(new Map());
+    expect(setup.events.map(({ event }) => event)).toContain("store failed over");
+    expect(setup.nodes.map((node) => node.stats().lostTurns)).toEqual([0, 0]);
   });
 
   test("report lost writes where replicas don't confirm", async () => {
-    const scene = await stage("");
+    const setup = await setUp("");
     // Nothing more comes to the replica: what is acknowledged from here on will be lost.
-    for (const replica of scene.replicas) await command(replica, "REPLICAOF", "127.0.0.1", "1");
-    const [one] = scene.nodes as [AtlasNode<typeof app>];
+    for (const replica of setup.replicas) await command(replica, "REPLICAOF", "127.0.0.1", "1");
+    const [one] = setup.nodes as [AtlasNode<typeof app>];
     for (const entry of ["x", "y"]) await one.resource("brief", "gone").add(entry);
     await eventually(async () =>
       (await one.lookup("brief", "gone")).verdict === "unowned" || undefined
     );
-    const under = load(scene.nodes);
+    const under = load(setup.nodes);
     await under.isUnderWay();
-    await scene.primary.kill();
-    scene.route.lead(await promote(scene.replicas));
+    await setup.primary.kill();
+    setup.route.lead(await promote(setup.replicas));
     // Each says again what it holds, unless its time was over before.
-    const isDone = ({ event }: Told) => event === "reasserted" || event === "lease lapsed";
+    const isDone = ({ event }: LoggedEvent) => event === "reasserted" || event === "lease lapsed";
     await eventually(async () =>
-      new Set(scene.events.filter(isDone).map(({ node }) => node)).size === 2 || undefined
+      new Set(setup.events.filter(isDone).map(({ node }) => node)).size === 2 || undefined
     );
     const added = await under.stop();
-    const lost = await missing(scene, added);
-    const told = () => {
-      const losses = scene.events.filter(({ event }) => event === "state lost");
+    const lost = await missing(setup, added);
+    const reported = () => {
+      const losses = setup.events.filter(({ event }) => event === "state lost");
       return new Set(losses.map(({ fields }) => fields["key"]));
     };
     // Also where the name had been released by then, or its owner's lease had lapsed.
     const missed = ["brief/gone", ...[...lost.keys()].map((name) => `tallies/${name}`)];
-    await expect.poll(() => missed.filter((key) => !told().has(key)), { timeout: 30_000 })
+    await expect.poll(() => missed.filter((key) => !reported().has(key)), { timeout: 30_000 })
       .toEqual([]);
-    const { resource } = scene.nodes[0] as AtlasNode<typeof app>;
+    const { resource } = setup.nodes[0] as AtlasNode<typeof app>;
     expect(await eventually(() => resource("tallies", "new").add("x"))).toBe(1);
   });
 });

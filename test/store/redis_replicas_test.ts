@@ -2,6 +2,8 @@
  * Confirmation by replicas: which writes count, and that no confirmed write is missing after a
  * planned failover or a short stall; behind sentinels, in a cluster, and where an operator
  * repoints replicas by hand.
+ *
+ * Covers adapters/store/redis/replica_ack.ts.
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
@@ -54,7 +56,7 @@ describe("a write is confirmed", () => {
   });
 });
 
-describe("sentinels tell of replicas", () => {
+describe("replicas that sentinels list", () => {
   const replica = (port: number, more: Record<string, string> = {}) =>
     new Map(Object.entries({
       ip: "r",
@@ -91,12 +93,12 @@ describe("sentinels tell of replicas", () => {
   });
 
   test("and outdated answers are ignored", () => {
-    const told = replicasBySentinels(
+    const result = replicasBySentinels(
       [answer(1, replica(1)), answer(2, replica(2), replica(3))],
       3,
       5,
     );
-    expect(told).toMatchObject({ primary: "m:2", present: 2 });
+    expect(result).toMatchObject({ primary: "m:2", present: 2 });
   });
 });
 

@@ -1,6 +1,8 @@
 /**
  * Behaviour of the Redis store only: outages, missing scripts, broken entries, credentials,
  * paging.
+ *
+ * Covers adapters/store/redis/connection.ts.
  */
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";

@@ -1,4 +1,8 @@
-/** Keys that move between regions: with their state, exactly once, whatever fails on the way. */
+/**
+ * Keys that move between regions: with their state, exactly once, whatever fails on the way.
+ *
+ * Covers adapters/store/regional/state_import.ts and adapters/store/regional/entries.ts.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,8 @@
-/** Two regions that share one registry under two names: no key moves, so no state is lost. */
+/**
+ * Two regions that share one registry under two names: no key moves, so no state is lost.
+ *
+ * Covers adapters/store/regional/registry_identity.ts.
+ */
 import { afterEach, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
@@ -18,7 +22,7 @@ class Shared {
   readonly book: Store = memoryStore();
   readonly events: NodeEvent[] = [];
   now = 0;
-  /** Which copy of the shared book tells its roll. */
+  /** Which copy of the shared registry gives its members. */
   copy = "";
   readonly #regions: Regions;
 
@@ -40,7 +44,7 @@ class Shared {
     return await this.#regions.handle(self, { now: () => this.now, onEvent, after });
   }
 
-  /** A node's store, which is registered and has read all rolls. */
+  /** A node's store, which is registered and has read all members. */
   async joined(self: string): Promise<[Store, MemberInfo]> {
     const store = await this.handle(self);
     const member = freshMember({ region: self, node: `node-${self}` });
@@ -49,7 +53,7 @@ class Shared {
     return [store, member];
   }
 
-  /** Has a node read its own roll, and the others'. */
+  /** Has a node read its own members, and the others. */
   async read(store: Store): Promise<void> {
     this.now += 5_000;
     await store.members();
@@ -69,16 +73,16 @@ test("a departed key is not copied onto itself, and its old home gets it back wh
   const shared = new Shared();
   const [us, eu] = [await shared.handle("us"), await shared.handle("eu")];
   const { key, owner } = await filled(us);
-  // Nobody has read a roll so far.
+  // No node has read members so far.
   expect(await us.depart?.(key, owner.incarnation, owner.epoch, "eu")).toBe(true);
   const why = "it says that a key went from us to eu, as only another region's can";
-  const told = `the registry of region eu is not its own: ${why}`;
+  const message = `the registry of region eu is not its own: ${why}`;
   for (let i = 0; i < 2; i++) {
-    await refuses(eu.lookup(key), "unavailable", told);
+    await refuses(eu.lookup(key), "unavailable", message);
     await refuses(eu.claim(claimOf(key)), "unavailable");
-    await refuses((await shared.handle("us")).claim(claimOf(key)), "unavailable", told);
+    await refuses((await shared.handle("us")).claim(claimOf(key)), "unavailable", message);
   }
-  await refuses((await shared.handle("ap")).lookup(key), "unavailable", told);
+  await refuses((await shared.handle("ap")).lookup(key), "unavailable", message);
   expect(await contents(shared.book, key)).toEqual({ "s:seq": "2" });
   expect(await us.recall?.(key, null)).toBe(true);
   const again = await own(us, key);
@@ -118,18 +122,18 @@ test("an interrupted move does not go on if its source is its own target", async
   const { key, owner } = await filled(us);
   await us.depart?.(key, owner.incarnation, owner.epoch, "eu");
   const before = (region: string, step: string) => {
-    if (region === "us" && step === "range") throw lost("the crew has ended");
+    if (region === "us" && step === "range") throw lost("the process has ended");
   };
-  const crew = await apart.handle("eu", { before });
-  await crew.lookup(key);
-  await refuses(crew.claim(claimOf(key)), "unavailable", "the crew has ended");
+  const interrupted = await apart.handle("eu", { before });
+  await interrupted.lookup(key);
+  await refuses(interrupted.claim(claimOf(key)), "unavailable", "the process has ended");
 
   const joined = new Regions({ us: other, eu: other, ap: memoryStore() });
   const astray = await joined.handle("eu");
   const { incarnation, epoch } = await astray.lookup(key) as Ownership;
   const claim = claimOf(key, { expected: { incarnation, epoch } });
-  const told = "the registry of region us is not its own";
-  for (let i = 0; i < 2; i++) await refuses(astray.claim(claim), "unavailable", told);
+  const message = "the registry of region us is not its own";
+  for (let i = 0; i < 2; i++) await refuses(astray.claim(claim), "unavailable", message);
   const eu = await apart.handle("eu");
   await eu.lookup(key);
   await own(eu, key, { expected: { incarnation, epoch } });
@@ -141,15 +145,15 @@ test("a node that is a member of another region, too, begins no move, and says w
   const [us] = await shared.joined("us");
   const { key, owner } = await filled(us);
   const why = "this node, of region us, is a member there";
-  const told = `the registry of region eu is not its own: ${why}`;
-  expect(us.obstacleTo?.("eu")).toBe(told);
+  const message = `the registry of region eu is not its own: ${why}`;
+  expect(us.obstacleTo?.("eu")).toBe(message);
   expect(us.obstacleTo?.("us")).toBe(
     "the registry of region us is not its own: it is also the registry of eu",
   );
   expect(us.obstacleTo?.("ap")).toBeNull();
   const depart = (to: string) =>
     us.depart?.(key, owner.incarnation, owner.epoch, to) as Promise<boolean>;
-  await refuses(depart("eu"), "unavailable", told);
+  await refuses(depart("eu"), "unavailable", message);
   expect(await us.lookup(key)).toEqual(owner);
   expect(await write(us, key, owner, 2, { "s:seq": "3" })).toBe("committed");
   await shared.read(us);
@@ -178,28 +182,28 @@ test("other regions' members count while their heartbeats move, and dead entries
   const shared = new Shared();
   const stray = freshMember({ region: "eu", node: "stray" });
   await shared.book.register(stray, { ifFree: false });
-  // By a region that is not concerned, by its rolls; and by one that meets it in its own.
+  // By a region that is not concerned, by the members it reads; and by one that finds it in its own.
   const [ap] = await shared.joined("ap");
   const us = await shared.handle("us");
   await shared.read(us);
   await shared.read(ap);
-  const told = "the registry of region us is not its own: node eu/stray is a member there";
+  const message = "the registry of region us is not its own: node eu/stray is a member there";
   expect([ap.obstacleTo?.("us"), us.obstacleTo?.("us")]).toEqual([null, null]);
   await shared.book.renew(stray.incarnation, 1, []);
   await shared.read(ap);
   const { watched } = await us.renew("nobody", 1, []);
   expect(watched).toEqual([]);
-  expect([ap.obstacleTo?.("us"), us.obstacleTo?.("us")]).toEqual([told, told]);
+  expect([ap.obstacleTo?.("us"), us.obstacleTo?.("us")]).toEqual([message, message]);
   expect(ap.obstacleTo?.("eu")).toBeNull();
   const owner = await own(ap, "channels/ap~a");
   const departing = ap.depart?.("channels/ap~a", owner.incarnation, owner.epoch, "us");
-  await refuses(departing as Promise<boolean>, "unavailable", told);
+  await refuses(departing as Promise<boolean>, "unavailable", message);
 
   shared.now += 61_000;
   expect([ap.obstacleTo?.("us"), us.obstacleTo?.("us")]).toEqual([null, null]);
   await shared.book.renew(stray.incarnation, 2, []);
   await us.renew("nobody", 2, []);
-  expect(us.obstacleTo?.("us")).toBe(told);
+  expect(us.obstacleTo?.("us")).toBe(message);
   await shared.book.leave(stray);
   await shared.read(us);
   expect(us.obstacleTo?.("us")).toBeNull();

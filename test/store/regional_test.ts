@@ -1,4 +1,8 @@
-/** Regional stores: homes of keys, outages of one region, membership of other regions. */
+/**
+ * Regional stores: homes of keys, outages of one region, membership of other regions.
+ *
+ * Covers adapters/store/regional/region_stores.ts and adapters/store/regional/member_cache.ts.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
@@ -272,7 +276,7 @@ describe("members", () => {
     await eu.register(there, asked);
     const key = "channels/eu~room";
     await own(eu, key, { incarnation: there.incarnation });
-    // Its owner's name tells whose registry is to be asked.
+    // Its owner's region says whose registry to ask.
     await us.lookup(key);
     await eu.renew(there.incarnation, 7, []);
     const { incarnation } = there;
@@ -301,8 +305,8 @@ describe("list", () => {
         await own(store, key, { rrp: `rrp:${region}/n/${key}` });
       }
     }
-    const told: string[] = [];
-    const before = (region: string, step: string) => void (step === "list" && told.push(region));
+    const listed: string[] = [];
+    const before = (region: string, step: string) => void (step === "list" && listed.push(region));
     const us = await world.handle("us", { before });
     for (const limit of [1, 3, 100]) {
       const found: string[] = [];
@@ -315,11 +319,11 @@ describe("list", () => {
       }
       expect(found.sort()).toEqual(wanted.sort());
     }
-    told.length = 0;
+    listed.length = 0;
     const one = await us.list("rrp:eu/n/", null, 100);
     expect(one.entries).toHaveLength(5);
     expect(one.next).toBeNull();
-    expect(told).toEqual(["eu"]);
+    expect(listed).toEqual(["eu"]);
     // Of a region that there isn't, in one page.
     expect(await us.list("rrp:mars-1/", null, 100)).toEqual({ entries: [], next: null });
     await refuses(us.list("rrp:", "mars 7", 1), "bad_request", "cursor");

@@ -48,21 +48,21 @@ describe("two regions with one registry", () => {
 
   test("are refused with their URLs, without passwords", async () => {
     const url = "us=redis://:hunter2@h:1,eu=redis://me:hunter3@h:1/0";
-    const told = "registry URL has one registry for the regions us and eu " +
+    const message = "registry URL has one registry for the regions us and eu " +
       "(us=redis://***@h:1, eu=redis://***@h:1/0): each region needs a registry of its own";
-    expect(() => parseRegistries(url)).toThrow(told);
-    await refuses(openStore(url, { region: "us" }), "bad_request", told);
+    expect(() => parseRegistries(url)).toThrow(message);
+    await refuses(openStore(url, { region: "us" }), "bad_request", message);
   });
 
-  test("are refused where a program gives one store for both", async () => {
+  test("are refused if a program gives one store for both", async () => {
     const store = memoryStore();
     const stores = { us: store, ap: memoryStore(), eu: store };
-    const told = "stores.eu is the store of us, too: it must be a registry of its own";
-    await refuses(regionalStore({ self: "us", stores }), "bad_request", told);
+    const message = "stores.eu is the store of us, too: it must be a registry of its own";
+    await refuses(regionalStore({ self: "us", stores }), "bad_request", message);
     expect(await store.lookup("channels/a")).toBeNull();
   });
 
-  test("are detected where both openers give one store", async () => {
+  test("are detected if both openers give one store", async () => {
     const store = memoryStore();
     const events: NodeEvent[] = [];
     const joined = await regionalStore({

@@ -1,6 +1,8 @@
 /**
  * Behaviour of the SQLite store only: processes of several runtimes on one file, locks, foreign
  * files.
+ *
+ * Covers adapters/store/sqlite/transaction_queue.ts and adapters/store/sqlite/schema.ts.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -33,7 +35,7 @@ const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
 const installed = Object.keys(RUNTIMES).filter((name) => existsSync(RUNTIMES[name]?.[0] ?? ""));
 if (installed.length < 3) console.warn(`skipped: runtimes other than ${installed.join(", ")}`);
 
-/** A process that claims names on `path`, and tells of each answer on a line. */
+/** A process that claims names on `path`, and prints each answer as a line. */
 function startWorker(runtime: string, names: string, count: number) {
   const [command = "", ...args] = RUNTIMES[runtime] ?? [];
   const child = spawn(command, [...args, worker, path, names, String(count)], {
@@ -45,7 +47,7 @@ function startWorker(runtime: string, names: string, count: number) {
   return { child, ended, lines, go: () => child.stdin.end("go\n") };
 }
 
-interface Told {
+interface WorkerAnswer {
   key: string;
   won: boolean;
   incarnation: string;
@@ -58,12 +60,12 @@ describe("several processes on one file", () => {
       startWorker(runtime, "shared", 300),
       startWorker(runtime, "shared", 300),
     ]);
-    const told: Told[] = [];
-    for (const { lines } of workers) lines.on("line", (line) => told.push(JSON.parse(line)));
+    const answers: WorkerAnswer[] = [];
+    for (const { lines } of workers) lines.on("line", (line) => answers.push(JSON.parse(line)));
     for (const { go } of workers) go();
     expect(await Promise.all(workers.map(({ ended }) => ended))).toEqual(workers.map(() => 0));
-    expect(told).toHaveLength(300 * workers.length);
-    const owners = Map.groupBy(told, ({ key }) => key);
+    expect(answers).toHaveLength(300 * workers.length);
+    const owners = Map.groupBy(answers, ({ key }) => key);
     expect(owners.size).toBe(300);
     for (const answers of owners.values()) {
       expect(answers.filter(({ won }) => won)).toHaveLength(1);
@@ -76,11 +78,11 @@ describe("several processes on one file", () => {
     "SIGKILL of a writer (%s) loses nothing acknowledged",
     async (runtime) => {
       const { child, ended, lines, go } = startWorker(runtime, "endless", 1_000_000);
-      const told: Told[] = [];
+      const answers: WorkerAnswer[] = [];
       const enough = new Promise<void>((resolve) => {
         lines.on("line", (line) => {
-          if (line.endsWith("}")) told.push(JSON.parse(line));
-          if (told.length === 500) resolve();
+          if (line.endsWith("}")) answers.push(JSON.parse(line));
+          if (answers.length === 500) resolve();
         });
       });
       go();
@@ -88,8 +90,8 @@ describe("several processes on one file", () => {
       child.kill("SIGKILL");
       await ended;
       const store = await sqliteStore(path);
-      const found = await Promise.all(told.map(({ key }) => store.lookup(key)));
-      found.forEach((owner, i) => expect(owner?.epoch).toBe(told[i]?.epoch));
+      const found = await Promise.all(answers.map(({ key }) => store.lookup(key)));
+      found.forEach((owner, i) => expect(owner?.epoch).toBe(answers[i]?.epoch));
       await own(store, freshKey());
       await store.close();
     },

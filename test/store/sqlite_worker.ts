@@ -19,8 +19,8 @@ for (let start = 0; start < Number(count); start += 50) {
     const rrp = `rrp:test/worker/${key}`;
     const opId = crypto.randomUUID();
     const { won, owner } = await store.claim({ key, rrp, incarnation, opId, expected: null });
-    const told = { key, won, incarnation: owner?.incarnation, epoch: owner?.epoch };
-    process.stdout.write(`${JSON.stringify(told)}\n`);
+    const answer = { key, won, incarnation: owner?.incarnation, epoch: owner?.epoch };
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
   }));
 }
 await store.close();

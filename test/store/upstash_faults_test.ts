@@ -122,10 +122,10 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
     }));
     server.faults = () => null;
     const { members } = await eventually(() => store.members());
-    const told = new Map(members.map((member) => [member.incarnation, member]));
-    expect(told.size).toBe(lives.length);
+    const byIncarnation = new Map(members.map((member) => [member.incarnation, member]));
+    expect(byIncarnation.size).toBe(lives.length);
     for (const { info, state } of lives) {
-      expect(told.get(info.incarnation)).toMatchObject({ seq: 8, state, node: info.node });
+      expect(byIncarnation.get(info.incarnation)).toMatchObject({ seq: 8, state, node: info.node });
     }
     const names = plain(await direct.call("HLEN", "atlas:{members}:name"));
     expect(names).toBe(lives.filter(({ state }) => state === "live").length);
@@ -143,7 +143,7 @@ function checkWins({ wins }: Answers, kept: readonly string[]): void {
   expect(new Set(followed).size).toBe(followed.length);
 }
 
-/** The owner that stands is none that was told to be fenced, and as new as any that won. */
+/** The present owner was never fenced, and is as new as any that won. */
 function checkOwner({ wins, fenced }: Answers, { key, own, epoch }: Truth, isKept: boolean): void {
   const won = wins.filter(({ claim }) => claim.key === key).map(({ owner }) => owner.epoch);
   const standing = own === null ? null : Number(own.split(" ")[0]);

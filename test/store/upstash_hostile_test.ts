@@ -1,4 +1,8 @@
-/** A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else. */
+/**
+ * A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else.
+ *
+ * Covers adapters/store/redis/http_requester.ts.
+ */
 import process from "node:process";
 import { createServer } from "node:http";
 import { describe, expect, test } from "vitest";
@@ -13,13 +17,13 @@ import { cleanups } from "../upstash/store_setup.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
 import { unless } from "../support/unless.ts";
 
-/** What a lie may cost beside the answer that is read: buffers of sockets and streams. */
+/** Bytes that an answer may cost beside those that are read: buffers of sockets and streams. */
 const BUFFERS = 67_108_864;
-/** Memory by which a process may grow for any lie: far less than the bomb's 4 GiB. */
+/** Memory by which a process may grow for any answer: far less than the bomb's 4 GiB. */
 const GROWTH = 1_073_741_824;
 
-/** What each is told as; deadlines end the others. */
-const SAID: { readonly [kind in HostileAnswer]: RegExp } = {
+/** The error of each; deadlines end the others. */
+const MESSAGES: { readonly [kind in HostileAnswer]: RegExp } = {
   bomb: /encoding "gzip", which was not asked for|longer than \d+ bytes/,
   flood: /longer than \d+ bytes|no answer within/,
   drip: /no answer within/,
@@ -33,7 +37,7 @@ const SAID: { readonly [kind in HostileAnswer]: RegExp } = {
   scalar: /answers \d+ commands with "\\"OK\\""/,
 };
 
-/** A store on a Redis behind an HTTP server that lies when told to, and who else it leads to. */
+/** A store on a Redis behind an HTTP server with hostile answers on demand, and the server that it redirects to. */
 async function setUpStore(timeoutMs: number) {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
@@ -53,7 +57,7 @@ async function setUpStore(timeoutMs: number) {
   return { server, store, visits };
 }
 
-async function told(server: TestUpstash, store: Store, kind: HostileAnswer): Promise<string> {
+async function errorOf(server: TestUpstash, store: Store, kind: HostileAnswer): Promise<string> {
   server.faults = () => kind;
   const error = await store.lookup(freshKey()).then(() => null, (reason) => reason);
   server.faults = () => null;
@@ -61,7 +65,7 @@ async function told(server: TestUpstash, store: Store, kind: HostileAnswer): Pro
   return error.message;
 }
 
-warnIfRedisMissing("an HTTP Redis that lies");
+warnIfRedisMissing("an HTTP Redis with hostile answers");
 
 describe("an endpoint that answers with", unless(redisMissing), () => {
   for (const kind of HOSTILE_ANSWERS) {
@@ -70,7 +74,7 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
       const key = freshKey();
       const owner = await own(store, key);
       const before = process.memoryUsage().rss;
-      expect(await told(server, store, kind)).toMatch(SAID[kind]);
+      expect(await errorOf(server, store, kind)).toMatch(MESSAGES[kind]);
       expect(process.memoryUsage().rss - before).toBeLessThan(GROWTH);
       expect(server.hostileBytes).toBeLessThan(3 * (MAX_ANSWER_BYTES + BUFFERS));
       expect(visits).toEqual([]);

@@ -1,4 +1,8 @@
-/** How the HTTP store handles answers that are lost, mangled or late. */
+/**
+ * How the HTTP store handles answers that are lost, mangled or late.
+ *
+ * Covers adapters/store/redis/http_connection.ts.
+ */
 import { describe, expect, test } from "vitest";
 import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";

@@ -91,8 +91,8 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   process.on("exit", atExit);
   await start();
   if (options.cluster) {
-    await tell(port, "CLUSTER ADDSLOTSRANGE 0 16383", /\+OK/);
-    await tell(port, "CLUSTER INFO", /cluster_state:ok/);
+    await awaitReply(port, "CLUSTER ADDSLOTSRANGE 0 16383", /\+OK/);
+    await awaitReply(port, "CLUSTER INFO", /cluster_state:ok/);
   }
   return {
     url: `redis://127.0.0.1:${port}`,
@@ -118,7 +118,7 @@ function settingsFile(directory: string, args: readonly string[]): string {
 }
 
 async function answers(port: number): Promise<void> {
-  await tell(port, "PING", /PONG/);
+  await awaitReply(port, "PING", /PONG/);
 }
 
 /** How long servers are waited for in all, and for one answer, in ms. */
@@ -126,7 +126,7 @@ const PATIENCE_MS = 60_000;
 const ANSWER_MS = 5_000;
 
 /** Sends an inline command until the answer is as wanted, for a minute at most; gives its beginning. */
-export async function tell(port: number, command: string, wanted: RegExp): Promise<string> {
+export async function awaitReply(port: number, command: string, wanted: RegExp): Promise<string> {
   const giveUp = performance.now() + PATIENCE_MS;
   for (;;) {
     const answer = await ask(port, command);

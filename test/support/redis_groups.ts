@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./ports.ts";
-import { redisEnvironment, startRedis, tell, type TestRedis } from "./redis.ts";
+import { awaitReply, redisEnvironment, startRedis, type TestRedis } from "./redis.ts";
 import { type Certificate, tlsArguments } from "./tls.ts";
 
 /** The name by which the sentinels know the master. */
@@ -71,9 +71,9 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
       }),
     );
   }
-  await tell(master.port, "INFO replication", new RegExp(`connected_slaves:${replicas}\\b`));
+  await awaitReply(master.port, "INFO replication", new RegExp(`connected_slaves:${replicas}\\b`));
   for (const { port } of servers.slice(1)) {
-    await tell(port, "INFO replication", /master_link_status:up/);
+    await awaitReply(port, "INFO replication", /master_link_status:up/);
   }
   const quorum = Math.floor(count / 2) + 1;
   const sentinels = await Promise.all(
@@ -85,14 +85,14 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
   for (const { port } of sentinels) {
     const others = `num-slaves\\r\\n\\$\\d+\\r\\n${replicas}\\r\\n[^]*num-other-sentinels` +
       `\\r\\n\\$\\d+\\r\\n${count - 1}\\r\\n`;
-    await tell(port, `SENTINEL MASTER ${MASTER}`, new RegExp(others));
+    await awaitReply(port, `SENTINEL MASTER ${MASTER}`, new RegExp(others));
   }
   const ports = sentinels.map(({ port }) => port);
   const scheme = tls ? "rediss+sentinel" : "redis+sentinel";
   const hosts = sentinels.map(({ port, securePort }) => `127.0.0.1:${securePort ?? port}`);
   const setPatience = async (ms: number): Promise<void> => {
     const command = `SENTINEL SET ${MASTER} down-after-milliseconds ${ms}`;
-    for (const port of ports) await tell(port, command, /OK/);
+    for (const port of ports) await awaitReply(port, command, /OK/);
   };
   const named = `SENTINEL GET-MASTER-ADDR-BY-NAME ${MASTER}`;
   return {
@@ -100,13 +100,13 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
     servers,
     ports,
     async masterPort() {
-      const answer = await tell(ports[0] as number, named, /127\.0\.0\.1/);
+      const answer = await awaitReply(ports[0] as number, named, /127\.0\.0\.1/);
       return Number(/\r\n(\d+)\r\n$/.exec(answer)?.[1]);
     },
     async failOver() {
       await master.kill();
       await setPatience(QUICK_MS);
-      await tell(ports[0] as number, named, new RegExp(`\r\n(?!${masterPort}\r)\\d+\r\n$`));
+      await awaitReply(ports[0] as number, named, new RegExp(`\r\n(?!${masterPort}\r)\\d+\r\n$`));
       await setPatience(downAfterMs);
     },
     async close() {
@@ -147,7 +147,7 @@ async function startSentinel(
     }
   };
   process.on("exit", kill);
-  await tell(port, "PING", /PONG/);
+  await awaitReply(port, "PING", /PONG/);
   return {
     port,
     async close() {
@@ -198,25 +198,25 @@ export async function startCluster(options: TestClusterOptions = {}): Promise<Te
   const all = nodes.map(({ redis }) => redis);
   const [first] = all as [TestRedis];
   for (const { redis, bus } of nodes.slice(1)) {
-    await tell(first.port, `CLUSTER MEET 127.0.0.1 ${redis.port} ${bus}`, /\+OK/);
+    await awaitReply(first.port, `CLUSTER MEET 127.0.0.1 ${redis.port} ${bus}`, /\+OK/);
   }
   const masters = all.slice(0, 3);
   for (const [i, { port }] of masters.entries()) {
     const last = SHARES[i + 1] as number - 1;
-    await tell(port, `CLUSTER ADDSLOTSRANGE ${SHARES[i]} ${last}`, /\+OK/);
+    await awaitReply(port, `CLUSTER ADDSLOTSRANGE ${SHARES[i]} ${last}`, /\+OK/);
   }
   for (const { port } of all) {
-    await tell(port, "CLUSTER INFO", new RegExp(`cluster_known_nodes:${all.length}\\b`));
+    await awaitReply(port, "CLUSTER INFO", new RegExp(`cluster_known_nodes:${all.length}\\b`));
   }
   const replicas = all.slice(3);
   for (const [i, { port }] of replicas.entries()) {
-    const answer = await tell(masters[i]?.port as number, "CLUSTER MYID", /[0-9a-f]{40}/);
+    const answer = await awaitReply(masters[i]?.port as number, "CLUSTER MYID", /[0-9a-f]{40}/);
     const id = /[0-9a-f]{40}/.exec(answer)?.[0];
-    await tell(port, `CLUSTER REPLICATE ${id}`, /\+OK/);
-    await tell(port, "INFO replication", /master_link_status:up/);
+    await awaitReply(port, `CLUSTER REPLICATE ${id}`, /\+OK/);
+    await awaitReply(port, "INFO replication", /master_link_status:up/);
   }
   const isWhole = async (): Promise<void> => {
-    for (const { port } of all) await tell(port, "CLUSTER INFO", /cluster_state:ok/);
+    for (const { port } of all) await awaitReply(port, "CLUSTER INFO", /cluster_state:ok/);
   };
   await isWhole();
   return {

@@ -11,9 +11,9 @@ import { Redis } from "ioredis";
 export interface Replication {
   /** How long each change takes to the other side from now on, in ms. */
   delay(ms: number): void;
-  /** Stops both roads; what comes meanwhile waits. */
+  /** Stops copying in both directions; changes wait meanwhile. */
   hold(): void;
-  /** Lets those through that wait, once; or opens the roads again for all. */
+  /** Copies the waiting changes once; or resumes copying for all. */
   release(which?: (copied: CopiedKey) => boolean): void;
   /** Every change that set out, the oldest first. */
   readonly copies: readonly CopiedKey[];
@@ -44,7 +44,7 @@ class Side {
     for (const client of [this.client, this.#events]) client.on("error", () => {});
   }
 
-  /** Tells of each change of a key with the prefix, by anybody but {@link copy}. */
+  /** Reports each change of a key with the prefix, by anyone but {@link copy}. */
   async watch(prefix: string, send: (copied: CopiedKey) => void): Promise<void> {
     await this.client.config("SET", "notify-keyspace-events", "KA");
     const head = `__keyspace@0__:`;

@@ -1,6 +1,6 @@
 /**
- * Covers src/resource/answered_keys.ts: which idempotency keys have answers, and when a key is known
- * to be new.
+ * Covers src/resource/answered_keys.ts: which idempotency keys have answers, and when a key is
+ * known to be new.
  */
 import { expect, test } from "vitest";
 import { AtlasError } from "../../mod.ts";

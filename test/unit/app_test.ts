@@ -1,4 +1,7 @@
-/** Covers src/api/app.ts: which apps are invalid, and how the error names the reason. */
+/**
+ * Covers src/api/app.ts and src/api/module.ts: which apps are invalid, and how the error names the
+ * reason.
+ */
 import { expect, test } from "vitest";
 import { defineApp, resolveTypes } from "../../src/api/app.ts";
 import { defineModule } from "../../src/api/module.ts";

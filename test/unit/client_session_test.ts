@@ -1,6 +1,6 @@
 /**
- * Covers src/sockets/client_session.ts: a client's socket before and after it has joined. Nothing is
- * sent before hello.
+ * Covers src/sockets/client_session.ts: a client's socket before and after it has joined. Nothing
+ * is sent before hello.
  */
 import { describe, expect, it } from "vitest";
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";

@@ -1,6 +1,6 @@
 /**
- * Covers adapters/platform/frame_turns.ts: the frames of client sockets on a server that delivers all
- * frames of a chunk at once.
+ * Covers adapters/platform/frame_turns.ts: the frames of client sockets on a server that delivers
+ * all frames of a chunk at once.
  */
 import { beforeEach, expect, test } from "vitest";
 import { type FrameQueue, FrameTurns } from "../../adapters/platform/frame_turns.ts";

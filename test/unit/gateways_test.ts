@@ -1,6 +1,6 @@
 /**
- * Covers src/links/gateways.ts: which gateway of another region is used, and what happens to one that
- * fails.
+ * Covers src/links/gateways.ts: which gateway of another region is used, and what happens to one
+ * that fails.
  */
 import { describe, expect, it } from "vitest";
 import { AtlasError, type NodeEvent } from "../../mod.ts";

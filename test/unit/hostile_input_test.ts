@@ -1,7 +1,9 @@
 /**
  * Input that is made to be expensive: everything read from outside takes linear time, is read or
- * refused by an AtlasError, and quotes only a little of it. With quadratic time a million characters
- * would exceed a test's time limit.
+ * refused by an AtlasError, and quotes only a little of it. With quadratic time a million
+ * characters would exceed a test's time limit.
+ *
+ * Covers src/model/internal_methods.ts.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

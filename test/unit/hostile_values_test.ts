@@ -1,6 +1,6 @@
 /**
- * Values that others may have written into a registry, or may send: text that is not Atlas's, numbers
- * chosen to share a hash, and the key `__proto__`.
+ * Values that others may have written into a registry, or may send: text that is not Atlas's,
+ * numbers chosen to share a hash, and the key `__proto__`.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,4 +1,7 @@
-/** Covers src/routing/placement.ts: keys are spread evenly over nodes, whatever their names look like. */
+/**
+ * Covers src/routing/placement.ts: keys are spread evenly over nodes, whatever their names look
+ * like.
+ */
 import { expect, test } from "vitest";
 import type { Member } from "../../src/model/member.ts";
 import type { Clock } from "../../src/ports/clock.ts";

@@ -1,6 +1,7 @@
 /**
- * Covers src/race/race.ts: races for names on a store with injected delays and a virtual clock. Both
- * rules give the same counts for the same seed, and only compare-and-set gives no double owners.
+ * Covers src/race/race.ts: races for names on a store with injected delays and a virtual clock.
+ * Both rules give the same counts for the same seed, and only compare-and-set gives no double
+ * owners.
  */
 import { describe, expect, test } from "vitest";
 import type { Clock } from "../../src/ports/clock.ts";

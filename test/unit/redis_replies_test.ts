@@ -1,6 +1,6 @@
 /**
- * Covers adapters/store/redis/replies.ts: replies of a Redis as the store reads them; impossible ones
- * are errors.
+ * Covers adapters/store/redis/replies.ts: replies of a Redis as the store reads them; impossible
+ * ones are errors.
  */
 import { expect, test } from "vitest";
 import { MAX_TERM } from "../../adapters/store/check.ts";

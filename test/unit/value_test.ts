@@ -1,6 +1,7 @@
 /**
- * Covers src/model/value.ts: every allowed kind of value is decoded as it was encoded, as bytes and as
- * text; everything else is refused by its path; bytes from outside do no harm.
+ * Covers src/model/value.ts and src/model/message_pack.ts: every allowed kind of value is decoded
+ * as it was encoded, as bytes and as text; everything else is refused by its path; bytes from
+ * outside do no harm.
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * Hostile answers of an HTTP Redis: endless, compressed, redirecting, or of another shape. Takes a kind
- * of answer and a response to write it to, and counts its bytes.
+ * Hostile answers of an HTTP Redis: endless, compressed, redirecting, or of another shape. Takes a
+ * kind of answer and a response to write it to, and counts its bytes.
  */
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";

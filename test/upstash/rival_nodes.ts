@@ -1,9 +1,9 @@
 /**
- * Claims and commits by rival nodes through an HTTP Redis with faults; each node records its answers.
- * Takes stores and a seed, and gives the records. Each node acts as Atlas's core does: a claim
- * whose answer was lost is repeated under the same `opId`, a commit under the same turn, and the
- * next turn begins only after that. Any node may declare another's ownership dead, which a store
- * can't check.
+ * Claims and commits by rival nodes through an HTTP Redis with faults; each node records its
+ * answers. Takes stores and a seed, and gives the records. Each node acts as Atlas's core does: a
+ * claim whose answer was lost is repeated under the same `opId`, a commit under the same turn, and
+ * the next turn begins only after that. Any node may declare another's ownership dead, which a
+ * store can't check.
  */
 import { isAtlasError } from "../../src/errors.ts";
 import type { Ownership } from "../../src/model/ownership.ts";

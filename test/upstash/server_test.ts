@@ -1,6 +1,6 @@
 /**
- * Covers test/upstash/server.ts: the HTTP Redis of the tests, compared with Upstash's own client and
- * protocol.
+ * Covers test/upstash/server.ts: the HTTP Redis of the tests, compared with Upstash's own client
+ * and protocol.
  */
 import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
