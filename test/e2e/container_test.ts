@@ -28,7 +28,8 @@ import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { ask, call, result } from "./calls.ts";
 import { canBe, endContainers, runImage } from "./container.ts";
 import { baseImages, buildImage, type Image, parseDockerfile } from "./image.ts";
-import { type Program, readyLine, until } from "./process.ts";
+import { until } from "../support/until.ts";
+import { type Program, readyLine } from "./process.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const TOKEN = "a-token-for-callers";

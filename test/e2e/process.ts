@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { resolve } from "node:path";
 import process from "node:process";
 import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
+import { until } from "../support/until.ts";
 
 export type RuntimeName = "bun" | "deno" | "node";
 
@@ -133,19 +134,6 @@ export async function endAll(): Promise<void> {
       if (!isOver) process.kill(child.pid as number, "SIGKILL");
     })
   ));
-}
-
-/** Asks again and again until the answer is true; rejects with `what` after `ms`. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  ms: number = 20_000,
-): Promise<void> {
-  const giveUp = performance.now() + ms;
-  while (!await condition()) {
-    if (performance.now() > giveUp) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** Deno looks for its configuration from the script's folder on, not from those that it imports. */

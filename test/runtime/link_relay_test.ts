@@ -2,7 +2,7 @@
  * A relay between two nodes: a server that a registry names as a node's address, and that passes
  * each frame on to the node itself. Real sockets, on whichever runtime runs this file.
  */
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { encodeHello, MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_HANDSHAKES, MAX_LINKS_EACH } from "../../adapters/transport/link_slots.ts";
@@ -18,24 +18,22 @@ import type { Socket } from "../../src/ports/runtime.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
 import { linkNetwork } from "../conformance/link_network.ts";
 import { identity, Party } from "../conformance/transport.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const SECRET = "s".repeat(32);
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const cleanups = cleanupsAfterEach();
 
 type Node = Party & { transport: WebSocketTransport; events: NodeEvent[] };
 
 async function nodes(...options: Partial<WebSocketTransportOptions>[]): Promise<Node[]> {
   const on = await linkNetwork({ secret: SECRET });
-  closers.push(() => on.close());
+  cleanups.push(() => on.close());
   const made: Node[] = [];
   for (const [i, given] of options.entries()) {
     const events: NodeEvent[] = [];
     const onEvent = (event: NodeEvent) => void events.push(event);
     const transport = await on.transport({ onEvent, ...given });
-    closers.push(() => transport.close());
+    cleanups.push(() => transport.close());
     const party = await new Party(transport, ["ann", "bob", "carl"][i] as string).open();
     made.push(Object.assign(party, { events }) as Node);
   }
@@ -75,7 +73,7 @@ async function relay(
       });
     },
   });
-  closers.push(() => server.close());
+  cleanups.push(() => server.close());
   const url = `http://127.0.0.1:${server.port}`;
   return { url, address: linkAddress(url), seen };
 }

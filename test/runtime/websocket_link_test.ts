@@ -3,7 +3,7 @@
  * backoff. On whichever runtime runs this file.
  */
 import type { AtlasError } from "../../src/errors.ts";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { MAX_HANDSHAKES } from "../../adapters/transport/link_slots.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { checkAddress, isLoopback } from "../../adapters/transport/link_address.ts";
@@ -24,18 +24,16 @@ import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
 import { sendRaw } from "../e2e/raw.ts";
 import { Ear, identity, Party } from "../conformance/transport.ts";
 import { freePort } from "../support/ports.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const A = "a".repeat(32);
 const B = "b".repeat(32);
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const cleanups = cleanupsAfterEach();
 
 async function network(): Promise<LinkNetwork> {
   const made = await linkNetwork();
-  closers.push(() => made.close());
+  cleanups.push(() => made.close());
   return made;
 }
 
@@ -45,7 +43,7 @@ async function party(
   options: Partial<WebSocketTransportOptions> = {},
 ): Promise<Party & { transport: WebSocketTransport }> {
   const transport = await on.transport(options);
-  closers.push(() => transport.close());
+  cleanups.push(() => transport.close());
   return await new Party(transport, node).open() as Party & { transport: WebSocketTransport };
 }
 
