@@ -6,7 +6,7 @@
 import type { CallOptions } from "../src/api/calls.ts";
 import { isAtlasError } from "../src/errors.ts";
 import { parseKey } from "../src/model/rrp.ts";
-import type { CallRecord } from "../sim/engine/history.ts";
+import { type CallRecord, openRecord } from "../sim/engine/history.ts";
 import { SeededRandom } from "../sim/engine/random.ts";
 import type { NodeRun } from "./managed_node.ts";
 import type { HistoryRecorder } from "./history_recorder.ts";
@@ -52,7 +52,7 @@ export class Recorder {
   /** Makes one call through a process. Never rejects: what happened is in the record. */
   async call(run: NodeRun, call: ChaosCall): Promise<CallRecord> {
     const { what, key, value, idempotencyKey, caller, timeoutMs } = call;
-    const record: CallRecord = {
+    const record = openRecord({
       id: this.#ids.next++,
       what,
       key,
@@ -62,14 +62,7 @@ export class Recorder {
       value,
       timeoutMs,
       invokedAt: performance.now(),
-      returnedAt: Infinity,
-      outcome: "info",
-      code: null,
-      seq: -1,
-      epoch: 0,
-      rrp: null,
-      verdict: null,
-    };
+    });
     this.calls.push(record);
     this.#history.called(record);
     try {

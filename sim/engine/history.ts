@@ -46,6 +46,25 @@ export interface CallRecord {
   verdict: string | null;
 }
 
+type Call = Omit<
+  CallRecord,
+  "returnedAt" | "outcome" | "code" | "seq" | "epoch" | "rrp" | "verdict"
+>;
+
+/** The record of a call that has not been answered. */
+export function openRecord(call: Call): CallRecord {
+  return {
+    ...call,
+    returnedAt: Infinity,
+    outcome: "info",
+    code: null,
+    seq: -1,
+    epoch: 0,
+    rrp: null,
+    verdict: null,
+  };
+}
+
 /** One entry of a journal, as the store has it in the end. */
 export interface Entry {
   readonly value: string;

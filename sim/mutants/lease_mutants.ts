@@ -99,9 +99,9 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: MEMBERSHIP,
-        find: "await this.#store.renew(life.incarnation, ++this.#seq, watched, known);",
-        replace: "await (this.#store as any).renew(\n" +
-          "        life.incarnation, ++this.#seq, watched, known, this.#timing.takeoverMs,\n      );",
+        find: "this.#store.renew(life.incarnation, ++this.#seq, watched, known),",
+        replace: "(this.#store as any).renew(\n" +
+          "        life.incarnation, ++this.#seq, watched, known, this.#timing.takeoverMs,\n      ),",
       },
       {
         file: "sim/engine/scheduler.ts",

@@ -4,7 +4,7 @@
  */
 import type { CallOptions, CallResult } from "../../src/api/calls.ts";
 import { isAtlasError } from "../../src/errors.ts";
-import type { CallRecord } from "../engine/history.ts";
+import { type CallRecord, openRecord } from "../engine/history.ts";
 import { JOURNALS } from "../engine/journal_app.ts";
 import type { WorkEvent } from "../plan/plan.ts";
 import type { SimNode, World } from "../engine/world.ts";
@@ -120,7 +120,7 @@ export class Workload {
     const { scheduler, observer, trace } = this.#world;
     const { node, process } = sim;
     if (!node) return;
-    const record: CallRecord = {
+    const record = openRecord({
       id: this.calls.length,
       what: item.what,
       key: nameOf(item.key),
@@ -132,14 +132,7 @@ export class Workload {
       via: item.path.map(nameOf),
       mayReenter: this.#world.shape.isReentrant === true,
       invokedAt: scheduler.now,
-      returnedAt: Infinity,
-      outcome: "info",
-      code: null,
-      seq: -1,
-      epoch: 0,
-      rrp: null,
-      verdict: null,
-    };
+    });
     this.calls.push(record);
     observer.called(record);
     trace.note("call", record.id, process.id, record.what, record.key, record.value);

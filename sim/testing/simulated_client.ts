@@ -11,7 +11,7 @@ import { AtlasError, toAtlasError } from "../../src/errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
 import { parseKey, resourceKey } from "../../src/model/rrp.ts";
 import { type CallBackend, makeFacade } from "../../src/node/facade.ts";
-import type { CallRecord } from "../engine/history.ts";
+import { type CallRecord, openRecord } from "../engine/history.ts";
 import type { SeededRandom } from "../engine/random.ts";
 import type { SimNode, World } from "../engine/world.ts";
 import type { Reporter } from "../run/run_world.ts";
@@ -215,7 +215,7 @@ export class SimulatedClient {
     timeoutMs: number,
   ): CallRecord {
     const { scheduler, observer, trace } = this.#world;
-    const record: CallRecord = {
+    const record = openRecord({
       id: this.calls.length,
       what,
       key,
@@ -225,14 +225,7 @@ export class SimulatedClient {
       value: "",
       timeoutMs,
       invokedAt: scheduler.now,
-      returnedAt: Infinity,
-      outcome: "info",
-      code: null,
-      seq: -1,
-      epoch: 0,
-      rrp: null,
-      verdict: null,
-    };
+    });
     this.calls.push(record);
     trace.note("call", record.id, record.process, what, key, caller);
     observer.called(record);

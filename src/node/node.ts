@@ -111,6 +111,7 @@ class NodeProcess implements CallBackend {
       context,
       random,
       claims: this.#claims,
+      leaseTrouble: () => this.#membership.leaseTrouble,
       deadlines: this.#deadlines,
       facadeFor: (from) => makeFacade(this, this.#modulesFor(from), () => contextOf(from)),
       isDead,

@@ -5,7 +5,7 @@
  * A reason is logged once when it changes, not for each request; each row and entry that can't
  * be read once, for up to `MAX_LOGGED_ROWS` of them.
  */
-import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
+import { detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_LOGGED_ROWS } from "../limits.ts";
 import { LostTurns } from "../model/lost_turns.ts";
 import type { NodeEvent } from "../model/node_event.ts";
@@ -25,9 +25,6 @@ const AGAIN_AFTER_MS = 60_000;
 /** Kinds of failures that one node remembers. */
 const MAX_FAILURES = 64;
 
-/** The steps by which a node gets and keeps its lease. */
-const LEASE_STEPS: readonly string[] = ["register", "renew", "leave"] satisfies (keyof Store)[];
-
 /** A failure as it was last logged. */
 interface LoggedFailure {
   reason: string;
@@ -40,23 +37,15 @@ class FailureLog {
   readonly #onEvent: (event: NodeEvent) => void;
   readonly #failures = new Map<string, LoggedFailure>();
   readonly #rows = new Set<string>();
-  /** Why the last step for the lease failed; null where it succeeded. */
-  leaseError: AtlasError | null = null;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
     this.#clock = clock;
     this.#onEvent = onEvent;
   }
 
-  /** The step `name` succeeded. */
-  answered(name: string): void {
-    if (this.leaseError !== null && LEASE_STEPS.includes(name)) this.leaseError = null;
-  }
-
-  /** The step `name` failed; returns the error for callers. */
-  failed(name: string, error: unknown): unknown {
+  /** A step failed; returns the error for callers. */
+  failed(error: unknown): unknown {
     const reported = registryErrorForCallers(error);
-    if (LEASE_STEPS.includes(name) && isAtlasError(reported)) this.leaseError = reported;
     if (!isAtlasError(reported) || reported.code !== "unavailable") return reported;
     // Its owner reports that.
     if (reported instanceof LostTurns) return reported;
@@ -105,17 +94,6 @@ interface Guardable {
   readonly onEvent?: ((event: NodeEvent) => void) | undefined;
 }
 
-const FAILURE_LOGS = new WeakMap<Store, FailureLog>();
-
-/**
- * Why a node can't get or keep its lease, to be appended to errors for callers; empty where the
- * last step succeeded, or the store isn't guarded.
- */
-export function leaseTrouble(store: Store): string {
-  const trouble = FAILURE_LOGS.get(store)?.leaseError;
-  return trouble ? `: its node's lease can't be renewed: ${messageOf(trouble)}` : "";
-}
-
 /** The store, guarded. It has the methods that `store` has, and no others. */
 export function guardedStore(
   store: Store,
@@ -129,10 +107,10 @@ export function guardedStore(
       const reply = (store[name] as (...args: unknown[]) => unknown)(...args);
       return reply instanceof Promise ? settled(reply, name, failures) : reply;
     } catch (error) {
-      throw failures.failed(name, error);
+      throw failures.failed(error);
     }
   };
-  const guarded = new Proxy(store, {
+  return new Proxy(store, {
     get(it, name) {
       const value = Reflect.get(it, name, it);
       if (typeof value !== "function") return value;
@@ -141,8 +119,6 @@ export function guardedStore(
       return known;
     },
   });
-  FAILURE_LOGS.set(guarded, failures);
-  return guarded;
 }
 
 async function settled(
@@ -152,12 +128,11 @@ async function settled(
 ): Promise<unknown> {
   try {
     const answer = await reply;
-    failures.answered(name);
     if (name === "members") logRows(answer as Membership, failures);
     if (name === "list") logEntries(answer as OwnershipPage, failures);
     return answer;
   } catch (error) {
-    throw failures.failed(name, error);
+    throw failures.failed(error);
   }
 }
 

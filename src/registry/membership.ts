@@ -7,7 +7,7 @@
  *
  * Source: `docs/design.md`, Membership and leases; Store failover.
  */
-import { AtlasError, detailOf } from "../errors.ts";
+import { AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -55,6 +55,8 @@ export class Membership {
   readonly #heartbeats: Heartbeats;
   readonly #detector: FailureDetector;
   #lastContact = -Infinity;
+  /** Why the last step for the lease failed; null where it succeeded. */
+  #leaseError: AtlasError | null = null;
   #version = -1;
   readonly #view = new MembershipView();
   readonly #monitor: HeartbeatMonitor;
@@ -135,7 +137,9 @@ export class Membership {
   }
 
   async #register(life: NodeLife, self: MemberInfo, ifFree: boolean): Promise<RegisterReply> {
-    const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
+    const reply = await this.#leaseStep(
+      this.#store.register(self, { ifFree, known: this.lineages.known }),
+    );
     if (this.lineages.note(reply.lineage)) this.#startOver(reply.lineage);
     if (!this.lineages.stands(reply.lineage)) {
       throw new AtlasError("unavailable", "a former copy of the store took the registration");
@@ -155,7 +159,25 @@ export class Membership {
 
   /** Ends an incarnation of this node in the store; it must have fenced itself before. */
   async leave(self: MemberInfo): Promise<void> {
-    await this.#store.leave(self);
+    await this.#leaseStep(this.#store.leave(self));
+  }
+
+  /**
+   * Why this node can't get or keep its lease, to be appended to errors for callers; empty where
+   * the last step for it succeeded.
+   */
+  get leaseTrouble(): string {
+    const error = this.#leaseError;
+    return error ? `: its node's lease can't be renewed: ${messageOf(error)}` : "";
+  }
+
+  /** The step, whose outcome is noted. */
+  #leaseStep<T>(step: Promise<T>): Promise<T> {
+    step.then(
+      () => (this.#leaseError = null),
+      (error) => isAtlasError(error) && (this.#leaseError = error),
+    );
+    return step;
   }
 
   /** A member, as last read by this node. */
@@ -215,7 +237,9 @@ export class Membership {
   async observe(incarnation: string): Promise<Observation | null> {
     const { incarnation: self = "" } = this.#life ?? {};
     const { known } = this.lineages;
-    const reply = await this.#store.renew(self, this.#seq, [incarnation], known);
+    const reply = await this.#leaseStep(
+      this.#store.renew(self, this.#seq, [incarnation], known),
+    );
     this.#noteLineage(reply.lineage);
     return reply.watched.find((seen) => seen.incarnation === incarnation) ?? null;
   }
@@ -286,7 +310,7 @@ export class Membership {
   #repairOwn(): void {
     if (!this.#self || !this.isUnreadable(this.#life?.incarnation ?? "")) return;
     const options = { ifFree: true, known: this.lineages.known };
-    this.#store.register(this.#self, options)
+    this.#leaseStep(this.#store.register(this.#self, options))
       .catch((error) => this.#failed("own row not repaired", error));
   }
 
@@ -311,7 +335,9 @@ export class Membership {
     try {
       const watched = this.#monitor.all();
       const { known } = this.lineages;
-      const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
+      const reply = await this.#leaseStep(
+        this.#store.renew(life.incarnation, ++this.#seq, watched, known),
+      );
       this.#lastContact = this.#clock.now();
       this.#heartbeats.succeeded();
       this.#noteLineage(reply.lineage);

@@ -25,7 +25,6 @@ import { Expiring } from "../model/expiring.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
-import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import { Signal } from "../time/wait.ts";
 import type { ActivationHost } from "./activation_host.ts";
@@ -310,7 +309,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     // An instance that was stopped before still has to run `onConflict`, where it has an offline
     // log.
     if (this.#state === "closed" && !(winner && this.offline)) return;
-    this.#stop("not_owner", `${this.key} was fenced${leaseTrouble(this.#host.store)}`);
+    this.#stop("not_owner", `${this.key} was fenced${this.#host.leaseTrouble}`);
     await runFinalHooks(this, this.#instance, winner, this.#host);
   }
 

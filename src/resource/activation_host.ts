@@ -65,6 +65,8 @@ export interface ActivationHost<Self> {
   readonly lineage: string | undefined;
   /** The same with its term, by `markOf`. */
   readonly lineageMark: string | undefined;
+  /** Why the node's lease can't be renewed, to be appended to errors; else empty. */
+  readonly leaseTrouble: string;
   /** The number of sweeps for idle activations so far. */
   readonly sweeps: number;
   /** The facade for calls that an activation makes. */
@@ -93,6 +95,7 @@ export interface HostParts {
   readonly context: AsyncContext;
   readonly random: Random;
   readonly claims: Claims;
+  readonly leaseTrouble: () => string;
   readonly deadlines: TimerWheel;
   /** The facade for calls that a resource makes, with its running call's chain. */
   readonly facadeFor: (from: Activation) => Atlas;

@@ -122,6 +122,10 @@ export class Host implements ActivationHost<Activation> {
     return this.#idle.count;
   }
 
+  get leaseTrouble(): string {
+    return this.#parts.leaseTrouble();
+  }
+
   get lineage(): string | undefined {
     return this.#parts.claims.present?.id;
   }

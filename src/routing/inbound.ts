@@ -23,7 +23,6 @@ import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import { fitsBytes } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
-import { leaseTrouble } from "../registry/guarded_store.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
@@ -235,7 +234,7 @@ export class InboundRequests {
 
   #notOwner(call: InboundCall, owner: Ownership | null): void {
     this.stats.notOwner++;
-    const why = leaseTrouble(this.#parts.host.store);
+    const why = this.#parts.host.leaseTrouble;
     call.fail(new AtlasError("not_owner", `this node does not own ${call.key}${why}`), owner);
   }
 }

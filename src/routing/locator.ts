@@ -19,7 +19,6 @@ import type { Ownership } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { type Directory, suspected } from "../registry/directory.ts";
-import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import { Activation } from "../resource/activation.ts";
@@ -208,7 +207,7 @@ export class Locator {
       // Its entry names this node, in this life or a former one, but it isn't active here: the
       // next attempt claims it again.
       registry.forget(key);
-      const why = leaseTrouble(this.#parts.store);
+      const why = membership.leaseTrouble;
       throw new AtlasError("unavailable", `${key} is between two owners${why}`);
     }
     if (!member && membership.isUnreadable(incarnation)) {

@@ -9,7 +9,7 @@ import type { AddressInfo } from "node:net";
 import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { systemClock } from "../../adapters/system/clock.ts";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
@@ -24,13 +24,10 @@ import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "..
 import { unless } from "../support/unless.ts";
 import { startUpstash } from "../upstash/server.ts";
 import { eventually, freshKey, freshMember, own } from "./store_kit.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const timeoutMs = 60_000;
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 function guarded(store: Store): Store {
   cleanups.push(() => store.close());

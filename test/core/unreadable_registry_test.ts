@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   AtlasError,
   type AtlasNode,
@@ -23,12 +23,9 @@ import { fakeClock } from "../../testing.ts";
 import { sqliteWriter } from "../conformance/hostile_writers.ts";
 import { until } from "../support/until.ts";
 import { app as testApp, type TestApp } from "./cluster.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 const lease = { heartbeatMs: 100, leaseMs: 2_000 };
 const UNREADABLE = "registry holds what can't be read";

@@ -7,7 +7,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { type DelayProxy, Route, startDelayProxy } from "../support/delay_proxy.ts";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { result } from "./calls.ts";
-import { endAll, type NodeProcess, type RuntimeName, startNode, until } from "./process.ts";
+import { endAll, type NodeProcess, type RuntimeName, startNode } from "./process.ts";
+import { until } from "../support/until.ts";
 
 /** How long the end of a lease, a claim and a merge may take on a busy machine, in ms. */
 const PATIENCE_MS = 40_000;

@@ -10,7 +10,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { redisMissing, startRedis } from "../support/redis.ts";
 import { ask } from "./calls.ts";
-import { type NodeProcess, type RuntimeName, startNode, until } from "./process.ts";
+import { type NodeProcess, type RuntimeName, startNode } from "./process.ts";
+import { until } from "../support/until.ts";
 
 /** A registry that nodes can share. */
 export interface Registry {

@@ -5,10 +5,10 @@
  * exec form, in its folder, as its user (where the test runs as root), with the image's
  * variables and those given, and a PATH that leads to those binaries alone.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import type { Image } from "./image.ts";
-import type { Program } from "./process.ts";
+import { type Program, programOf } from "../support/program.ts";
 
 /**
  * Whether processes can be started as that user here; if not, they run as this one. Only root
@@ -34,45 +34,14 @@ export interface ContainerOptions {
   words?: readonly string[];
 }
 
-const running: Set<ChildProcess> = new Set();
-
 /** Starts what the image starts, or `words` in its place. */
 export function runImage(image: Image, { binaries, env, words }: ContainerOptions): Program {
   const command = words ?? [...image.entrypoint, ...image.command];
   const [uid, gid] = image.user === "" ? [] : image.user.split(":").map(Number);
-  const child = spawn(`${binaries}/${command[0]}`, command.slice(1), {
+  return programOf(spawn(`${binaries}/${command[0]}`, command.slice(1), {
     cwd: image.root + image.workdir,
     env: { HOME: "/nonexistent", ...image.env, PATH: binaries, ...env },
     stdio: ["ignore", "pipe", "pipe"],
     ...(uid !== undefined && canBe(uid, binaries) ? { uid, gid } : {}),
-  });
-  running.add(child);
-  const output = { stdout: "", stderr: "" };
-  child.stdout?.on("data", (data) => output.stdout += data);
-  child.stderr?.on("data", (data) => output.stderr += data);
-  let over = false;
-  const ended = new Promise<number | string>((resolve) => {
-    child.on("error", (error) => resolve(error.message));
-    child.on("exit", () => over = true);
-    child.on("close", (code, signal) => {
-      running.delete(child);
-      resolve(code ?? signal ?? "unknown");
-    });
-  });
-  return {
-    pid: child.pid as number,
-    output,
-    ended,
-    signal: (name) => void (over || process.kill(child.pid as number, name)),
-  };
-}
-
-/** Ends whatever a test left running. */
-export async function endContainers(): Promise<void> {
-  await Promise.all([...running].map((child) =>
-    new Promise<void>((resolve) => {
-      child.on("close", () => resolve());
-      child.kill("SIGKILL");
-    })
-  ));
+  }));
 }

@@ -26,9 +26,10 @@ import { freePort } from "../support/ports.ts";
 import { npmSettings } from "../support/npm_settings.ts";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { ask, call, result } from "./calls.ts";
-import { canBe, endContainers, runImage } from "./container.ts";
+import { canBe, runImage } from "./container.ts";
 import { baseImages, buildImage, type Image, parseDockerfile } from "./image.ts";
-import { type Program, readyLine, until } from "./process.ts";
+import { until } from "../support/until.ts";
+import { endAll, type Program, readyLine } from "./process.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const TOKEN = "a-token-for-callers";
@@ -80,7 +81,7 @@ beforeAll(() => {
   }
 }, 180_000);
 
-afterEach(endContainers);
+afterEach(endAll);
 afterAll(() => {
   process.umask(umask);
   rmSync(folder, { recursive: true, force: true });

@@ -16,7 +16,8 @@ import {
   startCluster,
 } from "./cluster.ts";
 import { checkHistory, type Load, startLoad } from "./load.ts";
-import { endAll, type NodeProcess, runScript, until } from "./process.ts";
+import { endAll, type NodeProcess, runScript } from "./process.ts";
+import { until } from "../support/until.ts";
 
 /** No node may take over before the lease of 30 s has ended. */
 const WELL_BEFORE_LEASE_MS = 15_000;

@@ -34,7 +34,9 @@ import {
 } from "./callers.ts";
 import { checkRecord, type FailoverRecord, firstSince, recordFailover } from "./failover_record.ts";
 import { eventsOf, eventsOfAll } from "./node_log.ts";
-import { endAll, type NodeProcess, until } from "./process.ts";
+import { endAll, type NodeProcess } from "./process.ts";
+import { until } from "../support/until.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const APP = fileURLToPath(new URL("./apps/watched.ts", import.meta.url));
 /** Keys of each kind, two for each node. */
@@ -42,11 +44,9 @@ const NAMES = 6;
 /** Messages of each busy key, and new keys, before the primary dies and after claims reopen. */
 const ENOUGH = 10;
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  await endAll();
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
+// Runs before the cleanups.
+afterEach(endAll);
 
 type Profile = "fast" | "standard";
 

@@ -17,7 +17,8 @@ import type {
 } from "../../mod.ts";
 import { ROOT } from "../../scripts/runtimes.ts";
 import type { CalcOptions, CallCounts } from "./apps/market.ts";
-import { type NodeProcess, type RuntimeName, startNode, until } from "./process.ts";
+import { type NodeProcess, type RuntimeName, startNode } from "./process.ts";
+import { until } from "../support/until.ts";
 
 const SCRIPT = `${ROOT}test/e2e/fixtures/market_node.ts`;
 

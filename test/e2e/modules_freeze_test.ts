@@ -6,7 +6,8 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { REDIS, type Registry, SQLITE } from "./cluster.ts";
 import { freeze } from "./freeze.ts";
 import { PATIENCE_MS, startTrader, tally, type Trader } from "./market_traders.ts";
-import { endAll, until } from "./process.ts";
+import { endAll } from "./process.ts";
+import { until } from "../support/until.ts";
 
 // Many processes, on a machine that may have other work to do.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });

@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { type Buyer, startTrader, tally, type Trader, UNTIL_FINISHED } from "./market_traders.ts";
-import { endAll, until } from "./process.ts";
+import { endAll } from "./process.ts";
+import { until } from "../support/until.ts";
 
 // Many processes, on a machine that may have other work to do.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { freePort } from "../support/ports.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
-import { endAll, type RuntimeName, until } from "./process.ts";
+import { endAll, type RuntimeName } from "./process.ts";
+import { until } from "../support/until.ts";
 
 // Many processes, on a machine that may have other work to do.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });

@@ -9,7 +9,8 @@ import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { ROOT } from "../../scripts/runtimes.ts";
 import { type Answer, ask } from "./calls.ts";
-import { endAll, runScript, type RuntimeName, startNode, until } from "./process.ts";
+import { endAll, runScript, type RuntimeName, startNode } from "./process.ts";
+import { until } from "../support/until.ts";
 
 // Many processes, on a machine that may have other work to do.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });

@@ -2,7 +2,7 @@
  * Two real Redis servers with asynchronous copying between them: how often a key gets two owners,
  * that this is reported, and how it ends.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openRaceStores } from "../../adapters/store/open/race.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { openStore } from "../../adapters/store/open/open.ts";
@@ -22,12 +22,9 @@ import { claimOf, eventually, freshKey } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { type CopiedKey, replicate, type Replication } from "../support/replication.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 interface TwoMasters {
   readonly urls: readonly [string, string];

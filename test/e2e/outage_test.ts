@@ -10,7 +10,8 @@ import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { type Answer, ask, call, result } from "./calls.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { checkHistory, startLoad } from "./load.ts";
-import { endAll, type NodeProcess, until } from "./process.ts";
+import { endAll, type NodeProcess } from "./process.ts";
+import { until } from "../support/until.ts";
 
 /** The lease of `fast`, in ms. */
 const LEASE_MS = 3_000;

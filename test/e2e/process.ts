@@ -5,10 +5,14 @@
  * output and the signals that a test sends it. Signals go to that process by its id; processes
  * that are left end with the test.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { resolve } from "node:path";
 import process from "node:process";
 import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
+import { until } from "../support/until.ts";
+import { type Program, programOf } from "../support/program.ts";
+
+export { endAll, type Program } from "../support/program.ts";
 
 export type RuntimeName = "bun" | "deno" | "node";
 
@@ -19,15 +23,6 @@ export interface ReadyLine {
   readonly region: string;
   readonly node: string;
   readonly incarnation: string;
-}
-
-export interface Program {
-  readonly pid: number;
-  /** All that it wrote so far. */
-  readonly output: { stdout: string; stderr: string };
-  /** Its exit status, or the name of the signal that ended it. */
-  readonly ended: Promise<number | string>;
-  signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void;
 }
 
 export interface NodeProcess extends Program {
@@ -50,39 +45,17 @@ export interface StartOptions {
 /** How long a node may take to serve, in ms: of several on a busy machine. */
 const START_MS = 40_000;
 
-const running: Set<ChildProcess> = new Set();
-
 /** Starts `command` with nothing of this environment but PATH and HOME. */
 export function run(
   command: readonly string[],
   env: Record<string, string> = {},
   cwd: string = ROOT,
 ): Program {
-  const child = spawn(command[0] as string, command.slice(1), {
+  return programOf(spawn(command[0] as string, command.slice(1), {
     cwd,
     env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "/", ...env },
     stdio: ["ignore", "pipe", "pipe"],
-  });
-  running.add(child);
-  const output = { stdout: "", stderr: "" };
-  child.stdout?.on("data", (data) => output.stdout += data);
-  child.stderr?.on("data", (data) => output.stderr += data);
-  let over = false;
-  const ended = new Promise<number | string>((resolve) => {
-    child.on("error", (error) => resolve(error.message));
-    child.on("exit", () => over = true);
-    child.on("close", (code, signal) => {
-      running.delete(child);
-      resolve(code ?? signal ?? "unknown");
-    });
-  });
-  return {
-    pid: child.pid as number,
-    output,
-    ended,
-    // A process that has ended gets no signal: its id may belong to another by now.
-    signal: (name) => void (over || process.kill(child.pid as number, name)),
-  };
+  }));
 }
 
 /** Starts `script` on a runtime: one of the checkout, or one elsewhere that imports its files. */
@@ -121,31 +94,6 @@ export async function readyLine(program: Program, ms?: number): Promise<ReadyLin
   const line = found();
   if (line === undefined) throw new Error(`the node ended (${status}): ${program.output.stderr}`);
   return JSON.parse(line);
-}
-
-/** Ends every process that a test left running, frozen ones too. */
-export async function endAll(): Promise<void> {
-  await Promise.all([...running].map((child) =>
-    new Promise<void>((resolve) => {
-      child.on("close", () => resolve());
-      // A process that has ended may not have closed its output yet.
-      const isOver = child.exitCode !== null || child.signalCode !== null;
-      if (!isOver) process.kill(child.pid as number, "SIGKILL");
-    })
-  ));
-}
-
-/** Asks again and again until the answer is true; rejects with `what` after `ms`. */
-export async function until(
-  condition: () => boolean | Promise<boolean>,
-  what: string,
-  ms: number = 20_000,
-): Promise<void> {
-  const giveUp = performance.now() + ms;
-  while (!await condition()) {
-    if (performance.now() > giveUp) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** Deno looks for its configuration from the script's folder upwards, not from its imports'. */

@@ -18,7 +18,8 @@ import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
 import { ask } from "./calls.ts";
-import { type Program, readyLine, runScript, type RuntimeName, until } from "./process.ts";
+import { type Program, readyLine, runScript, type RuntimeName } from "./process.ts";
+import { until } from "../support/until.ts";
 
 export type RegionName = "us-east-1" | "eu-west-1" | "ap-southeast-1";
 export const US = "us-east-1";

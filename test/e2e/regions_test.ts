@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { type Answer, call, result } from "./calls.ts";
 import { checkHistory, startLoad } from "./load.ts";
-import { endAll, until } from "./process.ts";
+import { endAll } from "./process.ts";
 import {
   AP,
   EU,
@@ -26,6 +26,7 @@ import {
 } from "./regions.ts";
 import { checkRegionsLoad, type RegionsLoad, startRegionsLoad } from "./regions_load.ts";
 import { unless } from "../support/unless.ts";
+import { until } from "../support/until.ts";
 
 const NAMES = 60;
 /** Keys called at the same time, each through all nodes. */

@@ -10,7 +10,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import { result } from "./calls.ts";
 import { type Cluster, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
 import { checkHistory, type Receipt, startLoad } from "./load.ts";
-import { endAll, type NodeProcess, until } from "./process.ts";
+import { endAll, type NodeProcess } from "./process.ts";
+import { until } from "../support/until.ts";
 
 const CALLERS = 50;
 /** No takeover may last so many times as long as the limit for half of them. */

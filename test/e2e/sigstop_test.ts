@@ -13,7 +13,8 @@ import { type Answer, ask, call, result } from "./calls.ts";
 import { type Cluster, placeOf, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
 import { freeze } from "./freeze.ts";
 import { checkHistory, type Receipt, startLoad } from "./load.ts";
-import { endAll, type NodeProcess, until } from "./process.ts";
+import { endAll, type NodeProcess } from "./process.ts";
+import { until } from "../support/until.ts";
 
 const APP = fileURLToPath(new URL("./apps/notes.ts", import.meta.url));
 const CALLERS = 20;

@@ -10,7 +10,8 @@ import type { ChannelMessage } from "../../examples/channels/app.ts";
 import { call, history, result } from "./calls.ts";
 import { type Cluster, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
 import { freeze } from "./freeze.ts";
-import { endAll, type NodeProcess, type RuntimeName, until } from "./process.ts";
+import { endAll, type NodeProcess, type RuntimeName } from "./process.ts";
+import { until } from "../support/until.ts";
 
 const APP = fileURLToPath(new URL("./apps/rooms.ts", import.meta.url));
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];

@@ -6,9 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect, type SocketEvent } from "../../adapters/client/client.ts";
 import type { ChannelMessage } from "../../examples/channels/app.ts";
 import { history, result } from "./calls.ts";
-import { endAll, until } from "./process.ts";
+import { endAll } from "./process.ts";
 import { AP, EU, regionsMissing, ThreeRegions, US } from "./regions.ts";
 import { unless } from "../support/unless.ts";
+import { until } from "../support/until.ts";
 
 const ID = `${EU}~listened`;
 const CHANNEL = `channels/${ID}`;

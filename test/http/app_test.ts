@@ -9,7 +9,8 @@ import { errorResponse, STATUS_OF } from "../../adapters/http_wire/errors.ts";
 import { AtlasError, ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
-import { ask, hanging, type Serving, serving, until } from "./serving.ts";
+import { ask, hanging, type Serving, serving } from "./serving.ts";
+import { until } from "../support/until.ts";
 
 let served: Serving;
 beforeAll(async () => {

@@ -158,8 +158,3 @@ export async function ask(
     body: isJson ? JSON.parse(text) : undefined,
   };
 }
-
-/** Asks until it is so; tests' own time limit ends it. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}

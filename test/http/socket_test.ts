@@ -5,7 +5,8 @@ import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import type { Server } from "../../src/ports/runtime.ts";
 import { sendRaw } from "../e2e/raw_http.ts";
-import { type app, hanging, type Serving, serving, until } from "./serving.ts";
+import { type app, hanging, type Serving, serving } from "./serving.ts";
+import { until } from "../support/until.ts";
 
 let served: Serving;
 let server: Server;

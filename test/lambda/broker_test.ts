@@ -4,24 +4,10 @@ import { Broker } from "../../src/lambda/exchange/broker.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 import { fakeClock } from "../../testing.ts";
+import { ORDER as FIRST_ORDER } from "../support/lone_market.ts";
 
 const contact = { region: "r", node: "n", incarnation: "b-1", address: "x" };
-const ORDER: Order = {
-  id: 1,
-  revision: 1,
-  side: "buy",
-  module: "calc",
-  quantity: 4,
-  nearby: 0,
-  newer: 0,
-  than: "",
-  version: "",
-  range: null,
-  prefer: "near",
-  regions: [],
-  trader: "/plb.1",
-  contact,
-};
+const ORDER: Order = { ...FIRST_ORDER, quantity: 4, trader: "/plb.1", contact };
 
 function makeBroker(most?: number) {
   const clock = fakeClock();

@@ -8,13 +8,12 @@ import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import { newCounters } from "../../src/lambda/bus/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
-import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { ChannelPool } from "../../src/lambda/buy/channel_pool.ts";
 import { pack } from "../../src/model/value.ts";
 import { TimerWheel } from "../../src/time/timer_wheel.ts";
 import { defineModule } from "../../mod.ts";
-import { systemRandom } from "../../adapters/system/clock.ts";
 import { fakeClock } from "../../testing.ts";
+import { loneBus } from "../support/lone_market.ts";
 
 /** Records its messages. */
 class Recorder extends Process {
@@ -25,19 +24,9 @@ class Recorder extends Process {
 }
 
 function makeChannel(grant: number, lowWatermark: number = 1) {
-  const self = { region: "r", node: "n", incarnation: "i", address: "a" };
   // The clock stands still, so the bus never yields and delivers messages at once.
   const clock = fakeClock();
-  const bus = new MessageBus({
-    clock,
-    random: systemRandom,
-    self: () => self,
-    member: () => undefined,
-    present: () => undefined,
-    dial: () => Promise.reject(new Error("nobody")),
-    meet: () => Promise.resolve(null),
-    onEvent: () => {},
-  });
+  const bus = loneBus(clock);
   const [buyer, listener] = [new Recorder(), new Recorder()];
   const held: ((value: number) => void)[] = [];
   const counters = newCounters();

@@ -10,12 +10,12 @@ import { Channel } from "../../src/lambda/sell/channel.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import { newCounters } from "../../src/lambda/bus/metrics.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
-import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { pack } from "../../src/model/value.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import { TimerWheel } from "../../src/time/timer_wheel.ts";
-import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
+import { systemClock } from "../../adapters/system/clock.ts";
 import { defineModule } from "../../mod.ts";
+import { loneBus } from "../support/lone_market.ts";
 
 /** A clock that stands still unless it is advanced, and whose timers run when the event loop turns. */
 class StandingClock implements Clock {
@@ -104,17 +104,7 @@ class Seller extends Process {
 for (const kind of ["at once", "in a promise"]) {
   test(`busy functions that answer ${kind} let the event loop turn`, async () => {
     const clock = new StandingClock();
-    const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-    const bus = new MessageBus({
-      clock,
-      random: systemRandom,
-      self: () => self,
-      member: () => undefined,
-      present: () => undefined,
-      dial: () => Promise.reject(new Error("nobody")),
-      meet: () => Promise.resolve(null),
-      onEvent: () => {},
-    });
+    const bus = loneBus(clock);
     let calls = 0;
     const burn = (): unknown => {
       // Bounded, as a failure would otherwise never end.

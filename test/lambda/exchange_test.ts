@@ -7,6 +7,7 @@ import { Exchange } from "../../src/lambda/exchange/exchange.ts";
 import type { BusMessage, BusMessageOf } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 import type { ProcessContext } from "../../src/lambda/bus/process.ts";
+import { ORDER } from "../support/lone_market.ts";
 
 /** An exchange with a fake context whose time stands still. */
 function makeExchange(most?: number) {
@@ -36,7 +37,7 @@ function makeExchange(most?: number) {
     down: (address: string) => read({ kind: "down", address, reason: "" }, address),
     ended: () => ended,
     order: (broker: string, order: Partial<Order>) =>
-      read({ kind: "order", order: { ...PLAIN, ...order } }, broker),
+      read({ kind: "order", order: { ...ORDER, ...order } }, broker),
     logged,
     /** The messages since the last call. */
     messages: () => sent.splice(0).map(({ message }) => message),
@@ -47,22 +48,6 @@ function makeExchange(most?: number) {
   };
 }
 
-const PLAIN: Order = {
-  id: 1,
-  revision: 1,
-  side: "buy",
-  module: "calc",
-  quantity: 1,
-  nearby: 0,
-  newer: 0,
-  than: "",
-  version: "",
-  range: null,
-  prefer: "near",
-  regions: [],
-  trader: "a/plb.1",
-  contact: { region: "r", node: "n", incarnation: "a", address: "x" },
-};
 const sell = (id: number, version: string, quantity: number): Partial<Order> => ({
   id,
   side: "sell",
@@ -116,7 +101,7 @@ test("a sell order with regions serves only buyers in them", () => {
   order("s/broker", sell(2, "1.0.0", 1));
   order("a/broker", { id: 7, quantity: 3 });
   expect(matches()).toEqual([[7, "1.0.0", 1]]);
-  const contact = { ...PLAIN.contact, region: "elsewhere" };
+  const contact = { ...ORDER.contact, region: "elsewhere" };
   order("b/broker", { id: 8, quantity: 3, contact });
   expect(matches()).toEqual([[8, "1.0.0", 3]]);
 });

@@ -3,16 +3,15 @@
  * a fake clock.
  */
 import { expect, test } from "vitest";
-import { systemRandom } from "../../adapters/system/clock.ts";
 import { BROKER } from "../../src/lambda/bus/address.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import { CallCounters, ModuleMetrics } from "../../src/lambda/bus/metrics.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { PlbProcess } from "../../src/lambda/buy/plb.ts";
-import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import { TimerWheel } from "../../src/time/timer_wheel.ts";
+import { loneBus } from "../support/lone_market.ts";
 
 /** More orders than a buyer places before it pauses. */
 const MOST_ORDERS = 100;
@@ -79,16 +78,7 @@ class SoldOutSeller extends Process {
 
 test("refused capacity is not ordered again before the backoff", async () => {
   const { clock, wind } = standingClock();
-  const bus = new MessageBus({
-    clock,
-    random: systemRandom,
-    self: () => SELF,
-    member: () => undefined,
-    present: () => undefined,
-    dial: () => Promise.reject(new Error("nobody")),
-    meet: () => Promise.resolve(null),
-    onEvent: () => {},
-  });
+  const bus = loneBus(clock, { self: () => SELF });
   const seller = new SoldOutSeller();
   bus.spawn("listener", seller);
   const broker = new MatchingBroker(seller);

@@ -9,10 +9,10 @@ import { ListenerProcess } from "../../src/lambda/sell/listener.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import { Process } from "../../src/lambda/bus/process.ts";
 import { PlbProcess } from "../../src/lambda/buy/plb.ts";
-import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";
+import { loneBus } from "../support/lone_market.ts";
 
 type Made = new (...args: never[]) => Process;
 
@@ -134,15 +134,8 @@ test("a proxy and a listener whose process failed can be closed", async () => {
 test("a process that keeps failing is restarted with growing backoff, and each restart is logged", async () => {
   const clock = fakeClock();
   const events: string[] = [];
-  const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-  const bus = new MessageBus({
-    clock,
+  const bus = loneBus(clock, {
     random: new SeededRandom(1, "bus"),
-    self: () => self,
-    member: () => undefined,
-    present: () => undefined,
-    dial: () => Promise.reject(new Error("nobody")),
-    meet: () => Promise.resolve(null),
     onEvent: ({ event }) => events.push(event),
   });
   const starts: number[] = [];

@@ -9,7 +9,7 @@ import {
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import app from "../../examples/calc/app.ts";
 import { defineApp } from "../../mod.ts";
-import { until } from "../e2e/process.ts";
+import { until } from "../support/until.ts";
 
 const nodes: ServedNode[] = [];
 afterEach(async () => {

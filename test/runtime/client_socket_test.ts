@@ -3,7 +3,7 @@
  * end.
  */
 import { createServer, type Server as TcpServer, type Socket as TcpSocket } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { connect, type SocketClose } from "../../adapters/client/client.ts";
 import { openSocket } from "../../adapters/client/socket.ts";
 import type { SocketOptions } from "../../adapters/client/socket_api.ts";
@@ -12,11 +12,9 @@ import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { pack, unpack } from "../../src/model/value.ts";
 import type { Server, Socket } from "../../src/ports/runtime.ts";
 import { until } from "../support/until.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const cleanups = cleanupsAfterEach();
 
 // deno-lint-ignore no-explicit-any
 type Frame = any;
@@ -55,7 +53,7 @@ class FakeNode {
         }, { protocol: "atlas.msgpack" });
       },
     });
-    closers.push(() => this.server?.close());
+    cleanups.push(() => this.server?.close());
     this.url = `http://127.0.0.1:${this.server.port}`;
     return this;
   }
@@ -83,7 +81,7 @@ function impatient(urls: string[], options: SocketOptions = {}, silenceMs = 400)
     probe,
     silenceMs,
   }, options);
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   return socket;
 }
 
@@ -95,7 +93,7 @@ async function silentUrl(): Promise<{ url: string; sockets: TcpSocket[] }> {
     sockets.push(socket);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closers.push(() => {
+  cleanups.push(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
@@ -120,7 +118,7 @@ test("a connection stays open while anything arrives, also pings", async () => {
   const socket = impatient([only.url]);
   await until(() => only.sockets.length > 0, "it is connected");
   const ping = setInterval(() => only.sockets[0]?.send(pack({ t: "ping" })), 50);
-  closers.push(() => clearInterval(ping));
+  cleanups.push(() => clearInterval(ping));
   const began = performance.now();
   await until(() => performance.now() - began > 1_500, "three times the silence is over");
   expect(await socket.call("here")).toBe("here");
@@ -139,7 +137,7 @@ test("a call that can't be sent ends in time, says why, and is not executed", as
   const { url, sockets } = await silentUrl();
   for (const socket of sockets) socket.destroy();
   const socket = connect(url, { timeoutMs: 300 }).connect("rooms", "x");
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   await expect(socket.call("never")).rejects.toMatchObject({
     code: "timeout",
     maybeExecuted: false,
@@ -151,7 +149,7 @@ test("a call that can't be sent ends in time, says why, and is not executed", as
 test("a call that is sent and never answered ends in time, and may have run", async () => {
   const only = await new FakeNode().open();
   const socket = connect(only.url).connect("rooms", "x");
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   const call = socket.call("slow", ["a", 1], { timeoutMs: 200, idempotencyKey: "k" });
   await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
   const [{ timeoutMs, ...frame }] = only.received;
@@ -162,7 +160,7 @@ test("a call that is sent and never answered ends in time, and may have run", as
 test("an invalid call is refused before it is sent", async () => {
   const only = await new FakeNode().open();
   const socket = connect(only.url).connect("rooms", "x");
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   for (
     const [args, options, message] of [
       ["a", {}, /args is "a", it must be an array/],
@@ -189,7 +187,7 @@ test("a call with an idempotency key is sent again if the connection broke, and 
     socket.close(1012, "");
   });
   const socket = connect(only.url).connect("rooms", "x");
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   const keyed = socket.call("keyed", [], { idempotencyKey: "k" });
   const plain = socket.call("plain");
   await expect(plain).rejects.toMatchObject({ code: "unavailable", maybeExecuted: true });
@@ -202,7 +200,7 @@ test("messages sent before it is connected come first, in their order", async ()
   const socket = connect(only.url).connect("rooms", "x", {
     onHello: () => socket.send("on hello"),
   });
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   socket.send(1);
   void socket.call("then").catch(() => {});
   socket.send(2);
@@ -246,7 +244,7 @@ test("a node that asks to leave gets no more messages, and its answers are waite
   const socket = connect([first.url, next.url]).connect("rooms", "x", {
     onEvent: ({ data }) => events.push(data),
   });
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   const call = socket.call("under way");
   await until(() => asked !== null, "the call is there");
   const [at] = first.sockets as [Socket];
@@ -268,7 +266,7 @@ test("an answer's mark is reported before the call resolves", async () => {
     socket.send(pack({ t: "reply", id, verdict: "suspect", result: 1 }));
   });
   const socket = connect(only.url).connect("rooms", "x");
-  closers.push(() => socket.close());
+  cleanups.push(() => socket.close());
   const verdicts: string[] = [];
   expect(await socket.call("x", [], { onVerdict: (it) => verdicts.push(it) })).toBe(1);
   expect(verdicts).toEqual(["suspect"]);
@@ -282,7 +280,7 @@ test("a socket ends with advice for the proxy if requests succeed and upgrades d
     maxFrameBytes: 1_024,
     fetch: () => errorResponse(noUpgrade()),
   });
-  closers.push(() => server.close());
+  cleanups.push(() => server.close());
   const socket = connect(`http://127.0.0.1:${server.port}`).connect("rooms", "x");
   const call = socket.call("never");
   call.catch(() => {});

@@ -7,13 +7,14 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { tmpdir } from "node:os";
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { openStore } from "../../adapters/store/open/open.ts";
 import { Channel } from "../../examples/channels/app.ts";
 import { defineApp } from "../../mod.ts";
 import { freePort } from "../support/ports.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const TOKEN = "operators-t0ken";
 const SECRET = "s".repeat(32);
@@ -23,20 +24,17 @@ type Node = ServedNode<typeof app>;
 
 let folder: string;
 let registry: string;
-const closers: (() => Promise<unknown>)[] = [];
+const cleanups = cleanupsAfterEach();
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "atlas-drain-"));
   registry = `file:${join(folder, "registry.db")}`;
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  rmSync(folder, { recursive: true, force: true });
+  cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
 });
 
 async function open(node: string, options: ServeOptions = {}): Promise<Node> {
   const given = { registry, region: "r", node, port: 0, token: TOKEN, secret: SECRET };
   const served = await serve(app, { ...given, onEvent: () => {}, ...options });
-  closers.push(() => served.close());
+  cleanups.push(() => served.close());
   return served;
 }
 
@@ -67,7 +65,7 @@ async function listen(serve: (socket: Socket) => void): Promise<number> {
     serve(socket);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  closers.push(() => {
+  cleanups.push(() => {
     for (const socket of sockets) socket.destroy();
     return new Promise((resolve) => server.close(resolve));
   });
@@ -283,7 +281,7 @@ describe("POST /v1/drain", () => {
 
     const url = `${a.url.replace("http", "ws")}/v1/connect/channels/x`;
     const socket = new WebSocket(url, [`atlas.token.${encodeURIComponent(TOKEN)}`]);
-    closers.push(async () => socket.close());
+    cleanups.push(async () => socket.close());
     const frames: unknown[] = [];
     socket.onmessage = ({ data }) => void frames.push(JSON.parse(String(data)));
     await expect.poll(() => frames[0]).toMatchObject({ t: "hello" });

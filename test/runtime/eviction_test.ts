@@ -1,5 +1,5 @@
 /** A Redis that may evict Atlas's keys is refused, or logged, by each way to open it. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open/open.ts";
 import { verdictOf } from "../../adapters/store/redis/eviction.ts";
 import { redisStore } from "../../adapters/store/open/redis.ts";
@@ -12,14 +12,12 @@ import { command } from "../support/redis_command.ts";
 import { startCluster, startSentinels } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
 import { startUpstash } from "../upstash/server.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const LIMIT = "104857600";
 const ALLOWED = /maxmemory-policy allkeys-lru \(maxmemory 104857600\).*noeviction.*eviction=allow/;
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 async function started(policy: string, maxmemory: string = LIMIT): Promise<TestRedis> {
   const redis = await startRedis({

@@ -2,13 +2,14 @@
  * A node whose Redis is full: it goes on, frees memory, and answers over HTTP why it refuses the
  * rest.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { serve } from "../../adapters/server/serve.ts";
 import { defineApp, type NodeEvent, Resource } from "../../mod.ts";
 import { command } from "../support/redis_command.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 import { until } from "../support/until.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 class Notes extends Resource {
   async write(name: string, text: string): Promise<void> {
@@ -28,11 +29,7 @@ const app = defineApp({
   resources: { notes: Notes, brief: { class: Notes, idleAfterMs: 50 } },
 });
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 warnIfRedisMissing("a node whose Redis is full");
 

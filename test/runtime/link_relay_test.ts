@@ -4,7 +4,7 @@
  *
  * Covers adapters/transport/link_address.ts.
  */
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { encodeHello, MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_HANDSHAKES, MAX_LINKS_EACH } from "../../adapters/transport/link_slots.ts";
@@ -20,24 +20,22 @@ import type { Socket } from "../../src/ports/runtime.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
 import { linkNetwork } from "../conformance/link_network.ts";
 import { identity, TransportNode } from "../conformance/transport.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const SECRET = "s".repeat(32);
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const cleanups = cleanupsAfterEach();
 
 type Node = TransportNode & { transport: WebSocketTransport; events: NodeEvent[] };
 
 async function nodes(...options: Partial<WebSocketTransportOptions>[]): Promise<Node[]> {
   const on = await linkNetwork({ secret: SECRET });
-  closers.push(() => on.close());
+  cleanups.push(() => on.close());
   const made: Node[] = [];
   for (const [i, given] of options.entries()) {
     const events: NodeEvent[] = [];
     const onEvent = (event: NodeEvent) => void events.push(event);
     const transport = await on.transport({ onEvent, ...given });
-    closers.push(() => transport.close());
+    cleanups.push(() => transport.close());
     const node = await new TransportNode(transport, ["ann", "bob", "carl"][i] as string).open();
     made.push(Object.assign(node, { events }) as Node);
   }
@@ -77,7 +75,7 @@ async function relay(
       });
     },
   });
-  closers.push(() => server.close());
+  cleanups.push(() => server.close());
   const url = `http://127.0.0.1:${server.port}`;
   return { url, address: linkAddress(url), seen };
 }

@@ -3,20 +3,16 @@ import { afterEach, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { serve } from "../../adapters/server/serve.ts";
 import { endAll, start } from "./spawn.ts";
+import { until } from "../support/until.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  await endAll();
-  for (const close of closers.splice(0)) await close();
-});
-
-async function until(condition: () => unknown): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
+const cleanups = cleanupsAfterEach();
+// Runs before the cleanups.
+afterEach(endAll);
 
 test("prints each event as a line, from the one that is asked for", async () => {
   const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
-  closers.push(() => node.close());
+  cleanups.push(() => node.close());
   await node.call("channels", "lobby", "send", ["ann", "before"]);
   const env = { ATLAS_URL: node.url };
   const all = start("cli.ts", ["listen", "channels", "lobby", "--after", "0"], env);
@@ -35,7 +31,7 @@ test("prints each event as a line, from the one that is asked for", async () => 
 
 test("says why it can't listen", async () => {
   const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
-  closers.push(() => node.close());
+  cleanups.push(() => node.close());
   let err = "";
   const streams = { out: () => {}, err: (text: string) => err += text };
   expect(await runCli(["listen", "attics", "x"], { ATLAS_URL: node.url }, streams)).toBe(1);

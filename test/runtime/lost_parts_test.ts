@@ -2,13 +2,14 @@
  * Redis keys that vanish under running nodes: the loss is logged and counted, and `list` agrees
  * with `get`.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import { redisWriter } from "../conformance/hostile_writers.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 class Notes extends Resource {
   async write(name: string, text: string): Promise<void> {
@@ -27,10 +28,7 @@ const app: App<{ notes: ResourceType<Notes> }> = defineApp({
 });
 type Node = ServedNode<typeof app>;
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 interface Setup {
   readonly node: Node;

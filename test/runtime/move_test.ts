@@ -7,7 +7,7 @@ import { runCli } from "../../adapters/cli/run.ts";
 import { connect } from "../../adapters/client/client.ts";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import app from "../../examples/channels/app.ts";
-import { until } from "../http/serving.ts";
+import { until } from "../support/until.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-move-"));
 const token = "t0ken";

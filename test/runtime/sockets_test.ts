@@ -9,6 +9,7 @@ import { serve, type ServedNode, type ServeOptions } from "../../adapters/server
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { unpack } from "../../src/model/value.ts";
+import { until } from "../support/until.ts";
 
 /** Calls of `spin` that have begun. */
 let spun = 0;
@@ -56,10 +57,6 @@ async function open(options: ServeOptions = {}): Promise<ServedNode<typeof app>>
   const node = await serve(app, { registry: "memory:", port: 0, onEvent: () => {}, ...options });
   nodes.push(node);
   return node;
-}
-
-async function until(condition: () => unknown): Promise<void> {
-  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 /** A plain WebSocket, and its frames. */

@@ -1,15 +1,10 @@
 /** Starts this package's programs as processes of the runtime that runs the test. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { type Program, programOf } from "../support/program.ts";
 
-export interface Program {
-  /** All that it wrote so far. */
-  readonly output: { stdout: string; stderr: string };
-  signal(name: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL"): void;
-  /** The exit status, or the name of the signal that ended it. */
-  readonly ended: Promise<number | string>;
-}
+export { endAll, type Program } from "../support/program.ts";
 
 export interface ReadyLine {
   event: "ready";
@@ -18,9 +13,6 @@ export interface ReadyLine {
   node: string;
   incarnation: string;
 }
-
-/** What runs, and how to end it without warning. */
-const running: Map<ChildProcess, () => void> = new Map();
 
 /**
  * Starts `file` of the package's root with nothing of this environment but the path. One that
@@ -43,20 +35,7 @@ export function start(
     stdio: ["ignore", "pipe", "pipe"],
     detached: leads,
   });
-  const pid = child.pid as number;
-  // Not child.kill: on Deno it reports the signal as the end, whatever the process does.
-  const signal = (name: NodeJS.Signals) => void process.kill(pid, name);
-  running.set(child, () => void process.kill(leads ? -pid : pid, "SIGKILL"));
-  const output = { stdout: "", stderr: "" };
-  child.stdout?.on("data", (data) => output.stdout += data);
-  child.stderr?.on("data", (data) => output.stderr += data);
-  const ended = new Promise<number | string>((resolve) =>
-    child.on("close", (code, signal) => {
-      running.delete(child);
-      resolve(code ?? signal ?? "unknown");
-    })
-  );
-  return { output, signal, ended };
+  return programOf(child, leads);
 }
 
 /** The line that a node prints once it serves. Rejects with its output where it ends before. */
@@ -68,18 +47,4 @@ export async function ready(program: Program): Promise<ReadyLine> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   return JSON.parse(program.output.stdout.split("\n")[0] as string);
-}
-
-/** Ends whatever a test left running. */
-export async function endAll(): Promise<void> {
-  await Promise.all([...running].map(([child, kill]) =>
-    new Promise<void>((resolve) => {
-      child.on("close", () => resolve());
-      try {
-        kill();
-      } catch {
-        // It has ended; its output ends next.
-      }
-    })
-  ));
 }

@@ -9,8 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { serve } from "../../adapters/server/serve.ts";
-import { until } from "../e2e/process.ts";
+
 import { endAll, type Program, ready, start } from "./spawn.ts";
+import { until } from "../support/until.ts";
 
 const MOD = new URL("../../mod.ts", import.meta.url).href;
 const RELOADED = "the app was reloaded";

@@ -5,7 +5,7 @@
  * Covers adapters/transport/link_sessions.ts.
  */
 import type { AtlasError } from "../../src/errors.ts";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { MAX_HANDSHAKES } from "../../adapters/transport/link_slots.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { checkAddress, isLoopback } from "../../adapters/transport/link_address.ts";
@@ -26,18 +26,16 @@ import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
 import { sendRaw } from "../e2e/raw_http.ts";
 import { identity, LinkEnd, TransportNode } from "../conformance/transport.ts";
 import { freePort } from "../support/ports.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 const A = "a".repeat(32);
 const B = "b".repeat(32);
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const cleanups = cleanupsAfterEach();
 
 async function network(): Promise<LinkNetwork> {
   const made = await linkNetwork();
-  closers.push(() => made.close());
+  cleanups.push(() => made.close());
   return made;
 }
 
@@ -47,7 +45,7 @@ async function openNode(
   options: Partial<WebSocketTransportOptions> = {},
 ): Promise<TransportNode & { transport: WebSocketTransport }> {
   const transport = await on.transport(options);
-  closers.push(() => transport.close());
+  cleanups.push(() => transport.close());
   return await new TransportNode(transport, node).open() as TransportNode & {
     transport: WebSocketTransport;
   };

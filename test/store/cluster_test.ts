@@ -1,5 +1,5 @@
 /** A real Redis Cluster: the store suite, slots that move, a master that is replaced. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import { parseRedisUrl } from "../../adapters/store/redis/client.ts";
 import { RedisCluster } from "../../adapters/store/redis/cluster.ts";
@@ -27,12 +27,9 @@ import {
   type TestClusterOptions,
 } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
   const cluster = await startCluster(options);

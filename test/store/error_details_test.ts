@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import { regionalStore } from "../../adapters/store/regional/store.ts";
@@ -22,12 +22,9 @@ import { claimOf, freshKey, freshMember } from "../conformance/store_kit.ts";
 import { command } from "../support/redis_command.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 function guarded(store: Store): { store: Store; events: NodeEvent[] } {
   const events: NodeEvent[] = [];

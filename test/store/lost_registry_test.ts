@@ -5,12 +5,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource } from "../../mod.ts";
 import { command } from "../support/redis_command.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 class Counter extends Resource {
   async add(): Promise<number> {
@@ -21,10 +22,7 @@ class Counter extends Resource {
 }
 const app: App<{ counters: typeof Counter }> = defineApp({ resources: { counters: Counter } });
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 async function open(registry: string, node: string, events: NodeEvent[] = []) {
   const served: ServedNode<typeof app> = await serve(app, {

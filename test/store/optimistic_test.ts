@@ -6,7 +6,7 @@
  * adapters/store/optimistic/membership_scripts.ts, adapters/store/optimistic/ownership_scripts.ts
  * and adapters/store/optimistic/merge_fields.ts.
  */
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open/open.ts";
 import { redisStore, type RedisStoreOptions } from "../../adapters/store/open/redis.ts";
 import { upstashStore } from "../../adapters/store/open/upstash.ts";
@@ -27,6 +27,7 @@ import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.t
 import { replicate, type Replication } from "../support/replication.ts";
 import { unless } from "../support/unless.ts";
 import { startUpstash } from "../upstash/server.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 /** How long a step may take: the machine may be busy. */
 const timeoutMs = 60_000;
@@ -80,11 +81,7 @@ storeConformance("optimistic, upstash", upstash, redisMissing);
 /** What a URL says of the first of two masters. */
 const pairQuery = "?master=a&strategy=optimistic&masters=a,b";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 describe("options", () => {
   test.for<[options: object, part: string]>([

@@ -5,7 +5,7 @@
  * Covers src/resource/reassertion.ts.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import {
   type AtlasNode,
@@ -30,14 +30,12 @@ import {
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 /** Long enough for a busy machine to renew in time, while the primary is replaced, too. */
 const LEASE = { heartbeatMs: 200, leaseMs: 3_000 };
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 /** A primary and replicas that have caught up. */
 async function team(count: number): Promise<{ primary: TestRedis; replicas: TestRedis[] }> {

@@ -6,7 +6,7 @@
  * Covers adapters/store/redis/replica_ack.ts.
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import {
   clusterReplicas,
@@ -22,11 +22,9 @@ import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "..
 import { command, copied } from "../support/redis_command.ts";
 import { MASTER, startCluster, startSentinels } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 warnIfRedisMissing("planned failovers of the Redis store");
 

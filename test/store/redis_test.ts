@@ -5,7 +5,7 @@
  * Covers adapters/store/redis/connection.ts.
  */
 import { type AddressInfo, createServer } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
 import { pageOf } from "../../adapters/store/redis/keys.ts";
@@ -30,12 +30,9 @@ import {
   warnIfRedisMissing,
 } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 async function started(options: TestRedisOptions = {}): Promise<TestRedis> {
   const redis = await startRedis(options);

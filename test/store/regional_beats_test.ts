@@ -1,7 +1,7 @@
 /**
  * Heartbeats of members in other regions: an owner whose heartbeat stands still is not confirmed.
  */
-import { afterEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import {
   type AtlasNode,
   createNode,
@@ -14,11 +14,9 @@ import { timing } from "../../src/registry/lease.ts";
 import { fakeClock } from "../../testing.ts";
 import { freshMember, own } from "../conformance/store_kit.ts";
 import { Regions } from "./regions.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 function regions(): Regions {
   const world = new Regions();

@@ -1,5 +1,5 @@
 /** A Redis behind sentinels: the store suite, masters that die or are demoted, and URLs. */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open/open.ts";
 import { redisStore } from "../../adapters/store/open/redis.ts";
 import { parseRedisTarget } from "../../adapters/store/redis/url.ts";
@@ -18,12 +18,9 @@ import {
   type TestSentinelsOptions,
 } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 async function started(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
   const group = await startSentinels(options);

@@ -2,7 +2,7 @@
  * Claims and commits through an HTTP Redis that loses, repeats, delays and mangles a quarter of
  * all requests; then the content of Redis is compared with the answers.
  */
-import { afterEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -13,17 +13,14 @@ import { atRandom, FAULTS, randomOf } from "../upstash/faults.ts";
 import { plain, RespConnection } from "../upstash/resp.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
 import { type Answers, nameOf, runRivals, traceOf } from "../upstash/rival_nodes.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 /** Seeds that draw each fault among the first requests: half of what the steps take at least. */
 const SEEDS = [15, 86, 48, 5];
 const NODES = 4;
 const STEPS = 30;
 
-const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+const cleanups = cleanupsAfterEach();
 
 /** What Redis itself holds of one key. */
 interface Truth {

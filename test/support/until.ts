@@ -7,11 +7,15 @@ import type { FakeClock } from "../../testing.ts";
 const PATIENCE_MS = 20_000;
 const PATIENCE_BY_CLOCK_MS = 60_000;
 
-/** Resolves once `condition` holds, by the real clock. @throws after 20 s */
-export async function until(condition: () => unknown, what: string): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
+/** Resolves once `condition` holds, by the real clock. @throws after `ms` */
+export async function until(
+  condition: () => unknown,
+  what: string = String(condition),
+  ms: number = PATIENCE_MS,
+): Promise<void> {
+  const deadline = performance.now() + ms;
   while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms in vain until ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited ${ms} ms in vain until ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

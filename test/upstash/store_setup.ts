@@ -2,19 +2,16 @@
  * The set-up of a test on the HTTP store: a Redis, its REST server and a store, closed when the
  * test ends.
  */
-import { afterEach } from "vitest";
+
 import { upstashStore } from "../../adapters/store/open/upstash.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
 import { plain, RespConnection } from "./resp.ts";
 import { startUpstash, type TestUpstash } from "./server.ts";
+import { cleanupsAfterEach } from "../support/cleanups.ts";
 
 /** What is to be done when the test ends, latest first. */
-export const cleanups: (() => unknown)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
+export const cleanups: (() => unknown)[] = cleanupsAfterEach();
 
 /** A Redis, an HTTP Redis before it, and a store over that. */
 export interface StoreSetup {
