@@ -333,7 +333,7 @@ export interface Membership {
 export interface Claim {
   /** `<type>/<id>`, the id percent-encoded: ASCII. */
   readonly key: string;
-  /** The claimer's locator for the key. */
+  /** The RRP of the key at its claimer. */
   readonly rrp: string;
   readonly incarnation: string;
   /** The id of this attempt; a UUID. */

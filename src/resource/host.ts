@@ -17,7 +17,7 @@ import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, PRUNE_DELAY_MS } from
 import type { Call } from "../model/call.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { checkPrefix, isUnder, locator } from "../model/rrp.ts";
+import { checkPrefix, isUnder, rrpAt } from "../model/rrp.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -328,7 +328,7 @@ export class Host implements ActivationHost<Activation> {
   /** Closes activations under a prefix, and claims none of them for a while. */
   async drainPrefix({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
     const { region, node } = this.#parts.place;
-    const own = locator(region, node, "");
+    const own = rrpAt(region, node, "");
     if (!own.startsWith(prefix) && !prefix.startsWith(own)) return;
     this.tell("info", "handing over", { prefix, forMs });
     this.#drained.add(prefix, forMs);
@@ -342,7 +342,7 @@ export class Host implements ActivationHost<Activation> {
 
   #isDrained(key: string): boolean {
     const { region, node } = this.#parts.place;
-    return this.#drained.covers(locator(region, node, key));
+    return this.#drained.covers(rrpAt(region, node, key));
   }
 
   /** Stops sweeping. */
