@@ -364,7 +364,7 @@ export class Membership {
     return this.#life !== null && this.lineages.hasAsserted(this.#life);
   }
 
-  /** Another copy of the store may have answered: reads its lineage. */
+  /** Another copy of the store may have answered: renews now, as the answer names the lineage. */
   look(): void {
     this.#renew();
   }
