@@ -24,7 +24,12 @@ import {
 } from "./lineage.ts";
 import { checkMember } from "./member_rows.ts";
 import { MAX_DEAD_MEMBERS, SLOTS } from "../../src/limits.ts";
-import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
+import {
+  hasEnded,
+  type Member,
+  type MemberInfo,
+  type MemberState,
+} from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { OwnerKnows } from "../../src/model/lost_turns.ts";
@@ -141,7 +146,7 @@ export class StoreState {
   kill(incarnation: string, seq: number): MemberState | null {
     const member = this.#members.get(incarnation);
     if (!member) return null;
-    if (isDead(member.state) || member.seq !== seq) return member.state;
+    if (hasEnded(member.state) || member.seq !== seq) return member.state;
     this.#end(member, "dead");
     return "dead";
   }
@@ -149,7 +154,7 @@ export class StoreState {
   leave(info: MemberInfo): void {
     checkMember(info);
     const member = this.#members.get(info.incarnation) ?? newMember(info);
-    if (!isDead(member.state)) this.#end(member, "left");
+    if (!hasEnded(member.state)) this.#end(member, "left");
   }
 
   members(): Membership {

@@ -14,7 +14,12 @@ import {
   WITHDRAWN,
 } from "../../adapters/store/optimistic/master.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
-import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
+import {
+  hasEnded,
+  type Member,
+  type MemberInfo,
+  type MemberState,
+} from "../../src/model/member.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
   Claim,
@@ -90,7 +95,7 @@ export class SimMaster {
     });
     for (const { marks } of this.#all) {
       for (const [marked, state] of marks) {
-        if (isDead(state) && this.#home(marked) === this.#own) this.#worsen(marked, state);
+        if (hasEnded(state) && this.#home(marked) === this.#own) this.#worsen(marked, state);
       }
     }
     this.#write((entries) => {
@@ -125,7 +130,7 @@ export class SimMaster {
     const home = this.#home(incarnation);
     if (home < 0) return null;
     const state = this.#state(incarnation, home);
-    if (isDead(state) || this.#all[home]?.members.get(incarnation)?.seq !== seq) return state;
+    if (hasEnded(state) || this.#all[home]?.members.get(incarnation)?.seq !== seq) return state;
     this.#worsen(incarnation, "dead");
     return "dead";
   }
@@ -276,10 +281,10 @@ export class SimMaster {
     this.#write((entries) => {
       const member = home === this.#own ? entries.members.get(incarnation) : undefined;
       if (!member) entries.marks.set(incarnation, state);
-      else if (isDead(member.state)) return;
+      else if (hasEnded(member.state)) return;
       else {
         entries.members.set(incarnation, { ...member, state });
-        if (isDead(state)) entries.ended.push(incarnation);
+        if (hasEnded(state)) entries.ended.push(incarnation);
       }
       entries.version++;
     });

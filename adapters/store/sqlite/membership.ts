@@ -3,7 +3,7 @@
  * is rolled back.
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
-import { isDead, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
+import { hasEnded, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
 import type {
   KnownLineage,
   Membership,
@@ -118,7 +118,7 @@ export class SqliteMembers {
 
   kill(incarnation: string, seq: number): MemberState | null {
     const seen = this.#observe(incarnation);
-    if (!seen || isDead(seen.state) || seen.seq !== seq) return seen?.state ?? null;
+    if (!seen || hasEnded(seen.state) || seen.seq !== seq) return seen?.state ?? null;
     this.#finish(incarnation, "dead");
     return "dead";
   }
@@ -126,7 +126,7 @@ export class SqliteMembers {
   leave(info: MemberInfo): void {
     const seen = this.#observe(info.incarnation);
     if (!seen) this.#insert(info);
-    if (!isDead(seen?.state ?? "live")) this.#finish(info.incarnation, "left");
+    if (!hasEnded(seen?.state ?? "live")) this.#finish(info.incarnation, "left");
   }
 
   all(): Membership {
