@@ -404,7 +404,11 @@ export interface Membership {
 export interface Claim {
   /** `<type>/<id>`, the id percent-encoded: ASCII. */
   readonly key: string;
-  /** Where the resource will live: the RRP of the key at the claimer's node. */
+  /**
+   * Where the resource will live: the RRP of the key at the claimer's node. A store keeps it and
+   * `incarnation` as text without white space, and reads no meaning in them: a store with home
+   * regions writes other texts to the stores that it is made of.
+   */
   readonly rrp: string;
   readonly incarnation: string;
   /** The id of this claim, a UUID: the same where it is sent again. */
