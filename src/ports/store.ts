@@ -405,9 +405,10 @@ export interface Claim {
   /** `<type>/<id>`, the id percent-encoded: ASCII. */
   readonly key: string;
   /**
-   * Where the resource will live: the RRP of the key at the claimer's node. A store keeps it and
-   * `incarnation` as text without white space, and reads no meaning in them: a store with home
-   * regions writes other texts to the stores that it is made of.
+   * Where the resource will live: the RRP of the key at the claimer's node. A store keeps it, text
+   * that begins with `rrp:`, and `incarnation`, both without white space and of `MAX_ENTRY`
+   * characters at most, and reads no further meaning in them: a store with home regions writes other
+   * texts to the stores that it is made of.
    */
   readonly rrp: string;
   readonly incarnation: string;
