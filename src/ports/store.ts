@@ -1,8 +1,9 @@
 /**
  * The port for the registry's store.
  *
- * It keeps three things: who is a member, who owns which key, and each resource's state. Keys,
- * fields and values are text, any well-formed Unicode, NUL included; the core encodes.
+ * It keeps three things: who is a member, who owns which key, and each resource's state. Keys are
+ * ASCII without white space. Fields and values are any well-formed Unicode, NUL included; the core
+ * encodes.
  *
  * A step is one call of a method that returns a promise. Each step MUST be atomic and take effect
  * between its call and its answer, reads included (linearizable): on each key, and on membership as
@@ -37,7 +38,7 @@
  * listing and the list of members leave it out and name it. Membership's counters are repaired
  * by the next step that needs them; an epoch counter never is, because epochs must not fall.
  *
- * `test/conformance/store.ts` checks all this on every store.
+ * `test/conformance/store.ts` checks this on every store, as far as a test can bring it about there.
  *
  * Source: `docs/design.md`, Names and epochs; Membership and leases; Claims; State; Store failover.
  */
