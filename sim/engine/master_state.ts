@@ -9,8 +9,8 @@ import { SINGLE_LINEAGE } from "../../adapters/store/lineage.ts";
 import {
   greatest,
   type MasterClaim,
-  standing,
   supersedes,
+  validClaims,
   WITHDRAWN,
 } from "../../adapters/store/optimistic/master.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
@@ -180,7 +180,7 @@ export class SimMaster {
     if (mine?.incarnation !== incarnation || mine.epoch !== epoch) return false;
     const seen = this.claims(key);
     const wasOwner = greatest(seen) === mine;
-    const rises = standing(seen.filter((claim) => claim !== mine))
+    const rises = validClaims(seen.filter((claim) => claim !== mine))
       .some((claim) => wasOwner || supersedes(mine, claim));
     const over = wasOwner ? othersOf(seen, mine) : mine.over;
     this.#write(({ claims }) => {

@@ -14,7 +14,7 @@ import {
   type MasterClaim,
   outranks,
   ownerOf,
-  standing,
+  validClaims,
 } from "../../adapters/store/optimistic/master.ts";
 import { hasEnded } from "../../src/model/member.ts";
 import type { LiveChecker } from "../checkers/checker.ts";
@@ -86,11 +86,11 @@ export class MastersCheckers implements MastersObserver, Observer {
     key: string,
     claims: readonly MasterClaim[],
   ): { best: MasterClaim | null; rivals: MasterClaim[] } {
-    const best = standing(claims).reduce<MasterClaim | null>(
+    const best = validClaims(claims).reduce<MasterClaim | null>(
       (top, claim) => top === null || outranks(claim, top) ? claim : top,
       null,
     );
-    const rivals = standing(claims).filter((other) =>
+    const rivals = validClaims(claims).filter((other) =>
       best !== null && other !== best && this.#isBlind(key, best, other) &&
       this.#isBlind(key, other, best) && best.over.get(other.master) !== other.epoch
     );
