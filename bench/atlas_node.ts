@@ -12,7 +12,7 @@
 import { serve } from "../adapters/server/serve.ts";
 import type { ModuleProxy } from "../mod.ts";
 import app, { wall } from "./apps/echo.ts";
-import { Breather, latency, rateOf, throughput } from "./kit.ts";
+import { latency, LoopYield, rateOf, throughput } from "./kit.ts";
 import { serveQuestions } from "./worker.ts";
 
 const [name = "bench", registry = "memory:"] = process.argv.slice(2);
@@ -46,12 +46,12 @@ serveQuestions({ url: node.url }, async (question) => {
       for (const id of ids) await echo(id);
       return node.stats().resources;
     case "throughput":
-      // Without I/O, as on a node of its own, nothing else lets the lease be renewed.
+      // Calls within one node do no I/O, so nothing else lets the lease be renewed.
       return await throughput(
         call,
         inFlight as number,
         seconds as number,
-        registry === "memory:" ? new Breather() : undefined,
+        registry === "memory:" ? new LoopYield() : undefined,
       );
     case "latency":
       return await latency(call, count as number);
@@ -63,6 +63,6 @@ serveQuestions({ url: node.url }, async (question) => {
     case "claims":
       return await rateOf(count as number, inFlight as number, (n) => echo(`${prefix}${n}`));
     default:
-      throw new Error(`unknown question ${JSON.stringify(question)}`);
+      throw new Error(`unknown request ${JSON.stringify(question)}`);
   }
 });

@@ -2,7 +2,7 @@
  * Benches: an echo call to a named resource in another process, and to a module there.
  *
  * Two served nodes in two Bun processes share a SQLite file; one owns the names or offers the
- * module, the other calls. Peers, measured by turns: Moleculer's TCP transporter between two Bun
+ * module, the other calls. Peers, measured alternately: Moleculer's TCP transporter between two Bun
  * processes with 512 calls in flight, and the round trip of 100 bytes over a bare batched
  * WebSocket.
  */
@@ -14,7 +14,7 @@ import { type Bench, type BenchOptions, byTurns, type Figure, figure } from "./k
 import { startBunWorker, type Worker } from "./worker.ts";
 
 const IN_FLIGHT = 512;
-/** As many names as a caller might have in hand; calls go round them. */
+/** The number of names; calls use them in turn. */
 const IDS: string[] = Array.from({ length: 64 }, (_, i) => `wall_${i}`);
 
 /** Remote calls of resources. */
@@ -23,7 +23,7 @@ export const runCalls: Bench = (options) =>
     await owner.ask({ do: "own", ids: IDS });
   });
 
-/** Remote calls of a module, each for a credit. */
+/** Remote calls of a module, each of which spends a credit. */
 export const runModules: Bench = (options) =>
   compare(options, { bench: "modules", what: "module call" }, async (owner, caller) => {
     await owner.ask({ do: "publish", capacity: IN_FLIGHT });

@@ -43,7 +43,7 @@ export async function runClaims({ quick, log }: BenchOptions): Promise<Figure[]>
   }
 }
 
-/** One claim of a name never seen, as redis-benchmark sends it. */
+/** One claim of a new name, as redis-benchmark sends it. */
 function scriptCall(): string[] {
   const digest = createHash("sha1").update(STEPS).digest("hex");
   const key = "echo/peer:__rand_int__";
@@ -63,7 +63,7 @@ class Claims {
     this.#count = count;
   }
 
-  /** What is measured, and how to measure it once. Each round claims new names. */
+  /** The metrics, each with its measurement. Each round claims new names. */
   metrics(): [string, () => Promise<number>][] {
     return [
       [`store.claim of new names, ${IN_FLIGHT} in flight`, () => this.#throughStore()],

@@ -3,7 +3,7 @@
  * its peer's.
  */
 
-/** One line of the score sheet. */
+/** One measured value, beside its peer's. */
 export interface Figure {
   readonly bench: string;
   readonly metric: string;
@@ -20,19 +20,19 @@ export interface Figure {
 }
 
 export interface BenchOptions {
-  /** Shorter runs, for a look rather than a claim. */
+  /** Shorter runs, whose figures are only rough. */
   readonly quick: boolean;
-  /** Tells a person how it goes; never figures. */
+  /** Prints progress for a person; never figures. */
   readonly log: (line: string) => void;
 }
 
-/** A bench: measures Atlas and its peer by turns, in one run. */
+/** A bench: measures Atlas and its peer alternately, in one run. */
 export type Bench = (options: BenchOptions) => Promise<Figure[]>;
 
-/** Thrown by a bench whose peer is not installed here; the runner passes over it by name. */
+/** Thrown by a bench whose peer is not installed; the runner skips the bench and says so. */
 export class PeerMissing extends Error {}
 
-/** The middle one, or the mean of the two in the middle. */
+/** The median. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
@@ -40,7 +40,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? upper : ((sorted[half - 1] ?? NaN) + upper) / 2;
 }
 
-/** Makes a figure of the runs of both sides. */
+/** The figure of both sides' runs. */
 export function figure(
   about: Pick<Figure, "bench" | "metric" | "unit" | "peer"> & { runtime?: string },
   ours: readonly number[],
@@ -61,7 +61,7 @@ export function figure(
   };
 }
 
-/** Runs both sides by turns, so that a slow minute of the machine hits both. */
+/** Runs both sides alternately, so that a slow minute of the machine affects both. */
 export async function byTurns<T>(
   runs: number,
   ours: () => Promise<T>,
@@ -69,7 +69,7 @@ export async function byTurns<T>(
 ): Promise<{ ours: T[]; theirs: T[] }> {
   const result: { ours: T[]; theirs: T[] } = { ours: [], theirs: [] };
   for (let run = 0; run < runs; run++) {
-    // Who goes first changes, too.
+    // The order of the sides alternates, too.
     if (run % 2 === 0) result.ours.push(await ours());
     result.theirs.push(await theirs());
     if (run % 2 === 1) result.ours.push(await ours());
@@ -78,12 +78,12 @@ export async function byTurns<T>(
 }
 
 /**
- * Calls that are answered without I/O would keep the event loop from ever turning, and
- * a node's lease from being renewed. This lets it turn, for all lanes, every 10 ms.
+ * Yields to the event loop every 10 ms, for all loops of a bench. Calls that are answered without
+ * I/O would otherwise never let it run, and a node's lease would not be renewed.
  */
-export class Breather {
+export class LoopYield {
   #due: number = performance.now() + 10;
-  /** What every lane waits for before its next call; null: nothing. */
+  /** What every loop awaits before its next call; null: nothing. */
   pause: Promise<void> | null = null;
 
   /** Starts a pause if one is due. */
@@ -101,32 +101,32 @@ export class Breather {
 
 /**
  * Answered calls per second with `inFlight` calls always under way, for about `seconds`.
- * Calls that need no I/O want a `breather`; to others it would only be in the way.
+ * Calls without I/O need a `loopYield`; others don't.
  */
 export async function throughput(
   call: (n: number) => Promise<unknown>,
   inFlight: number,
   seconds: number,
-  breather?: Breather,
+  loopYield?: LoopYield,
 ): Promise<number> {
   let done = 0;
   const start = performance.now();
   const end = start + seconds * 1_000;
   let more = true;
-  const lane = async (first: number) => {
+  const loop = async (first: number) => {
     for (let n = first; more; n += inFlight) {
       await call(n);
       done += 1;
-      // Asking the time after each call would be measured as well.
+      // Reading the clock after each call would add to the measurement.
       if (done % 64 === 0) {
         const now = performance.now();
         more = now < end;
-        breather?.look(now);
+        loopYield?.look(now);
       }
-      if (breather?.pause) await breather.pause;
+      if (loopYield?.pause) await loopYield.pause;
     }
   };
-  await Promise.all(Array.from({ length: inFlight }, (_, i) => lane(i)));
+  await Promise.all(Array.from({ length: inFlight }, (_, i) => loop(i)));
   return (done * 1_000) / (performance.now() - start);
 }
 
@@ -145,25 +145,25 @@ export async function latency(
 }
 
 /**
- * Calls per second of exactly `count` calls, `inFlight` at once. For the `breather` see {@link
+ * Calls per second of exactly `count` calls, `inFlight` at once. For the `loopYield` see {@link
  * throughput}.
  */
 export async function rateOf(
   count: number,
   inFlight: number,
   call: (n: number) => Promise<unknown>,
-  breather?: Breather,
+  loopYield?: LoopYield,
 ): Promise<number> {
   let next = 0;
   const start = performance.now();
-  const lane = async () => {
+  const loop = async () => {
     while (next < count) {
       await call(next++);
-      if (breather && next % 64 === 0) breather.look(performance.now());
-      if (breather?.pause) await breather.pause;
+      if (loopYield && next % 64 === 0) loopYield.look(performance.now());
+      if (loopYield?.pause) await loopYield.pause;
     }
   };
-  await Promise.all(Array.from({ length: inFlight }, lane));
+  await Promise.all(Array.from({ length: inFlight }, loop));
   return (count * 1_000) / (performance.now() - start);
 }
 

@@ -10,7 +10,7 @@ import { type RuntimeCommand, RUNTIMES, versionOf } from "../scripts/runtimes.ts
 import { startWorker } from "./worker.ts";
 
 const COUNT = 100_000;
-/** What an idle resource may weigh beyond the user's own objects, in bytes. */
+/** The memory that an idle resource may use beyond the user's own objects, in bytes. */
 const LIMIT = 1_536;
 
 export async function runMemory({ quick, log }: BenchOptions): Promise<Figure[]> {
@@ -24,8 +24,8 @@ export async function runMemory({ quick, log }: BenchOptions): Promise<Figure[]>
     log(`${COUNT} resources on ${runtime.name}`);
     const { ours, theirs } = await byTurns(
       quick ? 1 : 3,
-      () => weigh(runtime, "atlas"),
-      () => weigh(runtime, "bare"),
+      () => measure(runtime, "atlas"),
+      () => measure(runtime, "bare"),
     );
     const it = figure(
       {
@@ -46,7 +46,7 @@ export async function runMemory({ quick, log }: BenchOptions): Promise<Figure[]>
   return figures;
 }
 
-async function weigh(runtime: RuntimeCommand, what: "atlas" | "bare"): Promise<number> {
+async function measure(runtime: RuntimeCommand, what: "atlas" | "bare"): Promise<number> {
   const [binary, ...args] = runtime.run as [string, ...string[]];
   const probe = fileURLToPath(new URL("memory_probe.ts", import.meta.url));
   const expose = { bun: [], node: ["--expose-gc"], deno: ["--v8-flags=--expose-gc"] }[runtime.name];

@@ -7,14 +7,14 @@
 import process from "node:process";
 import { createNode, inProcessTransport, memoryStore } from "../mod.ts";
 import app from "./apps/echo.ts";
-import { Breather, rateOf } from "./kit.ts";
+import { LoopYield, rateOf } from "./kit.ts";
 import { serveQuestions } from "./worker.ts";
 
 const [what, countText] = process.argv.slice(2);
 const count = Number(countText);
 const name = (n: number) => `project_${n}:wall`;
 
-/** What the user's own part of a resource would be without Atlas. */
+/** The user's own part of a resource, without Atlas. */
 class Bare {
   echo(text: string): string {
     return text;
@@ -31,7 +31,7 @@ function collect(): void {
 
 const turn = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Resident bytes once there is nothing left to collect. */
+/** Resident bytes after garbage collection. */
 async function settled(): Promise<number> {
   let least = Infinity;
   for (let i = 0; i < 5; i++) {
@@ -43,23 +43,23 @@ async function settled(): Promise<number> {
 }
 
 /**
- * Makes `n` things by `make` in waves, collecting after each: as when idle things pile up
- * over hours. In one burst the rubbish of making them would grow the heap as well, and no
- * runtime gives such room back at once.
+ * Makes `n` objects by `make` in batches, and collects garbage after each, as if idle objects had
+ * accumulated over hours. In one burst the garbage would grow the heap as well, and no runtime
+ * gives that memory back at once.
  */
 async function fill(n: number, make: (n: number) => Promise<unknown>): Promise<void> {
-  const wave = 2_000;
-  for (let done = 0; done < n; done += wave) {
-    await rateOf(Math.min(wave, n - done), 16, (i) => make(done + i), new Breather());
+  const batch = 2_000;
+  for (let done = 0; done < n; done += batch) {
+    await rateOf(Math.min(batch, n - done), 16, (i) => make(done + i), new LoopYield());
     collect();
     await turn(0);
   }
 }
 
 async function bare(): Promise<number> {
-  const things = new Map<string, Bare>();
-  const make = (id: string) => Promise.resolve(things.set(id, new Bare()));
-  return await weigh(make, () => things.size);
+  const objects = new Map<string, Bare>();
+  const make = (id: string) => Promise.resolve(objects.set(id, new Bare()));
+  return await measure(make, () => objects.size);
 }
 
 async function atlas(): Promise<number> {
@@ -70,16 +70,19 @@ async function atlas(): Promise<number> {
     transport: inProcessTransport(),
   });
   const make = (id: string) => node.resource("echo", id).echo("hello");
-  return await weigh(make, () => node.stats().resources);
+  return await measure(make, () => node.stats().resources);
 }
 
-/** Bytes each of `count` things, beyond a process that has made some already. */
-async function weigh(make: (id: string) => Promise<unknown>, held: () => number): Promise<number> {
+/** Bytes of each of `count` objects, in a process that has made some before. */
+async function measure(
+  make: (id: string) => Promise<unknown>,
+  held: () => number,
+): Promise<number> {
   await fill(10_000, (n) => make(`warm_${n}`));
   const [heldBefore, before] = [held(), await settled()];
   await fill(count, (n) => make(name(n)));
   const after = await settled();
-  if (held() - heldBefore !== count) throw new Error("some were let go while they were weighed");
+  if (held() - heldBefore !== count) throw new Error("some were released during the measurement");
   return (after - before) / count;
 }
 

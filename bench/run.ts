@@ -98,7 +98,7 @@ async function runAll(
         continue;
       }
       broken += 1;
-      log(`broke: ${error instanceof Error ? error.stack : error}`);
+      log(`failed: ${error instanceof Error ? error.stack : error}`);
     }
   }
   return broken > 0 ? 1 : 0;

@@ -6,7 +6,7 @@ import process from "node:process";
 import { upstashProtocol } from "../test/upstash/protocol.ts";
 import { serveQuestions } from "./worker.ts";
 
-/** What is used of Bun's server. */
+/** The part of Bun's server that is used here. */
 declare const Bun: {
   serve(options: {
     hostname: string;

@@ -1,6 +1,6 @@
 /**
  * Bench: the round trip of 100 bytes between two processes over a link. Peer: a bare batched
- * WebSocket, measured by turns.
+ * WebSocket, measured alternately.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";
@@ -20,10 +20,10 @@ export interface WireRow {
   peerValue: number;
 }
 
-/** One way to send a message that comes back. */
+/** Sends messages that are echoed. */
 interface Wire {
   send(message: Uint8Array): void;
-  /** Runs for each message that came back. */
+  /** Called for each message that came back. */
   onEcho: () => void;
   close(): void;
 }
@@ -97,7 +97,7 @@ async function rawWire(url: string): Promise<Wire> {
   return wire;
 }
 
-/** The median round trip of `count` after another, in µs. */
+/** The median round trip of `count` in sequence, in µs. */
 function oneAtATime(wire: Wire, count: number): Promise<number> {
   const message = new Uint8Array(MESSAGE_BYTES);
   const took = new Float64Array(count);
@@ -115,7 +115,7 @@ function oneAtATime(wire: Wire, count: number): Promise<number> {
   });
 }
 
-/** Round trips a second with {@link IN_FLIGHT} under way. */
+/** Round trips per second with {@link IN_FLIGHT} in flight. */
 function inFlight(wire: Wire, count: number): Promise<number> {
   const message = new Uint8Array(MESSAGE_BYTES);
   return new Promise((resolve) => {

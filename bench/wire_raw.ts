@@ -34,14 +34,14 @@ export class RawBatch {
   };
 }
 
-/** Hands each message of a frame on, as a view. */
+/** Passes on each message of a frame, as a view. */
 export function eachRaw(frame: Uint8Array, take: (message: Uint8Array) => void): void {
   for (let at = 0; at < frame.length; at += MESSAGE_BYTES) {
     take(frame.subarray(at, at + MESSAGE_BYTES));
   }
 }
 
-/** Sends back what comes. */
+/** Echoes what it receives. */
 export function batchingEcho(): SocketHandlers {
   let batch: RawBatch;
   return {

@@ -8,13 +8,13 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-/** A worker process, seen from the bench. */
+/** A worker process, as the bench uses it. */
 export interface Worker {
-  /** What it said of itself when it was ready. */
+  /** The line that it printed when it was ready. */
   readonly ready: Record<string, unknown>;
-  /** Asks it something and waits for the answer. */
+  /** Sends it a request; resolves to the answer. */
   ask<T = unknown>(question: Record<string, unknown>): Promise<T>;
-  /** Ends it and waits until it is gone. */
+  /** Stops it; resolves when it has ended. */
   stop(): Promise<void>;
 }
 
@@ -62,7 +62,7 @@ export function startBunWorker(script: string, ...args: string[]): Promise<Worke
   ]);
 }
 
-/** The worker's side: says it is ready and answers questions until its parent is gone. */
+/** The worker's side: prints its ready line and answers requests until its parent has ended. */
 export function serveQuestions(
   ready: Record<string, unknown>,
   answer: (question: Record<string, unknown>) => Promise<unknown>,

@@ -19,7 +19,7 @@ export interface ChaosCall {
   readonly idempotencyKey: string | null;
   readonly caller: string;
   readonly timeoutMs: number;
-  /** Of a lookup: insists on a confirmed answer. */
+  /** For a lookup: requires a confirmed answer. */
   readonly isConfirmed?: boolean;
 }
 
@@ -44,7 +44,7 @@ export class Recorder {
     this.#ids = ids;
   }
 
-  /** A value that nobody appended before. */
+  /** A value that was never appended before. */
   value(): string {
     return `v${this.#ids.next++}`;
   }

@@ -128,9 +128,9 @@ export class Campaign {
       );
       await within(LAST_CALLS_MS, callers.finish(), "not all calls came back");
       const run = runner.runs()[round % RUNTIMES.length];
-      if (!run) throw new Error("no process is there after healing");
-      const told = runner.reportedLosses();
-      const verdict = await verify(recorder.calls, keys, run, told, this.#report);
+      if (!run) throw new Error("no process is left after healing");
+      const reported = runner.reportedLosses();
+      const verdict = await verify(recorder.calls, keys, run, reported, this.#report);
       ({ journals } = verdict);
       for (const { size } of verdict.lost?.values() ?? []) this.#summary.lostAndTold += size;
     } catch (error) {

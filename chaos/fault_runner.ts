@@ -26,7 +26,7 @@ export class FaultRunner {
   readonly nodes: readonly ManagedNode[];
   /** Faults that happened, by kind. */
   readonly counts: Map<FaultKind, number> = new Map();
-  /** What was done in this round, in order. */
+  /** The faults and restarts of this round, in order. */
   readonly log: FaultRecord[] = [];
   /** Names that a resumed process took back, because its successor's lease had lapsed. */
   namesTakenBack = 0;
@@ -73,8 +73,8 @@ export class FaultRunner {
   reportedLosses(): ReadonlySet<string> {
     const programs = this.nodes.flatMap((node) => node.programs);
     const lines = programs.flatMap(({ program }) => program.output.stderr.split("\n"));
-    const told = lines.filter((line) => line.includes('"message":"state lost"'));
-    return new Set(told.map((line) => String(JSON.parse(line).key)));
+    const losses = lines.filter((line) => line.includes('"message":"state lost"'));
+    return new Set(losses.map((line) => String(JSON.parse(line).key)));
   }
 
   /** Applies the faults of a round that lasts `lengthMs`. */
@@ -97,7 +97,7 @@ export class FaultRunner {
     this.#note("healed");
   }
 
-  /** Ends all that runs. */
+  /** Kills everything that runs. */
   close(): void {
     this.#isClosed = true;
     for (const node of this.nodes) node.close();
@@ -117,7 +117,7 @@ export class FaultRunner {
     this.#underWay.add(done);
   }
 
-  /** Starts the fault; null where it can't happen. */
+  /** Starts the fault; null where it is not possible now. */
   #work({ kind, node, ms }: Fault): Promise<void> | null {
     switch (kind) {
       case "redis_kill":
@@ -182,9 +182,9 @@ export class FaultRunner {
   }
 
   /**
-   * A process ended by itself: its supervisor starts another. It may end where a process
-   * woken up registered under the name first, after both leases had lapsed;
-   * the one that starts now takes the name for good.
+   * A process ended by itself: its supervisor starts another. It may end where a resumed process
+   * registered under the name first, after both leases had lapsed; the one that starts now keeps the
+   * name.
    */
   async #ended(node: ManagedNode, id: string, status: number | string): Promise<void> {
     this.#note(`${id} ended by itself: ${status}`);
@@ -211,7 +211,7 @@ export class FaultRunner {
     this.log.push({ at: performance.now(), what });
   }
 
-  /** Waits, until healing begins at most. */
+  /** Waits for `ms`, but no longer than until healing begins. */
   #pause(ms: number): Promise<void> {
     const { signal } = this.#healing;
     return new Promise((resolve) => {

@@ -11,7 +11,7 @@ import type { ManagedNode, NodeRun } from "./managed_node.ts";
 import type { Report } from "./report.ts";
 import { type FaultRunner, TAKEOVER_MS } from "./fault_runner.ts";
 
-// One of them because a Redis that was started again is another lineage: claims wait.
+// One of them because a restarted Redis is another lineage, in which claims wait.
 const WITHIN_MS = 3 * TAKEOVER_MS;
 const AGAIN_MS = 100;
 const PROBE_TIMEOUT_MS = 1_000;

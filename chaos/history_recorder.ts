@@ -1,8 +1,8 @@
 /**
  * Records calls as they are made and as they return, and reports answers that no single owner with
  * rising epochs can have given:
- * - An answer, or a `confirmed` lookup, of a lower epoch than one that had returned before
- *   it was asked for.
+ * - An answer, or a `confirmed` lookup, of a lower epoch than one that had returned before the call
+ *   was made.
  * - After an `unowned` lookup, an answer of an ownership that was observed before it.
  * - One epoch under two locations.
  */
@@ -14,7 +14,7 @@ import type { Report } from "./report.ts";
 interface Known {
   /** Later calls must have at least this epoch. */
   floor: number;
-  /** What raised it. */
+  /** The call that raised it. */
   by: string;
   /** The highest epoch in an answer. */
   heard: number;

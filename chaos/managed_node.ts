@@ -8,7 +8,7 @@ import { type Program, readyLine, runScript, type RuntimeName } from "../test/e2
 
 /** One process of a node. */
 export interface NodeRun {
-  /** The node's name and how many had it before: `n0#3`. */
+  /** The node's name and the number of processes that had it before: `n0#3`. */
   readonly id: string;
   readonly program: Program;
   readonly url: string;
@@ -20,7 +20,7 @@ export type ManagedNodeState = "down" | "starting" | "up" | "frozen" | "draining
 /** How long a process may take from its start to its ready line, in ms. */
 const START_MS = 15_000;
 const RETRY_MS = 250;
-/** How long a replaced process may take to say whether it serves, in ms. */
+/** How long a replaced process may take to answer whether it serves, in ms. */
 const ASK_MS = 1_000;
 
 export class ManagedNode {
@@ -31,7 +31,7 @@ export class ManagedNode {
   current: NodeRun | null = null;
   /** Processes that lost the name while they were frozen, and have not ended. */
   readonly former: Set<NodeRun> = new Set();
-  /** Those of them that got the name again. */
+  /** Those of them that have the name again. */
   readonly returned: Set<NodeRun> = new Set();
   /** Everything that ran here since {@link forget}, for its logs. */
   readonly programs: { id: string; program: Program }[] = [];
@@ -49,7 +49,7 @@ export class ManagedNode {
     this.#env = { ...env, ATLAS_NODE: name, PORT: "0" };
   }
 
-  /** Starts a process under the name, again and again until one is ready. */
+  /** Starts processes under the name until one is ready. */
   async start(): Promise<void> {
     this.state = "starting";
     while (!this.#isClosed) {
@@ -125,7 +125,7 @@ export class ManagedNode {
     return status;
   }
 
-  /** The frozen process loses the name to one that starts now; gives the old one, still frozen. */
+  /** Starts a successor that takes the frozen process's name; gives the frozen one. */
   async replace(): Promise<NodeRun> {
     const old = this.current as NodeRun;
     this.former.add(old);

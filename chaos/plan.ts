@@ -20,8 +20,8 @@ export const FAULT_KINDS = [
  * - `kill`: SIGKILL of a node, started again under its name after `ms`.
  * - `freeze`: SIGSTOP of a node, SIGCONT after `ms`.
  * - `drain`: SIGTERM of a node, started again `ms` after it ended.
- * - `replace`: a node is frozen, a successor starts under its name, the old one wakes
- *   `ms` later and has to go.
+ * - `replace`: a node is frozen, a successor starts under its name, and the old one is resumed `ms`
+ *   later and has to end.
  * - `blackout`: SIGKILL of all nodes at once, started again after `ms`.
  * - `redis_kill`, `redis_freeze`: the same of the Redis; of its master, where there are sentinels.
  * - `redis_planned`: the sentinels are told to promote a replica.
@@ -47,7 +47,7 @@ const WEIGHTS: Record<FaultKind, number> = {
   redis_freeze: 2,
   redis_planned: 2,
 };
-/** How much oftener faults of the store are drawn where there are sentinels. */
+/** How much more often faults of the store are drawn where there are sentinels. */
 const OFTENER = 4;
 /** The longest pause between two faults is twice the mean, drawn for each round. */
 const MEAN_GAPS_MS = [1_200, 2_000, 3_500];
@@ -76,7 +76,7 @@ export function drawFaults(
   return faults;
 }
 
-/** Each kind as often as it weighs; some are left out, because an even mix finds less. */
+/** Each kind as often as its weight; some are left out, because an even mix finds less. */
 function drawKinds(random: SeededRandom, there: readonly FaultKind[]): FaultKind[] {
   const drawn = there.filter(() => random.chance(0.7));
   const kinds = drawn.length > 0 ? drawn : there;

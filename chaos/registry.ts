@@ -20,7 +20,7 @@ export interface Registry {
   readonly url: string;
   /** Its faults; none for a file. */
   readonly faults: readonly StoreFault[];
-  /** Applies it until `pause` resolves. Resolves once it is undone. */
+  /** Applies the fault until `pause` resolves; resolves once it is undone. */
   suffer(fault: StoreFault, pause: () => Promise<void>): Promise<void>;
   /** Freezes a node's process. */
   freeze(node: ManagedNode): Promise<void>;
@@ -118,9 +118,8 @@ const BUSY_MS = 250;
 const AGAIN_MS = 10;
 
 /**
- * Freezes a node, but not while it holds the lock of the file: whoever is stopped in the
- * middle of a transaction stops all other writers of the file with it, which no protocol
- * above the file can help.
+ * Freezes a node, but not while it holds the lock of the file: a process that is stopped within a
+ * transaction blocks all other writers of the file, which no protocol above the file can prevent.
  */
 async function freezeBeside(path: string, node: ManagedNode): Promise<void> {
   for (;;) {

@@ -17,19 +17,19 @@ const TIMEOUT_MS = 10_000;
 /**
  * Reads the journals of `keys` and checks the calls against them.
  *
- * @param told keys of which a node told that acknowledged turns are lost: what is missing there
- * breaks no rule, and is given as `lost`.
+ * @param reported keys for which a node reported that acknowledged turns are lost: what is missing
+ * there breaks no rule, and is given as `lost`.
  */
 export async function verify(
   calls: readonly CallRecord[],
   keys: readonly string[],
   run: NodeRun,
-  told: ReadonlySet<string>,
+  reported: ReadonlySet<string>,
   report: Report,
 ): Promise<History> {
   const journals = new Map<string, readonly Entry[]>();
   for (const key of keys) journals.set(key, await readJournal(run, key, report));
-  const history: History = { calls, journals, lost: lostOf(calls, journals, told) };
+  const history: History = { calls, journals, lost: lostOf(calls, journals, reported) };
   for (const { name, check } of [...HISTORY_CHECKERS, written]) {
     check(history, (message) => report(name, message));
   }
@@ -40,15 +40,15 @@ export async function verify(
 function lostOf(
   calls: readonly CallRecord[],
   journals: ReadonlyMap<string, readonly Entry[]>,
-  told: ReadonlySet<string>,
+  reported: ReadonlySet<string>,
 ): Map<string, Set<string>> {
   const lost = new Map<string, Set<string>>();
-  for (const key of told) {
+  for (const key of reported) {
     const there = new Set(journals.get(key)?.map(({ value }) => value));
     const gone = calls.filter((call) =>
       call.key === key && call.what === "append" && call.outcome === "ok" && !there.has(call.value)
     );
-    // What a read saw may be gone too, though its append was never acknowledged.
+    // What a read saw may be lost too, although its append was never acknowledged.
     lost.set(key, new Set(gone.map(({ value }) => value)));
   }
   return lost;

@@ -9,13 +9,13 @@ export interface Answer {
   readonly status: number;
   readonly head: string;
   readonly body: Buffer;
-  /** Whether all of its body came. */
+  /** Whether the body arrived in full. */
   readonly isWhole: boolean;
 }
 
-/** What no answer may hold: stacks, and where the code lies. */
+/** What no answer may contain: stack traces and paths of the code. */
 const INSIDE = /(?:\n|\\n)\s+at [^\n]{1,200}:\d+|node_modules|file:\/\/\/|\.[cm]?[jt]s:\d+/;
-/** What a node says where one of its own parts threw what nobody expected. */
+/** What a node answers after an unexpected exception. */
 const FAILED_INSIDE = /failed inside the node|internal (?:server )?error/i;
 
 /** The HTTP answers that the bytes begin with. */
@@ -28,7 +28,7 @@ export function answersIn(bytes: Buffer): Answer[] {
     const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1] ?? NaN);
     if (Number.isNaN(status)) break;
     at = end + 4;
-    // Behind this one come frames.
+    // Frames follow this answer.
     const [body, next, isWhole] = status === 101
       ? [Buffer.alloc(0), bytes.length, true] as const
       : bodyAt(bytes, at, head);
@@ -41,7 +41,7 @@ export function answersIn(bytes: Buffer): Answer[] {
 function bodyAt(bytes: Buffer, at: number, head: string): readonly [Buffer, number, boolean] {
   if (/^transfer-encoding: *chunked/im.test(head)) return chunksAt(bytes, at);
   const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
-  // An answer to HEAD tells a length and has no body.
+  // An answer to HEAD has a length and no body.
   if (bytes.toString("latin1", at, at + 9) === "HTTP/1.1 ") return [Buffer.alloc(0), at, true];
   return [bytes.subarray(at, at + length), at + length, at + length <= bytes.length];
 }
@@ -63,15 +63,15 @@ export function faultsOf(bytes: Buffer): string[] {
   const faults: string[] = [];
   const text = bytes.toString("latin1");
   const inside = INSIDE.exec(text);
-  if (inside) faults.push(`an answer tells of the inside: ${shown(text, inside.index)}`);
+  if (inside) faults.push(`an answer exposes internals: ${shown(text, inside.index)}`);
   for (const { status, body, isWhole } of answersIn(bytes)) {
-    // The runtimes' own parsers say so of what is no HTTP/1, before anybody has read it.
+    // The runtimes' parsers answer so to what is not HTTP/1, before any code of Atlas runs.
     if (status < 500 || status === 505 || !isWhole) continue;
     const error = errorOf(body);
     if (!error || STATUS_OF[error.code as keyof typeof STATUS_OF] !== status) {
       faults.push(`${status} without an Atlas error of that status: ${shown(String(body), 0)}`);
     } else if (FAILED_INSIDE.test(error.message)) {
-      faults.push(`${status} of a fault inside: ${error.message}`);
+      faults.push(`${status} for an internal error: ${error.message}`);
     }
   }
   return faults;

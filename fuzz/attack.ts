@@ -16,24 +16,24 @@ export interface Part {
   readonly name: string;
   /** The kind of registry that the node under attack has. */
   readonly registry: "file" | "redis" | "upstash";
-  /** What lets lease and healthy calls fail while it goes on: the registry itself lies. */
+  /** Whether the lease may lapse and healthy calls may fail meanwhile: the registry itself lies. */
   readonly liesOfRegistry?: boolean;
   /**
-   * Connections that the node itself may keep open to its registry. Default 0: its base has them.
+   * Connections that the node may keep open to its registry. Default 0: the base includes them.
    */
   readonly ownConnections?: number;
-  /** Statuses that some of its input must be answered with, or it reaches nothing. */
+  /** Statuses that some inputs must be answered with; otherwise the input reaches no code. */
   readonly reaches: readonly number[];
-  /** Made once, when the node serves; gives what sends one input. */
+  /** Called once, when the node serves; gives the sender of inputs. */
   begin(target: Target, report: Report): Promise<Sender>;
 }
 
 export interface Sender {
-  /** Sends one input, and resolves when that is over. */
+  /** Sends one input; resolves when it has ended. */
   send(attack: Attack): Promise<void>;
-  /** Runs when no more are sent, before what is left is looked at. */
+  /** Runs after the last input, before the final measurement. */
   end?(): Promise<void>;
-  /** What it says for itself when all is over. */
+  /** Prints remarks of its own at the end. */
   close?(): Promise<void>;
 }
 
@@ -41,13 +41,13 @@ export class Attack {
   readonly number: number;
   readonly draw: Draw;
   readonly target: Target;
-  /** Whether it may take long: few do. */
+  /** Whether it is one of the few that may take long. */
   readonly isSlow: boolean;
-  /** What it does, for who reads of it. */
-  what = "nothing yet";
-  /** A beginning of what it wrote, for the same. */
+  /** What it does, for the report. */
+  what = "not started";
+  /** The beginning of what it wrote, for the report. */
   written: Buffer = Buffer.alloc(0);
-  /** Set where its time is over. */
+  /** Set when its time is over. */
   isLate = false;
   readonly #lines: RawConnections;
   readonly #own: RawConnection[] = [];
@@ -60,7 +60,7 @@ export class Attack {
     this.#lines = lines;
   }
 
-  /** A connection of its own, at most {@link MAX_CONNECTIONS}. */
+  /** Opens a connection of its own; at most {@link MAX_CONNECTIONS}. */
   open(): RawConnection {
     if (this.#own.length >= MAX_CONNECTIONS) {
       throw new Error("an input opened too many connections");
@@ -85,15 +85,15 @@ export class Attack {
   }
 
   /**
-   * Ends its connections, in one way or another; says what is wrong with the answers, and
-   * tells their statuses.
+   * Closes its connections, in a drawn way; gives what is wrong with the answers, and their
+   * statuses.
    */
-  finish(tell: (status: number) => void): string[] {
+  finish(onStatus: (status: number) => void): string[] {
     const faults: string[] = [];
     for (const line of this.#own.splice(0)) {
       const { bytes } = line;
       faults.push(...faultsOf(bytes));
-      for (const { status } of answersIn(bytes)) tell(status);
+      for (const { status } of answersIn(bytes)) onStatus(status);
       if (this.draw.chance(0.3)) line.reset();
       else line.close();
     }

@@ -43,7 +43,7 @@ export interface Violation {
   count: number;
 }
 
-/** What came of a part. */
+/** The result of a part. */
 export interface PartResult {
   readonly runtime: RuntimeName;
   readonly part: string;
@@ -58,9 +58,9 @@ export interface PartResult {
   readonly artifacts: string | null;
 }
 
-/** Among so many inputs some must be answered with each status that the part reaches. */
+/** From so many inputs on, each status that the part reaches must have been answered. */
 const REACHING = 200;
-/** Inputs that are remembered for who looks for the one that did it. */
+/** The last inputs that are kept, to find the one that broke a rule. */
 const REMEMBERED = 300;
 
 export async function runPart(options: PartOptions): Promise<PartResult> {
@@ -102,12 +102,12 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
   };
 }
 
-/** The lanes, and what they send. */
+/** Sends inputs in parallel loops. */
 class Assault {
   sent = 0;
   /** Answers by their status. */
   readonly statuses: Map<number, number> = new Map();
-  /** The last inputs, the oldest first. */
+  /** The last inputs, oldest first. */
   readonly recent: Attack[] = [];
   readonly #options: PartOptions;
   readonly #target: Target;
@@ -118,7 +118,7 @@ class Assault {
   #isOver = false;
   /** Whether the node has ended. */
   isNodeOver = false;
-  /** Whether it was told to. */
+  /** Whether it was told to end. */
   isStopping = false;
 
   constructor(
@@ -134,12 +134,12 @@ class Assault {
     this.#sender = sender;
     this.#report = report;
     target.node.ended.then((status) => {
-      if (!this.isStopping) report("alive", `the node ended by itself, with ${status}`);
+      if (!this.isStopping) report("alive", `the node ended by itself with ${status}`);
       this.isNodeOver = this.#isOver = true;
     });
   }
 
-  /** Sends until the time is over, or the node is. */
+  /** Sends until the time is over or the node has ended. */
   async run(): Promise<void> {
     const timer = setTimeout(() => this.#isOver = true, this.#options.ms);
     await Promise.all(Array.from({ length: PARALLEL_INPUTS }, () => this.#work()));
@@ -163,7 +163,7 @@ class Assault {
     while (!this.#isOver && this.sent < inputs) {
       const number = from + this.sent++;
       const draw = new Draw(seed, `${part.name} ${number}`);
-      // Drawn in any case, so that an input is the same whatever others there are.
+      // Always drawn, so that an input doesn't depend on the others.
       const isSlow = draw.below(SLOW_ONE_IN) === 0;
       if (!isSlow) await this.#send(new Attack(number, draw, this.#target, this.#lines, false));
       else if (this.#slow < MAX_SLOW) void this.#sendSlowly(number, draw);
@@ -172,7 +172,7 @@ class Assault {
     while (this.#slow > 0 && !this.#isOver) await rest(50);
   }
 
-  /** Beside the lane, which goes on. */
+  /** Runs beside the loop, which goes on. */
   async #sendSlowly(number: number, draw: Draw): Promise<void> {
     this.#slow++;
     await this.#send(new Attack(number, draw, this.#target, this.#lines, true));
@@ -193,13 +193,13 @@ class Assault {
     clearTimeout(timer);
     attack.isLate = true;
     const { statuses } = this;
-    const tell = (status: number) => statuses.set(status, (statuses.get(status) ?? 0) + 1);
-    for (const fault of attack.finish(tell)) {
+    const countStatus = (status: number) => statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    for (const fault of attack.finish(countStatus)) {
       this.#report("answers", `input ${attack.number}, ${attack.what}: ${fault}`);
     }
   }
 
-  /** Resolves soon after all is over, where an input would go on. */
+  /** Resolves soon after the run is over, even if an input would go on. */
   async #over(attack: Attack): Promise<void> {
     while (!this.#isOver && !attack.isLate) await rest(100);
     attack.isLate = true;
@@ -212,22 +212,22 @@ async function stop({ node }: Target, report: Report, assault: Assault): Promise
   node.signal("SIGTERM");
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve(`nothing within ${STOP_MS} ms`), STOP_MS);
+    timer = setTimeout(() => resolve(`no exit within ${STOP_MS} ms`), STOP_MS);
   });
   const status = await Promise.race([node.ended, late]);
   clearTimeout(timer);
-  if (status !== 0) report("stop", `SIGTERM was answered by ${status}, not by an end with 0`);
+  if (status !== 0) report("stop", `after SIGTERM it ended with ${status}, not with 0`);
 }
 
-/** Keeps what may tell why; gives the folder. */
+/** Writes the artifacts of a failed part to a folder; gives its path. */
 function keep(violations: readonly Violation[], { recent }: Assault, { log }: Watch): string {
   const folder = mkdtempSync(join(tmpdir(), "atlas-fuzz-found-"));
   writeFileSync(join(folder, "violations.json"), JSON.stringify(violations, null, 1));
   writeFileSync(join(folder, "node.log"), log);
-  const told = recent.map(({ number, what, written }) =>
+  const inputs = recent.map(({ number, what, written }) =>
     `${number} ${what}: ${JSON.stringify(written.toString("latin1"))}\n`
   );
-  writeFileSync(join(folder, "inputs.txt"), told.join(""));
+  writeFileSync(join(folder, "inputs.txt"), inputs.join(""));
   return folder;
 }
 

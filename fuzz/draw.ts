@@ -44,7 +44,7 @@ export class Draw extends SeededRandom {
     return from + this.below(to - from + 1);
   }
 
-  /** One of these, as often as its weight says. */
+  /** One of these, with a probability by weight. */
   weighted<T>(choices: readonly (readonly [weight: number, value: T])[]): T {
     let left = this.below(choices.reduce((sum, [weight]) => sum + weight, 0));
     for (const [weight, value] of choices) {
@@ -60,7 +60,7 @@ export class Draw extends SeededRandom {
     return bytes;
   }
 
-  /** A length near one of those that matter, up to `most`. */
+  /** A length near one of the critical ones, up to `most`. */
   length(most: number): number {
     const near = this.pick(LENGTHS) + this.whole(-1, 1);
     return Math.min(most, Math.max(0, this.chance(0.1) ? this.below(most + 1) : near));

@@ -19,23 +19,23 @@ export interface FrameOptions {
   readonly reserved?: number;
   /** Default true, as a client's frames must be. */
   readonly masked?: boolean;
-  /** The length that it tells. Default that of the payload. */
-  readonly told?: number | bigint;
-  /** Tells it in so many bytes. Default as few as do. */
+  /** The declared length. Default: that of the payload. */
+  readonly declared?: number | bigint;
+  /** The bytes of the declared length. Default: as few as possible. */
   readonly lengthBytes?: 0 | 2 | 8;
 }
 
 export function frame(payload: Uint8Array | string, options: FrameOptions): Buffer {
   const { opcode, fin = true, reserved = 0, masked = true } = options;
   const body = Buffer.from(payload);
-  const told = BigInt(options.told ?? body.length);
-  const lengthBytes = options.lengthBytes ?? (told < 126n ? 0 : told < 65_536n ? 2 : 8);
-  const short = lengthBytes === 0 ? Number(told & 127n) : lengthBytes === 2 ? 126 : 127;
+  const declared = BigInt(options.declared ?? body.length);
+  const lengthBytes = options.lengthBytes ?? (declared < 126n ? 0 : declared < 65_536n ? 2 : 8);
+  const short = lengthBytes === 0 ? Number(declared & 127n) : lengthBytes === 2 ? 126 : 127;
   const head = Buffer.alloc(2 + lengthBytes);
   head[0] = (fin ? 128 : 0) | (reserved << 4) | opcode;
   head[1] = (masked ? 128 : 0) | short;
-  if (lengthBytes === 2) head.writeUInt16BE(Number(told & 0xffffn), 2);
-  if (lengthBytes === 8) head.writeBigUInt64BE(BigInt.asUintN(64, told), 2);
+  if (lengthBytes === 2) head.writeUInt16BE(Number(declared & 0xffffn), 2);
+  if (lengthBytes === 8) head.writeBigUInt64BE(BigInt.asUintN(64, declared), 2);
   if (!masked) return Buffer.concat([head, body]);
   const mask = Buffer.from([0x12, 0x34, 0x56, 0x78]);
   for (let i = 0; i < body.length; i++) body[i] = (body[i] as number) ^ (mask[i & 3] as number);
@@ -50,7 +50,7 @@ export function closeFrame(code: number, reason: string = ""): Buffer {
   return frame(payload, { opcode: CLOSE });
 }
 
-/** The head of a request for a WebSocket at `path`, with these further lines. */
+/** The head of an upgrade request for a WebSocket at `path`, with these further lines. */
 export function upgrade(path: string, lines: readonly string[] = []): string {
   return [
     `GET ${path} HTTP/1.1`,
@@ -116,13 +116,12 @@ export function oddFrames(draw: Draw): { what: string; bytes: Buffer } {
   const odd = (what: string, ...bytes: Buffer[]) => ({ what, bytes: Buffer.concat(bytes) });
   return draw.pick([
     () => odd("reserved bits", frame(payload, { opcode, reserved: draw.whole(1, 7) })),
-    () =>
-      odd("an opcode that there isn't", frame(payload, { opcode: draw.pick([3, 4, 7, 11, 15]) })),
+    () => odd("an unknown opcode", frame(payload, { opcode: draw.pick([3, 4, 7, 11, 15]) })),
     () => odd("no mask", frame(payload, { opcode, masked: false })),
     () => odd("a long control frame", frame(draw.bytes(126), { opcode: draw.pick([8, 9, 10]) })),
     () =>
       odd("a control frame in parts", frame("x", { opcode: draw.pick([8, 9, 10]), fin: false })),
-    () => odd("a continuation of nothing", frame(payload, { opcode: CONTINUATION })),
+    () => odd("a continuation without a start", frame(payload, { opcode: CONTINUATION })),
     () =>
       odd(
         "a message within a message",
@@ -136,7 +135,7 @@ export function oddFrames(draw: Draw): { what: string; bytes: Buffer } {
         frame("p", { opcode: PING }),
         frame("]", { opcode: CONTINUATION }),
       ),
-    () => odd("text that is no UTF-8", frame(Buffer.from([0xc3, 0x28, 0xff]), { opcode: TEXT })),
+    () => odd("text that is not UTF-8", frame(Buffer.from([0xc3, 0x28, 0xff]), { opcode: TEXT })),
     () =>
       odd(
         "a character cut in two",
@@ -144,7 +143,7 @@ export function oddFrames(draw: Draw): { what: string; bytes: Buffer } {
         frame(Buffer.from([0xac, 0x22]), { opcode: CONTINUATION }),
       ),
     () => {
-      const told = draw.pick([
+      const declared = draw.pick([
         0xffff,
         1n << 31n,
         1n << 32n,
@@ -152,22 +151,22 @@ export function oddFrames(draw: Draw): { what: string; bytes: Buffer } {
         1n << 63n,
         (1n << 64n) - 1n,
       ]);
-      return odd("a length of what never comes", frame(payload, { opcode: BINARY, told }));
+      return odd("a length beyond the data", frame(payload, { opcode: BINARY, declared }));
     },
     () =>
       odd(
         "a length in too many bytes",
         frame("x", { opcode: TEXT, lengthBytes: draw.pick([2, 8]) }),
       ),
-    () => odd("a short length", frame(payload, { opcode: TEXT, told: payload.length >> 1 })),
+    () => odd("a short length", frame(payload, { opcode: TEXT, declared: payload.length >> 1 })),
     () => odd("a close of one byte", frame("x", { opcode: CLOSE })),
     () =>
       odd(
-        "a close code that may not be",
+        "an invalid close code",
         closeFrame(draw.pick([0, 999, 1_004, 1_005, 1_006, 1_015, 5_000, 65_535])),
       ),
     () =>
-      odd("a close reason that is no UTF-8", frame(Buffer.from([3, 232, 255]), { opcode: CLOSE })),
+      odd("a close reason that is not UTF-8", frame(Buffer.from([3, 232, 255]), { opcode: CLOSE })),
     () => odd("mutated bytes", draw.mutated(frame('{"t":"message","data":1}', { opcode: TEXT }))),
     () => odd("noise", draw.bytes(draw.whole(2, 400))),
   ])();

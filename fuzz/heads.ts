@@ -6,10 +6,10 @@ import type { Draw } from "./draw.ts";
 
 /** The characters of a token (RFC 9110 §5.6.2). */
 const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
-/** Characters that a head should not hold, beside some that it may. */
+/** Characters that a head must not contain, and some that it may. */
 const ODD = "\0\x01\t\x0b\x0c\x1f \"(),/:;<=>?@[\\]{}\x7f\x80\xa0\xff%&#'*+.^`|~";
 
-/** How many there are of each type: what each keeps is bounded, 4 MiB of events for one. */
+/** The number of resources of each type: what each keeps is bounded, such as 4 MiB of events. */
 const KEYS = 16;
 
 /** A resource that only hostile input uses. */
@@ -28,7 +28,7 @@ export function method(draw: Draw): string {
   ])();
 }
 
-/** Paths whose routes exist, with nothing wrong about them. */
+/** Valid paths of existing routes. */
 export function goodTarget(draw: Draw): string {
   const key = attackedKey(draw);
   return draw.pick([
@@ -95,7 +95,7 @@ function hostLine(draw: Draw): string[] {
   ])();
 }
 
-/** What a header of this name may hold, in odd ways. */
+/** Odd values of a header of this name. */
 const VALUES: readonly (readonly [name: string, value: (draw: Draw) => string])[] = [
   [
     "Authorization",
@@ -134,7 +134,7 @@ const VALUES: readonly (readonly [name: string, value: (draw: Draw) => string])[
   ["Forwarded", (draw) => "for=1,".repeat(draw.length(2_000))],
 ];
 
-/** Lines that are no headers, or not one. */
+/** Lines that are not headers, or not one. */
 function invalidRequestLine(draw: Draw): string {
   return draw.weighted<() => string>([
     [
@@ -158,7 +158,7 @@ function invalidRequestLine(draw: Draw): string {
   ])();
 }
 
-/** Lines that say how long a body is, well or badly. */
+/** Lines that declare the length of a body, correctly or not. */
 export function lengthLines(draw: Draw, length: number): string[] {
   return draw.weighted<() => string[]>([
     [10, () => [`Content-Length: ${length}`]],
@@ -194,7 +194,7 @@ export function lengthLines(draw: Draw, length: number): string[] {
   ])();
 }
 
-/** The head of a request with a body of this length, most often wrong in a way or two. */
+/** The head of a request with a body of this length, usually with one or two errors. */
 export function oddHead(draw: Draw, length: number, authorization: string): string {
   const lines = [...hostLine(draw), ...lengthLines(draw, length)];
   if (draw.chance(0.7)) lines.push(`Authorization: ${authorization}`);

@@ -18,7 +18,7 @@ export interface Instructions {
   readonly pid: number;
 }
 
-/** What the well-behaved clients have seen. */
+/** The figures of the well-behaved clients. */
 export interface Figures {
   readonly health: { asked: number; failed: number; worstMs: number };
   readonly calls: {
@@ -27,7 +27,7 @@ export interface Figures {
     worstMs: number;
     /** The longest time between two that succeeded, in ms. */
     gapMs: number;
-    /** What the first few that failed were told. */
+    /** The errors of the first few that failed. */
     failures: string[];
   };
   readonly socket: { events: number; lost: number; closed: number };
@@ -35,11 +35,11 @@ export interface Figures {
 
 /** The resource that only these clients use. */
 const KEY = "healthy/one";
-/** Rests between two questions, in ms. */
+/** Pauses between two requests, in ms. */
 const HEALTH_REST_MS = 50;
 const CALL_REST_MS = 40;
-/** After so long no answer is one, in ms: longer than any deadline of a call. */
-const PATIENCE_MS = 15_000;
+/** How long an answer may take before it counts as failed, in ms: longer than any deadline. */
+const ANSWER_TIMEOUT_MS = 15_000;
 const MOST_FAILURES = 5;
 
 const { port, authorization, pid } = workerData as Instructions;
@@ -60,13 +60,16 @@ function ask(agent: Agent, method: string, path: string, body: string): Promise<
       answer.on("end", () => resolve([answer.statusCode ?? 0, text]));
       answer.on("error", reject);
     });
-    asked.setTimeout(PATIENCE_MS, () => asked.destroy(new Error(`no answer in ${PATIENCE_MS} ms`)));
+    asked.setTimeout(
+      ANSWER_TIMEOUT_MS,
+      () => asked.destroy(new Error(`no answer in ${ANSWER_TIMEOUT_MS} ms`)),
+    );
     asked.on("error", reject);
     asked.end(body);
   });
 }
 
-/** How long a thread has waited for a processor so far, in ms; 0 where nobody tells. */
+/** How long a thread has waited for a processor so far, in ms; 0 where that is unknown. */
 function waited(path: string): number {
   try {
     return Number(readFileSync(path, "utf8").split(" ")[1]) / 1e6;
@@ -79,10 +82,10 @@ function starved(): number {
   return waited(`/proc/${pid}/schedstat`) + waited("/proc/thread-self/schedstat");
 }
 
-/** When the question under way was asked, and how long both threads had waited by then. */
+/** When the pending request was sent, and how long both threads had waited by then. */
 let asked: { began: number; before: number } | null = null;
 
-/** Counts the time since, also where the answer is yet to come. */
+/** Counts the time since, also while the answer is pending. */
 function measure(): void {
   if (!asked) return;
   const { health } = figures;
@@ -138,7 +141,7 @@ async function keepCalling(): Promise<void> {
   }
 }
 
-/** Listens, from the last event on where the socket was closed. */
+/** Listens; after a close it continues from the last event. */
 function listen(after: number | null): void {
   const { socket } = figures;
   let seq = after;
@@ -147,14 +150,14 @@ function listen(after: number | null): void {
     headers: { authorization },
   });
   listener.on("message", (data) => {
-    const told = JSON.parse(String(data));
-    if (told.t === "hello") {
-      if (told.gap) socket.lost++;
-      seq ??= told.seq;
-    } else if (told.t === "event") {
+    const frame = JSON.parse(String(data));
+    if (frame.t === "hello") {
+      if (frame.gap) socket.lost++;
+      seq ??= frame.seq;
+    } else if (frame.t === "event") {
       socket.events++;
-      if (seq !== null && told.seq !== seq + 1) socket.lost++;
-      seq = told.seq;
+      if (seq !== null && frame.seq !== seq + 1) socket.lost++;
+      seq = frame.seq;
     }
   });
   listener.on("error", () => {});

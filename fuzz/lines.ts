@@ -13,7 +13,7 @@ const REMEMBERED = 16;
 
 /** One connection. */
 export class RawConnection {
-  /** Set where the node closed its side, or the connection is gone. */
+  /** Whether the node closed its side, or the connection is gone. */
   isOver = false;
   readonly #socket: Socket;
   #chunks: Buffer[] = [];
@@ -38,13 +38,13 @@ export class RawConnection {
     for (const event of ["drain", "connect"]) socket.on(event, () => this.#stir());
   }
 
-  /** All that came back, up to a bound. */
+  /** All bytes received, up to a bound. */
   get bytes(): Buffer {
     if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
     return this.#chunks[0] ?? Buffer.alloc(0);
   }
 
-  /** Writes, and waits until the node takes it, but not for ever. False where it does not. */
+  /** Writes, and waits until the node has read it, with a time limit. False where it has not. */
   async write(data: Uint8Array | string): Promise<boolean> {
     if (this.#socket.destroyed || this.#socket.writableEnded) return false;
     const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : data;
@@ -52,7 +52,7 @@ export class RawConnection {
     return await this.#waitFor(() => !this.#socket.writableNeedDrain, WRITE_MS);
   }
 
-  /** Waits until the bytes that came back are so; false where they aren't after `ms`. */
+  /** Waits until the received bytes meet the condition; false where they don't after `ms`. */
   until(condition: (bytes: Buffer) => boolean, ms: number): Promise<boolean> {
     return this.#waitFor(() => condition(this.bytes), ms);
   }
@@ -63,7 +63,7 @@ export class RawConnection {
     return this.isOver;
   }
 
-  /** Reads no more, or again. */
+  /** Stops reading, or resumes it. */
   pause(): void {
     this.#socket.pause();
   }
@@ -111,7 +111,7 @@ export class RawConnection {
 export class RawConnections {
   readonly #port: number;
   readonly #open: Set<Socket> = new Set();
-  /** The most that were held between two ticks. */
+  /** The most connections that were open between two ticks. */
   readonly #most: number[] = [0];
   /** Connections that were opened so far. */
   opened = 0;
@@ -120,23 +120,23 @@ export class RawConnections {
     this.#port = port;
   }
 
-  /** Connections held now. */
+  /** Connections open now. */
   get held(): number {
     return this.#open.size;
   }
 
-  /** The most that were held at once in the last few seconds. */
+  /** The most connections that were open at once in the last few seconds. */
   get recentlyHeld(): number {
     return Math.max(...this.#most);
   }
 
-  /** To be called with every look at the node. */
+  /** Call this with every measurement of the node. */
   tick(): void {
     this.#most.push(this.held);
     if (this.#most.length > REMEMBERED) this.#most.shift();
   }
 
-  /** A connection; what is written before it stands waits for it. */
+  /** Opens a connection; writes wait until it is established. */
   open(): RawConnection {
     this.opened++;
     const socket = connect({

@@ -14,14 +14,14 @@ import { altered, oddJson, value } from "./values.ts";
 
 /** Bytes that a compressed answer grows to. */
 const BOMB_BYTES = 400 * 1_048_576;
-/** Bytes of an answer without end, at most, and how long it is kept open then, in ms. */
+/** Bytes of an endless answer at most, and how long it is then kept open, in ms. */
 const ENDLESS_BYTES = 256 * 1_048_576;
 const OPEN_MS = 20_000;
 const PIECE: Buffer = Buffer.alloc(65_536, "[");
 
 let bomb: Buffer | null = null;
 
-/** Made when first wanted: it takes a second. */
+/** Made on first use: it takes a second. */
 function bombOf(): Buffer {
   return bomb ??= gzipSync(Buffer.alloc(BOMB_BYTES, "["), { level: 9 });
 }
@@ -29,11 +29,11 @@ function bombOf(): Buffer {
 export class LyingUpstash {
   readonly token = "the-token-of-the-registry";
   readonly url: string;
-  /** Whether it lies. */
+  /** Whether it gives wrong replies. */
   isLying = false;
-  /** Lies by name. */
-  readonly told: Map<string, number> = new Map();
-  /** What came to the address that redirects lead to. */
+  /** The number of wrong replies, by name. */
+  readonly counts: Map<string, number> = new Map();
+  /** Requests to the address that redirects lead to. */
   readonly followed: string[] = [];
   readonly #protocol: Protocol;
   readonly #servers: Server[] = [];
@@ -145,11 +145,11 @@ export class LyingUpstash {
       },
     };
     const name = draw.pick(Object.keys(lies));
-    this.told.set(name, (this.told.get(name) ?? 0) + 1);
+    this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     await lies[name]?.();
   }
 
-  /** Whoever comes here followed a redirect. */
+  /** A request here followed a redirect. */
   async #note(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await textOf(request);
     const brings = [
@@ -161,7 +161,7 @@ export class LyingUpstash {
   }
 }
 
-/** An answer that is JSON, and no answer. */
+/** JSON that is no valid answer. */
 function shapeOf(draw: Draw): string {
   const answer = () => ({ result: value(draw) });
   return draw.pick([

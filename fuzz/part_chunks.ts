@@ -8,7 +8,7 @@ import { attackedKey, callHead } from "./heads.ts";
 import { oddJson } from "./values.ts";
 
 const ANSWER_MS = 1_500;
-/** Bytes of one endless thing, at most. */
+/** Bytes of one endless element, at most. */
 const ENDLESS = 2_000_000;
 
 export const chunks: Part = {
@@ -43,7 +43,7 @@ async function send(attack: Attack): Promise<void> {
     return;
   }
   const bytes = Buffer.from(body, "latin1");
-  // In one piece, or in several.
+  // In one write, or in several.
   for (let at = 0; at < bytes.length && !line.isOver;) {
     const end = draw.chance(0.6) ? bytes.length : at + draw.whole(1, bytes.length);
     if (!await line.write(bytes.subarray(at, end))) break;
@@ -96,15 +96,18 @@ function oddBody(draw: Draw): [what: string, body: string] {
       "one long trailer",
       `${size}\r\n${content}\r\n0\r\nX: ${"y".repeat(draw.length(ENDLESS))}\r\n\r\n`,
     ],
-    () => ["a trailer that is none", `${size}\r\n${content}\r\n0\r\n: x\r\n\0\r\n\r\n`],
+    () => ["an invalid trailer", `${size}\r\n${content}\r\n0\r\n: x\r\n\0\r\n\r\n`],
     () => [
-      "more than was told",
+      "more than was declared",
       `${(content.length >> 1).toString(16)}\r\n${content}\r\n0\r\n\r\n`,
     ],
-    () => ["less than was told", `${(content.length + 9).toString(16)}\r\n${content}\r\n0\r\n\r\n`],
+    () => [
+      "less than was declared",
+      `${(content.length + 9).toString(16)}\r\n${content}\r\n0\r\n\r\n`,
+    ],
     () => ["bare line feeds", good.replaceAll("\r\n", "\n")],
     () => ["no end", `${size}\r\n${content}\r\n`],
-    () => ["too much in all", `10000\r\n${"x".repeat(65_536)}\r\n`.repeat(draw.whole(15, 40))],
+    () => ["too much in total", `10000\r\n${"x".repeat(65_536)}\r\n`.repeat(draw.whole(15, 40))],
     () => ["a request behind the last chunk", `${good}GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n`],
     () => [
       "zeros before the size",

@@ -6,7 +6,7 @@ import type { Attack, Part } from "./attack.ts";
 import { attackedKey, callHead, goodTarget, lengthLines, oddHead } from "./heads.ts";
 import { oddJson, oddPack } from "./values.ts";
 
-/** How long an answer is waited for, in ms: who asks badly is often answered by hanging up. */
+/** How long an answer is awaited, in ms: a bad request is often answered by a close. */
 const ANSWER_MS = 1_500;
 
 export const http: Part = {
@@ -31,7 +31,7 @@ async function send(attack: Attack): Promise<void> {
   ])(attack);
 }
 
-/** One odd head, whole. */
+/** One odd head, in one write. */
 async function odd(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   attack.what = "an odd head";
@@ -44,7 +44,7 @@ async function odd(attack: Attack): Promise<void> {
   await line.until(isAnswered, draw.chance(0.8) ? ANSWER_MS / 5 : ANSWER_MS);
 }
 
-/** A good request with faults in its bytes. */
+/** A valid request with faults in its bytes. */
 async function mutated(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   attack.what = "a request with mutated bytes";
@@ -59,7 +59,7 @@ async function mutated(attack: Attack): Promise<void> {
   await line.until(isAnswered, ANSWER_MS / 5);
 }
 
-/** A call whose body nobody should send. */
+/** A call with an invalid body. */
 async function body(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   const inJson = draw.chance(0.6);
@@ -103,7 +103,7 @@ async function pipeline(attack: Attack): Promise<void> {
   if (draw.chance(0.3)) line.resume();
 }
 
-/** A request that ends somewhere, with its connection. */
+/** A request that is cut off anywhere, with its connection. */
 async function early(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   attack.what = "a request that ends early";
@@ -127,10 +127,10 @@ async function early(attack: Attack): Promise<void> {
   ])();
 }
 
-/** What is no HTTP at all. */
+/** Bytes that are not HTTP. */
 async function noise(attack: Attack): Promise<void> {
   const { draw } = attack;
-  attack.what = "what is no HTTP";
+  attack.what = "bytes that are not HTTP";
   const line = await attack.say(
     draw.pick([
       () => draw.bytes(draw.length(70_000)),
@@ -142,7 +142,7 @@ async function noise(attack: Attack): Promise<void> {
   await line.over(ANSWER_MS / 3);
 }
 
-/** Many connections that say a little and are reset. */
+/** Many connections that send a little and are reset. */
 async function burst(attack: Attack): Promise<void> {
   const { draw } = attack;
   const count = draw.whole(2, 40);
@@ -158,7 +158,7 @@ async function burst(attack: Attack): Promise<void> {
   await attack.rest(draw.whole(0, 500));
 }
 
-/** A head or body, a byte now and then, until the node has enough of it. */
+/** A head or body, a byte now and then, until the node closes the connection. */
 async function trickle(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   const inBody = draw.chance(0.5);

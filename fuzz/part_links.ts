@@ -15,16 +15,16 @@ import { altered, oddPack, value } from "./values.ts";
 const ANSWER_MS = 1_000;
 const NO_BODY = new Uint8Array(0);
 
-/** Handshakes of before, to be repeated. */
+/** Earlier handshakes, to be repeated. */
 interface Recorded {
   readonly hello: Uint8Array;
   readonly proof: Uint8Array;
 }
 
-/** What came of inputs so far. */
+/** The results of inputs so far. */
 interface Seen {
   readonly recorded: Recorded[];
-  /** Links with the secret that were given, and that weren't. */
+  /** Links with the secret that were accepted, and that were refused. */
   proven: number;
   refused: number;
 }
@@ -40,7 +40,7 @@ export const links: Part = {
       async end() {
         const { proven, refused } = seen;
         if (proven === 0 && refused >= 10) {
-          report("reach", `${refused} links were asked for, none given`);
+          report("reach", `${refused} links were requested, none accepted`);
         }
       },
     };
@@ -53,7 +53,7 @@ async function send(attack: Attack, seen: Seen): Promise<void> {
   const peer = await Peer.ask(attack, knows ? target.secret : "not the secret of this cluster");
   if (!peer) return void (attack.what = "no socket for a link");
   if (attack.isSlow) {
-    attack.what = "a handshake that goes on for ever";
+    attack.what = "an endless handshake";
     for (let left = 100; left > 0 && !attack.isLate && !peer.line.isOver; left--) {
       if (!await peer.line.write(frame("", { opcode: CONTINUATION, fin: false }))) break;
       await peer.line.over(500);
@@ -64,22 +64,22 @@ async function send(attack: Attack, seen: Seen): Promise<void> {
 
 async function handshake(attack: Attack, peer: Peer, recorded: Recorded[]): Promise<void> {
   const { draw } = attack;
-  const told = (what: string): void => void (attack.what = `handshake: ${what}`);
+  const describe = (what: string): void => void (attack.what = `handshake: ${what}`);
   await draw.pick([
     async () => {
-      told("a mutated hello");
+      describe("a mutated hello");
       await peer.send(draw.mutated(peer.makeHello()));
     },
     async () => {
-      told("a hello cut off");
+      describe("a truncated hello");
       await peer.send(peer.makeHello().subarray(0, draw.below(100)));
     },
     async () => {
-      told("a mutated proof");
+      describe("a mutated proof");
       if (await peer.greet()) await peer.send(draw.mutated(await peer.makeProof()));
     },
     async () => {
-      told("a proof");
+      describe("a proof");
       if (!await peer.greet()) return;
       const proof = await peer.makeProof();
       recorded.push({ hello: peer.hello, proof });
@@ -87,54 +87,54 @@ async function handshake(attack: Attack, peer: Peer, recorded: Recorded[]): Prom
       await peer.send(proof);
     },
     async () => {
-      told("one of before");
+      describe("an earlier handshake");
       const before = recorded.length > 0 ? draw.pick(recorded) : null;
       await peer.send(before?.hello ?? peer.makeHello());
       await peer.frames(1);
       await peer.send(before?.proof ?? NO_BODY);
     },
     async () => {
-      told("two hellos");
+      describe("two hellos");
       await peer.send(peer.makeHello());
       await peer.send(peer.makeHello());
     },
     async () => {
-      told("the challenge sent back");
+      describe("the challenge sent back");
       if (await peer.greet()) await peer.send(peer.challenge);
     },
     async () => {
-      told("a proof first");
+      describe("a proof without a hello");
       await peer.send(await peer.makeProof());
     },
     async () => {
-      told("text");
+      describe("text");
       await peer.line.write(frame("hello", { opcode: TEXT }));
     },
     async () => {
-      told("too large a frame");
+      describe("too large a frame");
       await peer.send(draw.bytes(draw.pick([1_024, 1_025, 70_000])));
     },
     async () => {
-      told("messages at once");
+      describe("messages without a proof");
       await peer.send(peer.makeHello());
       for (let left = 50; left > 0; left--) await peer.send(oddMessage(draw));
     },
     async () => {
       const { what, bytes } = oddFrames(draw);
-      told(what);
+      describe(what);
       await peer.line.write(bytes);
     },
-    async () => told("nothing"),
+    async () => describe("nothing"),
   ])();
   await peer.line.over(draw.chance(0.9) ? ANSWER_MS / 3 : 6_000);
 }
 
-/** A proven link, and what no node would send over one. */
+/** An authenticated link with messages that no node sends. */
 async function linked(attack: Attack, peer: Peer, seen: Seen): Promise<void> {
   const { draw } = attack;
   if (!await peer.join()) {
     seen.refused++;
-    return void (attack.what = "a link that was not given");
+    return void (attack.what = "a link that was refused");
   }
   seen.proven++;
   attack.what = "a link: ";
@@ -144,7 +144,7 @@ async function linked(attack: Attack, peer: Peer, seen: Seen): Promise<void> {
       [3, () => peer.send(draw.mutated(frameOf(encodeHead(goodMessage(draw)), NO_BODY)))],
       [2, () => peer.send(oddFrame(draw))],
       [2, () => peer.send(frameOf(oddPack(draw), NO_BODY))],
-      [4, () => peer.tell(goodMessage(draw))],
+      [4, () => peer.sendMessage(goodMessage(draw))],
       [1, () => peer.line.write(frame("text", { opcode: TEXT }))],
       [1, () => flood(draw, peer)],
     ])();
@@ -153,7 +153,7 @@ async function linked(attack: Attack, peer: Peer, seen: Seen): Promise<void> {
   await peer.line.over(draw.whole(10, ANSWER_MS));
 }
 
-/** Frames whose lengths lie. */
+/** Frames with wrong lengths. */
 function oddFrame(draw: Draw): Buffer {
   return draw.pick([
     () => Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff]),
@@ -174,13 +174,13 @@ async function flood(draw: Draw, peer: Peer): Promise<void> {
   peer.line.resume();
 }
 
-/** The tuple of a message with something else in it. */
+/** The tuple of a message with one item replaced. */
 function oddMessage(draw: Draw): Uint8Array {
   const tuple = unpack(encodeHead(goodMessage(draw))) as unknown[];
   return pack(draw.chance(0.9) ? altered(draw, tuple) : value(draw));
 }
 
-/** What a node might send, about resources that only hostile input uses. */
+/** Messages that a node could send, about resources that only hostile input uses. */
 function goodMessage(draw: Draw): Message {
   const id = draw.whole(0, 20);
   return draw.weighted<() => Message>([

@@ -12,9 +12,9 @@ import { redisWriter } from "./rows_redis.ts";
 import { sqliteWriter } from "./rows_sqlite.ts";
 import type { Target } from "./target.ts";
 
-/** What writes hostile rows into one kind of registry. */
+/** Writes hostile rows into one kind of registry. */
 export interface RowWriter {
-  /** Writes one, about `key` or a member that there isn't; says what. */
+  /** Writes a row about `key` or a member that doesn't exist; gives a description. */
   write(attack: Attack, key: string): Promise<string>;
   close(): void;
 }
@@ -83,12 +83,12 @@ async function ask(attack: Attack, text: string): Promise<Answer | null> {
   return answersIn(line.bytes)[0] ?? null;
 }
 
-/** Another node has to be able to join, whatever rows there are. */
+/** Another node must be able to join, whatever rows there are. */
 async function joinBeside(target: Target, report: Report): Promise<void> {
   try {
     const node = await target.join("joiner");
     await node.kill();
   } catch (error) {
-    report("join", `no further node could join: ${String(error).slice(0, 600)}`);
+    report("join", `another node could not join: ${String(error).slice(0, 600)}`);
   }
 }

@@ -46,7 +46,7 @@ async function send(attack: Attack): Promise<void> {
   const packed = draw.chance(0.3);
   const lines = [`Authorization: ${target.authorization}`];
   if (draw.chance(0.2)) {
-    attack.what = "an odd request for a socket";
+    attack.what = "an odd upgrade request";
     const line = await attack.say(oddUpgrade(draw, path, draw.chance(0.8) ? lines : []));
     await line.over(ANSWER_MS / 3);
     return;
@@ -77,7 +77,7 @@ async function act(attack: Attack, line: RawConnection, packed: boolean): Promis
   ])(attack, line, packed);
 }
 
-/** Frames against the protocol, whatever the node says to them. */
+/** Frames that violate the protocol; the node's answers are ignored. */
 async function odd(attack: Attack, line: RawConnection): Promise<void> {
   const { draw } = attack;
   const names: string[] = [];
@@ -90,7 +90,7 @@ async function odd(attack: Attack, line: RawConnection): Promise<void> {
   await line.over(ANSWER_MS / 3);
 }
 
-/** Frames that are well formed, whose content is not. */
+/** Well-formed frames with invalid content. */
 async function content(attack: Attack, line: RawConnection, packed: boolean): Promise<void> {
   const { draw } = attack;
   attack.what = `content in ${packed ? "MessagePack" : "JSON"}`;
@@ -107,7 +107,7 @@ async function content(attack: Attack, line: RawConnection, packed: boolean): Pr
   await line.over(draw.whole(20, ANSWER_MS));
 }
 
-/** What a client may say, some of it wrong. */
+/** What a client may send, partly wrong. */
 function messageBytes(draw: Draw, packed: boolean): Buffer {
   const odd = <T>(good: T): unknown => draw.chance(0.25) ? value(draw) : good;
   const said: Record<string, unknown> = draw.chance(0.4)
@@ -121,14 +121,14 @@ function messageBytes(draw: Draw, packed: boolean): Buffer {
       ...draw.chance(0.2) && { idempotencyKey: odd("k") },
     };
   if (draw.chance(0.1)) delete said[draw.pick(Object.keys(said))];
-  // What JSON can't say is no fault of the node's.
+  // Values that JSON can't express are not the node's fault.
   const text = JSON.stringify(said);
   return packed
     ? Buffer.concat([Buffer.from([0xd9, Math.min(255, text.length)]), Buffer.from(text)])
     : Buffer.from(text);
 }
 
-/** More frames than anybody reads. */
+/** More frames than the node reads. */
 async function flood(attack: Attack, line: RawConnection, packed: boolean): Promise<void> {
   const { draw } = attack;
   const [what, one] = draw.pick<() => [string, Buffer]>([
@@ -151,7 +151,7 @@ async function flood(attack: Attack, line: RawConnection, packed: boolean): Prom
   line.resume();
 }
 
-/** One message in many pieces: it ends too late, or never. */
+/** One message in many fragments that ends too late, or never. */
 async function fragments(attack: Attack, line: RawConnection): Promise<void> {
   const { draw } = attack;
   const size = draw.pick([0, 1, 100, 65_536]);
@@ -167,9 +167,9 @@ async function fragments(attack: Attack, line: RawConnection): Promise<void> {
   await line.over(ANSWER_MS / 2);
 }
 
-/** Fragments for as long as the node lets them come. */
+/** Endless fragments, until the node closes the connection. */
 async function endless(attack: Attack, line: RawConnection): Promise<void> {
-  attack.what = "fragments without end";
+  attack.what = "endless fragments";
   await line.write(frame("[", { opcode: BINARY, fin: false }));
   const one = frame(Buffer.alloc(65_536, "1"), { opcode: CONTINUATION, fin: false });
   for (let left = 8_000; left > 0 && !attack.isLate && !line.isOver; left--) {
@@ -178,13 +178,13 @@ async function endless(attack: Attack, line: RawConnection): Promise<void> {
   }
 }
 
-/** Nothing at all, not even pongs. */
+/** Sends nothing, not even pongs. */
 async function silent(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "a socket that never answers a ping";
   while (!attack.isLate && !line.isOver) await line.over(1_000);
 }
 
-/** Goes on after it was told, or has told, that the socket is closed. */
+/** Goes on after a close frame, the node's or its own. */
 async function deaf(attack: Attack, line: RawConnection): Promise<void> {
   const { draw } = attack;
   const saysSo = draw.chance(0.5);
@@ -197,7 +197,7 @@ async function deaf(attack: Attack, line: RawConnection): Promise<void> {
   }
 }
 
-/** Listens to what it never reads, while others have much told to it. */
+/** A listener that never reads, while others cause many events. */
 async function unread(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "a listener that never reads";
   line.pause();
@@ -210,7 +210,7 @@ async function unread(attack: Attack, line: RawConnection): Promise<void> {
   await attack.rest(ANSWER_MS);
 }
 
-/** Gone in the middle of a frame. */
+/** A connection that ends within a frame. */
 async function abrupt(attack: Attack, line: RawConnection): Promise<void> {
   attack.what = "a connection that ends within a frame";
   const bytes = frame("x".repeat(5_000), { opcode: TEXT });

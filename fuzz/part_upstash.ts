@@ -1,6 +1,6 @@
 /**
- * A registry at an HTTP endpoint that gives wrong and right replies by turns, while calls of many
- * keys query it. The lease may lapse and calls may fail meanwhile; the node must stay within its
+ * A registry at an HTTP endpoint that alternates between wrong and right replies, while calls of
+ * many keys query it. The lease may lapse and calls may fail meanwhile; the node must stay within its
  * bounds and serve again afterwards.
  */
 import { answersIn } from "./answers.ts";
@@ -10,7 +10,7 @@ import { attackedKey, callHead } from "./heads.ts";
 import type { LyingUpstash } from "./lying_upstash.ts";
 import type { Target } from "./target.ts";
 
-/** How long it lies, and how long it doesn't, in ms. */
+/** How long it gives wrong replies, and how long right ones, in ms. */
 const LIES_MS = 4_000;
 const TRUTH_MS = 2_500;
 const ANSWER_MS = 3_000;
@@ -47,7 +47,7 @@ async function begin(target: Target, report: Report): Promise<Sender> {
 
 async function send(attack: Attack): Promise<void> {
   const { draw, target } = attack;
-  attack.what = "a call while the registry lies";
+  attack.what = "a call while the registry gives wrong replies";
   const key = attackedKey(draw);
   const head = `Host: 127.0.0.1\r\nAuthorization: ${target.authorization}\r\n\r\n`;
   const line = await attack.say(
@@ -88,5 +88,5 @@ async function recover({ node, authorization }: Target, report: Report): Promise
     await new Promise((resolve) => setTimeout(resolve, 200));
     if (isOver) return;
   } while (performance.now() < giveUp);
-  report("recovery", `${RECOVER_MS} ms after the last lie a call is answered with ${last}`);
+  report("recovery", `${RECOVER_MS} ms after the last wrong reply a call is answered with ${last}`);
 }

@@ -21,18 +21,18 @@ import type { RawConnection } from "./lines.ts";
 
 /** The path of links. */
 export const LINK = "/atlas/link";
-/** How long a step of a handshake is waited for, in ms. */
+/** How long a step of a handshake may take, in ms. */
 const STEP_MS = 3_000;
 const WANTED: LinkIdentity = { region: ANYONE, node: ANYONE, incarnation: ANYONE };
 
-/** A socket that asked for a link. */
+/** A socket on which a link was requested. */
 export class Peer {
   readonly line: RawConnection;
   readonly self: LinkIdentity;
-  /** What it says that it has dialled. */
+  /** The address that it claims to have dialled. */
   readonly #address: string;
   readonly #keys: Promise<CryptoKey[]>;
-  /** What it said and heard first, once it has. */
+  /** The first messages sent and received, once there are any. */
   hello: Uint8Array = new Uint8Array(0);
   challenge: Uint8Array = new Uint8Array(0);
 
@@ -43,7 +43,7 @@ export class Peer {
     this.#keys = importKeys([secret]);
   }
 
-  /** Asks for a link; null where the node takes no further ones now. */
+  /** Requests a link; null where the node accepts no further ones now. */
   static async ask(attack: Attack, secret: string): Promise<Peer | null> {
     const line = await attack.say(upgrade(LINK));
     if (!await line.until((bytes) => bytes.includes("\r\n\r\n"), STEP_MS)) return null;
@@ -54,12 +54,12 @@ export class Peer {
       : null;
   }
 
-  /** A hello, not sent. */
+  /** Makes a hello, without sending it. */
   makeHello(): Uint8Array {
     return this.hello = encodeHello(this.self, WANTED, this.#address);
   }
 
-  /** The proof that answers the challenge, not sent. */
+  /** Makes the proof that answers the challenge, without sending it. */
   async makeProof(): Promise<Uint8Array> {
     return encodeProof(await sign(await this.#keys, this.hello, this.challenge));
   }
@@ -70,11 +70,11 @@ export class Peer {
   }
 
   /** Sends one message of a link. */
-  tell(message: Message): Promise<boolean> {
+  sendMessage(message: Message): Promise<boolean> {
     return this.send(frameOf(encodeHead(message), bodyOf(message)));
   }
 
-  /** Says hello and waits for the challenge; false where none comes. */
+  /** Sends a hello and waits for the challenge; false where none comes. */
   async greet(): Promise<boolean> {
     await this.send(this.makeHello());
     const [challenge] = await this.frames(1);
@@ -83,7 +83,7 @@ export class Peer {
     return true;
   }
 
-  /** The whole handshake; false where the node doesn't agree. */
+  /** Runs the whole handshake; false where the node refuses. */
   async join(): Promise<boolean> {
     if (!await this.greet()) return false;
     const signatures = await sign(await this.#keys, this.hello, this.challenge);
@@ -92,7 +92,7 @@ export class Peer {
     return welcome !== undefined && checkWelcome(welcome, signatures);
   }
 
-  /** The payloads of the first frames that came; fewer where no more come. */
+  /** The payloads of the first frames received; fewer where no more come. */
   async frames(count: number): Promise<Buffer[]> {
     const read = (): Buffer[] => new FrameReader().read(this.line.bytes);
     await this.line.until(() => read().length >= count, STEP_MS);

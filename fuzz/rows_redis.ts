@@ -20,7 +20,7 @@ export async function redisWriter(url: string): Promise<RowWriter> {
         try {
           await client.send(name as string, args);
         } catch {
-          // A key of another kind, which an earlier input has made.
+          // A key of another type, which an earlier input has made.
         }
       }
       return what;
@@ -51,8 +51,8 @@ function rowsOf(draw: Draw, key: string): Rows {
       "an owner",
       ["SET", of("own"), `${epoch()} ghost-${draw.below(40)} ${draw.uuid()} ${oddRrp(draw, key)}`],
     ]],
-    [1, () => ["an owner that is none", ["SET", of("own"), oddText(draw)]]],
-    [1, () => ["an owner of another kind", ["DEL", of("own")], ["RPUSH", of("own"), "x"]]],
+    [1, () => ["an invalid owner", ["SET", of("own"), oddText(draw)]]],
+    [1, () => ["an owner of another type", ["DEL", of("own")], ["RPUSH", of("own"), "x"]]],
     [2, () => ["no owner", ["DEL", of("own")]]],
     [5, () => {
       const field = draw.pick([
@@ -72,13 +72,13 @@ function rowsOf(draw: Draw, key: string): Rows {
     }],
     [1, () => ["an index without state", ["ZADD", of("index"), "0", `:s:${oddText(draw)}`]]],
     [1, () => ["another last turn", ["HSET", of("state"), "turn", `${epoch()} ${epoch()}`]]],
-    [1, () => ["a state of another kind", ["DEL", of("state")], ["SET", of("state"), "x"]]],
-    [1, () => ["another counter of epochs", ["SET", `atlas:{s${slotOf(key)}}:epoch`, epoch()]]],
+    [1, () => ["a state of another type", ["DEL", of("state")], ["SET", of("state"), "x"]]],
+    [1, () => ["another epoch counter", ["SET", `atlas:{s${slotOf(key)}}:epoch`, epoch()]]],
     [3, () => ["no state", ["DEL", of("state"), of("index"), `atlas:{s${slotOf(key)}}:epoch`]]],
   ])();
 }
 
-/** A member that there isn't, in as many of its places as a fault leaves it. */
+/** A member that doesn't exist, in some of the keys that hold members. */
 function member(draw: Draw): Rows {
   const incarnation = draw.chance(0.7)
     ? `ghost-${draw.below(40)}`

@@ -27,7 +27,7 @@ async function write(database: DatabaseSync, { draw }: Attack, key: string): Pro
     database.prepare(sql).run(...values);
     return what;
   } catch (error) {
-    // Taken at the moment, or refused by the table itself.
+    // The file is locked at the moment, or the table refused the row.
     return `${what} (not written: ${(error as Error).message})`;
   }
 }
@@ -75,7 +75,7 @@ function rowOf(draw: Draw, key: string): [what: string, sql: string, ...values: 
     [
       1,
       () => [
-        "another counter of epochs",
+        "another epoch counter",
         "INSERT OR REPLACE INTO atlas_epoch VALUES (?, ?)",
         slot,
         oddEpoch(draw),

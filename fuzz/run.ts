@@ -3,8 +3,8 @@
  *
  * Takes `--runtime NAME… [--part NAME…] [--minutes N] [--seed S] [--from N] [--inputs N]`. Sends
  * each part's input to a separate node on each runtime; prints progress on standard error and a
- * table on standard output. Exits with 0; 1 if a bound was broken, after what it was and how to
- * repeat it; 2 on bad usage.
+ * table on standard output. Exits with 0; 1 if a bound was broken, after printing which one and
+ * how to repeat it; 2 on bad usage.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -33,7 +33,7 @@ const USAGE = `npm run fuzz -- --runtime bun|deno|node… [--part NAME…] [--mi
   --inputs N      how many inputs of each part, at most; default: as many as there is time for`;
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];
-/** What runs under each name. */
+/** The parts that run under each name. */
 const PARTS: Readonly<Record<string, readonly Part[]>> = {
   http: [http],
   chunks: [chunks],
@@ -90,22 +90,22 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
       const result = await runPart({ runtime, part, seed, ms, from, inputs, maxDelayMs });
       results.push(result);
       console.error(textOf([result]));
-      tell(result, name, settings);
+      printResult(result, name, settings);
     }
   }
   return results;
 }
 
-/** Says what was broken, and how to show it again. */
-function tell(
+/** Prints the answers by status, and what was broken with the command that repeats it. */
+function printResult(
   { runtime, part, statuses, violations, artifacts }: PartResult,
   name: string,
   settings: Settings,
 ): void {
-  const told = [...statuses].sort(([a], [b]) => a - b).map(([status, count]) =>
+  const counts = [...statuses].sort(([a], [b]) => a - b).map(([status, count]) =>
     `${status}: ${count}`
   );
-  console.error(`  answers by status: ${told.join(", ") || "none"}`);
+  console.error(`  answers by status: ${counts.join(", ") || "none"}`);
   for (const { rule, message, count } of violations) {
     console.error(`  ${part} broke ${rule}, ${count} times; first: ${message}`);
   }

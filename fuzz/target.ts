@@ -17,8 +17,8 @@ import { LyingUpstash } from "./lying_upstash.ts";
 const TOKEN = "a-token-that-most-input-knows";
 const SECRET = "shorter-than-32-bytes";
 /**
- * A runtime's heap as in a container of 512 MiB: by itself V8 lets the garbage of a large machine
- * come together. JavaScriptCore has no such setting, and collects sooner.
+ * Limits the heap as in a container of 512 MiB: by default V8 lets garbage accumulate on a large
+ * machine. JavaScriptCore has no such setting, and collects sooner.
  */
 const HEAP: Readonly<Record<RuntimeName, Readonly<Record<string, string>>>> = {
   node: { NODE_OPTIONS: "--max-old-space-size=256" },
@@ -30,16 +30,16 @@ const APP = fileURLToPath(new URL("./app.ts", import.meta.url));
 export interface Target {
   readonly node: NodeProcess;
   readonly port: number;
-  /** What `Authorization` must be. */
+  /** The valid value of `Authorization`. */
   readonly authorization: string;
   readonly secret: string;
-  /** The SQLite file; null where the registry is another one. */
+  /** The SQLite file; null where the registry is not SQLite. */
   readonly file: string | null;
   readonly redis: TestRedis | null;
   readonly upstash: LyingUpstash | null;
   /** Starts another node on the same registry. */
   join(name: string): Promise<NodeProcess>;
-  /** Ends the registry and removes what is left; the node has ended before. */
+  /** Stops the registry and removes its files, after the node has ended. */
   close(): Promise<void>;
 }
 

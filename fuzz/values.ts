@@ -25,7 +25,7 @@ const TEXTS = [
 ];
 const NUMBERS = [0, -0, -1, 1.5, 2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 53), 1e308, 5e-324];
 
-/** Any value, not deep. */
+/** Any shallow value. */
 export function value(draw: Draw, depth: number = 0): unknown {
   return draw.weighted<() => unknown>([
     [4, () => draw.pick(TEXTS)],
@@ -46,7 +46,7 @@ export function value(draw: Draw, depth: number = 0): unknown {
   ])();
 }
 
-/** A tuple in which one item, at some depth, is something else. */
+/** A tuple in which one item, at some depth, is replaced. */
 export function altered(draw: Draw, tuple: readonly unknown[]): unknown[] {
   const changed = [...tuple];
   const at = draw.below(changed.length + 1);
@@ -58,7 +58,7 @@ export function altered(draw: Draw, tuple: readonly unknown[]): unknown[] {
   return changed;
 }
 
-/** A body that says to be JSON. */
+/** A body that is declared as JSON. */
 export function oddJson(draw: Draw): Buffer {
   const good = JSON.stringify([value(draw), value(draw)]);
   return draw.weighted<() => Buffer>([
@@ -94,7 +94,7 @@ function nested(draw: Draw, opens: string, closes: string): Buffer {
   return Buffer.from(`[${opens.repeat(depth)}1${closes.repeat(draw.chance(0.7) ? depth : 0)}]`);
 }
 
-/** Heads of MessagePack that announce more than there is, or what there isn't. */
+/** Heads of MessagePack that announce more data than follows, or unknown types. */
 const ANNOUNCED = [
   "ddffffffff",
   "dfffffffff",
@@ -111,7 +111,7 @@ const ANNOUNCED = [
   "9f",
 ];
 
-/** A body that says to be MessagePack. */
+/** A body that is declared as MessagePack. */
 export function oddPack(draw: Draw): Buffer {
   const good = Buffer.from(
     pack([value(draw), new Date(0), new Map([[1, value(draw)]]), new Set([1])]),

@@ -21,9 +21,9 @@ import type { Figures, Instructions } from "./health_probe.ts";
 /** Why nothing can be measured on this machine; null where it can. */
 export const unmeasurable: string | null = existsSync("/proc/self/fd")
   ? null
-  : "there is no /proc on this machine, which tells a node's memory and descriptors";
+  : "this machine has no /proc, from which a node's memory and descriptors are read";
 
-/** What a node takes at a moment. */
+/** What a node uses at a moment. */
 interface Sample {
   readonly resident: number;
   readonly descriptors: number;
@@ -32,17 +32,17 @@ interface Sample {
 /** Well-behaved calls before the base is measured. */
 const WARM_CALLS = 20;
 const EVERY_MS = 250;
-/** Looks that reach back for longer than a lease of 6 s does. */
+/** The number of measurements that cover more time than a lease of 6 s. */
 const RECENT = 28;
 /**
- * Where the machine gave a node's main thread no processor for so long in that time, in ms, a
- * lease that lapses is the machine's doing.
+ * Where a node's main thread waited for a processor for so long in that time, in ms, a lapse of the
+ * lease is not the node's fault.
  */
 const EXCUSING_MS = 2_000;
 /** The end of the log that is kept, in UTF-16 code units. */
 const KEPT_LOG = 2_000_000;
 
-/** Lines of a node's log that tell of faults inside. */
+/** Lines of a node's log that report internal errors. */
 const FAULT = /http request failed|uncaught|unhandled|panicked|out of memory/i;
 
 /** What a node logs when its lease has lapsed. */
@@ -51,7 +51,7 @@ const LAPSE = '"message":"lease lapsed"';
 export class Watch {
   readonly base: Sample;
   peak: Sample;
-  /** What it takes once all connections are closed. */
+  /** What it uses once all connections are closed. */
   left: Sample;
   log = "";
   figures: Figures;
@@ -59,7 +59,7 @@ export class Watch {
   /** How long the node's main thread waited for a processor meanwhile. */
   starvedMs = 0;
   readonly #starvedBefore: number;
-  /** The same since it began, at the last looks. */
+  /** The same since the node began, at the last measurements. */
   readonly #recent: number[];
   /** Whether the lease lapsed for want of a processor, so that calls may have failed. */
   isExcused = false;
@@ -93,7 +93,7 @@ export class Watch {
     this.#recent = [this.#starvedBefore];
   }
 
-  /** Sets the well-behaved clients to work, and measures the base once they are. */
+  /** Starts the well-behaved clients, and measures the base once they run. */
   static async start(
     target: Target,
     part: Part,
@@ -115,7 +115,7 @@ export class Watch {
     return watch;
   }
 
-  /** Looks once more, and waits until what the connections took is given back. */
+  /** Measures once more, and waits until what the connections used is given back. */
   async settle(): Promise<void> {
     clearInterval(this.#timer);
     await this.#look();
@@ -126,7 +126,7 @@ export class Watch {
     this.starvedMs = starvedOf(this.#target.node.pid) - this.#starvedBefore;
   }
 
-  /** Most that may be left once all connections are closed. */
+  /** The most that may be left once all connections are closed. */
   get #mostLeft(): Sample {
     const { resident, descriptors } = this.base;
     const { ownConnections = 0 } = this.#part;
@@ -152,8 +152,8 @@ export class Watch {
     const most = this.#mostLeft;
     const since = `${SETTLE_MS} ms after all connections were closed`;
     if (left.resident > most.resident) {
-      const told = `${mib(left.resident)} MiB are resident ${since}`;
-      this.#report("memory given back", `${told}, at most ${mib(most.resident)} may be`);
+      const found = `${mib(left.resident)} MiB are resident ${since}`;
+      this.#report("memory given back", `${found}, at most ${mib(most.resident)} may be`);
     }
     if (left.descriptors > most.descriptors) {
       this.#report(
@@ -164,7 +164,7 @@ export class Watch {
     }
   }
 
-  /** Ends the well-behaved clients, and reads the end of the log. */
+  /** Stops the well-behaved clients, and reads the end of the log. */
   async close(): Promise<void> {
     await this.#probe.terminate();
     this.readLog();
@@ -184,8 +184,8 @@ export class Watch {
       const starvedMs = this.#recent.at(-1) as number - (this.#recent[0] as number);
       if (starvedMs > EXCUSING_MS) {
         this.isExcused = true;
-        const said = `its main thread had no processor for ${starvedMs.toFixed(0)} ms before`;
-        console.error(`  a lapse of the lease isn't counted: ${said}`);
+        const said = `its main thread had waited for a processor for ${starvedMs.toFixed(0)} ms`;
+        console.error(`  this lapse of the lease is not counted: ${said}`);
       } else this.#report("lease", line.slice(0, 600));
     }
   }
@@ -220,7 +220,7 @@ export class Watch {
       this.#report("memory", `${mib(resident)} MiB are resident, at most ${mib(most)} may be`);
     }
     if (resident > this.base.resident + END_GROWTH_BYTES) {
-      this.#report("alive", `it was ended at ${mib(resident)} MiB, to spare the machine`);
+      this.#report("alive", `it was killed at ${mib(resident)} MiB, to spare the machine`);
       this.#target.node.signal("SIGKILL");
     }
     const held = this.#lines.recentlyHeld;
@@ -261,7 +261,7 @@ function figuresOf(probe: Worker): Promise<Figures> {
   });
 }
 
-/** Of a process that has ended: nothing. */
+/** The usage of a process that has ended: nothing. */
 function sampleOf(pid: number): Sample {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "utf8");

@@ -11,7 +11,7 @@ import { ROOT, RUNTIMES } from "./runtimes.ts";
 interface Check {
   readonly name: string;
   readonly command: readonly string[];
-  /** What to do where it fails. */
+  /** What to do if it fails. */
   readonly advice: string;
 }
 
@@ -20,7 +20,11 @@ const [node, vitest] = RUNTIMES[0]?.vitest as [string, string];
 
 const CHECKS: readonly Check[] = [
   { name: "format", command: [bin("deno"), "fmt", "--check"], advice: "run npx deno fmt" },
-  { name: "lint", command: [bin("deno"), "lint"], advice: "see above; some: npx deno lint --fix" },
+  {
+    name: "lint",
+    command: [bin("deno"), "lint"],
+    advice: "see above; npx deno lint --fix corrects some of it",
+  },
   { name: "types", command: [bin("tsc"), "-p", "."], advice: "see above" },
   {
     name: "architecture",
@@ -33,16 +37,16 @@ const CHECKS: readonly Check[] = [
     command: [node, "scripts/check_exports.ts"],
     advice: "package.json and deno.json must name the same entries",
   },
-  { name: "publint", command: [bin("publint"), "--strict"], advice: "mend package.json" },
+  { name: "publint", command: [bin("publint"), "--strict"], advice: "correct package.json" },
   {
     name: "attw",
     command: [bin("attw"), "--pack", ".", "--profile", "esm-only"],
-    advice: "mend the types in package.json's exports",
+    advice: "correct the types in the exports of package.json",
   },
   {
     name: "deno publish",
     command: [bin("deno"), "publish", "--dry-run", "--allow-dirty", "--quiet"],
-    advice: "mend deno.json or the file it names",
+    advice: "correct deno.json or the file that it names",
   },
 ];
 

@@ -34,12 +34,12 @@ for (const [entry, target] of entries) {
   }
   for (const file of [types, bun, script]) {
     if (!file || !existsSync(ROOT + file)) {
-      troubles.push(`${entry} leads to ${file}, which isn't there`);
+      troubles.push(`${entry} leads to ${file}, which doesn't exist`);
     }
   }
   const built = `./dist/${bun?.slice(2, -3)}`;
   if (script !== `${built}.js` || types !== `${built}.d.ts`) {
-    troubles.push(`${entry}: types and default must be what ${bun} is built to`);
+    troubles.push(`${entry}: types and default must be the files that ${bun} is built to`);
   }
 }
 for (const entry of Object.keys(deno.exports)) {

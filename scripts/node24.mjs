@@ -2,7 +2,7 @@
  * Starts a TypeScript script on a Node that can run it.
  *
  * Takes `<script.ts> [arguments…]`; exits with the script's code. Runs on any Node from 20 on,
- * because `npm` may use one that knows neither `node:sqlite` nor types.
+ * because `npm` may use one that supports neither `node:sqlite` nor TypeScript.
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";

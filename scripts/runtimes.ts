@@ -16,7 +16,7 @@ export const ROOT: string = fileURLToPath(new URL("..", import.meta.url));
 
 const VITEST = "node_modules/vitest/vitest.mjs";
 
-/** How to start each runtime, by the binaries that `npm ci` brought. */
+/** How to start each runtime, with the binaries that `npm ci` installs. */
 export const RUNTIMES: readonly RuntimeCommand[] = [
   { name: "node", run: [nodeBinary()], vitest: [nodeBinary(), VITEST] },
   { name: "bun", run: [local("bun"), "run"], vitest: [local("bun"), "--bun", VITEST] },
@@ -27,7 +27,7 @@ export const RUNTIMES: readonly RuntimeCommand[] = [
   },
 ];
 
-/** A runtime's version as it says itself; null where it can't be started. */
+/** The version that a runtime prints; null where it can't be started. */
 export function versionOf(runtime: RuntimeCommand): string | null {
   const { status, stdout } = spawnSync(runtime.run[0] as string, ["--version"], {
     encoding: "utf8",

@@ -1,5 +1,5 @@
 /**
- * `npm test`: runs all tests on Node, then those that concern Bun and Deno on these.
+ * `npm test`: runs all tests on Node, then the runtime-dependent ones on Bun and Deno.
  *
  * Takes `[--runtime NAME]… [test files or folders…]`; prints each runtime's tests, what was skipped
  * and why, and last `N passed, N failed[, N skipped]`. Exits with 1 if a test failed or a runtime
@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { ROOT, type RuntimeCommand, RUNTIMES, versionOf } from "./runtimes.ts";
 import type { TestReport } from "./test_report.ts";
 
-/** What each runtime must show for itself; the rest is the same code on all. */
+/** The tests that run on every runtime; the rest tests code that is the same on all. */
 const CONCERNS_EACH = ["test/conformance", "test/runtime", "test/http", "test/unit"];
 
 interface Outcome extends TestReport {
@@ -67,7 +67,7 @@ async function testOn(runtime: RuntimeCommand, files: string[]): Promise<Outcome
   }
 }
 
-/** The report, with a failure added where vitest's exit code tells of one it doesn't. */
+/** The report, with a failure added where only vitest's exit code shows one. */
 function reportOf(file: string, code: number): TestReport {
   const report: TestReport = existsSync(file)
     ? JSON.parse(readFileSync(file, "utf8"))

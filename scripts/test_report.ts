@@ -10,11 +10,11 @@ export interface TestReport {
   failed: number;
   /** Each skipped test with its reason, where it gave one. */
   skipped: { name: string; reason: string }[];
-  /** What failed, and why: tests, and files and describes that broke outside any test. */
+  /** What failed, and why: tests, and files and suites that failed outside of a test. */
   failures: string[];
 }
 
-/** Characters of a message that are told. */
+/** The most characters of a message in the report. */
 const MAX_WHY = 500;
 
 type RunEnd = Parameters<NonNullable<Reporter["onTestRunEnd"]>>;
@@ -43,7 +43,7 @@ export default class Tally implements Reporter {
   }
 }
 
-/** What the options of a test or of its suite say (test/support/unless.ts). */
+/** The reason in the options of a test or of its suite (test/support/unless.ts). */
 function reasonOf(test: TestCase): string {
   const { reason } = test.meta() as { reason?: string };
   return reason ?? "no reason given";
@@ -51,7 +51,7 @@ function reasonOf(test: TestCase): string {
 
 function fail(report: TestReport, name: string, errors: Iterable<{ message: string }>): void {
   report.failed += 1;
-  // In one line, so that whoever reads but the end of a log knows what to look for.
+  // In one line, so that the end of a log is enough to find the failure.
   const why = Array.from(errors, ({ message }) => message.replace(/\s+/g, " ").slice(0, MAX_WHY));
   report.failures.push([name, ...why].join(": "));
 }

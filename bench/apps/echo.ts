@@ -18,7 +18,7 @@ const app: App<
   { readonly echo: { class: typeof Echo; idleAfterMs: number } },
   { readonly wall: typeof wall }
 > = defineApp({
-  // Longer than any bench: an idle resource stays where it is measured.
+  // Longer than any bench, so that an idle resource is not released during the measurement.
   resources: { echo: { class: Echo, idleAfterMs: 3_600_000 } },
   modules: { wall },
 });

@@ -6,7 +6,7 @@
  * Answers `{"do":"throughput","inFlight","seconds"}` and `{"do":"latency","count"}`.
  */
 import { ServiceBroker } from "moleculer";
-import { Breather, latency, throughput } from "../kit.ts";
+import { latency, LoopYield, throughput } from "../kit.ts";
 import { serveQuestions } from "../worker.ts";
 
 const [role = "local", port = "0", otherPort = "0"] = process.argv.slice(2);
@@ -42,6 +42,6 @@ const call = async () => {
 
 serveQuestions({ role }, (question) => {
   if (question["do"] === "latency") return latency(call, Number(question["count"]));
-  const breather = role === "local" ? new Breather() : undefined;
-  return throughput(call, Number(question["inFlight"]), Number(question["seconds"]), breather);
+  const loopYield = role === "local" ? new LoopYield() : undefined;
+  return throughput(call, Number(question["inFlight"]), Number(question["seconds"]), loopYield);
 });

@@ -7,7 +7,7 @@
 import { latency, throughput } from "../kit.ts";
 import { serveQuestions } from "../worker.ts";
 
-/** What is used of Bun's server. */
+/** The part of Bun's server that is used here. */
 declare const Bun: {
   serve(options: {
     hostname: string;

@@ -4,11 +4,11 @@
  *
  * Each process receives the messages of one sender in the order in which they were sent, one at a
  * time, never while it handles another. A message either arrives, or everyone who watches its
- * receiver gets a `monitor_down`. A process that throws is stopped, and restarted if it must exist.
+ * receiver gets a `down`. A process that throws is stopped, and restarted if it must exist.
  * Remembers the addresses of nodes that messages name.
  *
  * Source: `docs/design.md`, Modules; Erlang's monitors and signal order for `watch` and
- * `monitor_down`.
+ * `down`.
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
@@ -264,7 +264,7 @@ export class MessageBus {
     });
   }
 
-  /** Sends `monitor_down` to all processes here that watch `target`. */
+  /** Sends `down` to all processes here that watch `target`. */
   #notifyMonitors(target: Address, reason: string): void {
     for (const down of this.#takeDowns(target, reason)) this.#enqueue(down);
   }

@@ -2,7 +2,7 @@
  * A process of the market: a state machine that receives messages and sends messages.
  *
  * It handles one message at a time. No process calls another; the architecture test checks that.
- * One that throws is stopped, and those who watch it get a `monitor_down`; one that must exist is
+ * One that throws is stopped, and those who watch it get a `down`; one that must exist is
  * restarted (`restarts.ts`).
  *
  * Source: `docs/design.md`, Modules; Erlang/OTP's processes and one-for-one supervisors.
@@ -24,7 +24,7 @@ export interface ProcessContext {
   /** A number that is unique on this node. */
   nextId(): number;
   send(to: Address, message: BusMessage): void;
-  /** Monitors the process at `to`: a `monitor_down` comes when it is gone or unreachable. */
+  /** Monitors the process at `to`: a `down` comes when it is gone or unreachable. */
   watch(to: Address): void;
   unwatch(to: Address): void;
   /** Starts another process on this node. */

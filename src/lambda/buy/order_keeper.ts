@@ -2,7 +2,7 @@
  * Keeps one buy order of a load balancer: updates it at the broker as needs change, and opens
  * channels at the sellers it is matched with.
  *
- * Takes `match`, `full`, `accept`, `refuse` and `monitor_down`; sends `order` and `cancel` to the
+ * Takes `match`, `full`, `accept`, `refuse` and `down`; sends `order` and `cancel` to the
  * broker and `open` to listeners, and adds opened channels to the pool.
  */
 import { accepts } from "../../api/module.ts";

@@ -3,7 +3,7 @@
  *
  * Takes calls of its proxy; `match` and `full` from the broker, `accept` and `refuse` from
  * listeners, `reply`, `failure`, `credit`, `closing` and `upgraded` from channels, and
- * `monitor_down`. Sends `order` to the broker, `open` to listeners, and `request`, `abandon`,
+ * `down`. Sends `order` to the broker, `open` to listeners, and `request`, `abandon`,
  * `probe`, `lower` and `drain` to channels. Calls draw from the channels of all its orders; without
  * credit they wait first come first served, and a call that is abandoned while it waits spends
  * none. Lost capacity is bought again.

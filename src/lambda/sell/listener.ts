@@ -1,7 +1,7 @@
 /**
  * A listener: sells a node's capacity of one module.
  *
- * Takes `open` from buyers, `shrunk`, `code_unused` and `monitor_down` of its channels, `moved`,
+ * Takes `open` from buyers, `shrunk`, `code_unused` and `down` of its channels, `moved`,
  * `full` and `ask`; sends `accept` or `refuse`, starts channels, and keeps its sell orders at the
  * broker equal to what is free. The sum of all grants never exceeds the capacity. New code goes to
  * all channels, which use it if their buyers accept it. After a restart it counts what the old
