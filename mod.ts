@@ -1,5 +1,5 @@
 /**
- * Atlas: named resources, each one live process on exactly one node.
+ * Atlas: named resources, each one live object on exactly one node.
  *
  * This module is the core with its memory store and in-process transport; it imports
  * no runtime. `@atlas-edge/atlas/server` opens real ones.

@@ -9,7 +9,7 @@ import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { SOCKET_SILENCE_MS } from "../../src/limits.ts";
 import { isNoUpgrade, statusOf } from "../http_wire/errors.ts";
 import { MSGPACK_PROTOCOL, RESUME_PROTOCOL, TOKEN_PROTOCOL } from "../http_wire/socket_codec.ts";
-import { type PendingCall, SocketCalls } from "./calls.ts";
+import { type PendingCall, SocketCalls } from "./socket_calls.ts";
 import { encodeFrame, type Frame, readFrame } from "./frames.ts";
 import type {
   ClientSocket,

@@ -3,8 +3,8 @@
  * one round trip, or one transaction. Takes operations one by one, and gives each a promise.
  */
 
-/** One operation that waits for its answer. */
-export interface Entry<Op> {
+/** An operation, and the promise of its answer. */
+export interface Queued<Op> {
   readonly op: Op;
   // deno-lint-ignore no-explicit-any
   readonly resolve: (reply: any) => void;
@@ -21,7 +21,7 @@ export interface BatchOptions<Op> {
   maxSize: number;
   sizeOf(op: Op): number;
   /** Takes a batch and MUST settle each of its entries; MUST NOT throw. */
-  run(batch: Entry<Op>[]): void;
+  run(batch: Queued<Op>[]): void;
   /** Runs `send` at the tick's end. Default: once microtasks bring no more operations. */
   atTickEnd?(send: () => void): void;
 }
@@ -36,7 +36,7 @@ const QUIET_ROUNDS = 2;
  */
 export class Batcher<Op> {
   readonly #options: BatchOptions<Op>;
-  #waiting: Entry<Op>[] = [];
+  #waiting: Queued<Op>[] = [];
   #size = 0;
   #seen = 0;
   #quiet = 0;

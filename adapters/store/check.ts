@@ -53,7 +53,7 @@ export class BrokenEntry extends AtlasError {
   }
 }
 
-/** The error of an entry that this version can't read: never taken for an absent one. */
+/** The error of an entry, an owner or a last turn, that can't be read: it is not taken for none. */
 export function brokenEntry(
   key: string,
   what: string,
@@ -93,7 +93,7 @@ export function checkReassertions(
   }
 }
 
-/** Refuses a term whose epochs would not be safe integers. */
+/** Refuses a term whose epochs may not be safe integers. */
 function checkTerm(term: number): void {
   if (Number.isInteger(term) && term >= 0 && term <= MAX_TERM) return;
   throw refused("lineage.term", String(term), `a whole number from 0 to ${MAX_TERM}`);

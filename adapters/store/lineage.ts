@@ -1,6 +1,7 @@
 /**
- * Compares a store's lineage record with the copy that answers, and gives the record to be
- * written. Also the rules that all stores share for reassertions and for turns that a copy lacks.
+ * What all stores share about lineages: the record of the present one, the epoch of a claim, how a
+ * reassertion is answered, and which turns a copy lacks. Takes what a store has read; gives what it
+ * has to write or to answer.
  *
  * Source: `docs/design.md`, Store failover; the port's `Lineage`.
  */
@@ -23,11 +24,12 @@ export const SINGLE_LINEAGE: Lineage = { id: "", term: 0, settled: true };
 export const NO_STAMP: Stamp = { epoch: 0, turn: 0 };
 
 /**
- * The lineage's record after a caller has come.
+ * The record of the lineage to be written when a caller registers or renews.
  *
- * @param record as it was; null where there is none.
+ * @param record as it is; null where there is none.
  * @param id of the copy that answers.
- * @param hasReplicas whether another copy may have been ahead of this one.
+ * @param known what the caller knows; null: nothing.
+ * @param hasReplicas whether other copies exist, one of which may have had more than this one.
  */
 export function meetLineage(
   record: Lineage | null,
@@ -52,17 +54,17 @@ export function meetLineage(
   return isSettled && !record.settled ? { ...record, settled: true } : record;
 }
 
-/** The epoch after a slot's last one, in a term, and above another one. */
+/** The epoch of a claim: above `last`, above `above`, and of the term `term` or a higher one. */
 export function nextEpoch(last: number, term: number, above: number = 0): number {
   return Math.max(last, above, term * EPOCHS_PER_TERM) + 1;
 }
 
-/** Whether a state that has `last` has the turn `after`. */
+/** Whether a state whose last turn is `last` has the turn `after`; `NO_STAMP` is in every state. */
 export function hasTurn(last: Stamp, after: Stamp): boolean {
   return last.epoch > after.epoch || last.epoch === after.epoch && last.turn >= after.turn;
 }
 
-/** The most changes of term that a state remembers. */
+/** Of how many changes of term a state remembers the last turn before. */
 export const MAX_PAST = 8;
 
 function termOf({ epoch }: Stamp): number {
@@ -70,31 +72,34 @@ function termOf({ epoch }: Stamp): number {
 }
 
 /**
- * The last turn of a state before each change of its term, once `epoch` writes; the oldest are
- * dropped.
+ * What a state remembers once `epoch` writes to it: its last turn before each change of term, oldest
+ * first, at most `MAX_PAST`. `past` is what it remembered until now, and `last` its last turn.
  */
 export function pastOf(past: readonly Stamp[], last: Stamp, epoch: number): readonly Stamp[] {
   return termOf({ epoch, turn: 0 }) > termOf(last) ? [...past, last].slice(-MAX_PAST) : past;
 }
 
-/** Whether a turn is kept, in a state that has `last` and had `past` (see `Store.kept`). */
+/** The answer of `Store.kept` for `turn`, of a state whose last turn is `last`. */
 export function keptOf(turn: Stamp, last: Stamp, past: readonly Stamp[]): Stamp {
   const term = termOf(turn);
   return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;
 }
 
-/** The epoch that all epochs of a lineage's term are above. */
+/** The bound below all epochs of a lineage's term. */
 export function firstEpochOf({ term }: Pick<Lineage, "term">): number {
   return term * EPOCHS_PER_TERM;
 }
 
 /**
- * The reply to a reassertion, by the entry that stands; `restored`: it is to be written. A
- * reassertion that comes after its slot has given epochs in the lineage's term is a late copy of a
- * request, since claims wait until all leases of former lineages have ended. Its ownership may have
- * ended since, so where nobody owns the key it is lost.
+ * The reply to a reassertion; `isWritten`: its ownership is to be written.
  *
- * @param drawn the last epoch of the key's slot.
+ * One that comes after its slot has given epochs in the lineage's term is a late copy of a request,
+ * since claims wait until all leases of former lineages have ended. Its ownership may have ended
+ * since, so where nobody owns the key it is lost.
+ *
+ * @param present the key's owner in the store.
+ * @param last the last turn of the key's state.
+ * @param drawn the last epoch that the key's slot gave.
  */
 export function standingOf(
   { incarnation, epoch, after }: Reassertion,

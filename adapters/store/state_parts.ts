@@ -19,7 +19,7 @@ export interface State {
 
 const NO_PAST: readonly Stamp[] = [];
 
-/** What an owner knows, and whether it is of another lineage than this. */
+/** What an owner knows, and whether it knows another lineage than the one that answers. */
 interface Knows extends OwnerKnows {
   readonly isMoved: boolean;
 }
@@ -28,8 +28,8 @@ export class States {
   readonly #states = new Map<string, State>();
   /** Indexes that may differ from their states' fields, because one of the parts was lost. */
   readonly #indexes = new Map<string, OrderedText>();
-  /** States without fields whose ownership was released: only their last turns are kept. */
-  readonly #emptied = new Map<string, State>();
+  /** States that had no field when their ownership was released: only their last turns are kept. */
+  readonly #ended = new Map<string, State>();
   readonly #keepsLastTurns: boolean;
 
   constructor(keepsLastTurns: boolean) {
@@ -41,16 +41,16 @@ export class States {
     return state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP;
   }
 
-  /** The last turn of a key, whether or not it has fields. */
-  kept(key: string): State | undefined {
-    return this.#states.get(key) ?? this.#emptied.get(key);
+  /** A key's state; where it ended because it had no field and no owner, its last turn. */
+  find(key: string): State | undefined {
+    return this.#states.get(key) ?? this.#ended.get(key);
   }
 
-  /** A key is claimed. Gives whether its state is lost and its index exists. */
+  /** A key is claimed. Answers whether its state is gone, and its index is not. */
   claimed(key: string): boolean {
-    const emptied = this.#emptied.get(key);
-    if (emptied && !this.#states.has(key)) this.#states.set(key, emptied);
-    this.#emptied.delete(key);
+    const ended = this.#ended.get(key);
+    if (ended && !this.#states.has(key)) this.#states.set(key, ended);
+    this.#ended.delete(key);
     if (this.#states.has(key)) this.#mend(key);
     return !this.#states.has(key) && this.#indexed(key) > 0;
   }
@@ -62,7 +62,7 @@ export class States {
       if (after?.epoch === 0) this.#indexes.delete(key);
     } else if (state.fields.size === 0) {
       this.#states.delete(key);
-      if (this.#keepsLastTurns) this.#emptied.set(key, state);
+      if (this.#keepsLastTurns) this.#ended.set(key, state);
     }
   }
 

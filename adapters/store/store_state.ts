@@ -1,7 +1,8 @@
 /**
- * The state machine of a store in plain maps: membership, ownership, state and lineage. Each step
- * is atomic and done when it returns. The memory store and the simulated store run it. It gives the
- * same answers as the Lua scripts of the Redis adapter.
+ * All steps of a store over plain maps: membership, ownership, state and lineage. Each is done when
+ * it returns. The memory store and the simulated store (`sim/engine/store.ts`) run it, so it stands
+ * for every other store in simulations; that those give the same answers is what
+ * `test/conformance/store.ts` shows.
  *
  * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`, State.
  */
@@ -24,7 +25,12 @@ import {
 } from "./lineage.ts";
 import { checkMember } from "./member_rows.ts";
 import { MAX_DEAD_MEMBERS, SLOTS } from "../../src/limits.ts";
-import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
+import {
+  hasEnded,
+  type Member,
+  type MemberInfo,
+  type MemberState,
+} from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { OwnerKnows } from "../../src/model/lost_turns.ts";
@@ -60,7 +66,7 @@ interface Slot {
   readonly owners: Map<string, Entry>;
 }
 
-/** A member that has just registered. */
+/** A copy of what a node registers, as a live member. */
 function newMember({ incarnation, region, node, address, hosts, serves }: MemberInfo): Member {
   return {
     incarnation,
@@ -87,7 +93,8 @@ export class StoreState {
   readonly #states: States;
 
   /**
-   * @param hasReplicas whether another copy may have been ahead of this one.
+   * @param id of this copy.
+   * @param hasReplicas whether other copies exist, one of which may have had more than this one.
    * @param keepsLastTurns whether the last turn of a state without fields outlives its ownership,
    * as {@link kept} and a lost epoch counter need it.
    */
@@ -103,8 +110,8 @@ export class StoreState {
   ): RegisterReply {
     checkMember(info);
     this.#meet(options.known);
-    const known = this.#members.get(info.incarnation);
-    if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
+    const present = this.#members.get(info.incarnation);
+    if (present) return this.#registered(present.state === "live" ? "registered" : "fenced");
     const rivals = [...this.#members.values()].filter((member) =>
       member.state === "live" && member.region === info.region && member.node === info.node
     );
@@ -141,7 +148,7 @@ export class StoreState {
   kill(incarnation: string, seq: number): MemberState | null {
     const member = this.#members.get(incarnation);
     if (!member) return null;
-    if (isDead(member.state) || member.seq !== seq) return member.state;
+    if (hasEnded(member.state) || member.seq !== seq) return member.state;
     this.#end(member, "dead");
     return "dead";
   }
@@ -149,7 +156,7 @@ export class StoreState {
   leave(info: MemberInfo): void {
     checkMember(info);
     const member = this.#members.get(info.incarnation) ?? newMember(info);
-    if (!isDead(member.state)) this.#end(member, "left");
+    if (!hasEnded(member.state)) this.#end(member, "left");
   }
 
   members(): Membership {
@@ -158,7 +165,7 @@ export class StoreState {
   }
 
   lookup(key: string): Ownership | null {
-    return told(this.#slot(key).owners.get(key));
+    return ownershipOf(this.#slot(key).owners.get(key));
   }
 
   claim(claim: Claim): ClaimReply {
@@ -173,8 +180,9 @@ export class StoreState {
     const isExpected = expected === null
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
-    if (!isExpected) return { won: false, owner: told(present) };
-    const used = Math.max(present?.epoch ?? 0, this.#states.kept(key)?.epoch ?? 0);
+    if (!isExpected) return { won: false, owner: ownershipOf(present) };
+    // The counter may have been lost.
+    const used = Math.max(present?.epoch ?? 0, this.#states.find(key)?.epoch ?? 0);
     const drawn = Math.max(slot.epoch ?? 0, used);
     const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);
     slot.epoch = epoch;
@@ -192,7 +200,7 @@ export class StoreState {
     return reassertions.map((reassertion) => {
       const { key, rrp, incarnation, epoch } = reassertion;
       const slot = this.#slot(key);
-      const present = told(slot.owners.get(key));
+      const present = ownershipOf(slot.owners.get(key));
       const drawn = slot.epoch ?? 0;
       const last = this.#states.last(key);
       const { isWritten, ...standing } = standingOf(reassertion, present, last, drawn, lineage);
@@ -207,7 +215,7 @@ export class StoreState {
   kept(turns: readonly CommittedTurn[], lineage: LineageName): readonly Stamp[] | null {
     if (lineage.id !== this.id) return null;
     return turns.map(({ key, last }) => {
-      const { epoch, turn, past } = this.#states.kept(key) ?? { ...NO_STAMP, past: [] };
+      const { epoch, turn, past } = this.#states.find(key) ?? { ...NO_STAMP, past: [] };
       return keptOf(last, { epoch, turn }, past);
     });
   }
@@ -232,7 +240,7 @@ export class StoreState {
         if (number === from && key <= after) continue;
         const entry = slot.owners.get(key) as Entry;
         if (!entry.rrp.startsWith(prefix)) continue;
-        entries.push(told(entry) as Ownership);
+        entries.push(ownershipOf(entry) as Ownership);
         if (entries.length === limit) return { entries, next: `${number} ${key}` };
       }
     }
@@ -269,20 +277,20 @@ export class StoreState {
     return "committed";
   }
 
-  /** Becomes another copy, without these ownerships. */
+  /** Becomes another copy, with the id `id`, that lacks these ownerships. For the simulator. */
   lose(keys: readonly string[], id: string): void {
     this.id = id;
     for (const key of keys) this.#slot(key).owners.delete(key);
   }
 
-  /** All fields of a key's state. */
+  /** All fields of a key's state. For the simulator. */
   copyOf(key: string): readonly (readonly [string, string])[] {
-    return this.#states.kept(key)?.fields.entries() ?? [];
+    return this.#states.find(key)?.fields.entries() ?? [];
   }
 
   /**
-   * Loses one part of a key: its state, the state's index, or its slot's epoch counter. Answers whether the part
-   * existed and the other parts can still tell what it held.
+   * Loses one part of a key: its state, the state's index, or its slot's epoch counter. Answers
+   * whether the part existed and the other parts can still tell what it held. For the simulator.
    */
   losePart(key: string, part: "state" | "index" | "epoch"): boolean {
     const slot = this.#slot(key);
@@ -299,7 +307,7 @@ export class StoreState {
   #won(key: string, entry: Entry): ClaimReply {
     const isStateLost = this.#states.claimed(key);
     const last = this.#states.last(key);
-    return { won: true, owner: told(entry), last, ...isStateLost && { isStateLost } };
+    return { won: true, owner: ownershipOf(entry), last, ...isStateLost && { isStateLost } };
   }
 
   #set(member: Member): void {
@@ -310,7 +318,7 @@ export class StoreState {
     return { outcome, version: this.#version, lineage: this.#lineage as Lineage };
   }
 
-  /** Compares the lineage's record with this copy's id, and with what a caller knows. */
+  /** The lineage's record, after `meetLineage` for a caller that knows this. */
   #meet(known: KnownLineage | null = null): Lineage {
     return (this.#lineage = meetLineage(this.#lineage, this.id, known, this.#hasReplicas));
   }
@@ -331,7 +339,7 @@ export class StoreState {
   }
 }
 
-function told(entry: Entry | undefined): Ownership | null {
+function ownershipOf(entry: Entry | undefined): Ownership | null {
   return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
 }
 

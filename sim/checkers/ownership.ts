@@ -8,7 +8,7 @@
  * - `name kept`: a process that renews its lease keeps its node's name.
  * - `needless lapse`: a short outage of the store ends no lease.
  */
-import { isDead, type MemberState } from "../../src/model/member.ts";
+import { hasEnded, type MemberState } from "../../src/model/member.ts";
 import type {
   ClaimReply,
   Membership,
@@ -137,7 +137,7 @@ export const death: LiveChecker = {
     const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
       const who = `${incarnation} ${step.copy ?? ""}`;
       const since = dead.get(who) ?? Infinity;
-      if (isDead(state)) dead.set(who, Math.min(since, at));
+      if (hasEnded(state)) dead.set(who, Math.min(since, at));
       else if (since < step.at) {
         report(`${step.process} was told that ${incarnation} is ${state}, after it had died`);
       }

@@ -8,7 +8,7 @@
  * until another is won or reasserted. Where winners are told only of what a replica has copied, the
  * promoted store is right.
  */
-import { isDead, type MemberState } from "../../src/model/member.ts";
+import { hasEnded, type MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type {
   ClaimReply,
@@ -158,13 +158,13 @@ export class GroundTruth implements Observer {
   /** Whether an incarnation was live (or superseded) at some instant of `[from, to]`. */
   wasAlive(incarnation: string, from: number, to: number): boolean {
     const states = this.#states.get(incarnation) ?? [];
-    return some<MemberState | undefined>(states, from, to, (state) => !isDead(state), undefined);
+    return some<MemberState | undefined>(states, from, to, (state) => !hasEnded(state), undefined);
   }
 
   /** Whether an incarnation was dead, or unknown, at some instant of `[from, to]`. */
   wasDead(incarnation: string, from: number, to: number): boolean {
     const states = this.#states.get(incarnation) ?? [];
-    return some<MemberState | undefined>(states, from, to, isDead, undefined);
+    return some<MemberState | undefined>(states, from, to, hasEnded, undefined);
   }
 
   #seen({ incarnation, state }: Pick<Observation, "incarnation" | "state">, at: number): void {
@@ -173,9 +173,9 @@ export class GroundTruth implements Observer {
 
   #member(incarnation: string, state: MemberState, at: number): void {
     const present = this.#states.get(incarnation)?.at(-1)?.what;
-    if (present === state || isDead(present) && present !== undefined) return;
+    if (present === state || hasEnded(present) && present !== undefined) return;
     push<MemberState | undefined>(this.#states, incarnation, at, state);
-    if (!isDead(state)) return;
+    if (!hasEnded(state)) return;
     for (const [name, live] of this.#names) if (live === incarnation) this.#names.delete(name);
   }
 }

@@ -9,12 +9,17 @@ import { SINGLE_LINEAGE } from "../../adapters/store/lineage.ts";
 import {
   greatest,
   type MasterClaim,
-  standing,
   supersedes,
+  validClaims,
   WITHDRAWN,
 } from "../../adapters/store/optimistic/master.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
-import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
+import {
+  hasEnded,
+  type Member,
+  type MemberInfo,
+  type MemberState,
+} from "../../src/model/member.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
   Claim,
@@ -90,7 +95,7 @@ export class SimMaster {
     });
     for (const { marks } of this.#all) {
       for (const [marked, state] of marks) {
-        if (isDead(state) && this.#home(marked) === this.#own) this.#worsen(marked, state);
+        if (hasEnded(state) && this.#home(marked) === this.#own) this.#worsen(marked, state);
       }
     }
     this.#write((entries) => {
@@ -125,7 +130,7 @@ export class SimMaster {
     const home = this.#home(incarnation);
     if (home < 0) return null;
     const state = this.#state(incarnation, home);
-    if (isDead(state) || this.#all[home]?.members.get(incarnation)?.seq !== seq) return state;
+    if (hasEnded(state) || this.#all[home]?.members.get(incarnation)?.seq !== seq) return state;
     this.#worsen(incarnation, "dead");
     return "dead";
   }
@@ -175,7 +180,7 @@ export class SimMaster {
     if (mine?.incarnation !== incarnation || mine.epoch !== epoch) return false;
     const seen = this.claims(key);
     const wasOwner = greatest(seen) === mine;
-    const rises = standing(seen.filter((claim) => claim !== mine))
+    const rises = validClaims(seen.filter((claim) => claim !== mine))
       .some((claim) => wasOwner || supersedes(mine, claim));
     const over = wasOwner ? othersOf(seen, mine) : mine.over;
     this.#write(({ claims }) => {
@@ -276,10 +281,10 @@ export class SimMaster {
     this.#write((entries) => {
       const member = home === this.#own ? entries.members.get(incarnation) : undefined;
       if (!member) entries.marks.set(incarnation, state);
-      else if (isDead(member.state)) return;
+      else if (hasEnded(member.state)) return;
       else {
         entries.members.set(incarnation, { ...member, state });
-        if (isDead(state)) entries.ended.push(incarnation);
+        if (hasEnded(state)) entries.ended.push(incarnation);
       }
       entries.version++;
     });

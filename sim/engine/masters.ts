@@ -10,7 +10,7 @@ import {
   type Master,
   type MasterClaim,
   ownerOf,
-  standing,
+  validClaims,
 } from "../../adapters/store/optimistic/master.ts";
 import { isAtlasError } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports/clock.ts";
@@ -95,7 +95,7 @@ export class SimMasters {
     store.claim = async (attempt) => {
       const reply = await claim(attempt);
       const { key, opId } = attempt;
-      const claims = standing(this.stateAt(master).claims(key));
+      const claims = validClaims(this.stateAt(master).claims(key));
       const left = claims.some((claim) => claim.opId === opId);
       this.#observer.claimed(key, opId, reply.won, left);
       return reply;

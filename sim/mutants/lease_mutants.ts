@@ -130,7 +130,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
       if (at > this.#wall()) continue;
       this.#expiry.delete(incarnation);
       const member = this.#members.get(incarnation);
-      if (member && !isDead(member.state)) this.#end(member, "dead");
+      if (member && !hasEnded(member.state)) this.#end(member, "dead");
     }
   }`,
       },

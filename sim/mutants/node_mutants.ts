@@ -17,8 +17,8 @@ export const NODE_MUTANTS: readonly Mutant[] = [
       {
         file: "adapters/store/store_state.ts",
         find:
-          `if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");`,
-        replace: `if (known) this.#set({ ...known, state: "left" });`,
+          `if (present) return this.#registered(present.state === "live" ? "registered" : "fenced");`,
+        replace: `if (present) this.#set({ ...present, state: "left" });`,
       },
     ],
   },

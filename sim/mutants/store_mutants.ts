@@ -28,8 +28,8 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     about: "A member is killed although its heartbeat has moved since it was watched.",
     edits: [{
       file: STATE,
-      find: "if (isDead(member.state) || member.seq !== seq) return member.state;",
-      replace: "if (isDead(member.state)) return member.state;",
+      find: "if (hasEnded(member.state) || member.seq !== seq) return member.state;",
+      replace: "if (hasEnded(member.state)) return member.state;",
     }],
     scenario: "blind_kill",
   },

@@ -14,9 +14,9 @@ import {
   type MasterClaim,
   outranks,
   ownerOf,
-  standing,
+  validClaims,
 } from "../../adapters/store/optimistic/master.ts";
-import { isDead } from "../../src/model/member.ts";
+import { hasEnded } from "../../src/model/member.ts";
 import type { LiveChecker } from "../checkers/checker.ts";
 import type { CallRecord } from "../engine/history.ts";
 import type { Observer } from "../engine/observer.ts";
@@ -86,11 +86,11 @@ export class MastersCheckers implements MastersObserver, Observer {
     key: string,
     claims: readonly MasterClaim[],
   ): { best: MasterClaim | null; rivals: MasterClaim[] } {
-    const best = standing(claims).reduce<MasterClaim | null>(
+    const best = validClaims(claims).reduce<MasterClaim | null>(
       (top, claim) => top === null || outranks(claim, top) ? claim : top,
       null,
     );
-    const rivals = standing(claims).filter((other) =>
+    const rivals = validClaims(claims).filter((other) =>
       best !== null && other !== best && this.#isBlind(key, best, other) &&
       this.#isBlind(key, other, best) && best.over.get(other.master) !== other.epoch
     );
@@ -127,7 +127,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     const state = this.#masters?.stateAt(master);
     if (!state) return new Set();
     const live = new Set(
-      state.members().members.filter(({ state }) => !isDead(state)).map((it) => it.incarnation),
+      state.members().members.filter(({ state }) => !hasEnded(state)).map((it) => it.incarnation),
     );
     const { best, rivals } = this.#contest(key, state.claims(key));
     const isLive = ({ incarnation }: MasterClaim): boolean => live.has(incarnation);
@@ -162,7 +162,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     const report = this.#report("one in the end");
     const states = this.#names.map((_, i) => masters.stateAt(i));
     const live = new Set(
-      states[0]?.members().members.filter(({ state }) => !isDead(state))
+      states[0]?.members().members.filter(({ state }) => !hasEnded(state))
         .map(({ incarnation }) => incarnation),
     );
     let owned = 0;

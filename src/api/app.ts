@@ -4,7 +4,7 @@
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "../limits.ts";
 import { quoted } from "../model/options.ts";
-import { checkPrefix, checkToken, locator } from "../model/rrp.ts";
+import { checkPrefix, checkToken, rrpAt } from "../model/rrp.ts";
 import { isModule, type ModuleMap } from "./module.ts";
 import type { Resource, ResourceContext } from "./resource.ts";
 
@@ -169,7 +169,7 @@ export function resolveTypes(
       throw new AtlasError("bad_request", `resource type ${name} needs a class`);
     }
     const { class: code, ...own } = plain;
-    const policy = place ? policyAt(app, locator(place.region, place.node, `${name}/`)) : {};
+    const policy = place ? policyAt(app, rrpAt(place.region, place.node, `${name}/`)) : {};
     types.set(name, {
       class: code,
       ...resolve(`resource type ${name}`, { ...own, ...policy }),

@@ -296,7 +296,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     if (!subscriber) return null;
     const hasNewLife = subscriber.life !== life;
     subscriber.poll(call, life, at, closed);
-    if (hasNewLife) this.#records?.rewrite(() => this.#at(name), life);
+    if (hasNewLife) this.#records?.rewrite(() => this.#idsOf(name), life);
     return undefined;
   }
 
@@ -308,7 +308,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** The connections of a subscriber. */
-  #at(subscriber: string): string[] {
+  #idsOf(subscriber: string): string[] {
     return [...this.#connections.values()].filter((it) => it.subscriber === subscriber).map((
       { id },
     ) => id);

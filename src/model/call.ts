@@ -1,6 +1,7 @@
 /**
  * A call as the host sees it: what to run, and where the answer goes. The router makes one for
- * each local caller, `routing/inbound.ts` for calls of other nodes.
+ * each local caller and for each call that it passes on, `routing/inbound.ts` for other calls of
+ * nodes, and `events/hook_call.ts` for hooks.
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
@@ -96,5 +97,5 @@ export function argumentsOf(body: Uint8Array): unknown[] {
   throw new AtlasError("bad_request", what);
 }
 
-/** Shared by all calls without arguments, and never written to. */
+/** An empty list, shared by all activations, and never written to. */
 export const NO_CALLS: Call[] = [];

@@ -76,7 +76,7 @@ export function notForClients(type: string, method: string): AtlasError {
 
 /**
  * A connection that asks to be joined: its id, the number of the last event that it received, its
- * former id, and the epoch of the owner that gave it that number, where known.
+ * former id, whether it was joined to an owner before, and the epoch of the owner that gave it that number, where known.
  */
 export type JoinRequest = readonly [
   id: string,
@@ -87,9 +87,9 @@ export type JoinRequest = readonly [
 ];
 
 /**
- * Joined: the number of the last event before that, and whether some after the one that it
- * received are lost; `lost` is the last lost number, where later ones can still be sent. Or
- * refused.
+ * Joined: the number of the last event before the join, and whether some after the last one that
+ * the connection received are lost; `lost` is the last lost number, where later ones can still be
+ * sent. Or refused: an error.
  */
 export type JoinResult =
   | readonly [seq: number, gap: boolean, lost?: number]

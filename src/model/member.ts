@@ -32,6 +32,6 @@ export interface Member extends MemberInfo {
 }
 
 /** Whether keys owned by a member of this state may be taken over. Dead is permanent. */
-export function isDead(state: MemberState | undefined): boolean {
+export function hasEnded(state: MemberState | undefined): boolean {
   return state === undefined || state === "dead" || state === "left";
 }

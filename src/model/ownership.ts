@@ -26,7 +26,7 @@ export interface Ownership {
  * - `cached`: from this node's memory, at the stated age.
  * - `suspect`: the owner's heartbeat has stalled, or the store can't be reached.
  * - `contested`: more than one unsuperseded claim.
- * - `quarantine`: the store's lineage just changed.
+ * - `quarantine`: the store's lineage is not settled: a copy has just replaced it.
  * - `unowned`: nobody owns it.
  */
 export type Verdict =

@@ -4,7 +4,7 @@
  *     rrp:<region>/<node>/<type>/<id>
  *     rrp:us-east-1/hop@node-1/channels/project_0:channel_0
  *
- * An RRP is a locator; the stable name is the key, `<type>/<id>`. In both the id is
+ * An RRP says where a key is owned; the stable name is the key, `<type>/<id>`. In both the id is
  * percent-encoded (RFC 3986 `pchar` without `*` stays as it is) in one canonical form, so that
  * parsing and printing gives the same text, and two spellings of one id can't be two resources.
  *
@@ -60,7 +60,7 @@ export function parseRrp(text: string): Rrp {
  * @throws AtlasError `invalid_rrp`
  */
 export function formatRrp(rrp: Rrp): string {
-  return locator(
+  return rrpAt(
     checkToken("region", rrp.region),
     checkToken("node", rrp.node),
     resourceKey(rrp.type, rrp.id),
@@ -68,7 +68,7 @@ export function formatRrp(rrp: Rrp): string {
 }
 
 /** The RRP of `key` at a node. All three must be checked already. */
-export function locator(region: string, node: string, key: string): string {
+export function rrpAt(region: string, node: string, key: string): string {
   return `rrp:${region}/${node}/${key}`;
 }
 

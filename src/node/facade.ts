@@ -122,7 +122,7 @@ function resultOf(answer: CallResult): unknown {
 export function contextOf(from: Activation): CallContext {
   const { call } = from.turn("node");
   return {
-    chain: [...call?.chain ?? [], from.link],
+    chain: [...call?.chain ?? [], from.chainEntry],
     deadline: call?.deadline ?? Infinity,
     trace: call?.trace ?? null,
   };

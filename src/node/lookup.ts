@@ -23,7 +23,7 @@ import type { Host } from "../resource/host.ts";
  */
 export async function lookupFrom(
   host: Host,
-  registry: Directory,
+  directory: Directory,
   key: string,
   confirmed: boolean,
 ): Promise<Lookup> {
@@ -34,7 +34,7 @@ export async function lookupFrom(
     return { key, rrp: here.rrp, epoch: here.epoch, verdict: here.offline.verdict, ageMs };
   }
   const mine = here && here.life.lease.holds() ? { owner: here.owner, at: here.openedAt } : null;
-  const found = await registry.lookup(key, mine, confirmed);
+  const found = await directory.lookup(key, mine, confirmed);
   const isSure = found.verdict === "confirmed" || found.verdict === "cached";
   if (confirmed || !isSure || !host.reconciliation.isContested(key)) return found;
   return { ...found, verdict: "contested" };

@@ -5,7 +5,7 @@ import { AtlasError } from "../errors.ts";
 import { resolverOf } from "../lambda/exchange/bootstrap.ts";
 import { Market } from "../lambda/market.ts";
 import type { Links } from "../links/links.ts";
-import { isDead, type Member } from "../model/member.ts";
+import { hasEnded, type Member } from "../model/member.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
@@ -33,7 +33,7 @@ export function createMarket(
   /** Other nodes that are live authorities in the registry. */
   const authorities = (): Member[] =>
     [...membership.members()].filter(({ state, serves, incarnation }) =>
-      !isDead(state) && serves?.includes("authority") && !isMe(incarnation)
+      !hasEnded(state) && serves?.includes("authority") && !isMe(incarnation)
     );
   return new Market({
     role: roleOf(options),

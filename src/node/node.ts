@@ -1,5 +1,6 @@
 /**
- * Wires a node together out of injected ports, and begins and ends its lives.
+ * Wires a node together out of injected ports, and begins and ends its lives: each is one
+ * incarnation with its lease.
  *
  * A lapse of the lease ends a life: everything that it owned stops, and the node registers under
  * a new incarnation as soon as the store lets it.
@@ -73,6 +74,7 @@ class NodeProcess implements CallBackend {
   readonly #sockets: SocketServer;
   readonly #deadlines: TimerWheel;
   #life: NodeLife;
+  /** `fenced` also before the first life has begun. */
   #state: NodeState = "fenced";
   #lapses = 0;
   #drained: Promise<void> | null = null;
@@ -89,13 +91,13 @@ class NodeProcess implements CallBackend {
     const types = resolveTypes(app, { region, node });
     this.#types = [...types.keys()];
     const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
+    // `left` doesn't count: such a peer may still forward, answers may be on their way, and it
+    // closes the link itself.
     const isDead = (peer: string): boolean => this.#membership.peek(peer)?.state === "dead";
     this.#deadlines = new TimerWheel(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
       holder: () => this.#host,
-      // A peer that has left may still forward, and answers may be on their way: it closes the
-      // link itself.
       onChange: () => {
         this.#deadPeers.look();
         this.#market.membersChanged();
@@ -130,7 +132,7 @@ class NodeProcess implements CallBackend {
     this.#routing = createRouting({
       ...wiring,
       host: this.#host,
-      registry: this.#directory,
+      directory: this.#directory,
       drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;

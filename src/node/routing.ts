@@ -31,7 +31,7 @@ import type { TimerWheel } from "../time/timer_wheel.ts";
 export interface RoutingWiring {
   readonly options: NodeOptions;
   readonly host: Host;
-  readonly registry: Directory;
+  readonly directory: Directory;
   readonly membership: Membership;
   readonly links: Links;
   readonly deadlines: TimerWheel;

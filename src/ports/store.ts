@@ -1,27 +1,44 @@
 /**
  * The port for the registry's store.
  *
- * It keeps three things: who is a member, who owns which key, and each resource's state. Every
- * method is one atomic step of one write order: MUST be linearizable per key, and over all of
- * membership. Keys, fields and values are text; the core encodes.
+ * It keeps three things: who is a member, who owns which key, and each resource's state. Keys are
+ * ASCII without white space. Fields and values are any well-formed Unicode, NUL included; the core
+ * encodes.
  *
- * A store may be replaced by a copy of itself that lacks what was not copied in time (a Redis
- * replica that was promoted). Each such copy is a lineage of its own; a store MUST tell which
- * one answers, and MUST check a claim's lineage in the same atomic step. Where it was told to
- * wait for replicas, no answer of a step that writes counts before as many have copied it: else
- * it rejects with `unavailable`.
+ * A step is one call of a method that returns a promise. Each step MUST be atomic and take effect
+ * between its call and its answer, reads included (linearizable): on each key, and on membership as
+ * a whole. So every answer MUST come from the copy that takes the writes, never from a replica.
+ * Exceptions: {@link Store.reassert} and {@link Store.kept} are one step for each key that they
+ * name, and {@link Store.list} is none. A store with {@link Store.homeOf} holds it in each region's
+ * registry, one with {@link Store.recheckMs} at each master.
  *
- * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be reached or
- * answers too late (the step may or may not have been applied; every step here is safe to
- * repeat), or `bad_request` where it can never work. Where it is known that a step has not been
- * applied, and won't be, because the backend refused it or never got it, the error SHOULD be a
- * `StepRefused` (`src/model/refusal.ts`): a commit is then given up, not repeated. A method MUST
- * NOT answer as if something didn't exist because it couldn't be read.
+ * Every step is safe to repeat, also late. As long as nothing else has changed since, a repeat is
+ * answered as the first one was, except that {@link Store.release} answers false.
+ *
+ * A store may be replaced by a copy of itself that lacks the latest writes (a Redis replica that
+ * was promoted, a file that was restored from a backup). Each such copy is a lineage of its own,
+ * see {@link Lineage}: a store MUST name the one that answers, and MUST compare a claim's lineage
+ * with it in the same atomic step. A lineage that isn't settled refuses nothing: nodes wait by
+ * themselves. Where a store is told to wait for replicas, it answers a step that writes once enough
+ * of them have it, else it rejects with `unavailable`; the step may count all the same.
+ *
+ * A rejected promise MUST be an AtlasError:
+ *
+ * - `bad_request` where an argument isn't allowed (`adapters/store/check.ts`). Nothing was applied.
+ * - `unavailable` where the store can't be reached, answers too late or was closed. The step may
+ *   have been applied, or may still be.
+ * - `StepRefused` (`src/model/refusal.ts`), which is `unavailable` too, SHOULD be given where it is
+ *   certain that the step was not applied and won't be, because the backend refused it or never got
+ *   it. Only then may an owner give a commit up before its lease ends.
+ *
+ * A method MUST NOT answer as if something didn't exist because it couldn't be read.
  *
  * Others may write to the backend. What they wrote and can't be read MUST affect nothing else: a
  * step on exactly that key rejects with `unavailable`, not retryable, naming the key and why; a
  * listing and the list of members leave it out and name it. Membership's counters are repaired
  * by the next step that needs them; an epoch counter never is, because epochs must not fall.
+ *
+ * `test/conformance/store.ts` checks this on every store, as far as a test can bring it about there.
  *
  * Source: `docs/design.md`, Names and epochs; Membership and leases; Claims; State; Store failover.
  */
@@ -32,12 +49,16 @@ import type { Ownership } from "../model/ownership.ts";
 
 /** The registry's store. See the file's head for what every method MUST hold. */
 export interface Store {
-  /** `up` unless the adapter knows that its backend can't be reached now. Answers at once. */
+  /**
+   * `down` where the adapter knows that its backend can't be reached now, or was closed; else `up`.
+   * Answers at once.
+   */
   status(): "up" | "down";
 
   /**
-   * The region whose nodes alone may own the key now; null, or without this method: any.
-   * Answers at once, from memory; a {@link Store.lookup} may update it.
+   * The key's home: the region whose nodes alone may own it now. Null, or a store without this
+   * method: nodes of any region may. Answers at once, by what this handle knows; a
+   * {@link Store.lookup} may update that.
    */
   homeOf?(key: string): string | null;
 
@@ -45,22 +66,29 @@ export interface Store {
   readonly regions?: readonly string[];
 
   /**
-   * Stores without a single write order only, where two claims of one key may both stand for a
-   * while and the greater one is the owner. How often an owner MUST look for a greater claim, in
-   * ms. Absent: at most one claim stands.
+   * How often an owner MUST look whether a greater claim than its own exists, in ms. Only for
+   * stores of several masters, which have no single write order: two claims of one key may both
+   * have been won, and the greater one, by epoch and then by incarnation, is the owner. Absent: a
+   * key has one owner at most.
    */
   readonly recheckMs?: number;
 
   // Membership.
 
   /**
-   * Adds `member` as `live` with seq 0, and marks every other `live` incarnation of
-   * the same region and node `superseded`.
+   * Adds a member. In this order:
    *
-   * With `ifFree`, MUST change nothing and answer `name_taken` where another live
-   * incarnation holds the name. Repeating it for a member that is still `live`
-   * changes nothing; for one that is not, MUST answer `fenced`. Prunes the oldest
-   * dead beyond `MAX_DEAD_MEMBERS`. For `known` see {@link Lineage}.
+   * - Where its incarnation is known, answers `registered` if it is `live`, else `fenced`. Changes
+   *   nothing, except that a live member's row that others overwrote is written again.
+   * - With `ifFree`, answers `name_taken` where another `live` incarnation has the same region and
+   *   node, and changes nothing.
+   * - Else adds it as `live` with seq 0, makes every other `live` incarnation of its region and
+   *   node `superseded`, and answers `registered`. Of the `dead` and `left` members it keeps those
+   *   that ended last, `MAX_DEAD_MEMBERS` of them, and drops the others.
+   *
+   * A dropped member isn't known any more. Where a request may come late, a store SHOULD detect
+   * that members were dropped since it was sent, so that none comes back to life. For `known` see
+   * {@link Lineage}.
    */
   register(
     member: MemberInfo,
@@ -68,9 +96,9 @@ export interface Store {
   ): Promise<RegisterReply>;
 
   /**
-   * Raises the member's seq to `seq` (never lowers it) if it is `live`, else answers `fenced`.
-   * Either way answers the membership version, and the seq and state of each known incarnation in
-   * `watch`. For `known` see {@link Lineage}.
+   * Raises the member's seq to `seq` (never lowers it) if it is `live`, else answers `fenced`, also
+   * where it is unknown. Either way answers the membership version, and the seq and state of each
+   * incarnation in `watch` that is known, in any order. For `known` see {@link Lineage}.
    */
   renew(
     incarnation: string,
@@ -80,56 +108,66 @@ export interface Store {
   ): Promise<RenewReply>;
 
   /**
-   * Makes a `live` or `superseded` member `dead`, only if its seq is still `seq`.
-   * Answers its state afterwards; null where it is unknown.
+   * Makes a `live` or `superseded` member `dead` if its seq is still `seq`; any other it leaves as
+   * it is. Answers the member's state afterwards; null where it is unknown.
    */
   kill(incarnation: string, seq: number): Promise<MemberState | null>;
 
   /**
-   * Makes a member `left`, whatever its seq; the caller has fenced itself before. One
-   * that is unknown is added as `left`: its registration may still be on its way, and
-   * MUST be `fenced` when it comes.
+   * Makes a `live` or `superseded` member `left`, whatever its seq; a dead one stays `dead`. The
+   * caller has stopped acting before. One that is unknown is added as `left`: its registration may
+   * still be on its way, and MUST be `fenced` when it comes.
    */
   leave(member: MemberInfo): Promise<void>;
 
-  /** All members, including the dead that are still kept, and the membership version. */
+  /** All members in any order, the ended ones that are still kept included, and the version. */
   members(): Promise<Membership>;
 
   /**
-   * Stores with home regions only ({@link Store.homeOf}): another region's members as last read,
-   * recently where that region can be reached. Doesn't use this region's own registry, and never
-   * rejects.
+   * Another region's members. Stores with home regions only ({@link Store.homeOf}). Reads them
+   * again if the last read is too old; where that region can't be reached, answers what was read
+   * last. Doesn't use this region's own registry, and never rejects.
    */
   membersIn?(region: string): Promise<readonly Member[]>;
 
   /**
-   * The same stores: the present heartbeat of a member that a lookup or a read of the members has
-   * named in another region's registry, as that registry has it; resolves to null where it knows
-   * none. Doesn't use this region's own registry. Returns null, not a promise, where no such
-   * member is known here.
+   * The present heartbeat of a member of another region, read from that region's registry. The same
+   * stores. Returns null, not a promise, where this handle doesn't know which other region the
+   * member is of: it learns that from lookups and lists of members. The promise resolves to null
+   * where that region's registry doesn't know the member. Doesn't use this region's own registry.
    */
   observeAbroad?(incarnation: string): Promise<Observation | null> | null;
 
   // Ownership.
 
-  /** The key's owner, read through the write path; null where nobody owns it. */
+  /** The key's owner; null where nobody owns it. */
   lookup(key: string): Promise<Ownership | null>;
 
   /**
-   * Compare-and-set of the key's owner. Applies if the present owner is exactly
-   * `expected` (incarnation and epoch; null: nobody), with an epoch higher than any
-   * this key ever had, released ones included, and than `term × EPOCHS_PER_TERM` of the
-   * claim's lineage. One of another lineage than the present MUST change nothing and
-   * answer `quarantined`. MUST answer the entry that holds
-   * afterwards, whoever's it is; a repeat with the same `opId` MUST answer what the
-   * first did as long as that ownership stands.
+   * Compare-and-set of the key's owner. In this order:
+   *
+   * - Where `lineage` has another id than the copy that answers, changes nothing and answers
+   *   `quarantined`. Its term is not compared.
+   * - Where the key's owner has this `opId` and incarnation, this is a repeat: answers what the
+   *   first one did.
+   * - Where the owner is not exactly `expected` (incarnation and epoch; null: nobody), changes
+   *   nothing and answers the owner that there is.
+   * - Else the claimer becomes the owner, and its ownership is answered. Its epoch MUST be higher
+   *   than any that this key ever had, released ones included; than `above`; and than
+   *   `term × EPOCHS_PER_TERM` of `lineage`. A lost epoch counter MUST NOT repeat the epoch of the
+   *   owner or of the state's last turn.
    */
   claim(claim: Claim): Promise<ClaimReply>;
 
   /**
-   * Reasserts ownerships after the lineage changed: for each, compares the entry with what the
-   * owner holds, and writes it back, under its own epoch, where there is no entry or one of a
-   * lower epoch. Null, and nothing changed, where `lineage` is not the present one.
+   * Compares ownerships with what their owners hold, after the lineage changed, and writes back
+   * those that the store lacks. Answers one {@link Standing} for each, in their order. An
+   * ownership is written back under its own epoch, to which the epoch counter rises where it is
+   * lower; a repeat of its first claim isn't recognised any more. An entry that can't be read is
+   * `lost`, and fails no other.
+   *
+   * Null where another id than that of `lineage` answered for any of them: that copy has changed
+   * nothing.
    */
   reassert(
     reassertions: readonly Reassertion[],
@@ -137,10 +175,14 @@ export interface Store {
   ): Promise<readonly Standing[] | null>;
 
   /**
-   * Stores that may be replaced by a copy of themselves only: which earlier turns are still
-   * there. For each, the last turn that its key's state had when an epoch of a higher term than
-   * the turn's first wrote there, or has now where none did. Null where `lineage` is not the
-   * present one. MUST change nothing.
+   * Which of these turns are still in their keys' states. Only for stores that may be replaced by a
+   * copy of themselves. Answers, for each turn in their order, the last turn that the state had
+   * before any epoch of a higher term than this turn's wrote to it; where none did, the last turn
+   * that it has now. So a turn above the answer is lost. Both 0: there is no state.
+   *
+   * A state remembers this for its last 8 changes of term. Where it can't be read, the turn that
+   * was asked about is answered: whoever reads that state gets the error. Null where another id
+   * than that of `lineage` answered for any of them. MUST change nothing.
    */
   kept?(
     turns: readonly CommittedTurn[],
@@ -148,69 +190,88 @@ export interface Store {
   ): Promise<readonly Stamp[] | null>;
 
   /**
-   * Ends an ownership if it is still this one; the state stays. A state without fields MUST be
-   * removed, except that a store with {@link Store.kept} keeps its last turn for a while, and a
-   * store with {@link Store.recheckMs} what it needs to tell others of the deletion. Answers
-   * whether it was this one.
+   * Ends an ownership if the key's owner is still this incarnation and epoch, and answers whether
+   * it was. The state stays. One without fields MUST be removed, except that a store with
+   * {@link Store.kept} keeps its last turn for a while, and a store with {@link Store.recheckMs}
+   * what other masters need to learn of the deletion.
    *
-   * @param after the last turn that the owner knows to be in the state. Where the state lacks it,
-   * the evidence of that loss MUST be kept: the next claim reports it.
+   * @param after the last turn that the owner knows to be in the state; absent: not known. Only
+   * for stores that keep a state in parts which can be lost one by one. Where the state is gone,
+   * but not its other parts, these MUST stay unless `after` is both 0: by them the next claim tells
+   * that the state is lost.
    */
   release(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
 
   /**
-   * Stores with home regions only ({@link Store.homeOf}). Ends an ownership if it is still this
-   * one, and makes `region` the key's home: from then on only a node there may claim it, and gets
-   * its state. Answers whether the key is on its way there; a repeat answers the same until it
-   * has come back.
+   * Moves a key to another region. Stores with home regions only ({@link Store.homeOf}). Ends an
+   * ownership if it is still this one, and makes `region` the key's home: from then on only a node
+   * there may claim it, and gets its state. Answers whether the key is on its way there; a repeat
+   * answers the same until the key has come back.
    */
   depart?(key: string, incarnation: string, epoch: number, region: string): Promise<boolean>;
 
   /**
-   * The same stores. Takes back a key that departed and that nobody at its new home has begun to
-   * claim: its home is again where it left from, nobody owns it there, and claims at the new home
-   * are fenced. A key on its way to `but` is left alone. Answers whether it was taken back.
+   * Takes back a key that departed and that nobody at its new home has begun to claim. The same
+   * stores. Its home is again the region that it left; nobody owns it there, and a claim at the
+   * other region fails. Answers whether it was taken back.
+   *
+   * @param but a region: a key on its way there is not taken back.
    */
   recall?(key: string, but: string | null): Promise<boolean>;
 
   /**
-   * The same stores: why no key may move to a region, as far as is known here; null: no reason is
-   * known. Answers at once.
+   * Why no key may move to a region, by what this handle knows; null: it knows no reason. The same
+   * stores. Answers at once.
    */
   obstacleTo?(region: string): string | null;
 
   /**
    * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start with a null
-   * cursor; a null `next` ends it. Every ownership that stands from the first page to the last is
-   * listed at least once; a page may hold fewer than `limit`.
+   * cursor, and give each page's `next` to the following call; a null `next` ends the listing. An
+   * ownership that exists from the first page to the last is listed at least once. A page may hold
+   * fewer than `limit`, even none, though more follow.
    */
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 
-  // State: an ordered map of text to text for each key. Where a store keeps it in parts, and one
-  // of them is lost, `read` and `range` MUST still agree.
+  // State: an ordered map of text to text for each key. Anybody may read it, also of a key that
+  // nobody owns. Where a store keeps it in parts, and one of them is lost, `read` and `range` MUST
+  // still agree.
 
   /**
-   * The values of `fields`, in their order; null for each that isn't there. Where the state
-   * lacks what its owner `knows`, rejects with `LostTurns`.
+   * The values of `fields`, in their order, repeats included; null for each that isn't there. Where
+   * the state lacks the turn that its owner `knows`, rejects with `LostTurns`
+   * (`src/model/lost_turns.ts`).
    */
   read(key: string, fields: readonly string[], knows?: OwnerKnows): Promise<(string | null)[]>;
 
   /**
-   * Fields and values with `start ≤ field < end`, in code unit order of ASCII fields. Where the
-   * state lacks what its owner `knows`, rejects with `LostTurns`.
+   * Fields and values with `start ≤ field < end`, at most `limit`, from the least field up; with
+   * `reverse` from the greatest down. Fields are compared by their characters' codes (in SQL, the
+   * collation "C"); beyond ASCII stores may differ. Where the state lacks the turn that its owner
+   * `knows`, rejects with `LostTurns`.
    */
   range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]>;
 
   /**
-   * Applies all of a turn's writes, or none: only if the key's owner is still this
-   * incarnation and epoch, else answers `fenced`. A turn number that is not above the
-   * last one applied in this epoch MUST change nothing: it is a repeat. Where the state
-   * lacks the turn `after`, MUST change nothing and answer what it has. Where `lineage`
-   * is not the present one, answers `moved` instead of either: the owner reasserts first.
+   * Applies all of a turn's writes, or none. In this order:
+   *
+   * - Where the key's owner is not this incarnation and epoch, changes nothing and answers
+   *   `fenced`.
+   * - Where `turn` is not above the last one that this epoch applied, it is a repeat: changes
+   *   nothing and answers `committed`.
+   * - Where the state lacks the turn `after`, changes nothing and answers what it has, as `lost`.
+   * - Else deletes, then puts, records `turn` as the state's last, also where there is nothing to
+   *   write, and answers `committed`.
+   *
+   * Where `lineage` is not the id of the copy that answers, `moved` takes the place of `fenced` and
+   * `lost`: the owner reasserts first. `committed` is answered all the same.
    */
   commit(commit: Commit): Promise<CommitReply>;
 
-  /** Closes connections and files. Later calls reject with `unavailable`. */
+  /**
+   * Closes connections and files. Steps under way are answered or reject, and later ones reject,
+   * with `unavailable`. Closing again does nothing.
+   */
   close(): Promise<void>;
 }
 
@@ -218,17 +279,24 @@ export interface Store {
  * Which copy of the store answers. A store that can't be replaced by a copy has one lineage:
  * `{ id: "", term: 0, settled: true }`.
  *
- * The store keeps a record of it and compares it with the actual id at each register and renew.
- * Where it finds another id it writes that, unsettled, with a term above the record's and the
- * caller's. Where the caller knows another id under a term that is not below the record's, a
- * lineage in between was lost entirely, and the term rises above it; likewise where the caller
- * knows this id under a higher term.
+ * The store keeps a record of it, and compares that with the id of the copy that answers and with
+ * what the caller knows, at each register and renew (`meetLineage` in `adapters/store/lineage.ts`).
+ * Each of these begins another lineage, which is recorded with that id, unsettled, and a term above
+ * the record's and the caller's:
+ *
+ * - the copy has another id than the record;
+ * - the caller knows another id, under a term that is not below the record's: a lineage in between
+ *   was lost entirely;
+ * - the caller knows this id, under a higher term.
+ *
+ * Without a record the first caller begins one: settled where it knows no lineage and the store has
+ * no replicas. A lineage becomes settled when a caller that knows it has `waited`.
  *
  * Source: `docs/design.md`, Store failover.
  */
 export interface Lineage {
   readonly id: string;
-  /** Rises with each lineage: the upper part of its epochs. */
+  /** Rises with each lineage: an epoch is `term × EPOCHS_PER_TERM` and a counter. */
   readonly term: number;
   /** Whether a node has waited until all leases of former lineages had ended. */
   readonly settled: boolean;
@@ -242,7 +310,7 @@ export interface KnownLineage extends LineageName {
   readonly waited: boolean;
 }
 
-/** The last turn that a key's state has, and its epoch; both 0: none. */
+/** A turn by its epoch and number, mostly the last one that a key's state has; both 0: none. */
 export interface Stamp {
   readonly epoch: number;
   readonly turn: number;
@@ -264,10 +332,13 @@ export interface CommittedTurn {
 /** The result of a reassertion. */
 export interface Standing {
   /**
-   * - `kept`: it stands, and the state has all that its owner knows of.
-   * - `restored`: as `kept`, after it was written back.
-   * - `behind`: it stands, but the state lacks turns.
-   * - `lost`: another ownership of an equal or a higher epoch stands.
+   * - `kept`: the store has this ownership, and the state has all turns that its owner knows of.
+   * - `restored`: the same, after it was written back: nobody owned the key, or another with a
+   *   lower epoch.
+   * - `behind`: the store has this ownership, written back or not, but the state lacks turns.
+   * - `lost`: another owns the key, under an equal or a higher epoch. Or nobody does, and the
+   *   request is a late copy: the state has a turn of a higher epoch, or the key's slot has already
+   *   given epochs of the lineage's term, and this epoch is of a lower one.
    */
   readonly standing: "kept" | "restored" | "behind" | "lost";
   /** The last turn that the state has. */
@@ -276,6 +347,7 @@ export interface Standing {
 
 export interface RegisterReply {
   readonly outcome: "registered" | "name_taken" | "fenced";
+  /** The membership version afterwards; see {@link RenewReply.version}. */
   readonly version: number;
   readonly lineage: Lineage;
 }
@@ -289,8 +361,8 @@ export interface RenewReply {
   /** The heartbeats of the watched incarnations that are known. */
   readonly watched: readonly Observation[];
   /**
-   * Stores with home regions only: ownerships of this incarnation that have to yield, repeated
-   * until they have ({@link Store.depart} to the winner's region).
+   * Stores with home regions only: ownerships of this incarnation that have to yield, named again
+   * in each answer until they have, by {@link Store.depart} to the winner's region.
    */
   readonly overtaken?: readonly Overtaken[];
   readonly lineage: Lineage;
@@ -333,29 +405,40 @@ export interface Membership {
 export interface Claim {
   /** `<type>/<id>`, the id percent-encoded: ASCII. */
   readonly key: string;
-  /** The claimer's locator for the key. */
+  /**
+   * Where the resource will live: the RRP of the key at the claimer's node. A store keeps it, text
+   * that begins with `rrp:`, and `incarnation`, both without white space and of `MAX_ENTRY`
+   * characters at most, and reads no further meaning in them: a store with home regions writes other
+   * texts to the stores that it is made of.
+   */
   readonly rrp: string;
   readonly incarnation: string;
-  /** The id of this attempt; a UUID. */
+  /** The id of this claim, a UUID: the same where it is sent again. */
   readonly opId: string;
-  /** The owner that the claimer read and knows to be dead; null where it read none. */
+  /** The owner that the claimer read, and that is dead or itself; null where it read none. */
   readonly expected: { readonly incarnation: string; readonly epoch: number } | null;
-  /** The new epoch MUST be higher than this one, too: the key's last epoch in another store. */
+  /** The key's last epoch in another store: the new one MUST be higher. Absent: 0. */
   readonly above?: number;
-  /** The lineage in which all this was read; absent: whichever answers. Nodes MUST name it. */
+  /** The lineage in which all this was read; absent: any. Nodes MUST name it. */
   readonly lineage?: LineageName;
 }
 
 export interface ClaimReply {
-  /** Whether this attempt's ownership stands. */
+  /** Whether the key's owner is the one that this claim made. */
   readonly won: boolean;
-  /** The entry that stands; null only where `expected` named an owner and nobody owns the key now. */
+  /**
+   * The key's owner afterwards. Null where `expected` named an owner and nobody owns the key, and
+   * where `quarantined`.
+   */
   readonly owner: Ownership | null;
-  /** The last turn that the key's state has, where the claim was won. */
+  /** Where it was won: the last turn that the key's state has, of whichever owner. */
   readonly last?: Stamp;
-  /** Whether it was won, and the state lacks turns that were committed. */
+  /**
+   * Whether it was won, and the state is gone while other parts of it are left. Stores that keep a
+   * state in one part never say so; their losses show as `last`.
+   */
   readonly isStateLost?: boolean;
-  /** Whether nothing was compared because the lineage is another. */
+  /** Whether nothing was compared because another lineage answers. */
   readonly quarantined?: boolean;
 }
 
@@ -372,7 +455,7 @@ export interface Range {
   /** Exclusive. */
   readonly end: string;
   readonly limit: number;
-  /** In descending order. */
+  /** From the greatest field down. */
   readonly reverse: boolean;
 }
 
@@ -384,11 +467,11 @@ export interface Commit {
   readonly turn: number;
   /** The last turn that the owner knows to be in the state; absent: not checked. */
   readonly after?: Stamp;
-  /** The id of the lineage that the owner has reasserted in; absent: not checked. */
+  /** The id of the lineage that the owner's node last heard of; absent: not checked. */
   readonly lineage?: string;
   readonly puts: readonly (readonly [field: string, value: string])[];
   readonly deletes: readonly string[];
 }
 
-/** `lost`: the state lacks the turn `after`; what it has instead. */
+/** `lost`: the state lacks the turn `after`; the last turn that it has instead. */
 export type CommitReply = "committed" | "fenced" | "moved" | { readonly lost: Stamp };

@@ -9,7 +9,7 @@
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { locator } from "../model/rrp.ts";
+import { rrpAt } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Claim, ClaimReply, LineageName, Stamp, Store } from "../ports/store.ts";
@@ -72,7 +72,7 @@ export class Claims {
   ): Promise<Acquired> {
     // The expected owner and its death were read in one lineage; the claim counts in no other.
     const lineage = this.#membership.lineages.toClaim(key);
-    const rrp = locator(place.region, place.node, key);
+    const rrp = rrpAt(place.region, place.node, key);
     let expected: Claim["expected"] = null;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const { incarnation } = life;

@@ -6,7 +6,7 @@
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../limits.ts";
-import { isDead } from "../model/member.ts";
+import { hasEnded } from "../model/member.ts";
 import type { Lookup, Ownership, Verdict } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
@@ -127,7 +127,7 @@ export class Directory {
       this.forget(key);
       return this.#answer(key, null, "unowned", at);
     }
-    if (isDead(member?.state)) return this.#answer(key, null, "unowned", at);
+    if (hasEnded(member?.state)) return this.#answer(key, null, "unowned", at);
     this.note(key, owner);
     const isContested = owner.contested?.some(({ incarnation }) =>
       !this.#membership.isKnownDead(incarnation)

@@ -1,9 +1,10 @@
 /**
  * The lease of this incarnation: until when it may act as an owner, by its own monotonic clock.
  *
- * The time counts from when a renewal was sent, not from when it was answered. A lapse is final:
- * a late answer never revives it. Takes when each confirmed renewal was sent; gives `holds()`,
- * asked right before each commit and reply, after the last await.
+ * The time counts from when a renewal was sent, not from when it was answered. It also lapses
+ * where the wall clock and the monotonic clock have moved apart, as when a machine was suspended. A
+ * lapse is final: a late answer never revives it. Takes when each confirmed renewal was sent; gives
+ * `holds()`, asked right before each commit and reply, after the last await.
  *
  * Source: `docs/design.md`, Membership and leases; Gray and Cheriton, "Leases" (SOSP 1989).
  */

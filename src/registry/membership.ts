@@ -8,7 +8,7 @@
  * Source: `docs/design.md`, Membership and leases; Store failover.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
-import { isDead, type Member, type MemberInfo } from "../model/member.ts";
+import { hasEnded, type Member, type MemberInfo } from "../model/member.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -198,7 +198,7 @@ export class Membership {
    */
   async isDead(incarnation: string): Promise<boolean> {
     if (this.#view.stateOf(incarnation) === undefined) await this.refresh();
-    return isDead(this.#view.stateOf(incarnation));
+    return hasEnded(this.#view.stateOf(incarnation));
   }
 
   /**
@@ -221,7 +221,7 @@ export class Membership {
   /** A link to this member failed: watches it more often from now on. */
   suspect(incarnation: string): void {
     const member = this.#view.peek(incarnation);
-    if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
+    if (!member || hasEnded(member.state) || incarnation === this.#life?.incarnation) return;
     if (this.#monitor.isSuspect(incarnation) || !this.#isOurs(member)) return;
     this.#monitor.suspect(incarnation);
     this.#renew();
@@ -364,7 +364,7 @@ export class Membership {
     return this.#life !== null && this.lineages.hasAsserted(this.#life);
   }
 
-  /** Another copy of the store may have answered: reads its lineage. */
+  /** Another copy of the store may have answered: renews now, as the answer names the lineage. */
   look(): void {
     this.#renew();
   }

@@ -5,7 +5,7 @@
  * Source: `docs/design.md`, Membership and leases.
  */
 import { nodeName } from "../model/call_path.ts";
-import { isDead, type Member, type MemberState } from "../model/member.ts";
+import { hasEnded, type Member, type MemberState } from "../model/member.ts";
 import type { Membership, Unreadable } from "../ports/store.ts";
 
 export class MembershipView {
@@ -48,7 +48,7 @@ export class MembershipView {
   /** Members that may hold a lease. */
   live(): (Member | Unreadable)[] {
     const all = [...this.#members.values(), ...this.#unreadable.values()];
-    return all.filter(({ state }) => !isDead(state));
+    return all.filter(({ state }) => !hasEnded(state));
   }
 
   /** The state of any member, readable or not; undefined for one that is unknown. */
@@ -59,11 +59,11 @@ export class MembershipView {
   /** Whether a member is known, and dead. */
   isKnownDead(incarnation: string): boolean {
     const state = this.stateOf(incarnation);
-    return state !== undefined && isDead(state);
+    return state !== undefined && hasEnded(state);
   }
 
   /** Whether a member may be alive of which nothing else can be read. */
   isUnreadable(incarnation: string): boolean {
-    return !isDead(this.#unreadable.get(incarnation)?.state);
+    return !hasEnded(this.#unreadable.get(incarnation)?.state);
   }
 }

@@ -36,9 +36,10 @@ import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
 type Lifetime = Pick<AbortController, "signal" | "abort">;
 
-/** For activations that were over before their signal was first used. */
+/** For activations that were closed before their signal was first used. */
 const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
 
+/** An ownership and the type of its key: the part of an activation that needs no instance. */
 export abstract class OwnedKey extends Expiring {
   readonly key: string;
   readonly type: ResolvedType;
@@ -55,7 +56,7 @@ export abstract class OwnedKey extends Expiring {
 
   /** When there may be expired answers, on the monotonic clock. */
   pruneAt: number;
-  /** Notified when it is over. */
+  /** Notified when it is closed. */
   protected end: Signal | null = null;
   #lifetime: Lifetime | null = null;
 
@@ -107,7 +108,7 @@ export abstract class OwnedKey extends Expiring {
     return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
   }
 
-  /** Aborted once it is over. */
+  /** Aborted once it is closed. */
   get lifetime(): AbortSignal {
     return (this.#lifetime ??= new AbortController()).signal;
   }
@@ -117,7 +118,7 @@ export abstract class OwnedKey extends Expiring {
     this.#lifetime ??= OVER;
   }
 
-  /** Resolves when it is over. */
+  /** Resolves when it is closed. */
   protected ended(): Promise<void> {
     return (this.end ??= new Signal()).wait();
   }
@@ -186,7 +187,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /** The running turn's entry in a call chain. */
-  get link(): string {
+  get chainEntry(): string {
     return `${this.key} ${this.epoch}.${this.#turn}`;
   }
 
@@ -241,10 +242,10 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   receive(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#runTurns(call);
-    if (call.chain.length > 0 && call.chain.includes(this.link)) {
+    if (call.chain.length > 0 && call.chain.includes(this.chainEntry)) {
       return this.type.reentrant
         ? void this.#join(call)
-        : call.fail(reentered(this.key, [...call.chain, this.link]));
+        : call.fail(reentered(this.key, [...call.chain, this.chainEntry]));
     }
     (this.#mailbox ??= new Mailbox(this.type.mailbox, this.#host.stats)).offer(call);
   }
@@ -283,7 +284,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     await this.#broadcaster.settle();
   }
 
-  /** Makes calls wait. Resolves once no turn runs, or this activation is over. */
+  /** Makes calls wait. Resolves once no turn runs, or this activation is closed. */
   hold(): Promise<void> {
     this.#isHeld = true;
     return this.#untilIdle();
@@ -346,7 +347,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#host.closed(this);
   }
 
-  /** Resolves when no turn runs, or this activation is over. */
+  /** Resolves when no turn runs, or this activation is closed. */
   async #untilIdle(): Promise<void> {
     if (!this.#busy || this.#state === "closed") return;
     await Promise.race([(this.#turnEnded ??= new Signal()).wait(), this.ended()]);
@@ -574,9 +575,9 @@ export function interrupt(calls: readonly Call[], code: ErrorCode, why: string):
   }
 }
 
-/** The error for a call that came back to `key`, which is busy with the last turn of `links`. */
-export function reentered(key: string, links: readonly string[]): AtlasError {
-  const keys = links.map((link) => link.slice(0, link.indexOf(" ")));
+/** The error for a call that came back to `key`, which is busy with the last turn of `chain`. */
+export function reentered(key: string, chain: readonly string[]): AtlasError {
+  const keys = chain.map((entry) => entry.slice(0, entry.indexOf(" ")));
   const message = `${key} is busy with the call that led here: ${keys.join(" → ")}`;
   return new AtlasError("reentrant_call", message);
 }

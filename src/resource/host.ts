@@ -2,7 +2,7 @@
  * Holds this node's activations, at most one for each key.
  *
  * Turns any number of calls for an unowned key into one claim. Releases idle activations, and
- * all of them when the node drains or its lease has lapsed.
+ * all of them when the node drains. When its lease has lapsed it stops them, and releases nothing.
  *
  * Source: `docs/design.md`, Claims; Calls.
  */
@@ -17,7 +17,7 @@ import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, PRUNE_DELAY_MS } from
 import type { Call } from "../model/call.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { checkPrefix, isUnder, locator } from "../model/rrp.ts";
+import { checkPrefix, isUnder, rrpAt } from "../model/rrp.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -67,6 +67,7 @@ export class Host implements ActivationHost<Activation> {
   readonly #starting = new Set<Activation>();
   /** Those that are closing; the key is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
+  /** Activations that are closing; what `#closing` has for a key may also be other work. */
   readonly #ending = new Set<Activation>();
   readonly #idle: IdleSweep<Activation>;
   readonly #conflicts: Conflicts;
@@ -328,7 +329,7 @@ export class Host implements ActivationHost<Activation> {
   /** Closes activations under a prefix, and claims none of them for a while. */
   async drainPrefix({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
     const { region, node } = this.#parts.place;
-    const own = locator(region, node, "");
+    const own = rrpAt(region, node, "");
     if (!own.startsWith(prefix) && !prefix.startsWith(own)) return;
     this.tell("info", "handing over", { prefix, forMs });
     this.#drained.add(prefix, forMs);
@@ -342,7 +343,7 @@ export class Host implements ActivationHost<Activation> {
 
   #isDrained(key: string): boolean {
     const { region, node } = this.#parts.place;
-    return this.#drained.covers(locator(region, node, key));
+    return this.#drained.covers(rrpAt(region, node, key));
   }
 
   /** Stops sweeping. */
@@ -403,8 +404,8 @@ export class Host implements ActivationHost<Activation> {
   #look(activation: Activation): void {
     const type = activation.key.slice(0, activation.key.indexOf("/"));
     const idleAfterMs = this.#parts.types.get(type)?.idleAfterMs ?? Infinity;
-    const isOver = activation.isIdle && this.#idle.isOver(activation.usedAt, idleAfterMs);
-    if (isOver) this.#close(activation, "idle");
+    const isIdle = activation.isIdle && this.#idle.isUnusedFor(activation.usedAt, idleAfterMs);
+    if (isIdle) this.#close(activation, "idle");
     else void tidy(activation, this.clock.now());
   }
 }
@@ -489,7 +490,7 @@ class IdleSweep<T> {
   }
 
   /** Whether a resource last used in a given step has been idle for longer than `ms`. */
-  isOver(usedAt: number, ms: number): boolean {
+  isUnusedFor(usedAt: number, ms: number): boolean {
     return (this.count - usedAt) * this.#parts.everyMs > ms;
   }
 

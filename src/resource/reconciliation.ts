@@ -11,7 +11,7 @@ import type { ResolvedType } from "../api/app.ts";
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
 import { CONTESTED_MS, MAX_CONTESTED, RECHECKS_AT_ONCE } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { locator } from "../model/rrp.ts";
+import { rrpAt } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import { type Acquired, type Claims, NO_TURNS } from "../registry/claims.ts";
 import type { NodeLife } from "../registry/lease.ts";
@@ -86,7 +86,7 @@ export class Reconciliation {
     epoch: number,
   ): Promise<Activation> {
     const { host, place: { region, node } } = this.#parts;
-    const owner = { rrp: locator(region, node, key), incarnation: former.incarnation, epoch };
+    const owner = { rrp: rrpAt(region, node, key), incarnation: former.incarnation, epoch };
     const activation = new Activation(host, key, type, owner, former, NO_TURNS);
     this.goOffline(activation, true);
     try {

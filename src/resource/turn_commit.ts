@@ -25,8 +25,8 @@ import { TurnStorage } from "./storage.ts";
 const COMMIT_PAUSE_MS = 20;
 const COMMIT_PAUSE_MOST_MS = 500;
 /**
- * How long before its deadline a call fails with the reason why its turn can't be committed: in ms,
- * and as a share of its time.
+ * A call whose turn can't be committed fails with the reason this long before its deadline: in ms,
+ * or one part in `TELL_SHARE` of its time, where that is less.
  */
 const TELL_MS = 250;
 const TELL_SHARE = 4;
@@ -82,15 +82,15 @@ export class TurnCommit {
 
   /** The earlier result for this call's idempotency key; undefined where there is none. */
   async find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
-    return await this.#kept.find(idempotencyKey, call.method, call.arguments());
+    return await this.#answerStore.find(idempotencyKey, call.method, call.arguments());
   }
 
   /** Reads which idempotency keys have answers, concurrently with turns. */
   learn(): void {
-    if (!this.#isFresh) void this.#kept.learn();
+    if (!this.#isFresh) void this.#answerStore.learn();
   }
 
-  get #kept(): IdempotencyStore {
+  get #answerStore(): IdempotencyStore {
     return (this.#answers ??= new IdempotencyStore({
       state: this.#state,
       clock: this.#parts.clock,
@@ -107,7 +107,7 @@ export class TurnCommit {
 
   /** Deletes expired answers in the running turn. */
   async prune(): Promise<void> {
-    this.#ownership.pruneAt = await this.#kept.prune();
+    this.#ownership.pruneAt = await this.#answerStore.prune();
   }
 
   /** Ends the turn by committing what it wrote. `call`: the call that waits for that, if any. */

@@ -26,7 +26,7 @@ import type { Host } from "../resource/host.ts";
 import { pause } from "../time/wait.ts";
 import { Placement } from "./placement.ts";
 
-/** How often a region's members are read before none counts as known, and the pause in between. */
+/** How many times a region's members are read to find one, and the pause in between. */
 const MEMBERS_ATTEMPTS = 4;
 const MEMBERS_PAUSE_MS = 100;
 /** How long a node of this region is waited for before it is reported as not answering, in ms. */
@@ -37,7 +37,7 @@ const LEARN_MS = 5_000;
 export interface LocatorParts {
   readonly host: Host;
   readonly store: Store;
-  readonly registry: Directory;
+  readonly directory: Directory;
   readonly membership: Membership;
   readonly links: Links;
   readonly routes: RegionRoutes;
@@ -144,17 +144,17 @@ export class Locator {
 
   /** Where a key's calls can be sent. @throws AtlasError, retryable where waiting may help. */
   async find(key: string, type: string): Promise<Target> {
-    const { host, registry } = this.#parts;
+    const { host, directory } = this.#parts;
     const here = host.find(key);
     if (here) return here;
     if (this.remoteHomeOf(key) !== null) return await this.#remote(key, type);
-    let owner = registry.cached(key);
+    let owner = directory.cached(key);
     if (host.canStartOffline(type)) {
       const route = owner && await this.#inReach(key, owner);
       if (route) return route;
       const found = await host.startOffline(key, type, owner?.epoch ?? 0);
       if (found instanceof Activation) return found;
-      registry.note(key, owner = found);
+      directory.note(key, owner = found);
     }
     if (!owner && host.placement(type) === "spread") {
       const elsewhere = await this.#spread(key, type);
@@ -163,9 +163,9 @@ export class Locator {
     if (!owner && host.canHost(type, key)) {
       const acquired = await host.acquire(key, type);
       if (acquired instanceof Activation) return acquired;
-      registry.note(key, owner = acquired);
+      directory.note(key, owner = acquired);
     }
-    owner ??= await registry.locate(key);
+    owner ??= await directory.locate(key);
     if (!owner) return await this.#ask(key, type);
     return await this.#follow(key, owner);
   }
@@ -200,13 +200,13 @@ export class Locator {
 
   /** The route to an owner in this region's membership. */
   async #follow(key: string, owner: Ownership): Promise<Route> {
-    const { registry, membership, links, gateways, routes, life, place } = this.#parts;
+    const { directory, membership, links, gateways, routes, life, place } = this.#parts;
     const { incarnation } = owner;
-    const member = membership.peek(incarnation) ?? await this.#dialAddress(incarnation);
+    const member = membership.peek(incarnation) ?? await this.#peekAnew(incarnation);
     if (incarnation === life().incarnation || this.#isNamesake(member)) {
       // Its entry names this node, in this life or a former one, but it isn't active here: the
       // next attempt claims it again.
-      registry.forget(key);
+      directory.forget(key);
       const why = membership.leaseTrouble;
       throw new AtlasError("unavailable", `${key} is between two owners${why}`);
     }
@@ -219,7 +219,7 @@ export class Locator {
       );
     }
     if (!member || membership.isKnownDead(incarnation)) {
-      registry.forget(key);
+      directory.forget(key);
       throw new AtlasError("unavailable", `the owner of ${key} is dead`);
     }
     const { region } = member;
@@ -231,9 +231,9 @@ export class Locator {
 
   /** The route for a key of another home region: to its owner if known, else to a node there. */
   async #remote(key: string, type: string): Promise<Target> {
-    const { registry, membership, routes, life, place, store } = this.#parts;
+    const { directory, membership, routes, life, place, store } = this.#parts;
     let unread: AtlasError | null = null;
-    const owner = registry.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
+    const owner = directory.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
     // The lookup may have found that the key has moved.
     const home = this.remoteHomeOf(key);
     if (home === null) return await this.find(key, type);
@@ -242,7 +242,7 @@ export class Locator {
     const isHere = incarnation === life().incarnation ||
       (region === place.region && store.homeOf?.(key) === home);
     if (!owner || isHere || membership.isKnownDead(incarnation)) {
-      if (owner) registry.forget(key);
+      if (owner) directory.forget(key);
       return await this.#askRemote(key, type, home).catch((error) => {
         throw unread ? alsoUnread(error, unread) : error;
       });
@@ -273,10 +273,10 @@ export class Locator {
    * know: then `unread` gets the reason.
    */
   async #lookUp(key: string, unread: (why: AtlasError) => void): Promise<Ownership | null> {
-    const { store, registry } = this.#parts;
+    const { store, directory } = this.#parts;
     try {
       const owner = await store.lookup(key);
-      if (owner) registry.note(key, owner);
+      if (owner) directory.note(key, owner);
       return owner;
     } catch (error) {
       if (!isAtlasError(error) || !error.retryable) throw error;
@@ -353,7 +353,8 @@ export class Locator {
     return member?.region === region && member.node === node;
   }
 
-  async #dialAddress(incarnation: string): Promise<Member | undefined> {
+  /** A member that may have joined since the members were last read. */
+  async #peekAnew(incarnation: string): Promise<Member | undefined> {
     await this.#parts.membership.refresh();
     return this.#parts.membership.peek(incarnation);
   }

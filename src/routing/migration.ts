@@ -26,7 +26,7 @@ import type { RelayedCall } from "./relayed_call.ts";
 export interface MigrationParts {
   readonly host: Host;
   readonly store: Store;
-  readonly registry: Directory;
+  readonly directory: Directory;
   readonly locator: Locator;
   readonly place: { readonly region: string; readonly node: string };
   /**
@@ -100,12 +100,12 @@ export class Migration {
     route: Route,
     passed: Reserved,
   ): Promise<Ownership | null> {
-    const { registry, onEvent } = this.#parts;
+    const { directory, onEvent } = this.#parts;
     const { key, epoch } = activation;
     try {
       if (!await this.#giveUp(activation, region)) return null;
       await this.#parts.ask(key, route);
-      const owner = registry.cached(key);
+      const owner = directory.cached(key);
       if (owner && owner.epoch > epoch) passed.owner = owner;
     } catch (error) {
       const isBack = passed.isBack = await this.#recall(key);

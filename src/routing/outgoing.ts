@@ -1,6 +1,6 @@
 /**
- * A call that this node sends to another: its deadline, who carries it, and whether it may have
- * been executed.
+ * A call that the router sends, to another node or to a resource here: its deadline, which link
+ * carries it, and whether it may have been executed.
  *
  * Local callers make some (`local_call.ts`); others come over a link, to be passed on
  * (`relayed_call.ts`). Queues, the router and links treat both alike.

@@ -46,7 +46,7 @@ const RETRY_MOST_MS = 500;
 /** The parts of a router. */
 export interface RouterParts {
   readonly host: Host;
-  readonly registry: Directory;
+  readonly directory: Directory;
   readonly membership: Membership;
   readonly links: Links;
   readonly locator: Locator;
@@ -170,7 +170,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     // The cached owner has just released the key, and is the caller. So this call isn't queued
     // behind calls on their way to it.
     const isActivation = call.method === ACTIVATE;
-    if (isActivation) this.#parts.registry.forget(call.key);
+    if (isActivation) this.#parts.directory.forget(call.key);
     if (call.done || this.#parts.dispatcher.answerForNode(call)) return call;
     if (isActivation) this.#enqueue(call);
     else this.#dispatch(call);
@@ -221,26 +221,26 @@ export class Router implements CallRouter, PendingRequestHandler {
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
     // This needs the store, which is not waited for.
-    const { registry, host } = this.#parts;
+    const { directory, host } = this.#parts;
     const isOffline = error.code === "unavailable" && host.find(call.key)?.offline;
     if (
       isOffline || !elsewhere || !error.retryable || !safe || call.redirects >= call.maxRedirects
     ) {
       return call.reject(error, owner);
     }
-    if (owner) registry.note(call.key, owner);
+    if (owner) directory.note(call.key, owner);
     call.redirects++;
     call.lastError = error;
     this.#enqueue(call);
   }
 
   #dispatch(call: Outgoing): void {
-    const { host, registry, links, locator } = this.#parts;
+    const { host, directory, links, locator } = this.#parts;
     if (call.done) return;
     if (this.#pendingCalls.has(call.key)) return this.#enqueue(call);
     const here = host.find(call.key);
     if (here) return this.#serveHere(call, here);
-    const owner = registry.cached(call.key);
+    const owner = directory.cached(call.key);
     const present = owner && links.present(owner.incarnation);
     const straight = present?.isUnresponsive === false ? present : null;
     if (!this.callOrder.leaves(call)) {
@@ -266,10 +266,10 @@ export class Router implements CallRouter, PendingRequestHandler {
     const trouble = pathError(call.via, this.#name, session.name);
     if (trouble) {
       // This node may take its caller for the owner: it looks the owner up again, too.
-      this.#parts.registry.forget(call.key);
+      this.#parts.directory.forget(call.key);
       return call.reject(trouble, owner);
     }
-    const hop = this.#tracer.begin(call.trace);
+    const span = this.#tracer.begin(call.trace);
     try {
       const seen = owner?.epoch ?? 0;
       const id = session.request({
@@ -280,10 +280,10 @@ export class Router implements CallRouter, PendingRequestHandler {
         epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-        callPath: outgoingPathOf(call, this.#name, relay, hop?.trace ?? null),
+        callPath: outgoingPathOf(call, this.#name, relay, span?.trace ?? null),
         relay,
       }, new PendingRequest(this, call, owner, relay));
-      call.carrier = { session, id, relay, span: hop };
+      call.carrier = { session, id, relay, span };
       if (relay || session.isUnresponsive) this.callOrder.departed(call, session, relay);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
@@ -292,10 +292,10 @@ export class Router implements CallRouter, PendingRequestHandler {
 
   /** A link brought a call's answer. */
   replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void {
-    const { registry } = this.#parts;
+    const { directory } = this.#parts;
     const { epoch, passed } = reply;
     const rrp = reply.rrp || asked?.rrp || "";
-    const known = registry.cached(call.key);
+    const known = directory.cached(call.key);
     const seen = Math.max(known?.epoch ?? 0, call.epoch);
     if (seen > epoch) {
       const message = `an owner of epoch ${epoch} answered, but there is one of ${seen}`;
@@ -303,7 +303,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     }
     const incarnation = passed?.incarnation ?? session.peer.incarnation;
     const owner = { rrp, incarnation, epoch };
-    if (known?.epoch !== epoch) registry.note(call.key, owner);
+    if (known?.epoch !== epoch) directory.note(call.key, owner);
     try {
       const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
       call.answered(reply.body, owner, path, reply.mark ?? null);
@@ -315,7 +315,7 @@ export class Router implements CallRouter, PendingRequestHandler {
   /** A link brought a call's failure. */
   refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void {
     const error = fromWireError(failure.error);
-    if (asked && error.code === "not_owner") this.#parts.registry.forget(call.key, asked.epoch);
+    if (asked && error.code === "not_owner") this.#parts.directory.forget(call.key, asked.epoch);
     // It could not claim the key or pass the call on: another node is asked next.
     const wasAsked = !asked || call.carrier?.relay === true;
     if (wasAsked && error.code === "unavailable") this.#parts.locator.exclude(session);

@@ -65,7 +65,7 @@ async function answerTo(call: Call, broadcaster: EventBroadcaster): Promise<unkn
       const connection = broadcaster.connection(id);
       if (!broadcaster.subscriber(subscriber)) return null;
       return connection
-        ? await inTurn(connection, () => deliverAll(call, broadcaster, connection, messages, from))
+        ? await inOrder(connection, () => deliverAll(call, broadcaster, connection, messages, from))
         : 0;
     }
     case LEAVE: {
@@ -98,7 +98,7 @@ async function joinAll(
 }
 
 /** Runs it once earlier work for this connection is done. */
-function inTurn(connection: ConnectionHandle, run: () => Promise<number>): Promise<number> {
+function inOrder(connection: ConnectionHandle, run: () => Promise<number>): Promise<number> {
   const delivered = connection.delivering.then(run);
   connection.delivering = delivered.catch(() => {});
   return delivered;

@@ -339,9 +339,9 @@ export class ClientSession {
       if (frame.t !== "message" || (messages.length > 0 && bytes > MESSAGE_BYTES_AT_ONCE)) break;
       messages.push(frame.data);
     }
-    const heard = await this.#parts.deliverMessages(this, messages, this.#delivered + 1);
-    this.#delivered += heard;
-    this.#drop(heard);
+    const delivered = await this.#parts.deliverMessages(this, messages, this.#delivered + 1);
+    this.#delivered += delivered;
+    this.#drop(delivered);
     this.#isDelivering = false;
     this.#pump();
     this.#finish();

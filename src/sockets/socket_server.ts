@@ -226,7 +226,7 @@ export class SocketServer {
       subscription = new Subscription({
         clock,
         random,
-        life: () => life().incarnation,
+        incarnation: () => life().incarnation,
         stats: this.stats,
         ask: (method, args, options) => router.call(target, method, args, options, null),
         empty,

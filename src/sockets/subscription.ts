@@ -40,8 +40,8 @@ const NO_ID = "";
 export interface SubscriptionParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** This node's current life. */
-  readonly life: () => string;
+  /** This node's current incarnation. */
+  readonly incarnation: () => string;
   /** Calls a method of the resource that only nodes may call. */
   readonly ask: (
     method: string,
@@ -75,7 +75,7 @@ export class Subscription {
   #closed = 0;
   #isJoining = false;
   /** Notified when some have been joined. */
-  readonly #admitted = new Signal();
+  readonly #joinedSome = new Signal();
 
   constructor(parts: SubscriptionParts) {
     this.#parts = parts;
@@ -93,17 +93,17 @@ export class Subscription {
     this.#sessions.delete(session.id);
     this.#pending.delete(session);
     // Also between two owners: the next one may know it from the former one's state.
-    const name = this.#subscriberId ?? NO_ID;
+    const subscriberId = this.#subscriberId ?? NO_ID;
     if (this.#sessions.size === 0) this.#end();
     // A session that is being joined for the first time is reported once it has been joined.
-    if (session.isKnown) await this.#notifyClosed(name, session);
+    if (session.isKnown) await this.#notifyClosed(subscriberId, session);
   }
 
-  async #notifyClosed(name: string, session: ClientSession): Promise<void> {
+  async #notifyClosed(subscriberId: string, session: ClientSession): Promise<void> {
     // While others are here, the owner can't notice by itself.
     for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#sessions.size > 0; attempt++) {
       try {
-        await this.#parts.ask(LEAVE, [name, [session.id]], {});
+        await this.#parts.ask(LEAVE, [subscriberId, [session.id]], {});
         return;
       } catch {
         await this.#pause(attempt);
@@ -124,22 +124,27 @@ export class Subscription {
   ): Promise<number> {
     let asked: string | null = null;
     for (let attempt = 0; !session.isOver;) {
-      const name = this.#subscriberId;
-      if (name === null || this.#pending.has(session)) {
-        await this.#admitted.wait();
+      const subscriberId = this.#subscriberId;
+      if (subscriberId === null || this.#pending.has(session)) {
+        await this.#joinedSome.wait();
         continue;
       }
-      if (asked !== null && asked !== name) return messages.length;
+      if (asked !== null && asked !== subscriberId) return messages.length;
       try {
-        const { result } = await this.#parts.ask(MESSAGE, [name, session.id, messages, from], {});
+        const { result } = await this.#parts.ask(MESSAGE, [
+          subscriberId,
+          session.id,
+          messages,
+          from,
+        ], {});
         // The connection is gone at the owner: this node is about to learn of its closing.
         if (result === 0) return messages.length;
         if (result !== null) return result as number;
-        this.#leaveOwner(name);
+        this.#ownerChanged(subscriberId);
       } catch (thrown) {
         const error = toAtlasError(thrown);
         // An owner to which they are sent again knows which of them it has had.
-        if (error.maybeExecuted) asked = name;
+        if (error.maybeExecuted) asked = subscriberId;
         else if (!error.retryable) {
           session.reject(error);
           return messages.length;
@@ -157,24 +162,24 @@ export class Subscription {
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
       const sessions = [...this.#pending].slice(0, MAX_JOINS);
       const registers = this.#subscriberId === null;
-      const name = this.#subscriberId ?? this.#parts.random.uuid();
+      const subscriberId = this.#subscriberId ?? this.#parts.random.uuid();
       // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
         for (const session of sessions) {
           session.isKnown = true;
-          if (session.isOver) void this.#notifyClosed(name, session);
+          if (session.isOver) void this.#notifyClosed(subscriberId, session);
         }
       };
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
-          [name, this.#parts.life(), registers, sessions.map(joinRequestOf)],
+          [subscriberId, this.#parts.incarnation(), registers, sessions.map(joinRequestOf)],
           {},
         );
         known();
-        if (!registers && this.#subscriberId !== name) continue;
-        if (result === null) this.#leaveOwner(name);
-        else if (await this.#admit(name, sessions, result as JoinResult[], epoch)) {
+        if (!registers && this.#subscriberId !== subscriberId) continue;
+        if (result === null) this.#ownerChanged(subscriberId);
+        else if (await this.#takeResults(subscriberId, sessions, result as JoinResult[], epoch)) {
           attempt = -1;
           continue;
         }
@@ -188,41 +193,41 @@ export class Subscription {
     this.#isJoining = false;
   }
 
-  /** Resolves to whether any could be joined. */
-  async #admit(
-    name: string,
+  /** Takes the owner's answer for each session. Resolves to whether any could be joined. */
+  async #takeResults(
+    subscriberId: string,
     sessions: readonly ClientSession[],
-    admissions: readonly JoinResult[],
+    results: readonly JoinResult[],
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
     sessions.forEach((session, i) => {
-      const admission = admissions[i] as JoinResult;
-      if (typeof admission[0] === "number") {
-        const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
+      const result = results[i] as JoinResult;
+      if (typeof result[0] === "number") {
+        const [seq, gap, lost = seq] = result as readonly [number, boolean, number?];
         joined.push({ session, seq, lost: gap ? lost : null });
         return;
       }
-      const [code, message, retryable] = admission as readonly [string, string, boolean];
+      const [code, message, retryable] = result as readonly [string, string, boolean];
       if (!retryable) session.reject(new AtlasError(code as ErrorCode, message));
     });
     if (joined.length === 0 || this.#ended.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
     this.#epoch = Math.max(this.#epoch, epoch);
     if (this.#subscriberId === null) {
-      [this.#subscriberId, this.#at, this.#closed] = [name, least, 0];
-      void this.#poll(name);
+      [this.#subscriberId, this.#at, this.#closed] = [subscriberId, least, 0];
+      void this.#poll(subscriberId);
     }
     const past = await this.#past(joined);
     // Another owner may have taken over meanwhile: then all are joined to that one.
-    if (this.#subscriberId !== name) return true;
+    if (this.#subscriberId !== subscriberId) return true;
     for (const one of joined) {
       const { session, seq, lost } = one;
       if (!this.#pending.delete(session)) continue;
       const isLost = past === null && lacks(one);
       session.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
     }
-    this.#admitted.notify();
+    this.#joinedSome.notify();
     return true;
   }
 
@@ -252,20 +257,20 @@ export class Subscription {
   }
 
   /** Polls for events while the owner knows this node by this subscriber id. */
-  async #poll(name: string): Promise<void> {
-    for (let attempt = 0; this.#subscriberId === name;) {
+  async #poll(subscriberId: string): Promise<void> {
+    for (let attempt = 0; this.#subscriberId === subscriberId;) {
       try {
         const { result, epoch } = await this.#parts.ask(
           EVENTS,
-          [name, this.#parts.life(), this.#at, this.#closed],
+          [subscriberId, this.#parts.incarnation(), this.#at, this.#closed],
           { timeoutMs: POLL_MS + GRACE_MS, signal: this.#ended.signal },
         );
-        if (this.#subscriberId !== name) return;
+        if (this.#subscriberId !== subscriberId) return;
         attempt = 0;
-        if (result === null) this.#leaveOwner(name);
+        if (result === null) this.#ownerChanged(subscriberId);
         else this.#deliver(result as NonNullable<EventsAnswer>, epoch);
       } catch (error) {
-        if (this.#subscriberId !== name) return;
+        if (this.#subscriberId !== subscriberId) return;
         this.#refuse(error, [...this.#sessions.values()]);
         await this.#pause(attempt++);
       }
@@ -292,10 +297,11 @@ export class Subscription {
   }
 
   /**
-   * The owner doesn't know this node: another owner has taken over. All sessions are joined again.
+   * The owner doesn't know this subscriber id: it is another owner than before, or the same one
+   * after this node was silent for too long. All sessions are joined again.
    */
-  #leaveOwner(name: string): void {
-    if (this.#subscriberId === name) this.#subscriberId = null;
+  #ownerChanged(subscriberId: string): void {
+    if (this.#subscriberId === subscriberId) this.#subscriberId = null;
     if (this.#subscriberId !== null) return;
     for (const session of this.#sessions.values()) {
       session.rejoin();
@@ -318,7 +324,7 @@ export class Subscription {
   #end(): void {
     this.#subscriberId = null;
     this.#ended.abort();
-    this.#admitted.notify();
+    this.#joinedSome.notify();
     this.#parts.empty();
   }
 }

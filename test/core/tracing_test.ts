@@ -83,7 +83,7 @@ it("a hop's log event says how it ended, and an untraced call has none", async (
   await until(() => hops.length === 4, "both hops are logged");
   const outcomes = hops.slice(2).map(({ from, outcome }) => `${from} ${outcome}`);
   expect(outcomes[0] === "us/a timeout" || outcomes[1] === "us/a timeout").toBe(true);
-  expect(outcomes.join()).toMatch(/eu\/gw (?:timeout|given up)/);
+  expect(outcomes.join()).toMatch(/eu\/gw (?:timeout|cancelled)/);
   await us.call("counters", "eu~x", "echo", [1]);
   expect(hops).toHaveLength(4);
 });

@@ -87,8 +87,8 @@ export function outranks(claim: MasterClaim, other: MasterClaim): boolean {
   return claim.incarnation > other.incarnation;
 }
 
-/** Claims that were neither withdrawn nor superseded by a withdrawn one. */
-export function standing(claims: readonly MasterClaim[]): MasterClaim[] {
+/** The claims that count: neither withdrawn, nor superseded by one that was withdrawn. */
+export function validClaims(claims: readonly MasterClaim[]): MasterClaim[] {
   const ended = claims.filter(({ incarnation }) => incarnation === WITHDRAWN);
   return claims.filter((claim) =>
     claim.incarnation !== WITHDRAWN && !ended.some((other) => supersedes(other, claim))
@@ -98,7 +98,7 @@ export function standing(claims: readonly MasterClaim[]): MasterClaim[] {
 /** The owner's claim; null where nobody owns the key. */
 export function greatest(claims: readonly MasterClaim[]): MasterClaim | null {
   let best: MasterClaim | null = null;
-  for (const claim of standing(claims)) if (!best || outranks(claim, best)) best = claim;
+  for (const claim of validClaims(claims)) if (!best || outranks(claim, best)) best = claim;
   return best;
 }
 
@@ -106,7 +106,7 @@ export function greatest(claims: readonly MasterClaim[]): MasterClaim | null {
 export function ownerOf(claims: readonly MasterClaim[]): Ownership | null {
   const best = greatest(claims);
   if (best === null) return null;
-  const rivals = standing(claims).filter((other) => other !== best && !supersedes(best, other));
+  const rivals = validClaims(claims).filter((other) => other !== best && !supersedes(best, other));
   const owner = ownershipOf(best);
   return rivals.length === 0 ? owner : { ...owner, contested: rivals.map(ownershipOf) };
 }

@@ -14,12 +14,12 @@ import { listOf, textOrNull } from "../redis/replies.ts";
 /** Who reads: the own master's index, and its claim's epoch where it has one. */
 export interface Reader {
   readonly own: number;
-  readonly standing: number | null;
+  readonly claimEpoch: number | null;
 }
 
 /** A part of a range, as it came from the masters; unchecked. */
 export interface RangePart {
-  readonly standing: number | null;
+  readonly claimEpoch: number | null;
   /** All fields of any master, in no order. */
   readonly all: unknown;
   /** Each master's fields, in the order asked for. */
@@ -66,7 +66,7 @@ export async function mergedRange(
     const columns = part.fields.map((fields) => textsOf(key, fields));
     const all = textsOf(key, part.all);
     const values = part.values.map((column) => listOf("state", column, all.length));
-    const reader = { own, standing: part.standing };
+    const reader = { own, claimEpoch: part.claimEpoch };
     const order = all.map((field, i) => [field, i] as const)
       .sort(([a], [b]) => (a < b ? -1 : 1) * (reverse ? -1 : 1));
     const last = lastKnown(columns, limit, reverse);
@@ -100,7 +100,7 @@ function lastKnown(
 function latest(
   key: string,
   field: string,
-  { own, standing }: Reader,
+  { own, claimEpoch }: Reader,
   texts: readonly unknown[],
 ): string | null {
   let best: Dated | null = null;
@@ -110,7 +110,7 @@ function latest(
     if (text === null) continue;
     isFound = true;
     const dated = parseDated(key, field, text);
-    if (master === own && dated.epoch === standing) return dated.value;
+    if (master === own && dated.epoch === claimEpoch) return dated.value;
     if (!best || dated.epoch > best.epoch || dated.epoch === best.epoch && dated.turn > best.turn) {
       best = dated;
     }

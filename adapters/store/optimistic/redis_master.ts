@@ -218,7 +218,12 @@ export class RedisMaster implements Master {
     const args = [...this.#known(knows), ...fields.map((field) => `:${field}`)];
     const reply = this.#whole(key, await this.#step(key, READ, keys, args));
     const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 1 + names.length);
-    return mergedRead(key, fields, { own, standing: this.#epochOf(key, parts[0]) }, parts.slice(1));
+    return mergedRead(
+      key,
+      fields,
+      { own, claimEpoch: this.#epochOf(key, parts[0]) },
+      parts.slice(1),
+    );
   }
 
   async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
@@ -234,7 +239,7 @@ export class RedisMaster implements Master {
       const reply = this.#whole(key, await this.#step(key, RANGE, keys, args));
       const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 2 + 2 * count);
       return {
-        standing: this.#epochOf(key, parts[0]),
+        claimEpoch: this.#epochOf(key, parts[0]),
         all: parts[1],
         fields: parts.slice(2, 2 + count),
         values: parts.slice(2 + count),

@@ -13,7 +13,7 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { refusalOf, stepRefused } from "../../../src/model/refusal.ts";
-import { Batcher, type Entry } from "../batch.ts";
+import { Batcher, type Queued } from "../batch.ts";
 import { closedError, failedStep, unavailable } from "../check.ts";
 import type { EvictionMonitor } from "./eviction.ts";
 import { AnswerTooLong, EndpointRefusal } from "./http_requester.ts";
@@ -177,7 +177,7 @@ export class UpstashConnection implements RedisBackend {
   }
 
   /** Settles each entry, in as many attempts as that takes and is allowed. */
-  async #deliver(batch: Entry<Job>[]): Promise<void> {
+  async #deliver(batch: Queued<Job>[]): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
     let left = batch;
     for (let attempt = 1; left.length > 0; attempt++) {
@@ -194,7 +194,7 @@ export class UpstashConnection implements RedisBackend {
   }
 
   /** Sends each by itself: one of them may have made the answer too long. */
-  #deliverEach(batch: Entry<Job>[], error: AnswerTooLong): void {
+  #deliverEach(batch: Queued<Job>[], error: AnswerTooLong): void {
     for (const entry of batch) {
       if (entry.op.once) entry.reject(this.#failure(error));
       else void this.#deliver([entry]);
@@ -202,7 +202,7 @@ export class UpstashConnection implements RedisBackend {
   }
 
   /** Sends `batch` once and settles what was answered; gives what must be sent in full. */
-  async #attempt(batch: Entry<Job>[], giveUp: number): Promise<Entry<Job>[]> {
+  async #attempt(batch: Queued<Job>[], giveUp: number): Promise<Queued<Job>[]> {
     const pipeline = this.#client.pipeline();
     for (const { op: { script, keys, args, whole } } of batch) {
       const digest = whole ? undefined : this.#digests.get(script);
@@ -225,11 +225,11 @@ export class UpstashConnection implements RedisBackend {
 
   /** Rejects what may not be sent again after `error`, and gives the rest. */
   #repeatable(
-    batch: Entry<Job>[],
+    batch: Queued<Job>[],
     error: unknown,
     attempt: number,
     giveUp: number,
-  ): Entry<Job>[] {
+  ): Queued<Job>[] {
     const reason = reasonOf(error);
     const again = !this.#closed && attempt < MAX_ATTEMPTS &&
       performance.now() + REPEAT_PAUSE_MS * attempt < giveUp &&

@@ -76,7 +76,7 @@ function lineageOf([id, term, settled]: readonly unknown[]): Lineage {
   };
 }
 
-/** A last turn as it is kept. */
+/** A last turn, as it is stored. */
 export function stampOf(key: string, reply: unknown): Stamp {
   // Some clients drop a nil at the end of a list.
   const text = textOrNull(`last turn of ${JSON.stringify(key)}`, reply ?? null);
@@ -87,8 +87,8 @@ export function stampOf(key: string, reply: unknown): Stamp {
   throw brokenEntry(key, "last turn", text);
 }
 
-/** Last turns of former terms, as they are kept. */
-export function pastOf(key: string, reply: unknown): readonly Stamp[] {
+/** What a state remembers of former terms (`pastOf` in `lineage.ts`), as it is stored. */
+export function pastIn(key: string, reply: unknown): readonly Stamp[] {
   const text = textOrNull(`former turns of ${JSON.stringify(key)}`, reply ?? null);
   return text === null ? [] : text.split(",").map((stamp) => stampOf(key, stamp));
 }

@@ -27,8 +27,8 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * A key that is missing while others of its resource exist (it was evicted, or deleted by hand) is
  * detected. An index whose size differs from the number of the state's fields is rebuilt from the
  * state. Where the state is missing and its index exists, the index stays until the owner that
- * got the error of the loss has read, written or released it. `MENDED` is a list of the number of
- * fields of a state and of members that its index had; within a list it is the first item.
+ * got the error of the loss has read, written or released it. A reply says so by `MENDED`: a list
+ * of two numbers, the fields of the state and the members that its index had.
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
@@ -39,7 +39,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
  * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values; where `after` is missing a list in a list: the last turn, and `lost`, or `moved` in another lineage |
- * | N range | state, index | command, bound, bound, limit, turn `after` (its epoch, itself), lineage | MENDED if it was, field, value …; or as G |
+ * | N range | state, index | command, bound, bound, limit, turn `after` (its epoch, itself), lineage | MENDED if they differed, field, value …; or as G |
  *
  * A lineage is `*`, any, or `=` and the ids of the copies it is made of; this server's own,
  * its replication id, must be one of them. A last turn is `<epoch> <turn>`, or nil.

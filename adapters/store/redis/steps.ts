@@ -20,7 +20,7 @@ import type {
 import { brokenEntry } from "../check.ts";
 import { firstEpochOf, keptOf, NO_STAMP } from "../lineage.ts";
 import { type KeyKind, parseEntry, slotKey } from "./keys.ts";
-import { listOf, malformed, pastOf, stampOf, textOrNull, wholeOf } from "./replies.ts";
+import { listOf, malformed, pastIn, stampOf, textOrNull, wholeOf } from "./replies.ts";
 
 /** One step for the script `STEPS`. */
 export interface Step {
@@ -99,14 +99,14 @@ export function keptStep(key: string, lineage: LineageName): Step {
   return step(key, ["state", "ended"], ["K", lineageText(lineage.id)]);
 }
 
-/** What the state keeps of a turn; null: another lineage answered. */
+/** The answer of `Store.kept` for one turn; null: another lineage answered. */
 export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): Stamp | null {
   if (reply === 0) return null;
   const [last, past] = listOf(`last turn of ${JSON.stringify(key)}`, reply);
-  return keptOf(turn, stampOf(key, last), pastOf(key, past));
+  return keptOf(turn, stampOf(key, last), pastIn(key, past));
 }
 
-/** A turn that no state has. */
+/** A turn that no state has: an owner that doesn't say what it knows may know of some. */
 const UNKNOWN: Stamp = { epoch: Number.MAX_SAFE_INTEGER, turn: 0 };
 
 export function releaseStep(

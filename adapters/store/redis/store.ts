@@ -36,7 +36,7 @@ import type {
   Standing,
   Store,
 } from "../../../src/ports/store.ts";
-import { Batcher, type Entry } from "../batch.ts";
+import { Batcher, type Queued } from "../batch.ts";
 import {
   BrokenEntry,
   checkClaim,
@@ -323,12 +323,12 @@ export class RedisStore implements Store {
   }
 
   /** A cluster takes only keys of one slot in one command. */
-  #bySlot<Op extends Get>(batch: Entry<Op>[], run: (part: Entry<Op>[]) => void): void {
+  #bySlot<Op extends Get>(batch: Queued<Op>[], run: (part: Queued<Op>[]) => void): void {
     if (!this.#backend.clustered) return run(batch);
     Map.groupBy(batch, ({ op }) => op.slot).forEach((part) => run(part));
   }
 
-  #runSteps(batch: Entry<Step>[]): void {
+  #runSteps(batch: Queued<Step>[]): void {
     const keys: string[] = [];
     const args: string[] = [];
     let once = false;
@@ -374,7 +374,7 @@ export class RedisStore implements Store {
     return (await this.#backend.lineageIds?.())?.join() ?? "";
   }
 
-  #runGets(batch: Entry<Get>[]): void {
+  #runGets(batch: Queued<Get>[]): void {
     const keys = batch.map(({ op }) => slotKey(op.slot, "own", op.key));
     settle(batch, (this.#backend.mget as NonNullable<RedisBackend["mget"]>)(keys));
   }
@@ -393,7 +393,7 @@ export class RedisStore implements Store {
 }
 
 /** Gives each entry its reply, or all of them the error. */
-function settle<Op>(batch: Entry<Op>[], replies: Promise<unknown>): void {
+function settle<Op>(batch: Queued<Op>[], replies: Promise<unknown>): void {
   replies.then((all) => listOf("a batch", all, batch.length)).then(
     (all) => batch.forEach((entry, i) => entry.resolve(all[i])),
     (error) => batch.forEach((entry) => entry.reject(error)),

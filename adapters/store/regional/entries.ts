@@ -7,7 +7,7 @@
  * claim, commit and release that expects the plain owner fails.
  */
 import type { Ownership } from "../../../src/model/ownership.ts";
-import { locator } from "../../../src/model/rrp.ts";
+import { rrpAt } from "../../../src/model/rrp.ts";
 import type { Claim } from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";
 
@@ -62,7 +62,7 @@ export function entryOf(stored: Ownership | null): Entry {
     return { kind: "departed", stored: named, pointer, isSigned: at !== "" };
   }
   const owner = {
-    rrp: locator(to, node, key),
+    rrp: rrpAt(to, node, key),
     incarnation: incarnation.slice(ARRIVING.length),
     epoch,
   };
@@ -87,7 +87,7 @@ export function departure(
   const { to, from, at } = pointer;
   return {
     key,
-    rrp: locator(to, `|${from}|${at ?? ""}|`, key),
+    rrp: rrpAt(to, `|${from}|${at ?? ""}|`, key),
     incarnation: DEPARTED,
     opId: `${owner.incarnation}.${owner.epoch}.${to}`,
     expected: owner,
@@ -101,7 +101,7 @@ export function departure(
 export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
   return {
     key,
-    rrp: locator(to, `|${from}|${at}|`, key),
+    rrp: rrpAt(to, `|${from}|${at}|`, key),
     incarnation: DEPARTED,
     opId: `${old?.epoch ?? 0}.${at}.${to}`,
     expected: old,
@@ -118,7 +118,7 @@ export function arrival(
   const node = rrp.slice("rrp:".length).split("/")[1];
   return {
     key,
-    rrp: locator(to, `|${from}|${at}|${node}`, key),
+    rrp: rrpAt(to, `|${from}|${at}|${node}`, key),
     incarnation: ARRIVING + incarnation,
     // A new one each time: each turn of an epoch counts once.
     opId: `${opId}.${attempt}`,

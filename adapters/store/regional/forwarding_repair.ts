@@ -16,7 +16,7 @@
  *
  * Source: `docs/design.md`, Store failover; Regions and moves.
  */
-import { isDead } from "../../../src/model/member.ts";
+import { hasEnded } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { LineageName, Overtaken, Store } from "../../../src/ports/store.ts";
 import { BrokenEntry, publicError } from "../check.ts";
@@ -241,7 +241,7 @@ function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored |
 /** Raises the region's term where an overwritten owner lives, so that its node reasserts. */
 async function raiseTerm(store: Store, { overwritten }: RegionRepair): Promise<void> {
   const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...overwritten]);
-  if (watched.some(({ state }) => !isDead(state))) {
+  if (watched.some(({ state }) => !hasEnded(state))) {
     await store.renew(OBSERVER, 0, [], { id: OVERRULED, term, waited: false });
   }
   overwritten.clear();

@@ -123,7 +123,7 @@ export class RegionalOwnership {
       const misplacedMove = misplaced(entry, region);
       if (misplacedMove) throw this.#identity.sharedRegistry(region, misplacedMove);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
-        const found = standing(region, entry, pointer);
+        const found = foundIn(region, entry, pointer);
         this.#learn(key, found);
         if (first && hops > 1 && found.entry.kind === "owner") this.#shorten(key, first, found);
         return found;
@@ -309,7 +309,11 @@ function isMine(owner: Ownership, { incarnation, expected }: Claim): boolean {
   return owner.incarnation === expected?.incarnation && owner.epoch === expected.epoch;
 }
 
-function standing(home: string, entry: Entry, pointer: Pointer | null): Found {
+/**
+ * What is found at a key's home. A departure that is stored there is one of an earlier stay: the key
+ * has come back since, and nobody owns it.
+ */
+function foundIn(home: string, entry: Entry, pointer: Pointer | null): Found {
   if (entry.kind !== "departed") return { home, entry, old: null, pointer };
   return { home, entry: { kind: "nobody" }, old: entry.stored, pointer };
 }

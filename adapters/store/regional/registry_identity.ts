@@ -9,7 +9,7 @@
  * must be seen to move, since no node of this region kills them.
  */
 import type { AtlasError } from "../../../src/errors.ts";
-import { isDead, type Member } from "../../../src/model/member.ts";
+import { hasEnded, type Member } from "../../../src/model/member.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
 import type { Observation } from "../../../src/ports/store.ts";
 import { publicError } from "../check.ts";
@@ -56,7 +56,7 @@ export class RegistryIdentity {
 
   /** A region's members were read. */
   read(region: string, members: readonly Member[]): void {
-    const living = members.filter(({ state }) => !isDead(state));
+    const living = members.filter(({ state }) => !hasEnded(state));
     const isMemberThere = region !== this.#self &&
       living.some((it) => this.#incarnations.has(it.incarnation));
     if (isMemberThere) this.#sameRegistry.add(region);

@@ -3,7 +3,7 @@
  * is rolled back.
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
-import { isDead, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
+import { hasEnded, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
 import type {
   KnownLineage,
   Membership,
@@ -15,7 +15,7 @@ import { countIn, parsedRow, readRows, stateIn, tooLong } from "../member_rows.t
 import type { SqliteLineage } from "./lineage.ts";
 import type { Database, Row, Statement } from "./schema.ts";
 
-/** A seq as text: another than a count may be beyond what a driver can read. */
+/** A seq as text: one that others wrote may be greater than a driver can read. */
 const SEQ = "CAST(seq AS TEXT) AS seq";
 
 export class SqliteMembers {
@@ -30,7 +30,6 @@ export class SqliteMembers {
   readonly #version: Statement;
   readonly #setVersion: Statement;
   readonly #rewrite: Statement;
-
   readonly #lineage: SqliteLineage;
 
   constructor(database: Database, lineage: SqliteLineage) {
@@ -69,9 +68,10 @@ export class SqliteMembers {
 
   #register(info: MemberInfo, ifFree: boolean): RegisterReply["outcome"] {
     const { incarnation, region, node } = info;
-    const known = this.#observe(incarnation);
-    if (known && known.state !== "live") return "fenced";
-    if (known) {
+    const present = this.#observe(incarnation);
+    if (present && present.state !== "live") return "fenced";
+    if (present) {
+      // Others may have overwritten its row.
       const { address } = info;
       const roles = rolesText(info);
       const { changes } = this.#rewrite.run(
@@ -118,7 +118,7 @@ export class SqliteMembers {
 
   kill(incarnation: string, seq: number): MemberState | null {
     const seen = this.#observe(incarnation);
-    if (!seen || isDead(seen.state) || seen.seq !== seq) return seen?.state ?? null;
+    if (!seen || hasEnded(seen.state) || seen.seq !== seq) return seen?.state ?? null;
     this.#finish(incarnation, "dead");
     return "dead";
   }
@@ -126,7 +126,7 @@ export class SqliteMembers {
   leave(info: MemberInfo): void {
     const seen = this.#observe(info.incarnation);
     if (!seen) this.#insert(info);
-    if (!isDead(seen?.state ?? "live")) this.#finish(info.incarnation, "left");
+    if (!hasEnded(seen?.state ?? "live")) this.#finish(info.incarnation, "left");
   }
 
   all(): Membership {

@@ -99,10 +99,10 @@ export class SqliteOwnership {
     if (row?.["op"] === opId && present?.incarnation === incarnation) {
       return { won: true, owner: present, last: this.#last(key) };
     }
-    const asExpected = expected === null
+    const isExpected = expected === null
       ? present === null
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
-    if (!asExpected) return { won: false, owner: present };
+    if (!isExpected) return { won: false, owner: present };
     const slot = slotOf(key);
     if (!this.#turn.get(key)) this.#ended.claimed(key);
     const last = this.#last(key);
@@ -156,6 +156,7 @@ export class SqliteOwnership {
     });
   }
 
+  /** Needs no `after`: a file that lacks a state lacks all of it. */
   release(key: string, incarnation: string, epoch: number): boolean {
     if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
     this.#ended.released(key);
@@ -228,7 +229,11 @@ export class SqliteOwnership {
     throw new LostTurns(key, last, (knows.lineage ?? this.#lineage.id) !== this.#lineage.id);
   }
 
-  /** The last epoch of a slot. @throws AtlasError where it can't be read: epochs must not fall */
+  /**
+   * The last epoch that a slot gave; 0: none.
+   *
+   * @throws AtlasError where it can't be read: epochs must not fall
+   */
   #drawn(key: string, slot: number): number {
     const counter = this.#counter.get(slot)?.["counter"] ?? "0";
     const epoch = epochIn(counter);
@@ -244,7 +249,7 @@ export class SqliteOwnership {
   }
 }
 
-/** The last turns of a state in former terms. */
+/** What a state remembers of former terms (`pastOf`). */
 function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   const text = String(row?.["past"] ?? "");
   if (text === "") return [];
@@ -317,7 +322,7 @@ export class EndedTurns {
     this.#prune.run(MAX_ENDED);
   }
 
-  /** A key without a last turn is claimed: its kept turn moves back. */
+  /** A key that has no last turn is claimed: where it has one here, that moves back. */
   claimed(key: string): void {
     if (Number(this.#restore.run(key).changes) > 0) this.#drop.run(key);
   }

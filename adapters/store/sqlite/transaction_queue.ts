@@ -7,7 +7,7 @@
 import { setImmediate } from "node:timers";
 import { isAtlasError, messageOf } from "../../../src/errors.ts";
 import { fileRefused } from "../../../src/model/refusal.ts";
-import { Batcher, type Entry } from "../batch.ts";
+import { Batcher, type Queued } from "../batch.ts";
 import { closedError, unavailable, unsent } from "../check.ts";
 import { type Database, isBusy, type Statement } from "./schema.ts";
 
@@ -45,7 +45,7 @@ export class TransactionQueue {
   readonly #begin: Statement;
   readonly #commit: Statement;
   readonly #rollback: Statement;
-  #waiting: Entry<Step>[] = [];
+  #waiting: Queued<Step>[] = [];
   #backoff = FIRST_BACKOFF;
   /** Whether a further attempt is scheduled. */
   #coming = false;
@@ -98,7 +98,7 @@ export class TransactionQueue {
     return unavailable(`the SQLite file ${JSON.stringify(this.#options.name)} was ${GONE}`);
   }
 
-  #take(batch: Entry<Step>[]): void {
+  #take(batch: Queued<Step>[]): void {
     if (this.#closed) {
       for (const entry of batch) entry.reject(this.#closedError());
       return;
@@ -145,7 +145,7 @@ export class TransactionQueue {
    * where another process holds the file. Where one step fails, each gets a transaction
    * of its own, so that others are unaffected.
    */
-  #transact(batch: Entry<Step>[]): number {
+  #transact(batch: Queued<Step>[]): number {
     let replies: unknown[];
     if (!this.#options.isPresent()) {
       this.#up = false;
@@ -163,7 +163,7 @@ export class TransactionQueue {
         const stuck = batch.findIndex((entry) => this.#transact([entry]) === 0);
         return stuck < 0 ? batch.length : stuck;
       }
-      this.#fail(batch[0] as Entry<Step>, error);
+      this.#fail(batch[0] as Queued<Step>, error);
       return 1;
     }
     this.#up = true;
@@ -179,7 +179,7 @@ export class TransactionQueue {
     }
   }
 
-  #fail(entry: Entry<Step>, error: unknown): void {
+  #fail(entry: Queued<Step>, error: unknown): void {
     if (isAtlasError(error)) return entry.reject(error);
     this.#up = false;
     const name = JSON.stringify(this.#options.name);
