@@ -17,7 +17,7 @@ interface Known {
   /** The call that raised it. */
   by: string;
   /** The highest epoch in an answer. */
-  heard: number;
+  answered: number;
   /** Where each epoch lives. */
   readonly locations: Map<number, string>;
   lastRrp: string;
@@ -30,23 +30,23 @@ export class HistoryRecorder {
   readonly #report: Report;
   readonly #keys = new Map<string, Known>();
   /** What was known when each open call was made. */
-  readonly #floors = new Map<CallRecord, Pick<Known, "floor" | "by" | "heard">>();
+  readonly #floors = new Map<CallRecord, Pick<Known, "floor" | "by" | "answered">>();
 
   constructor(report: Report) {
     this.#report = report;
   }
 
   called(call: CallRecord): void {
-    const { floor, by, heard } = this.#known(call.key);
-    this.#floors.set(call, { floor, by, heard });
+    const { floor, by, answered } = this.#known(call.key);
+    this.#floors.set(call, { floor, by, answered });
   }
 
   returned(call: CallRecord): void {
-    const { floor = 0, by = "", heard = 0 } = this.#floors.get(call) ?? {};
+    const { floor = 0, by = "", answered = 0 } = this.#floors.get(call) ?? {};
     this.#floors.delete(call);
     if (call.outcome !== "ok") return;
     const known = this.#known(call.key);
-    if (call.verdict === "unowned") return raise(known, heard + 1, call);
+    if (call.verdict === "unowned") return raise(known, answered + 1, call);
     // Cached and suspect verdicts may be out of date.
     if (call.what === "lookup" && call.verdict !== "confirmed") return;
     const { id, what, key, epoch, rrp } = call;
@@ -58,7 +58,7 @@ export class HistoryRecorder {
       );
     }
     this.#locate(known, call);
-    known.heard = Math.max(known.heard, epoch);
+    known.answered = Math.max(known.answered, epoch);
     raise(known, epoch, call);
   }
 
@@ -67,9 +67,9 @@ export class HistoryRecorder {
     if (location === undefined) {
       known.locations.set(epoch, rrp ?? "");
       this.ownerships++;
-      const isMove = known.lastRrp !== "" && known.lastRrp !== rrp && epoch > known.heard;
+      const isMove = known.lastRrp !== "" && known.lastRrp !== rrp && epoch > known.answered;
       if (isMove && key.startsWith(`${LASTING}/`)) this.takeovers++;
-      if (epoch >= known.heard) known.lastRrp = rrp ?? "";
+      if (epoch >= known.answered) known.lastRrp = rrp ?? "";
     } else if (location !== rrp) {
       this.#report(
         "one location",
@@ -81,7 +81,7 @@ export class HistoryRecorder {
   #known(key: string): Known {
     let known = this.#keys.get(key);
     if (!known) {
-      known = { floor: 0, by: "nothing", heard: 0, locations: new Map(), lastRrp: "" };
+      known = { floor: 0, by: "nothing", answered: 0, locations: new Map(), lastRrp: "" };
       this.#keys.set(key, known);
     }
     return known;

@@ -16,7 +16,7 @@ export interface Part {
   readonly name: string;
   /** The kind of registry that the node under attack has. */
   readonly registry: "file" | "redis" | "upstash";
-  /** Whether the lease may lapse and healthy calls may fail meanwhile: the registry itself lies. */
+  /** Whether the lease may lapse and healthy calls may fail meanwhile: the registry gives wrong replies. */
   readonly liesOfRegistry?: boolean;
   /**
    * Connections that the node may keep open to its registry. Default 0: the base includes them.

@@ -104,7 +104,7 @@ export class LyingUpstash {
     response: ServerResponse,
   ): Promise<void> {
     const json = { "content-type": "application/json" };
-    const lies: Record<string, () => Promise<void>> = {
+    const wrongReplies: Record<string, () => Promise<void>> = {
       shape: async () => void response.writeHead(200, json).end(shapeOf(draw)),
       altered: async () => {
         const [status, text] = await truth();
@@ -144,9 +144,9 @@ export class LyingUpstash {
         response.writeHead(200, json).end((await truth())[1]);
       },
     };
-    const name = draw.pick(Object.keys(lies));
+    const name = draw.pick(Object.keys(wrongReplies));
     this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
-    await lies[name]?.();
+    await wrongReplies[name]?.();
   }
 
   /** A request here followed a redirect. */
