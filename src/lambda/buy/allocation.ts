@@ -42,17 +42,25 @@ export interface Return {
 }
 
 export class Allocation {
-  readonly openings: Map<number, Opening> = new Map();
-  /** Failed openings: their capacity is not ordered again before the next retry. */
-  refused: Opening[] = [];
   readonly #terms: BuyTerms;
   readonly #views: () => readonly ChannelView[];
+  readonly #openings: () => readonly Opening[];
   readonly #region: () => string;
 
-  /** @param views the order's channels that are not draining. */
-  constructor(terms: BuyTerms, views: () => readonly ChannelView[], region: () => string) {
+  /**
+   * @param views the order's channels that are not draining.
+   * @param openings channels being opened, and failed ones until the next retry: neither is ordered
+   * again.
+   */
+  constructor(
+    terms: BuyTerms,
+    views: () => readonly ChannelView[],
+    openings: () => readonly Opening[],
+    region: () => string,
+  ) {
     this.#terms = terms;
     this.#views = views;
+    this.#openings = openings;
     this.#region = region;
   }
 
@@ -161,7 +169,7 @@ export class Allocation {
 
   #pending(counts: (opening: Opening) => boolean): number {
     let sum = 0;
-    for (const opening of [...this.openings.values(), ...this.refused]) {
+    for (const opening of this.#openings()) {
       if (counts(opening)) sum += opening.want;
     }
     return sum;

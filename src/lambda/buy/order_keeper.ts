@@ -11,7 +11,7 @@ import { type Address, addressOf, BROKER } from "../bus/address.ts";
 import type { BusMessageOf } from "../bus/messages.ts";
 import type { Order } from "../bus/order.ts";
 import type { ProcessContext } from "../bus/process.ts";
-import { Allocation, type BuyTerms } from "./allocation.ts";
+import { Allocation, type BuyTerms, type Opening } from "./allocation.ts";
 import type { ChannelPool } from "./channel_pool.ts";
 import type { ChannelView } from "./module_call.ts";
 
@@ -39,6 +39,9 @@ export class OrderKeeper {
   readonly #hooks: OrderKeeperHooks;
   readonly #pool: ChannelPool;
   readonly #allocation: Allocation;
+  readonly #openings = new Map<number, Opening>();
+  /** Failed openings: their capacity is not ordered again before the next retry. */
+  #refused: Opening[] = [];
   #order: Order | null = null;
   /** The order must be sent again even if unchanged. */
   #mustResend = false;
@@ -53,7 +56,12 @@ export class OrderKeeper {
     this.#terms = terms;
     this.#pool = pool;
     this.#hooks = hooks;
-    this.#allocation = new Allocation(terms, () => this.views, () => this.#context.self().region);
+    this.#allocation = new Allocation(
+      terms,
+      () => this.views,
+      () => [...this.#openings.values(), ...this.#refused],
+      () => this.#context.self().region,
+    );
   }
 
   /** Its channels that are not draining. */
@@ -133,7 +141,7 @@ export class OrderKeeper {
   /** A listener opened a channel. Returns whether the opening is one of this order's. */
   accepted(accept: BusMessageOf<"accept">, from: Address): boolean {
     const { nonce, channel, grant, contact, label } = accept;
-    const opening = this.#allocation.openings.get(nonce);
+    const opening = this.#openings.get(nonce);
     if (!opening || opening.listener !== from || this.#isClosed) return false;
     this.#endOpening(nonce);
     this.#refusals = 0;
@@ -145,19 +153,19 @@ export class OrderKeeper {
   }
 
   refused(nonce: number, from: Address): void {
-    if (this.#allocation.openings.get(nonce)?.listener === from) this.#failed(nonce);
+    if (this.#openings.get(nonce)?.listener === from) this.#failed(nonce);
   }
 
   /** A watched process, perhaps a listener, is gone. */
   down(address: Address): void {
-    for (const [nonce, { listener }] of [...this.#allocation.openings]) {
+    for (const [nonce, { listener }] of [...this.#openings]) {
       if (listener === address) this.#failed(nonce);
     }
   }
 
   /** Whether an answer of this listener is awaited. */
   isOpening(listener: Address): boolean {
-    return [...this.#allocation.openings.values()].some((opening) => opening.listener === listener);
+    return [...this.#openings.values()].some((opening) => opening.listener === listener);
   }
 
   #buy(): void {
@@ -198,7 +206,7 @@ export class OrderKeeper {
   #open(listener: Address, want: number, region: string): void {
     const context = this.#context;
     const nonce = context.nextId();
-    this.#allocation.openings.set(nonce, {
+    this.#openings.set(nonce, {
       listener,
       want,
       isNear: this.#allocation.isNear(region),
@@ -213,10 +221,10 @@ export class OrderKeeper {
 
   /** An opening failed: orders again after a backoff, when the exchanges know the new quantities. */
   #failed(nonce: number): void {
-    const opening = this.#allocation.openings.get(nonce);
+    const opening = this.#openings.get(nonce);
     if (!opening) return;
     this.#endOpening(nonce);
-    this.#allocation.refused.push(opening);
+    this.#refused.push(opening);
     this.#retryLater();
   }
 
@@ -226,16 +234,15 @@ export class OrderKeeper {
     const delayMs = Math.min(most, least * 2 ** Math.min(this.#refusals++, 10));
     this.#retry = this.#context.after(delayMs * (0.5 + this.#context.random() / 2), () => {
       this.#retry = null;
-      this.#allocation.refused = [];
+      this.#refused = [];
       this.update(true);
     });
   }
 
   #endOpening(nonce: number): void {
-    const { openings } = this.#allocation;
-    const opening = openings.get(nonce);
+    const opening = this.#openings.get(nonce);
     if (!opening) return;
-    openings.delete(nonce);
+    this.#openings.delete(nonce);
     opening.timer.cancel();
     this.#hooks.settled(opening.listener);
   }
