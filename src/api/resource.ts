@@ -11,10 +11,10 @@ import type { Ownership } from "../model/ownership.ts";
 import type { Atlas } from "./node.ts";
 
 /**
- * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; after `move`
- * another node owns it.
+ * Why a resource stops. After `fenced` nothing can be written any more; after `move` another
+ * node owns it. A resource whose turn ran longer than `maxTurnMs` stops without `onStop`.
  */
-export type StopReason = "idle" | "drain" | "move" | "fenced" | "stuck";
+export type StopReason = "idle" | "drain" | "move" | "fenced";
 
 /** A resource's private, ordered map. Writes are committed when the turn succeeds. */
 export interface Storage {
