@@ -1,30 +1,31 @@
 /**
  * The module `calc`: computes digits of π. A node offers a capacity of two calls at a time.
  *
- * Takes a number of digits; gives π. Computes in slices, so that the event loop of the node is
- * not blocked.
+ * Takes a number of digits and returns π. Computes in short slices of work, so that the event loop
+ * of the node is not blocked.
  */
 import { AtlasError, defineModule, type FunctionContext, type Module } from "../../mod.ts";
 
-/** More would take minutes. */
+/** The most digits of one call. More would take minutes. */
 const MAX_DIGITS = 20_000;
-/** How long a slice of work may block the event loop, in ms. */
+/** The longest time that a slice of work may block the event loop, in ms. */
 const SLICE_MS = 5;
 /** Digits computed beyond the requested ones, since every step rounds down. */
 const GUARD_DIGITS = 10;
 
 /**
- * π with `digits` digits behind the point, not rounded: 0 to 20,000. `pi(5)` is `3.14159`.
+ * π with `digits` digits after the decimal point, not rounded. `pi(5)` is `3.14159`.
  *
- * By Machin's formula of 1706: π = 16 arctan(1/5) − 4 arctan(1/239), in whole numbers.
+ * Uses Machin's formula of 1706 with integers: π = 16 arctan(1/5) − 4 arctan(1/239).
  *
- * @throws AtlasError `bad_request` where `digits` isn't allowed.
+ * @param digits an integer from 0 to 20,000.
+ * @throws AtlasError `bad_request` if `digits` is anything else.
  */
 async function pi(this: FunctionContext, digits: number): Promise<string> {
   if (!Number.isInteger(digits) || digits < 0 || digits > MAX_DIGITS) {
     throw new AtlasError("bad_request", `digits is ${digits}, it must be 0 to ${MAX_DIGITS}`);
   }
-  // Many short calls in a row would block the event loop as well.
+  // A short call has only one slice, but many short calls in a row would block the event loop too.
   await yieldToEventLoop();
   const one = 10n ** BigInt(digits + GUARD_DIGITS);
   const fifth = await arctan(5n, one, this.signal);
@@ -44,19 +45,19 @@ async function arctan(x: bigint, one: bigint, signal: AbortSignal): Promise<bigi
     sum += sign * (power / n);
     if (performance.now() < sliceEnd) continue;
     await yieldToEventLoop();
-    // The caller no longer waits: stop.
+    // Stop if the caller no longer waits.
     signal.throwIfAborted();
     sliceEnd = performance.now() + SLICE_MS;
   }
   return sum;
 }
 
-/** Lets the event loop handle pending I/O. On Deno, setImmediate would not. */
+/** Lets the event loop handle pending I/O. On Deno, `setImmediate` would not do that. */
 function yieldToEventLoop(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
-/** Two at a time on each node. */
+/** The module. Each node runs at most two of its calls at a time. */
 export const calc: Module<{ pi: typeof pi }> = defineModule({
   version: "1.0.0",
   capacity: 2,

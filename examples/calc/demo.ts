@@ -1,10 +1,10 @@
 /**
  * A demonstration of modules.
  *
- * `bun run examples/calc/demo.ts` (or by Deno, or Node): publishes `calc` with a capacity of 2,
- * discovers it, calls it a hundred times at once, and shows that two run at a time. Then starts a
- * second node, on another runtime where one is found, and repeats that: four. Takes nothing;
- * prints its measurements; leaves nothing behind. Exits with 1 where a number is wrong.
+ * `bun run examples/calc/demo.ts` (Deno and Node run it too) publishes `calc` with a capacity of 2,
+ * discovers it, makes 100 calls at once, and shows that 2 of them run at a time. Then it starts a
+ * second node, on another runtime if one is installed, and shows that 4 calls run at a time. It
+ * prints its measurements, deletes its files, and exits with 1 if a number is wrong.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -18,10 +18,10 @@ import { type App, defineApp, defineModule, type Module, type ModuleProxy } from
 import { calc } from "./calc.ts";
 
 const CALLS = 100;
-/** So many that a call takes several slices of work. */
+/** Enough digits that a call takes several slices of work. */
 const DIGITS = 8_000;
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-/** As source or as built. */
+/** `.ts` from source, `.js` in the built package: the second node runs files of the same kind. */
 const EXTENSION = import.meta.url.slice(-3);
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-calc-"));
@@ -31,12 +31,12 @@ const say = (line: string): void => console.log(line);
 
 type Calc = typeof calc extends Module<infer F> ? Module<F> : never;
 
-/** Knows calc by its types; as it names no capacity, the node offers none of it by itself. */
+/** Declares the types of calc. It names no capacity, so the node doesn't offer calc by itself. */
 const app: App<Record<never, never>, { calc: Calc }> = defineApp({
   modules: { calc: defineModule({ functions: calc.functions }) },
 });
 
-// The user's own settings are meant for other nodes than these.
+// The environment may have settings for the user's own nodes. They must not affect these.
 for (const name of Object.keys(process.env)) {
   if (name.startsWith("ATLAS_")) delete process.env[name];
 }
@@ -63,19 +63,19 @@ async function run(): Promise<void> {
     if (two > 2) throw new Error(`${two} calls ran at once on a capacity of 2`);
 
     const runtime = otherRuntime();
-    say(`\nanother node opens, with 2 more               on ${runtime.name}`);
+    say(`\na second node starts, with a capacity of 2    on ${runtime.name}`);
     await start(runtime.command);
     await until(() => proxy.$plb.stats().granted === 4, "capacity of the second node");
-    say("the same proxy, without being called:         bought 2 of it, as 4 were wanted\n");
+    say("the proxy asked for 4, so it buys these 2 without a further call\n");
     const four = await burst(proxy);
-    if (four !== 4) throw new Error(`${four} calls at most ran at once on a capacity of 4`);
+    if (four !== 4) throw new Error(`at most ${four} calls ran at once on a capacity of 4`);
     await proxy.$plb.close();
   } finally {
     await first.close();
   }
 }
 
-/** Makes all calls at once; gives the most that ran at a time. */
+/** Makes all calls at once. Returns the largest number of them that ran at a time. */
 async function burst(proxy: ModuleProxy<Calc>): Promise<number> {
   let most = 0;
   const watching = setInterval(() => most = Math.max(most, proxy.$plb.stats().running), 1);
@@ -121,7 +121,7 @@ function nameOfThis(): string {
   return "Deno" in globalThis ? "Deno" : "Node";
 }
 
-/** Another runtime that is installed here, in the package or on the path; else this one again. */
+/** Another runtime in `node_modules` or the `PATH`; this runtime if there is no other. */
 function otherRuntime(): { name: string; command: readonly string[] } {
   const others = [["Bun", "bun", "run"], ["Deno", "deno", "run", "-A"]] as const;
   for (const [name, binary, ...args] of others) {

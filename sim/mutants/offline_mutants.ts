@@ -1,6 +1,6 @@
 /**
  * Mutants of operating without the store: answers that lack the offline mark, and lost writes.
- * Source: docs/design.md, Going on without the store.
+ * Source: docs/design.md, Continuing without the store.
  */
 import type { Mutant } from "./mutant.ts";
 

@@ -3,7 +3,7 @@
  * lookup combines the directory's answer with what this node alone knows of resources that
  * operate without the store.
  *
- * Source: `docs/design.md`, Lookups and verdicts; Going on without the store.
+ * Source: `docs/design.md`, Lookups and verdicts; Continuing without the store.
  */
 import type { PageOptions, ResourcePage } from "../api/calls.ts";
 import { AtlasError } from "../errors.ts";

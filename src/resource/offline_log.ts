@@ -4,7 +4,7 @@
  * Takes the writes of turns that can't be committed now, in order; gives them back once the
  * state in the store is known, or reports that they don't fit it any more.
  *
- * Source: `docs/design.md`, Going on without the store; Brewer, "CAP Twelve Years Later" (2012):
+ * Source: `docs/design.md`, Continuing without the store; Brewer, "CAP Twelve Years Later" (2012):
  * detect the partition, mark what is done in it, recover.
  */
 import { AtlasError } from "../errors.ts";

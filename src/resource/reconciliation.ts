@@ -5,7 +5,7 @@
  * Takes the resources that were alive when the lease lapsed, and the node's next life; gives
  * each either an ownership with all its turns committed, or the winner to its `onConflict`.
  *
- * Source: `docs/design.md`, Going on without the store.
+ * Source: `docs/design.md`, Continuing without the store.
  */
 import type { ResolvedType } from "../api/app.ts";
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
