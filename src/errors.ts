@@ -62,9 +62,9 @@ export interface AtlasErrorOptions {
 /**
  * An error of Atlas.
  *
- * `retryable`: the same call may succeed later. `maybeExecuted`: the called code
- * may have run (wholly or in part); only where it is false, or the call carries an
- * idempotency key, is a blind retry safe.
+ * `retryable`: the same call may succeed later. `maybeExecuted`: the called code may have run
+ * (wholly or in part); only if it is false, or the call carries an idempotency key, is a blind
+ * retry safe.
  */
 export class AtlasError extends Error {
   override readonly name = "AtlasError";
@@ -108,7 +108,7 @@ export type WireError = readonly [string, string, boolean, boolean];
 export const MAX_MESSAGE = 2_000;
 
 /**
- * `error` as it goes on the wire: by code, without stack or cause; an unknown code becomes `app`.
+ * `error` in its form on the wire: by code, without stack or cause; an unknown code becomes `app`.
  */
 export function toWireError(error: AtlasError): WireError {
   const { code, retryable, maybeExecuted } = error;
@@ -141,19 +141,19 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
-/** What to log of any thrown value: its detail where it has one, else its message. */
+/** What to log of any thrown value: its detail if it has one, else its message. */
 export function detailOf(thrown: unknown): string {
   const detail = isAtlasError(thrown) ? (thrown as AtlasError).detail : undefined;
   return typeof detail === "string" ? detail : messageOf(thrown);
 }
 
-/** The stack of any thrown value, for logs; its message where it has none. Never throws. */
+/** The stack of any thrown value, for logs; its message if it has none. Never throws. */
 export function stackOf(thrown: unknown): string {
   try {
     const { stack } = thrown as { stack?: unknown };
     if (typeof stack === "string" && stack !== "") return stack;
   } catch {
-    // It has none that can be read.
+    // The value has no stack or message that can be read.
   }
   return messageOf(thrown);
 }

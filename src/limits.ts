@@ -64,7 +64,7 @@ export const MAX_FOLLOWED = 10_000;
 
 /** The number of drained prefixes that one node declines at once. */
 export const MAX_DECLINED = 64;
-/** How long a node declines a drained prefix where the caller names no time, in ms. */
+/** How long a node declines a drained prefix if the caller names no time, in ms. */
 export const DEFAULT_DECLINE_MS = 60_000;
 /** The longest time that a node may be asked to decline a drained prefix, in ms. */
 export const MAX_DECLINE_MS = 86_400_000;
@@ -72,11 +72,11 @@ export const MAX_DECLINE_MS = 86_400_000;
 /** The number of resources on one page of a listing. */
 export const MAX_PAGE = 1_000;
 
-/** A call's deadline where its caller names none, in ms. */
+/** A call's deadline if its caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
-/** A lookup's deadline where its caller names none, in ms. */
+/** A lookup's deadline if its caller names none, in ms. */
 export const DEFAULT_LOOKUP_MS = 10_000;
-/** How long a closing node drains where its caller names no time, in ms. */
+/** How long a closing node drains if its caller names no time, in ms. */
 export const DEFAULT_DRAIN_MS = 10_000;
 /** The longest deadline that a caller may ask for, in ms. */
 export const MAX_TIMEOUT_MS = 300_000;
@@ -138,7 +138,7 @@ export const CONTESTED_MS = 60_000;
 /** The number of contested names that one node remembers. */
 export const MAX_CONTESTED = 10_000;
 
-/** How long an unused resource stays in memory where its type names no time, in ms. */
+/** How long an unused resource stays in memory if its type names no time, in ms. */
 export const DEFAULT_IDLE_MS = 60_000;
 
 /** The longest storage key, in bytes of UTF-8. */
@@ -149,7 +149,7 @@ export const MAX_STORAGE_VALUE = 1_048_576;
 export const MAX_TURN_WRITES = 4_096;
 /** The size of all writes of one turn, in UTF-16 code units. */
 export const MAX_TURN_CHARACTERS = 8_388_608;
-/** The number of entries that one `storage.list` returns, also where its caller names no limit. */
+/** The number of entries that one `storage.list` returns, also if its caller names no limit. */
 export const MAX_LIST = 10_000;
 
 /** The longest idempotency key, in bytes of UTF-8. */
@@ -241,7 +241,7 @@ export const MAX_PEERS = 10_000;
 export const MAX_CONTACTS = 20_000;
 /** The number of messages that wait for one link to open before all of them are dropped. */
 export const MAX_OUTBOX = 8_192;
-/** How long `discover` waits for a seller where its caller names no time, in ms. */
+/** How long `discover` waits for a seller if its caller names no time, in ms. */
 export const DEFAULT_DISCOVER_MS = 10_000;
 /** The pause between two resolutions of the authorities' names, in ms. */
 export const BOOTSTRAP_MS = 10_000;
@@ -349,7 +349,9 @@ export const ANSWER_IDLE_MS = 60_000;
 export const MAX_PIPELINED = 16;
 /** The number of requests read ahead on one connection beyond which it is closed. */
 export const MAX_SENT_AHEAD = 256;
-/** The number of requests that begin on Bun in one turn of its event loop, twice as many at first. */
+/**
+ * The number of requests that begin on Bun in one turn of its event loop; twice as many at first.
+ */
 export const MAX_BEGUN_AT_ONCE = 64;
 /** How long a request may take to arrive whole, whatever deadline it names, in ms. */
 export const MAX_REQUEST_MS: number = MAX_TIMEOUT_MS + 10_000;
@@ -364,7 +366,9 @@ export const LISTENER_PROBE_MS = 5_000;
 export const LISTENER_PROBE_TIMEOUT_MS = 2_000;
 /** The pause before a listener that didn't answer is probed again, in ms. */
 export const LISTENER_SOON_MS = 1_000;
-/** The number of failed probes in a row after which the node listens anew, each time. */
+/**
+ * The number of failed probes in a row after which the node opens its listener again, each time.
+ */
 export const LISTENER_FAILURES = 3;
 /** The number of failed probes in a row, about 2 minutes, after which the node drains and stops. */
 export const LISTENER_LOST = 42;

@@ -10,7 +10,10 @@ import { stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The most files of one app that are watched; further imports count as outside. */
+/**
+ * The largest number of files of one app that are watched; further imports count as outside the
+ * app.
+ */
 const MAX_FILES = 1_000;
 
 export interface AppFile {
@@ -28,7 +31,10 @@ const PACKAGE = fileURLToPath(new URL("../../", import.meta.url));
 const OWN_PATHS = /^(?:(?:src|adapters|sim|dist)[/\\]|(?:mod|testing|node|cli)\.[jt]s$)/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*(["'])(\.{1,2}\/[^"'\n]+)\1/g;
 
-/** Whether a file is the app's: in its folder, of no package, none of Atlas's own. */
+/**
+ * Whether a file belongs to the app: it is in the app's folder, in no package, and not one of
+ * Atlas's own.
+ */
 export function isOfApp(folder: string, path: string): boolean {
   if (!path.startsWith(folder + sep)) return false;
   if (path.includes(`${sep}node_modules${sep}`)) return false;
@@ -53,7 +59,7 @@ export function readAppFiles(entry: string): AppFiles {
 /** `path`, and all that it imports directly or through others. */
 export function filesBehind(files: AppFiles, path: string): Set<string> {
   const found = new Set<string>([path]);
-  // A set is walked in the order of its growth: what is added meanwhile is visited, too.
+  // A set is iterated in insertion order, so files that are added meanwhile are also visited.
   for (const one of found) for (const next of files.get(one)?.imports ?? []) found.add(next);
   return found;
 }

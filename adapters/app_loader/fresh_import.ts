@@ -4,8 +4,8 @@
  * Takes the path of an app's file; gives its module imported again, with every file of its folder
  * that it imports, directly or through others. Files keep their path, so relative imports and files
  * stay valid. Bun drops them from its module cache before it imports them again. Node and Deno
- * can't; there a hook adds a query (`?atlas=2`), which makes each another module, and the former
- * versions stay in memory until the process ends.
+ * can't do that. There a hook adds a query (`?atlas=2`), which makes each file another module; the
+ * former versions stay in memory until the process ends.
  */
 import * as modules from "node:module";
 import { dirname } from "node:path";
@@ -19,7 +19,7 @@ export type Namespace = { readonly [name: string]: unknown };
 /** An app that was imported again. */
 export interface FreshApp {
   readonly app: Namespace;
-  /** What one of its files exports; null where it wasn't loaded. Runs nothing. */
+  /** The exports of one of its files; null if that file wasn't loaded. Runs nothing. */
   exportsOf(path: string): Promise<Namespace | null>;
 }
 
@@ -44,10 +44,10 @@ type RegisterHooks = (hooks: { resolve: Resolve }) => unknown;
 const CODE = /\.(?:[mc]?[jt]s|[jt]sx|json)$/;
 const QUERY = /[?&](atlas=\d+)$/;
 
-/** Imports of any app in this process; each has a number of its own. */
+/** The number of imports of any app in this process; each import has its own number. */
 let imports = 0;
 
-/** @throws AtlasError `bad_request` where this runtime can't do it. */
+/** @throws AtlasError `bad_request` if this runtime can't do it. */
 export function freshImport(entry: string): FreshImport {
   return "Bun" in globalThis ? byClearingCache(entry) : byQuery(entry);
 }
@@ -56,7 +56,7 @@ function byClearingCache(entry: string): FreshImport {
   const folder = dirname(entry);
   const { cache } = modules.createRequire(import.meta.url);
   return async (files) => {
-    // Modules that failed to load aren't listed, but are cached as well.
+    // Modules that failed to load aren't listed, but are also cached.
     for (const path of [entry, ...files, ...Object.keys(cache)]) {
       if (path === entry || isOfApp(folder, path)) delete cache[path];
     }

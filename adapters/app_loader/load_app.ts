@@ -38,9 +38,9 @@ export function appUrl(path: string | undefined): URL {
 }
 
 /**
- * The path of the app's file at `path`, which is given by `name`: it must be there.
+ * The path of the app's file at `path`, which the setting `name` gives. The file must exist.
  *
- * @throws AtlasError `bad_request`, naming what it was given by.
+ * @throws AtlasError `bad_request`, naming that setting.
  */
 export function appFile(name: string, path: string | undefined): string {
   const url = appUrl(path);
@@ -48,7 +48,9 @@ export function appFile(name: string, path: string | undefined): string {
   return fileURLToPath(url);
 }
 
-/** Bun collects a file's errors of syntax: the first of them, or the error as it is. */
+/**
+ * The first of a file's syntax errors, which Bun collects in one error; any other error unchanged.
+ */
 export function firstOf(error: unknown): unknown {
   const first: unknown = error instanceof AggregateError ? error.errors[0] : undefined;
   return isObject(first) && "position" in first ? first : error;
@@ -66,7 +68,7 @@ export function appOf(app: unknown): App {
   throw new AtlasError("bad_request", "its default export must be what defineApp() returns");
 }
 
-/** Beside this file's package, as source or as built. */
+/** The URL of the example in this package, as source or as built. */
 function exampleUrl(): URL {
   const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
   return new URL(`../../examples/channels/app.${extension}`, import.meta.url);

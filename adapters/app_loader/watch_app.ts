@@ -1,11 +1,11 @@
 /**
  * Watches an app's files and updates its modules while the node runs.
  *
- * Takes a node, the path of its app's file, and the app as it is now. Looks at the files every 250
+ * Takes a node, the path of its app's file, and the app as it is now. Checks the files every 250
  * ms; once they have changed and are stable, imports the app again. A changed module is updated:
  * running calls finish on the old code. A new module is published, a removed one is closed.
- * Resources keep the code that the node started with. If the app doesn't load, one error is
- * logged, and everything stays as it was.
+ * Resources keep the code that the node started with. If the app doesn't load, one error is logged,
+ * and everything stays as it was.
  */
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
@@ -20,9 +20,7 @@ import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from 
 import { type FreshApp, type FreshImport, freshImport } from "./fresh_import.ts";
 import { appOf, firstOf } from "./load_app.ts";
 
-/**
- * How often files are looked at, and how long they must be unchanged before they are read, in ms.
- */
+/** How often files are checked, and how long they must be unchanged before they are read, in ms. */
 const POLL_MS = 250;
 
 /** Deno writes errors for terminals. */
@@ -43,7 +41,7 @@ export interface AppWatch {
   stop(): void;
 }
 
-/** @throws AtlasError `bad_request` where this runtime can't import a module again. */
+/** @throws AtlasError `bad_request` if this runtime can't import a module again. */
 export function watchApp(options: WatchOptions): AppWatch {
   return new Watch({ ...options, file: realpathSync(options.file) });
 }
@@ -91,7 +89,7 @@ class Watch implements AppWatch {
     const stamp = await stampOf(this.#paths);
     const { state } = this.#options.node;
     if (this.#isStopped || state === "draining" || state === "closed") return;
-    // The first time, too: an edit may have come since the files were read.
+    // Also done the first time, because a file may have been edited since the files were read.
     const isNew = stamp !== this.#stamp;
     this.#stamp = stamp;
     if (isNew) this.#isChanging = true;
@@ -158,7 +156,7 @@ class Watch implements AppWatch {
   /** Offers a module; one with another capacity is closed first, then published again. */
   async #offer(name: string, module: Module, former: Offer | undefined): Promise<void> {
     if (former && former.module.capacity === module.capacity) {
-      // It was imported again, so its code is new, even where only its imports changed.
+      // The module was imported again, so its code is new even if only its imports changed.
       former.listener.update(module);
       this.#offers.set(name, { listener: former.listener, module });
       return;
@@ -178,8 +176,8 @@ class Watch implements AppWatch {
   }
 
   /**
-   * The files that a module is made of: the one that exports it, and what that imports. Where
-   * none does, all files of the app.
+   * The files that a module is made of: the one that exports it, and what that imports. If no file
+   * exports it, all files of the app.
    */
   async #filesOf(module: Module, version: FreshApp): Promise<Set<string>> {
     let found = filesBehind(this.#files, this.#options.file);
@@ -216,7 +214,7 @@ function placeOf(error: unknown, folder: string): string {
   return (start.head === url ? decoded(path) : path) + line;
 }
 
-/** A path out of a URL; as it is where that isn't encoded. */
+/** The decoded path of a URL; unchanged if it isn't encoded. */
 function decoded(path: string): string {
   try {
     return decodeURIComponent(path);

@@ -4,7 +4,7 @@ import type { AtlasClient } from "../client/client.ts";
 import { toJson } from "../http_wire/json.ts";
 import type { CommandLine } from "./usage.ts";
 
-/** Where a command writes. */
+/** The streams to which a command writes. */
 export interface CliStreams {
   out(text: string): void;
   err(text: string): void;
@@ -22,8 +22,8 @@ export interface Output {
 }
 
 /**
- * A call's answer: all of it for machines, as over HTTP; its result for people, as JSON on
- * lines of its own.
+ * A call's answer: as JSON output the whole answer, as over HTTP; as text only the result, as JSON
+ * on lines of its own.
  */
 export function answered(answer: { readonly result: unknown }): Output {
   const result = answer.result ?? null;
@@ -31,7 +31,7 @@ export function answered(answer: { readonly result: unknown }): Output {
   return { document: { ...answer, result }, text };
 }
 
-/** Control characters would let a name in the registry write to the terminal. */
+/** Matches control characters: with them a name in the registry could control the terminal. */
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
 

@@ -21,10 +21,10 @@ export interface RaceOutput {
 }
 
 /**
- * Races at the registry that the command line names, or at all masters of it.
+ * Races at the registry that the command line names, or at all of its masters.
  *
- * @throws UsageError where the registry isn't one that can be raced; AtlasError where it
- * can't be reached.
+ * @throws UsageError if the registry isn't one that can be raced; AtlasError if it can't be
+ * reached.
  */
 export async function raceCommand({ race: asked, timeoutMs }: CommandLine): Promise<RaceOutput> {
   const { stores, unraced, close } = await openAll(asked, timeoutMs);
@@ -101,7 +101,7 @@ function verdictOf(report: RaceDocument, { stallMs }: RaceLine): string {
     `compare-and-set, the default, needs no such luck${stallMs > 0 ? "" : ": try --stall 50"}.`;
 }
 
-/** A note about several masters that the counts don't show. */
+/** A note about several masters, which the counts don't show. */
 function mastersOf({ masters, unraced, compareAndSet }: RaceDocument): string {
   if (unraced.length > 0) {
     const used = masters > 1 ? `${masters} masters` : "one master";

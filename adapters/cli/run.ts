@@ -57,7 +57,7 @@ export async function runCli(
   env: { readonly [name: string]: string | undefined },
   streams: CliStreams,
 ): Promise<number> {
-  // After a command `--version` is an option of that command.
+  // After a command, `--version` is an option of that command.
   if (words.length === 1 && words[0] === "--version") {
     streams.out(`${VERSION}\n`);
     return 0;
@@ -89,7 +89,7 @@ function errorLine(error: unknown): string {
   return `${printable(`${code}: ${messageOf(error)}`)}\n`;
 }
 
-/** A race goes to a registry directly; all other commands ask a node. */
+/** A race uses a registry directly; all other commands ask a node. */
 function outputOf(line: CommandLine): Promise<Output> {
   if (line.command === "race") return raceCommand(line);
   return (COMMANDS[line.command] as Command)(line, open(line));
@@ -263,7 +263,7 @@ async function drain(line: CommandLine): Promise<Output> {
   return drainOutput(nodes, nodes.length === 1 ? nodes[0] : { nodes }, "is draining");
 }
 
-/** Every live node that a prefix names releases the resources under it, and goes on serving. */
+/** Every live node that a prefix names releases the resources under it, and continues to serve. */
 async function handOver(line: CommandLine, prefix: string): Promise<Output> {
   const what: Record<string, string> = { prefix };
   if (line.forMs !== undefined) what["forMs"] = String(line.forMs);
@@ -286,7 +286,7 @@ async function askToDrain(
   });
 }
 
-/** @param done what a node does that has agreed */
+/** @param done the words after the name of a node that agreed to drain */
 function drainOutput(nodes: readonly DrainReply[], document: unknown, done: string): Output {
   const failures: AtlasError[] = [];
   const lines = nodes.map((note) => {
@@ -299,7 +299,7 @@ function drainOutput(nodes: readonly DrainReply[], document: unknown, done: stri
   return { document, text: lines.join(""), failures };
 }
 
-/** Writes events until the socket is closed: 0 where the resource closed it, else 1. */
+/** Writes events until the socket is closed: 0 if the resource closed it, else 1. */
 export async function listen(
   { operands, after }: CommandLine,
   atlas: ClientSockets,

@@ -14,7 +14,7 @@ import {
 } from "../../src/limits.ts";
 import { checkPrefix, checkToken } from "../../src/model/rrp.ts";
 
-/** The command line isn't one of these; nothing was sent. */
+/** The command line is not valid; nothing was sent. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
@@ -85,9 +85,9 @@ export interface CommandLine {
 
 /** What `atlas race` takes. */
 export interface RaceLine {
-  /** One for each master; none where none is named. */
+  /** One URL for each master; empty if the command line names none. */
   readonly registries: readonly string[];
-  /** Of https registries. */
+  /** The token of https registries. */
   readonly token: string | undefined;
   readonly trials: number;
   readonly contenders: number;
@@ -99,7 +99,7 @@ interface Environment {
   readonly [name: string]: string | undefined;
 }
 
-/** How many operands each command takes, at least and at most, and which options of its own. */
+/** The least and the largest number of operands that each command takes, and its own options. */
 const COMMANDS: {
   readonly [command: string]: readonly [least: number, most: number, ...options: string[]];
 } = {
@@ -242,7 +242,7 @@ function count(
   throw new UsageError(`${option} is ${JSON.stringify(text)}: it must be ${least} to ${most}`);
 }
 
-/** A time in ms from its text, such as `90s`; undefined where there is none. */
+/** A time in ms from its text, such as `90s`; undefined if no text is given. */
 function span(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const [, digits = "", unit = ""] = /^(\d{1,9})(ms|s|m|h|d|)$/.exec(text) ?? [];

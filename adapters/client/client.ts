@@ -73,15 +73,15 @@ export type {
 
 export type { ConnectOptions, NodeUrl } from "./options.ts";
 
-/** How long a node may take to answer why a socket can't be opened, in ms. */
+/** How long a node may take to answer with the reason why a socket can't be opened, in ms. */
 const PROBE_MS = 2_000;
 
 /** The sockets of a client. */
 export interface ClientSockets<A extends App = App> {
   /**
    * Connects a WebSocket to a resource, wherever it is. Its events come in order, each once, also
-   * after a reconnection (to the next URL, where there are several). Where events were lost the
-   * next one has `gap` set.
+   * after a reconnection (to the next URL, if there are several). If events were lost, the next
+   * event has `gap` set.
    *
    * @example
    * ```ts
@@ -90,8 +90,8 @@ export interface ClientSockets<A extends App = App> {
    * });
    * room.send("hi");
    * ```
-   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
-   * has no such name or kind.
+   * @throws AtlasError `invalid_rrp` if type or id isn't allowed, `bad_request` if an option has no
+   * such name or kind.
    */
   connect<T = unknown>(
     type: keyof A["resources"] & string,
@@ -107,17 +107,16 @@ export type AtlasClient<A extends App = App> =
   & ClientSockets<A>;
 
 /**
- * A client of the node at `url`, or of several nodes. Where one can't be reached or doesn't answer,
- * the next one is asked: in parallel, where that can't run anything twice (lookups, listings, calls
- * with an idempotency key), else by the next call. Nothing is sent before the first call.
+ * A client of the node at `url`, or of several nodes. If one can't be reached or doesn't answer,
+ * the next one is asked: in parallel, if that can't run anything twice (lookups, listings, calls
+ * with an idempotency key); else from the next call on. Nothing is sent before the first call.
  *
- * A call whose outcome is unknown rejects with `maybeExecuted`; it is repeated, with
- * pauses and within its deadline, only where it carries an idempotency key or can't
- * have run. An idempotency key must be printable ASCII here: it travels as a header.
+ * A call whose outcome is unknown rejects with `maybeExecuted`; it is repeated, with pauses and
+ * within its deadline, only if it carries an idempotency key or can't have run. An idempotency key
+ * must be printable ASCII here: it travels as a header.
  *
  * @param url http:// or https://, without user name, password or query.
- * @throws AtlasError `bad_request` where a URL or an option isn't allowed; `invalid_rrp`: the
- * region.
+ * @throws AtlasError `bad_request` if a URL or an option isn't allowed; `invalid_rrp`: the region.
  */
 export function connect<A extends App = App>(
   url: NodeUrl | readonly NodeUrl[],
@@ -168,7 +167,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
   ): Promise<CallResult> {
     const key = resourceKey(type, id);
     checkCall(options);
-    // `fetch` would remove a dot segment from the path.
+    // Refused, because `fetch` would remove a dot segment from the path.
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
     }

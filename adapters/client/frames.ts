@@ -11,7 +11,7 @@ export type Frame =
   | ServerFrame
   | { readonly t: "event"; readonly seq: number; readonly epoch: number; readonly data: unknown };
 
-/** A node's frame; an error where it is none. An unknown kind of frame is accepted. */
+/** A node's frame, or an error if the data are no frame. An unknown kind of frame is accepted. */
 export function readFrame(data: unknown): Frame | AtlasError {
   try {
     if (!(data instanceof ArrayBuffer)) throw new AtlasError("bad_request", "it is no bytes");
@@ -48,7 +48,7 @@ function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/** A frame as bytes. @throws AtlasError `bad_request` where a part can't be encoded */
+/** A frame as bytes. @throws AtlasError `bad_request` if a part can't be encoded */
 export function encodeFrame(frame: object): Uint8Array<ArrayBuffer> {
   return encodeValue(frame, "the frame") as Uint8Array<ArrayBuffer>;
 }

@@ -58,7 +58,7 @@ export interface Connection {
   readonly region: string | undefined;
 }
 
-/** @throws AtlasError `bad_request`; `invalid_rrp` where the region isn't one */
+/** @throws AtlasError `bad_request`; `invalid_rrp` if the region isn't one */
 export function checkConnect(options: ConnectOptions): Connection {
   const { token, fetch: given, timeoutMs = DEFAULT_TIMEOUT_MS, region } = checkOptions(
     options,
@@ -134,7 +134,7 @@ export function encodeArguments(args: readonly unknown[]): Uint8Array {
 /** The path of a module's function. @throws AtlasError `invalid_rrp`, `not_found` */
 export function functionPath(module: string, name: string): string {
   checkToken("module", module);
-  // `fetch` would remove a dot segment from the path.
+  // Refused, because `fetch` would remove a dot segment from the path.
   if (isCallable(name) && !/^\.{1,2}$/.test(name)) {
     return `/v1/modules/${module}/${encodeURIComponent(name)}`;
   }

@@ -1,10 +1,10 @@
 /**
- * A client's proxy over a purchase at a node. The load balancer runs at that node; where the node
- * lost the purchase, the client buys again and repeats the call.
+ * A client's proxy over a purchase at a node. The load balancer runs at that node. If the node lost
+ * the purchase, the client buys again and repeats the call.
  *
  * Takes calls; sends each over its purchase, and gives the answers. Figures are the node's, with
- * this client's own calls. As long as the proxy is open and referenced, the node is asked for
- * figures repeatedly, which keeps the purchase; that keeps no process alive. Browser-safe.
+ * this client's own calls. While the proxy is open and referenced, the client asks the node for
+ * figures repeatedly, which keeps the purchase; this keeps no process alive. Browser-safe.
  */
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
@@ -34,11 +34,11 @@ export class ClientPlb implements Balancer {
   readonly #options: ClientPlbOptions;
   /** The node's last view of the last purchase. */
   #view: PurchaseView | null = null;
-  /** Whether the node has the purchase, as far as is known. */
+  /** Whether the node has the purchase, as far as the client knows. */
   #hasPurchase = false;
   /** Whether the last question to the node was answered. */
   #isReachable = false;
-  /** When it may buy again without being called, by `performance.now()`. */
+  /** The time from which it may buy again without a call, by `performance.now()`. */
   #buysFrom = 0;
   #buying: Promise<void> | null = null;
   #looking: Promise<void> | null = null;
@@ -79,7 +79,7 @@ export class ClientPlb implements Balancer {
   readonly stats: Balancer["stats"] = () => {
     const { version = null, granted = 0, orders = [], channels = [] } = this.#inHand ?? {};
     const { waits = 0, waitedMs = 0 } = this.#view ?? {};
-    // `close` refuses calls that wait.
+    // `close` rejects calls that wait.
     const running = this.#closing ? this.#running : Math.min(this.#running, granted);
     return {
       module: this.#module,
@@ -120,7 +120,7 @@ export class ClientPlb implements Balancer {
 
   readonly close: Balancer["close"] = () => this.#closing ??= this.#end();
 
-  /** The purchase, where there is one that can be called over. */
+  /** The purchase, if there is one over which calls can be made. */
   get #inHand(): PurchaseView | null {
     return this.#hasPurchase && this.#isReachable && !this.#closing ? this.#view : null;
   }
@@ -129,7 +129,7 @@ export class ClientPlb implements Balancer {
   async #check(name: string): Promise<void> {
     if (this.#closing) throw closedError(this.#module);
     if (this.exports.includes(name)) return;
-    // The node may offer newer code by now.
+    // The node may now offer newer code.
     await this.#look();
     if (this.exports.includes(name)) return;
     const { version, functions } = this.#view as PurchaseView;
@@ -152,7 +152,7 @@ export class ClientPlb implements Balancer {
         return answer;
       } catch (error) {
         if (!isAtlasError(error)) throw error;
-        // Its seller may be gone, with all of its capacity.
+        // The purchase's seller may have ended, so that it has no capacity.
         if (error.code === "unavailable") this.#look();
         if (!isNoPurchase(error)) throw error;
         if (this.#view?.id === id) this.#hasPurchase = false;
@@ -162,7 +162,7 @@ export class ClientPlb implements Balancer {
     }
   }
 
-  /** Makes sure that there is a purchase; all calls that find none wait for the same one. */
+  /** Makes sure that there is a purchase. All calls that find none wait for the same new one. */
   async #ensurePurchase(deadline: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#hasPurchase) return;
     const what = `${this.#module}: capacity was not bought again`;
@@ -189,12 +189,12 @@ export class ClientPlb implements Balancer {
     this.#view = view as PurchaseView;
     this.#hasPurchase = true;
     this.#isReachable = true;
-    // Where several nodes share one address, each knows its own purchases only: an unusable
-    // purchase is given back before another one is made.
+    // If several nodes share one address, each knows its own purchases only: an unusable purchase
+    // is given back before another one is made.
     this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
   }
 
-  /** Refreshes the purchase once; says whether to go on. */
+  /** Refreshes the purchase once; returns whether to continue. */
   async #isKept(): Promise<boolean> {
     if (this.#hasPurchase) await this.#look();
     else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
@@ -219,7 +219,7 @@ export class ClientPlb implements Balancer {
       if (this.#view?.id !== id) return;
       this.#isReachable = false;
       if (isAtlasError(error) && isNoPurchase(error)) this.#hasPurchase = false;
-      // The node has stopped, or is stopping.
+      // The node has stopped or is stopping.
       else this.#buysFrom = 0;
     }
   }
@@ -236,7 +236,7 @@ export class ClientPlb implements Balancer {
   }
 }
 
-/** A purchase that was made just now is unknown where its call arrived. */
+/** The error of a call that reached a node which doesn't know the purchase that was just made. */
 function unsteady(cause: AtlasError): AtlasError {
   const message = "a purchase was lost as soon as it was made: several nodes behind one address " +
     "need sessions that stick to one, or use request()";
@@ -244,10 +244,10 @@ function unsteady(cause: AtlasError): AtlasError {
 }
 
 /**
- * `work`, or `timeout` at `deadline` (of `performance.now()`), or once `signal` aborts; the work
- * goes on.
+ * The result of `work`; or `timeout` at `deadline` (of `performance.now()`) or once `signal`
+ * aborts, while the work continues.
  *
- * @param what says what is missing then
+ * @param what names what is missing at that time
  */
 export function withDeadline<T>(
   deadline: number,

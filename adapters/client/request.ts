@@ -25,7 +25,7 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 export interface HttpRequest {
   method: "GET" | "POST" | "DELETE";
-  /** From the base URL on, such as `/v1/nodes`. */
+  /** The path after the base URL, such as `/v1/nodes`. */
   path: string;
   body?: Uint8Array | undefined;
   timeoutMs: number;
@@ -33,9 +33,9 @@ export interface HttpRequest {
   signal?: AbortSignal | undefined;
   /** Further headers besides those of every request. */
   headers?: { readonly [name: string]: string };
-  /** It is not repeated where the node is overloaded. */
+  /** It is not repeated if the node is overloaded. */
   isNoWait?: boolean;
-  /** It is sent to one node, once: no other one could answer it. */
+  /** It is sent once, to one node, because no other node could answer it. */
   isSingle?: boolean;
   callerRegion?: string | undefined;
   traceparent?: string | undefined;
@@ -58,11 +58,14 @@ export type Outcome =
   | { readonly answer: unknown; readonly headers: Headers; readonly error?: undefined }
   | {
     readonly error: AtlasError;
-    /** No answer came, though the caller had not aborted it. */
+    /** No answer came, although the caller had not aborted the request. */
     readonly silent: boolean;
   };
 
-/** How much longer than the node this end waits, in ms: the node's own `timeout` says more. */
+/**
+ * How much longer than the node this client waits, in ms, because the node's own `timeout` error is
+ * more informative.
+ */
 const GRACE_MS = 250;
 /** A timer that is later than this shows that the process was suspended, in ms. */
 const HELD_UP_MS = 50;
@@ -102,7 +105,7 @@ export async function sendOnce(
 
 /**
  * Runs `run` after `ms`. If the process was suspended until then, an answer that came meanwhile is
- * read first, for as long as `GRACE_MS`.
+ * read first, for at most `GRACE_MS`.
  */
 function after(ms: number, run: () => void): { end(): void } {
   const due = performance.now() + ms;
@@ -164,7 +167,7 @@ async function answerOf(response: Response): Promise<Uint8Array> {
   if (!body || (isKnown && Number(length) <= MAX_ANSWER_BYTES)) {
     return new Uint8Array(await response.arrayBuffer());
   }
-  // What is compressed, or comes in pieces, may be of any length.
+  // A body that is compressed or comes in chunks may have any length.
   const chunks: Uint8Array[] = [];
   let size = 0;
   const reader = body.getReader();
@@ -233,8 +236,8 @@ const NO_CONNECTION = new RegExp(
     "CERT_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*|UNABLE_TO_[A-Z_]+|HOSTNAME_MISMATCH|INVALID_CA)$",
 );
 /**
- * The same as Deno words it, and all runtimes for ports that `fetch` refuses (Fetch standard,
- * §2.9).
+ * The message of Deno for the same, and of all runtimes for ports that `fetch` refuses (Fetch
+ * standard, §2.9).
  */
 const NOT_SENT =
   /: client error \(Connect\): |^bad port$|^Fetch failed: Requests to port \d+ are blocked$/;

@@ -1,9 +1,10 @@
 /**
- * Sends a client's request to several nodes, and repeats it only where that is harmless.
+ * Sends a client's request to several nodes, and repeats it only if that is harmless.
  *
  * Takes one request; gives the first final answer within the deadline. If a node is silent and a
- * second delivery is harmless, the next node is asked beside it, and the first answer counts. The
- * next request then begins at another node. Browser-safe: only fetch, AbortSignal and timers.
+ * second delivery is harmless, the next node is asked at the same time, and the first answer
+ * counts. The next request then begins at another node. Browser-safe: only fetch, AbortSignal and
+ * timers.
  */
 import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
 import { type Fetch, type HttpRequest, type Outcome, sendOnce } from "./request.ts";
@@ -17,11 +18,11 @@ export interface RequesterOptions {
   fetch: Fetch;
 }
 
-/** Attempts at one request at most, the first one included. */
+/** The largest number of attempts at one request, including the first one. */
 const MAX_ATTEMPTS = 24;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
-/** A timeout of an attempt that had less time than this says nothing about its node, in ms. */
+/** If an attempt had less time than this, its timeout proves nothing about its node, in ms. */
 const FAIR_MS = 1_000;
 
 /** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
@@ -50,7 +51,8 @@ class Endpoints {
   }
 
   /**
-   * This node gave no answer: the next one is asked first, unless another request moved on already.
+   * This node gave no answer: the next one is asked first, unless another request has already done
+   * that.
    */
   pass(index: number): void {
     if (index === this.current) this.current = (index + 1) % this.urls.length;
@@ -100,7 +102,8 @@ class RetryingRequest {
         return attempt.answer;
       }
       const { error } = attempt;
-      // If one attempt may have run, that stays so whatever the next one's outcome is.
+      // If one attempt may have run, the request may have run, whatever the outcome of the next
+      // attempt.
       this.#mayHaveRun ||= error.maybeExecuted;
       const reason = this.#reasonOf(attempt);
       if (!mayRepeat(this.#request, error)) throw this.#final(reason);
@@ -129,7 +132,7 @@ class RetryingRequest {
     this.#open.set(index, attempt);
   }
 
-  /** The attempt that is answered next; null where none is within `ms`. */
+  /** The attempt that is answered next; null if none is answered within `ms`. */
   async #soonest(ms: number): Promise<Attempt | null> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<null>((resolve) => {
@@ -143,8 +146,8 @@ class RetryingRequest {
   }
 
   /**
-   * How long only the node that was just asked is waited for: its share of the time left, where
-   * others can be asked as well.
+   * How long the requester waits only for the node that was just asked: its share of the remaining
+   * time, if other nodes can be asked as well.
    */
   #soloMs(): number {
     const others = this.#endpoints.urls.length - this.#attempts;
@@ -161,7 +164,10 @@ class RetryingRequest {
     return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / count));
   }
 
-  /** The error to report for a node: its former one, where the last attempt had hardly any time. */
+  /**
+   * The error to report for a node: that of its attempt before, if its last attempt had hardly any
+   * time.
+   */
   #reasonOf(attempt: Attempt & { readonly error: AtlasError }): AtlasError {
     const { index, error, hadMs } = attempt;
     const before = this.#reasons.get(index);
@@ -175,7 +181,7 @@ class RetryingRequest {
     return this.#deadline - performance.now();
   }
 
-  /** The error that the caller gets: attempts without an answer may still run. */
+  /** The error that the caller gets. Attempts without an answer may still run. */
   #final(error: AtlasError): AtlasError {
     const isOut = this.#open.size > 0 && this.#request.method === "POST";
     return this.#mayHaveRun || isOut ? asMaybeExecuted(error) : error;
@@ -191,7 +197,7 @@ function isHarmless({ method, idempotencyKey }: HttpRequest): boolean {
   return method !== "POST" || idempotencyKey !== undefined;
 }
 
-/** Whether repeating a request that failed so can't run anything twice. */
+/** Whether a request that failed with this error can be repeated without running anything twice. */
 function mayRepeat(request: HttpRequest, error: AtlasError): boolean {
   if (request.signal?.aborted || request.isSingle || !error.retryable) return false;
   if (request.isNoWait && error.code === "overloaded") return false;
@@ -204,7 +210,7 @@ function pauseMs(round: number): number {
   return full * (0.5 + Math.random() / 2);
 }
 
-/** Ends early where the caller aborts; the next attempt then reports that. */
+/** Ends early if the caller aborts. The next attempt then reports that. */
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   if (ms <= 0) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,9 +1,10 @@
 /**
  * The client's end of a socket, which reconnects by itself.
  *
- * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over lost
- * connections and at whichever node, and says where some are missing. Leaves a connection on which
- * nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
+ * Takes the URLs of nodes and a resource's name; gives its events in order, each once, across lost
+ * connections and different nodes, and marks the events before which others are missing. Leaves a
+ * connection on which no frame arrives. Browser-safe: only WebSocket, timers and what the requester
+ * uses.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { SOCKET_SILENCE_MS } from "../../src/limits.ts";
@@ -32,19 +33,23 @@ export interface SocketParts {
    * Sends the same request without an upgrade; rejects with the reason that a socket is refused.
    */
   readonly probe: () => Promise<unknown>;
-  /** A connection without a frame for this time is left, in ms. Default 30,000. */
+  /** How long a connection may be without a frame before it is left, in ms. Default 30,000. */
   readonly silenceMs?: number;
 }
 
 const MAX_KEPT = 1_024;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
-/** How long a closed socket goes on sending its queued messages, in ms. */
+/** How long a closed socket continues to send its queued messages, in ms. */
 const LINGER_MS = 2_000;
-/** How long answers of a node that asked to leave are waited for, in ms; the node waits 2 s. */
+/**
+ * How long the socket waits for answers of a node that asked it to leave, in ms; the node waits 2
+ * s.
+ */
 const LEAVE_MS = 1_500;
 /**
- * A timer that is later than this was held up, and frames that came meanwhile are unread, in ms.
+ * If a timer is later than this, the process was suspended, and frames that came meanwhile are
+ * unread, in ms.
  */
 const STALL_MS = 1_000;
 /** Failed upgrades in a row, at each URL, while requests succeed, before the socket fails. */
@@ -77,7 +82,7 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
   #isJoined = false;
   /** Whether the node of the present connection asked to leave. */
   #isLeaving = false;
-  /** Whether it was closed, and only sends its queued messages. */
+  /** Whether it was closed and now only sends its queued messages. */
   #isClosing = false;
   #url = 0;
   #attempt = 0;
@@ -92,8 +97,7 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
   #heardAt = 0;
   #connection: string | null = null;
   /**
-   * The secret that proves that the connection is this client's; undefined where its node sent
-   * none.
+   * The secret that proves that the connection is this client's; undefined if its node sent none.
    */
   #resume: string | undefined;
   #seq: number | null;
@@ -108,7 +112,7 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
     this.#seq = options.after ?? null;
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     options.signal?.addEventListener("abort", () => this.close(), { once: true });
-    // Later, since the caller has not added listeners yet.
+    // Done later, because the caller has not added listeners yet.
     if (options.signal?.aborted) queueMicrotask(() => this.close());
     else queueMicrotask(() => this.#open());
   }
@@ -287,7 +291,7 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
         if (this.#seq === null || frame.gap) this.#seq = frame.seq;
         this.#gap ||= frame.gap;
         this.#isJoined = true;
-        // Before anything that the user sends in response.
+        // Sent before anything that the user sends in response.
         if (!this.#isLeaving) this.#sendKept();
         const { connection, epoch, seq, gap } = frame;
         return this.#options.onHello?.({ connection, epoch, seq, gap });
@@ -296,7 +300,7 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
         this.#seq = Math.max(this.#seq ?? 0, frame.seq);
         return;
       case "event": {
-        // No event is delivered twice, whatever a node sends.
+        // No event is delivered twice, even if a node sends it twice.
         if (frame.seq <= (this.#seq ?? 0)) return;
         this.#seq = frame.seq;
         const { seq, epoch, data } = frame;
@@ -342,7 +346,7 @@ class ReconnectingSocket<T> implements ClientSocket<T> {
     const round = Math.floor(this.#attempt++ / this.#parts.urls.length);
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
     if (!this.#isOver) {
-      // Spread widely: all clients of a stopped node reconnect at once.
+      // The pause is spread widely, because all clients of a stopped node reconnect at once.
       this.#timer = setTimeout(() => this.#open(), pause * 2 * Math.random());
     }
   }

@@ -1,13 +1,16 @@
 /** The types of a client's socket. */
 
-/** An event as a client hears it. */
+/** An event as a client receives it. */
 export interface SocketEvent<T = unknown> {
-  /** Its number: one more than that of the event before, unless that was for somebody else. */
+  /**
+   * Its number: one more than that of the event before, unless events in between were for other
+   * connections.
+   */
   readonly seq: number;
-  /** Of the resource's owner that sent it. */
+  /** The epoch of the resource's owner that sent it. */
   readonly epoch: number;
   readonly data: T;
-  /** Whether events before it, that this client hasn't had, are lost. */
+  /** Whether earlier events that this client has not received are lost. */
   readonly gap: boolean;
 }
 
@@ -18,7 +21,7 @@ export interface SocketHello {
   readonly epoch: number;
   /** The number of the last event. */
   readonly seq: number;
-  /** Whether events that this client hasn't had are lost. */
+  /** Whether events that this client has not received are lost. */
   readonly gap: boolean;
 }
 
@@ -33,36 +36,37 @@ export interface SocketOptions<T = unknown> {
   after?: number;
   onEvent?: (event: SocketEvent<T>) => void;
   onHello?: (hello: SocketHello) => void;
-  /** Runs once, when the socket has ended for good. */
+  /** Runs once, when the socket has ended finally. */
   onClose?: (close: SocketClose) => void;
   /** Closes it. */
   signal?: AbortSignal;
 }
 
 /**
- * A socket that stays connected to one resource, and reconnects by itself. Iterating
- * over it gives the events that come from then on, until it is closed.
+ * A socket that stays connected to one resource, and reconnects by itself. Iterating over it gives
+ * the events that come after that, until it is closed.
  */
 export interface ClientSocket<T = unknown> extends AsyncIterable<SocketEvent<T>> {
   /** The id of the connection; null before the first hello. */
   readonly connection: string | null;
-  /** The number of the last event it has had; null before the first hello. */
+  /** The number of the last event that it has received; null before the first hello. */
   readonly seq: number | null;
   /**
-   * Has the resource's `onMessage` run with `data`, also where `close` comes right after it. Kept
-   * until it is connected; what was sent as a connection broke may be lost.
+   * Makes the resource's `onMessage` run with `data`, even if `close` is called right after. The
+   * message is kept until the socket is connected; a message that was sent while a connection broke
+   * may be lost.
    *
-   * @throws AtlasError `bad_request` where `data` can't be encoded or it is closed,
-   * `overloaded` where 1,024 wait.
+   * @throws AtlasError `bad_request` if `data` can't be encoded or it is closed, `overloaded` if
+   * 1,024 wait.
    */
   send(data: unknown): void;
   /**
    * Calls a method over the socket, after what was sent before. Ends within its time limit, 10 s
    * by default, connected or not.
    *
-   * @throws AtlasError `bad_request` where an argument or option isn't allowed or it is closed;
-   * `timeout`; `unavailable` with `maybeExecuted` where the connection broke before the answer;
-   * what the call itself fails with.
+   * @throws AtlasError `bad_request` if an argument or option isn't allowed or it is closed;
+   * `timeout`; `unavailable` with `maybeExecuted` if the connection broke before the answer; or the
+   * error of the call itself.
    */
   call(
     method: string,
@@ -71,7 +75,7 @@ export interface ClientSocket<T = unknown> extends AsyncIterable<SocketEvent<T>>
   ): Promise<unknown>;
   /** Closes the socket; messages that wait are still sent, for 2 s at most. Pending calls fail. */
   close(): void;
-  /** Resolves when the socket has ended for good. */
+  /** Resolves when the socket has ended finally. */
   readonly closed: Promise<SocketClose>;
 }
 
@@ -83,8 +87,8 @@ export interface SocketCallOptions {
    */
   timeoutMs?: number;
   /**
-   * The answer is kept for at least 10 minutes, so that the call has its effect once; where the
-   * connection breaks the call is sent again. 1 to 256 printable ASCII characters.
+   * The answer is kept for at least 10 minutes, so that the call has its effect once; if the
+   * connection breaks, the call is sent again. 1 to 256 printable ASCII characters.
    */
   idempotencyKey?: string;
   /**

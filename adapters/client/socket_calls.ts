@@ -19,10 +19,10 @@ const OPTIONS: OptionNames<SocketCallOptions> = {
   idempotencyKey: true,
   onVerdict: true,
 };
-/** How much longer than its limit an answer is waited for, in ms. */
+/** How much longer than its time limit a call waits for its answer, in ms. */
 const GRACE_MS = 500;
 
-/** A call that waits. */
+/** A pending call. */
 export class PendingCall {
   readonly id: number;
   readonly idempotencyKey: string | undefined;
@@ -49,12 +49,12 @@ export class PendingCall {
     this.#until = performance.now() + timeoutMs;
   }
 
-  /** The time that is left, in ms. */
+  /** The remaining time, in ms. */
   get leftMs(): number {
     return this.#until - performance.now();
   }
 
-  /** Its frame, with the time that it has left. @throws AtlasError `bad_request` */
+  /** The call's frame, with its remaining time. @throws AtlasError `bad_request` */
   frame(): Uint8Array<ArrayBuffer> {
     return encodeFrame({
       t: "call",
@@ -93,17 +93,18 @@ export class SocketCalls {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Whether any that was sent waits for its answer. */
+  /** Whether any call that was sent waits for its answer. */
   get areSent(): boolean {
     for (const { call } of this.#waiting.values()) if (call.isSent) return true;
     return false;
   }
 
   /**
-   * A call, and its answer once `send` has taken it.
+   * Makes a call, and resolves to its answer once `send` has accepted it.
    *
-   * @param late runs when its time is over; gives why the socket isn't connected, if it isn't.
-   * @throws AtlasError `bad_request` where the method, an argument or option isn't allowed; what
+   * @param late runs when the call's time is over; gives the reason why the socket isn't connected,
+   * if it isn't.
+   * @throws AtlasError `bad_request` if the method, an argument or option isn't allowed; what
    * `send` throws.
    */
   async call(
@@ -124,7 +125,7 @@ export class SocketCalls {
       this.#waiting.set(call.id, { call, options, resolve, reject });
       const end = (): void => this.#end(call, call.timedOut(late(call)));
       call.timer = setTimeout(() => {
-        // The node ends it at the same time, and knows whether it has begun.
+        // The node ends the call at the same time, and knows whether it has begun.
         if (call.isSent) call.timer = setTimeout(end, GRACE_MS);
         else end();
       }, timeoutMs);
@@ -156,7 +157,8 @@ export class SocketCalls {
   }
 
   /**
-   * The connection broke: its calls fail, except those that are to be sent again, which it gives.
+   * The connection broke: its calls fail, except those that have to be sent again, which are
+   * returned.
    */
   lost(why: string): PendingCall[] {
     const again: PendingCall[] = [];

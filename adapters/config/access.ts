@@ -15,8 +15,8 @@ const NO_LINKS = "node links are refused, as ATLAS_TOKEN is set and ATLAS_SECRET
 const SET_SECRET = "set the same ATLAS_SECRET on all nodes";
 
 /**
- * Whether a node opens and takes no links. Without a secret anyone can open one and call over it,
- * past the token that callers of the HTTP API need.
+ * Whether a node opens and accepts no links. Without a secret anyone could open a link and make
+ * calls over it without the token that callers of the HTTP API need.
  */
 export function refusesLinks({ token, secrets }: Guards): boolean {
   return token !== undefined && secrets.length === 0;

@@ -1,9 +1,9 @@
 /**
- * Parses where the first authority is found.
+ * Parses the setting that says where the first authority is found.
  *
  * Takes `registry`, `static:url,url`, `dns:name:port`, the same as objects, or a function; gives
- * what the core's bootstrap takes, with names resolved by the system, as `getaddrinfo` does it
- * (DNS and the machine's own host file), and URLs turned into addresses that nodes publish.
+ * what the core's bootstrap takes, with names resolved by the system, as by `getaddrinfo` (DNS and
+ * the machine's host file), and URLs turned into the addresses that nodes publish.
  */
 import { lookup } from "node:dns/promises";
 import type { Bootstrap, BootstrapNode } from "../../src/api/options.ts";
@@ -19,8 +19,8 @@ export type BootstrapSetting =
   /** A name whose every address is asked at this port, 1 to 65535. */
   | { readonly dns: string; readonly port: number }
   /**
-   * Answers URLs, or members of the registry; asked again every 10 s, also where it hasn't
-   * answered by then: its signal is aborted.
+   * Answers URLs, or members of the registry. It is called again every 10 s; if it hasn't answered
+   * by then, its signal is aborted first.
    */
   | ((signal: AbortSignal) => Promise<readonly BootstrapNode[]>);
 
@@ -31,7 +31,7 @@ export const BOOTSTRAP_ALLOWED: string =
   "use registry, static:<url>,<url>… with http:// or https:// URLs of nodes, or " +
   "dns:<name>:<port> with a port from 1 to 65535";
 
-/** A setting in its checked form; null where it isn't allowed. */
+/** A setting in its checked form; null if it isn't allowed. */
 export function checkBootstrap(given: BootstrapSetting): CheckedBootstrap | null {
   if (typeof given === "function" || given === "registry") return given;
   const parsed = typeof given === "string" ? parse(given) : given;
@@ -54,7 +54,7 @@ function parse(text: string): BootstrapSetting | null {
   return dns === undefined ? null : { dns, port: Number(port) };
 }
 
-/** Nodes publish http and https; their links' own form is understood as well. */
+/** Nodes publish http and https URLs; the form of link addresses is accepted as well. */
 function isNodeUrl(text: unknown): boolean {
   if (typeof text !== "string" || !URL.canParse(text)) return false;
   const { protocol, username, password, search, hash } = new URL(text);
@@ -64,9 +64,9 @@ function isNodeUrl(text: unknown): boolean {
 /**
  * What the core takes, for a node that publishes `publicUrl`.
  *
- * A name's addresses are dialled in the scheme that this node publishes. Where that is https, the
- * name is dialled itself, whichever of its addresses that leads to: certificates are made out
- * to names.
+ * A name's addresses are dialled in the scheme that this node publishes. If that is https, the name
+ * itself is dialled and may lead to any of its addresses, because certificates are issued for
+ * names.
  */
 export function bootstrapOf(checked: CheckedBootstrap, publicUrl: string): Bootstrap {
   if (checked === "registry") return checked;

@@ -1,6 +1,6 @@
 /**
- * A node's settings. Takes environment variables and options of a program, which win; gives
- * checked settings, or one error that names the variable (or option), its value and what is
+ * A node's settings. Takes environment variables and options of a program, which take precedence;
+ * gives checked settings, or one error that names the variable (or option), its value and what is
  * allowed. Secrets and passwords are never quoted.
  */
 import type { LeaseProfile, LeaseTimes, Role } from "../../src/api/options.ts";
@@ -28,7 +28,7 @@ import {
   type Setting,
 } from "./registry_setting.ts";
 
-/** How much goes to the log; `silent` is nothing. */
+/** How much is logged; `silent`: nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
 
 /** Settings whose values may hold secrets. */
@@ -41,15 +41,15 @@ export interface Settings {
   /** `ATLAS_NODE`; default `atlas@<machine>-<port>`. */
   node?: string;
   /**
-   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `redis+sentinel://`,
-   * `redis+cluster://` (or `rediss…` for TLS), or `https://` (Upstash; `http://` on loopback
-   * only), or one for each region: `us-east-1=redis://…,eu-west-1=…`, the first of which
-   * keeps what has no other home. Default `file:.atlas/registry.db`.
+   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `redis+sentinel://`, `redis+cluster://`
+   * (or `rediss…` for TLS), or `https://` (Upstash; `http://` on loopback only), or one for each
+   * region: `us-east-1=redis://…,eu-west-1=…`, the first of which keeps the keys that have no other
+   * home. Default `file:.atlas/registry.db`.
    */
   registry?: string;
   /**
-   * `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. Where
-   * there are several by region: one for all, or `us-east-1=<token>,eu-west-1=<token>`.
+   * `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. If there
+   * are several by region: one for all, or `us-east-1=<token>,eu-west-1=<token>`.
    */
   registryToken?: RegistryTokens;
   /** `ATLAS_HOST`; the address to listen on. Default `127.0.0.1`. */
@@ -57,7 +57,7 @@ export interface Settings {
   /** `PORT`; 0: any free one. Default 8080. */
   port?: number;
   /**
-   * `ATLAS_PUBLIC_URL`; where others reach this node. Default what the container host
+   * `ATLAS_PUBLIC_URL`; the URL at which others reach this node. Default: as the container host
    * says, else derived from host and port.
    */
   publicUrl?: string;
@@ -73,39 +73,39 @@ export interface Settings {
   token?: string;
   /** `ATLAS_LEASE`; `standard`, `fast`, `frugal` or the two times. */
   lease?: LeaseProfile | LeaseTimes;
-  /** `ATLAS_ROLE`; default `authority` where no bootstrap is given, else `worker`. */
+  /** `ATLAS_ROLE`; default `authority` if no bootstrap is given, else `worker`. */
   role?: Role;
   /** `ATLAS_BOOTSTRAP`; where authorities are found. Default `registry`. */
   bootstrap?: BootstrapSetting;
   /**
-   * `ATLAS_WATCH`; reloads the app's modules when its file changes, or one that this imports
-   * inside its folder. A path or file URL: that of the app; true: what `ATLAS_APP` names.
+   * `ATLAS_WATCH`; reloads the app's modules when its file changes, or one that this imports inside
+   * its folder. A path or file URL of the app's file; true: the file that `ATLAS_APP` names.
    */
   watch?: boolean | string | URL;
   /**
-   * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
-   * be dialled from here: `eu-west-1=https://a,https://b,us-east-1=…`. Default none.
+   * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to nodes that can't be
+   * dialled from here: `eu-west-1=https://a,https://b,us-east-1=…`. Default none.
    */
   gateways?: string | Readonly<Record<string, readonly string[]>>;
   /**
    * `ATLAS_ORIGINS`; origins whose pages may call this node and connect to it from a browser:
-   * `https://app.example,http://localhost:5173`, or `*` for all. Default none but its own; those
-   * of others are refused, unless they carry the token.
+   * `https://app.example,http://localhost:5173`, or `*` for all. Default: only its own origin.
+   * Requests from pages of other origins are refused, unless they carry the token.
    */
   origins?: string | readonly string[];
   /**
-   * `ATLAS_ADDRESSES`; further URLs by which peers dial this node, besides its public one and
-   * what it listens on: those that its peers' gateways, bootstrap or DNS name. A link that was
-   * dialled by any other is refused. At most 64. Default none.
+   * `ATLAS_ADDRESSES`; further URLs by which peers dial this node, besides its public URL and the
+   * address on which it listens: those that its peers' settings for gateways, bootstrap or DNS
+   * name. A link that was dialled by any other URL is refused. At most 64. Default none.
    */
   addresses?: string | readonly string[];
 }
 
-/** Settings, all checked. What is undefined is derived once the port is bound. */
+/** The settings, all checked. An undefined one is derived once the port is bound. */
 export interface CheckedSettings {
   readonly region: string;
   readonly node: string | undefined;
-  /** The machine's name at its host; undefined where that gives none. */
+  /** The machine's name at its host; undefined if that gives none. */
   readonly machine: string | undefined;
   readonly registry: string;
   readonly registryToken: RegistryTokens | undefined;
@@ -198,9 +198,7 @@ function line(env: Environment, name: string): Setting | undefined {
   return text ? { name, text } : undefined;
 }
 
-/**
- * A token's or secret's variable with white space only: refused, since it would turn the check off.
- */
+/** Refuses a token or secret of white space only, because it would turn the check off. */
 function blank(env: Environment, name: string): Setting | undefined {
   return env[name] ? { name, text: "" } : undefined;
 }
@@ -337,13 +335,13 @@ function watchOf(given: Settings["watch"], variable: Setting | undefined): boole
   throw refused(variable, "use 1 or 0");
 }
 
-/** Stands for all origins, and stands alone. */
+/** Means all origins; allowed only as the single entry. */
 const ALL = "*";
 const ORIGINS_ALLOWED =
   "use origins as browsers write them, such as https://app.example, or * alone for all";
 
 /**
- * The origins that `given`, else `ATLAS_ORIGINS`, names; none where both are absent.
+ * The origins that `given`, else `ATLAS_ORIGINS`, names; none if both are absent.
  *
  * @throws AtlasError `bad_request`, naming the entry that isn't allowed.
  */
@@ -373,7 +371,7 @@ export const MAX_ADDRESSES = 64;
 const ADDRESSES_ALLOWED = "use <URL>,<URL>… with http, https, ws or wss, as peers dial this node";
 
 /**
- * The link addresses that `given`, else `ATLAS_ADDRESSES`, names; none where both are absent.
+ * The link addresses that `given`, else `ATLAS_ADDRESSES`, names; none if both are absent.
  *
  * @throws AtlasError `bad_request`, naming the entry that isn't allowed.
  */
@@ -409,7 +407,7 @@ function addressOf(name: string, entry: unknown): string {
   }
 }
 
-/** The entries of a list: text with commas between them, or a list; null where it is neither. */
+/** The entries of a list: text with commas between them, or a list; null if it is neither. */
 function entriesOf(given: string | readonly string[]): readonly unknown[] | null {
   if (typeof given !== "string") return Array.isArray(given) ? given : null;
   return given.split(",").map((part) => part.trim()).filter(Boolean);

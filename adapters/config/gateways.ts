@@ -14,7 +14,7 @@ const ALLOWED = '{ <region>: [<URL>, …] } or "<region>=<URL>,…"';
 export type GatewayList = Readonly<Record<string, readonly string[]>>;
 
 /**
- * The gateways that `given`, else `ATLAS_GATEWAYS`, names; none where both are absent.
+ * The gateways that `given`, else `ATLAS_GATEWAYS`, names; none if both are absent.
  *
  * @throws AtlasError `bad_request`, naming the entry that isn't allowed.
  */
@@ -56,7 +56,10 @@ function entriesOf(name: string, given: string | GatewayList): [region: string, 
   });
 }
 
-/** What `<region>=<URL>,<URL>,…` names: a URL without a region is one more of that before it. */
+/**
+ * What `<region>=<URL>,<URL>,…` names: a URL without a region is a further gateway of the region
+ * before it.
+ */
 function listed(name: string, given: string): [region: string, url: string][] {
   let region = "";
   return given.split(",").map((part) => part.trim()).filter(Boolean).map((part) => {

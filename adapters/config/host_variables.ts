@@ -1,6 +1,6 @@
 /**
  * Reads the variables by which container hosts tell a process its region, machine and address. A
- * node uses them where its own variables are not set.
+ * node uses them if its own variables are not set.
  *
  * Gives each value with the name of its variable, so that an error can name it. `docs/deploy.md`
  * has the same lists as a table.
@@ -22,7 +22,7 @@ type Variables = { readonly [name: string]: string | undefined };
 /** The machine's region. */
 const REGION = ["FLY_REGION", "RAILWAY_REPLICA_REGION"];
 
-/** Names of this machine, or replica, among those of its service. */
+/** Names of this machine or replica, which distinguish it within its service. */
 const MACHINE = [
   "FLY_MACHINE_ID",
   "RAILWAY_REPLICA_ID",
@@ -41,7 +41,9 @@ const SHARED: readonly string[] = ["K_REVISION", "DYNO"];
 /** Random characters appended to the value of such a variable. */
 const RANDOM_CHARACTERS = 8;
 
-/** Where others reach the machine: on the node's own port, or behind the host's TLS. */
+/**
+ * The address at which others reach the machine: at the node's own port, or behind the host's TLS.
+ */
 const ADDRESS: readonly { readonly name: string; readonly tls: boolean }[] = [
   { name: "FLY_PRIVATE_IP", tls: false },
   { name: "RAILWAY_PRIVATE_DOMAIN", tls: false },
@@ -49,15 +51,15 @@ const ADDRESS: readonly { readonly name: string; readonly tls: boolean }[] = [
   { name: "HEROKU_PRIVATE_IP", tls: false },
 ];
 
-/** The region as the host calls it; undefined where it doesn't say. */
+/** The region as the host calls it; undefined if it doesn't say. */
 export function hostRegion(env: Variables): HostVariable | undefined {
   return firstOf(env, REGION);
 }
 
 /**
- * The machine's name at its host; undefined where there is none. Some set `HOSTNAME` to
- * the address that servers are to listen on: that names no machine, and is passed over. What other
- * machines may be called as well gets a random end.
+ * The machine's name at its host; undefined if the host gives none. Some hosts set `HOSTNAME` to
+ * the address on which servers have to listen: that names no machine, and is ignored. A name that
+ * other machines may have as well gets a random suffix.
  */
 export function hostMachine(
   env: Variables,
@@ -70,14 +72,14 @@ export function hostMachine(
 }
 
 /**
- * The URL under which the host's network leads to what listens on `host` and `port`;
- * undefined where the host doesn't say, or nothing beyond loopback can reach it.
+ * The URL at which the host's network reaches the listener on `host` and `port`; undefined if the
+ * host doesn't say, or nothing beyond loopback can reach it.
  *
  * @throws AtlasError `bad_request`, naming the variable that holds no host.
  */
 export function hostUrl(env: Variables, host: string, port: number): string | undefined {
   const found = firstOf(env, ADDRESS.map(({ name }) => name));
-  // The address leads to the port that the host knows, not to any free one.
+  // The address leads to the port that the host knows, not to an arbitrary free port.
   if (!found || isLoopback(host) || port === 0) return undefined;
   const tls = ADDRESS.find(({ name }) => name === found.name)?.tls ?? false;
   const name = isIP(found.text) === 6 ? `[${found.text}]` : found.text;

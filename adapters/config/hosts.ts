@@ -5,8 +5,8 @@ import { MAX_TOKEN_BYTES } from "../../src/limits.ts";
 import { checkAddress, LINK_PATH } from "../transport/link_address.ts";
 
 /**
- * The URL of a node that listens on `host` and `port`. Where that is every address of
- * the machine, its first one that isn't internal stands for all.
+ * The URL of a node that listens on `host` and `port`. If that is every address of the machine, its
+ * first one that isn't internal stands for all.
  */
 export function urlOf(host: string, port: number): string {
   const reachable = host === "0.0.0.0" || host === "::" ? machineAddress() ?? "127.0.0.1" : host;
@@ -14,8 +14,8 @@ export function urlOf(host: string, port: number): string {
 }
 
 /**
- * The URL of the node whose link address this is. Addresses come from the registry, so
- * they are held to the same rules as one that is dialled: no link-local or metadata host.
+ * The URL of the node whose link address this is. Addresses come from the registry, so they follow
+ * the same rules as addresses that are dialled: no link-local or metadata host.
  *
  * @throws AtlasError `unavailable`, saying what is wrong with the address.
  */
@@ -27,8 +27,9 @@ export function urlOfLink(address: string): string {
 }
 
 /**
- * `atlas@<machine>-<port>`, the machine's name cleaned to what a name may hold. One that is
- * too long is cut and ends with a digest of the whole: replicas often differ only at the end.
+ * `atlas@<machine>-<port>`, with the machine's name reduced to the characters that a name may have.
+ * A name that is too long is cut and ends with a digest of the whole, because names of replicas
+ * often differ only at the end.
  */
 export function defaultNodeName(port: number, machine: string = hostname()): string {
   const room = MAX_TOKEN_BYTES - `atlas@-${port}`.length;

@@ -1,8 +1,9 @@
 /**
  * The registry settings of a node: URLs, tokens and homes of keys.
  *
- * Takes what the environment or a program gives; gives it checked, or one error that names the
- * variable, and the region where one of several is wrong. Passwords and tokens are never quoted.
+ * Takes the settings of the environment or of a program; gives them checked, or one error that
+ * names the variable, and the region if one of several is wrong. Passwords and tokens are never
+ * quoted.
  */
 import { type App, resolveTypes } from "../../src/api/app.ts";
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
@@ -66,7 +67,7 @@ export function checkRegionListed(region: Setting, registry: string, isGiven: bo
   throw new AtlasError("bad_request", `${region.name} is not set: ${allowed}`);
 }
 
-/** The homes that a program gives. @throws AtlasError where they name an unknown region */
+/** The homes that a program gives. @throws AtlasError if they name an unknown region */
 export function homesOf(registry: string, given: HomeRules | undefined): HomeRules | undefined {
   const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (given === undefined) return undefined;
@@ -105,7 +106,7 @@ export function registryTokensOf(
   );
 }
 
-/** Regions and tokens; null where `text` is one token for all. Those may end with `=`. */
+/** Regions and tokens; null if `text` is one token for all. Those may end with `=`. */
 function listOf(
   text: string,
   urls: ReadonlyMap<string, string> | null,
@@ -144,7 +145,7 @@ function tokensOf(
   return tokens;
 }
 
-/** A token must fit into a header as it is (RFC 6750 §2.1 allows fewer characters still). */
+/** A token must fit into a header unchanged (RFC 6750 §2.1 allows even fewer characters). */
 export function headerText(name: string, token: string): string {
   if (typeof token === "string" && /^[!-~]+$/.test(token)) return token;
   const why = token ? "holds white space or characters beyond ASCII" : "is empty";
@@ -152,8 +153,8 @@ export function headerText(name: string, token: string): string {
 }
 
 /**
- * An error of the registry, with the name of its variable or option. Of several registries, the one
- * that the error names, else the node's own.
+ * An error of the registry, with the name of its variable or option. If there are several
+ * registries, it names the one in the error, else the node's own.
  */
 export function namingRegistry(
   name: string,
@@ -176,9 +177,9 @@ export function namingRegistry(
 
 /**
  * Homes of keys, with those of the types that are placed in a region: the rule of `homes` comes
- * first. Where all regions share one registry keys have no homes, and `homes` is given back.
+ * first. If all regions share one registry, keys have no homes, and `homes` is returned unchanged.
  *
- * @throws AtlasError `bad_request` where a type is placed in a region without a registry
+ * @throws AtlasError `bad_request` if a type is placed in a region without a registry
  */
 export function placedHomes(
   app: App,

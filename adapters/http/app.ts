@@ -3,7 +3,7 @@
  *
  * Takes standard Requests, gives standard Responses; the runtime's server carries them. Every
  * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET. While
- * the node stops, further requests are refused, and those under way are still answered.
+ * the node stops, further requests are refused, and those in progress are still answered.
  *
  * | route | does |
  * |---|---|
@@ -53,9 +53,9 @@ import { type Add, json, noteCaller, resultJson } from "./route.ts";
 import { refuse, SOCKET_ROUTE, socketRoute } from "./sockets.ts";
 
 export interface HttpAppOptions {
-  /** The node to serve; null as long as it isn't ready: its routes then answer 503. */
+  /** The node to serve; null until it is ready: its routes then answer 503. */
   node: () => AtlasNode | null;
-  /** Guards `/v1` and `/` where given. */
+  /** If given, guards `/v1` and `/`. */
   token?: string | undefined;
   /** Origins whose pages may read answers: `*` alone is all. Default none but the node's own. */
   origins?: readonly string[] | undefined;
@@ -71,8 +71,8 @@ export interface HttpApp {
   /** Answers a request that is refused before it came to a route. */
   refuse(request: Request, error: AtlasError): Response;
   /**
-   * Refuses further requests as `unavailable`, and resolves when those under way are answered, or
-   * after `ms`. May be called again, to wait longer.
+   * Refuses further requests as `unavailable`, and resolves when those in progress are answered, or
+   * after `ms`. May be called again to wait longer.
    */
   stop(ms: number): Promise<void>;
 }
@@ -155,7 +155,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   };
 }
 
-/** The route pattern of each request under way. */
+/** The route pattern of each request in progress. */
 const routes = new WeakMap<Request, string>();
 
 /** Sets the headers of every response, and observes each request. */
@@ -263,7 +263,7 @@ function addResources(add: Add, node: () => AtlasNode): void {
   add("POST", CALL_ROUTE, async (request, path) => {
     const { type, id, method } = resourceOf(path);
     const asked = callOptions(request.headers, node());
-    // Read first: once its caller has disconnected, some runtimes can't read a request.
+    // Read first, because some runtimes can't read a request once its caller has disconnected.
     const { signal } = request;
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const { value: args, left } = await readArguments(request, asked.timeoutMs);
@@ -312,13 +312,13 @@ export function withHead(
 }
 
 /**
- * Counts the requests under way, and refuses new ones once it is closed. Its `close` resolves when
- * the last request has ended.
+ * Counts the requests in progress, and refuses new ones once it is closed. Its `close` resolves
+ * when the last request has ended.
  */
 export interface DrainGate {
-  /** Runs a request's work, or refuses it as `unavailable` where the gate is closed. */
+  /** Runs a request's work, or refuses it as `unavailable` if the gate is closed. */
   pass(run: () => Promise<Response>): Promise<Response>;
-  /** Refuses further requests. Resolves when those under way have ended, or after `ms`. */
+  /** Refuses further requests. Resolves when those in progress have ended, or after `ms`. */
   close(ms: number): Promise<void>;
 }
 

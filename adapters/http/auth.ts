@@ -1,6 +1,6 @@
 /**
- * Checks bearer tokens in constant time. Takes a request's `Authorization` header; gives yes or
- * no. Source: RFC 6750 §2.1.
+ * Checks bearer tokens in constant time. Takes a request's `Authorization` header; gives whether
+ * the token is right. Source: RFC 6750 §2.1.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 
@@ -9,8 +9,8 @@ const SCHEME = "bearer ";
 /**
  * A check for `token`.
  *
- * Digests of equal length are compared in constant time, so that neither the length
- * nor the first wrong character of a guess shows in the time taken.
+ * Digests of equal length are compared in constant time, so that the time taken reveals neither the
+ * length nor the first wrong character of a guess.
  */
 export function bearerCheck(token: string): (authorization: string | null) => boolean {
   const wanted = digest(token);
@@ -20,7 +20,7 @@ export function bearerCheck(token: string): (authorization: string | null) => bo
   };
 }
 
-/** The text after `Bearer` and its spaces; empty where the header has another form. */
+/** The text after `Bearer` and its spaces; empty if the header has another form. */
 function tokenOf(authorization: string): string {
   if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return "";
   let start = SCHEME.length;

@@ -104,11 +104,14 @@ const MODULE_LEVELS: readonly [ModuleFigure, name: string, help: string][] = [
   ["waiting", "calls_waiting", "Module calls of this node that wait for credit"],
 ];
 
-/** The figures of one node; `node` answers null as long as there is none. */
+/** The figures of one node; `node` returns null until the node exists. */
 export function createMetrics(node: () => AtlasNode | null): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  /** The node's figures of the last scrape, so that all of one answer are of one moment. */
+  /**
+   * The node's figures of the last scrape, so that all figures in one answer are of the same
+   * moment.
+   */
   let stats: NodeStats | undefined;
   addProcess(registers);
   addNode(registers, node, () => stats);

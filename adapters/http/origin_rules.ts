@@ -27,7 +27,7 @@ import { isLoopback, LINK_PATH } from "../transport/link_address.ts";
 export interface OriginRules {
   /** `ATLAS_ORIGINS`; `*` alone: all. */
   readonly origins: readonly string[];
-  /** `ATLAS_PUBLIC_URL`, or the URL derived in its place; undefined where it isn't known yet. */
+  /** `ATLAS_PUBLIC_URL`, or the URL derived in its place; undefined if it isn't known yet. */
   readonly url: string | undefined;
   /** Whether callers need a token. */
   readonly hasToken: boolean;
@@ -43,13 +43,13 @@ let lastLoopback: string | null = null;
 const SENT_BY_BROWSERS = /^\s*(?:basic|digest|ntlm|negotiate)\b/i;
 
 /**
- * Why a request is refused as `forbidden`, before it has any effect; null where it isn't.
+ * Why a request is refused as `forbidden`, before it has any effect; null if it isn't.
  *
- * - An `Origin` MUST be the node's own or a listed one, unless the request carries what no
- *   browser sends for a foreign page: `Authorization`, or, where a token is checked, the
- *   subprotocol `atlas.token.…`.
- * - Without a token, `Host` MUST be a name that nobody else can point at this node (DNS
- *   rebinding). HTTP/1.0 sends none, and no browser speaks that.
+ * - An `Origin` MUST be the node's own or a listed one, unless the request carries what no browser
+ *   sends for a foreign page: `Authorization`, or, if a token is checked, the subprotocol
+ *   `atlas.token.…`.
+ * - Without a token, `Host` MUST be a name that nobody else can point at this node (DNS rebinding).
+ *   HTTP/1.0 sends no `Host`, and no browser uses HTTP/1.0.
  */
 export function refusalOf(path: string, headers: Headers, rules: OriginRules): AtlasError | null {
   const host = headers.get("host") || null;
@@ -80,7 +80,7 @@ function mayCall(
   if (origin !== null && url !== undefined && origin.origin === new URL(url).origin) return true;
   const authorization = headers.get("authorization");
   if (authorization && !SENT_BY_BROWSERS.test(authorization)) return true;
-  // Without a token it isn't checked, and any page may offer any subprotocol.
+  // Without a token the subprotocol isn't checked, and any page may offer any subprotocol.
   return hasToken && protocolsOf(headers).some((it) => it.startsWith(TOKEN_PROTOCOL));
 }
 
@@ -100,7 +100,7 @@ function isAnswered(path: string, host: string, rules: OriginRules): boolean {
   return known.some((it) => new URL(it).hostname === name);
 }
 
-/** An origin of a page; null where it is none of HTTP (`null`, an extension's, a file's). */
+/** An origin of a page; null if it is none of HTTP (`null`, an extension's, a file's). */
 function originOf(text: string): URL | null {
   for (const scheme of ["http:", "https:"]) {
     if (text.startsWith(`${scheme}//`)) return hostUrl(scheme, text.slice(scheme.length + 2));

@@ -15,7 +15,7 @@ export type Ranges = readonly (string | null)[];
 export interface Waiting {
   readonly caller: string;
   readonly ranges: Ranges;
-  /** How much it asked for, and how much others gave back for it by now. */
+  /** How much it asked for, and how much others have returned in its favour so far. */
   readonly asked: number;
   readonly relieved: number;
 }
@@ -23,7 +23,7 @@ export interface Waiting {
 /** A purchase of the same module. */
 export interface Held {
   readonly caller: string;
-  /** The versions in use; none where nothing is bought. */
+  /** The versions in use; empty if no capacity has been bought. */
   readonly versions: readonly string[];
   readonly granted: number;
   readonly wanted: number;
@@ -36,9 +36,9 @@ export interface Held {
 export interface Relief<H extends Held> {
   /** Callers that hold more than the one that waits: they can't buy more before it is served. */
   readonly heavier: ReadonlySet<string>;
-  /** What purchases may keep; 0: the purchase ends. */
+  /** How much each purchase may keep; 0: the purchase ends. */
   readonly keeps: ReadonlyMap<H, number>;
-  /** How much of that is given back by it. */
+  /** How much of the waiting caller's share that returns. */
   readonly given: number;
 }
 
@@ -52,8 +52,8 @@ export function capacityByCaller(ranges: Ranges, all: readonly Held[]): Map<stri
 }
 
 /**
- * What purchases give back so that `waiting` gets its share; null where no caller holds more.
- * A purchase made after `endsFrom` may have to give some back, but doesn't end.
+ * What purchases give back so that `waiting` gets its share; null if no caller holds more. A
+ * purchase made after `endsFrom` may have to give some back, but doesn't end.
  */
 export function relief<H extends Held>(
   waiting: Waiting,
@@ -63,13 +63,13 @@ export function relief<H extends Held>(
   const sums = capacityByCaller(waiting.ranges, all);
   const mine = (sums.get(waiting.caller) ?? 0) + waiting.relieved;
   sums.delete(waiting.caller);
-  // Between callers that have some, a difference of one can't be evened out.
+  // A difference of one between two callers that both hold capacity can't be evened out.
   const heavier = new Map([...sums].filter(([, sum]) => sum > mine + Math.min(mine, 1)));
   const [heaviest] = [...heavier].sort(([, a], [, b]) => b - a);
   if (heaviest === undefined) return null;
   const [caller, sum] = heaviest;
   const keeps = new Map<H, number>();
-  // Their open orders don't get the capacity that is freed.
+  // These callers' open orders don't get the capacity that is freed.
   for (const held of all) if (heavier.has(held.caller)) hold(held, keeps);
   let left = Math.min(Math.max(0, waiting.asked - waiting.relieved), Math.ceil((sum - mine) / 2));
   let given = 0;
@@ -86,7 +86,8 @@ export function relief<H extends Held>(
 }
 
 /**
- * A purchase keeps what it has and wants no more; one without anything ends unless it is called.
+ * A purchase keeps what it has and wants no more. A purchase without capacity ends, unless calls
+ * over it run.
  */
 function hold<H extends Held>(held: H, keeps: Map<H, number>): void {
   const { granted, wanted, inFlight } = held;
@@ -94,14 +95,14 @@ function hold<H extends Held>(held: H, keeps: Map<H, number>): void {
   if (granted === 0 && inFlight === 0) keeps.set(held, 0);
 }
 
-/** Purchases whose capacity, or some of it, would do for a range. */
+/** Purchases with capacity of versions in a range. */
 function fitting<H extends Held>(ranges: Ranges, all: readonly H[]): H[] {
   return all.filter(({ versions }) =>
     versions.some((version) => ranges.some((range) => accepts(range, version)))
   );
 }
 
-/** Those without a call first, then those that were called longest ago. */
+/** Purchases without a running call first, then those that were used longest ago. */
 function leastUsedFirst<H extends Held>(all: readonly H[]): H[] {
   return [...all].sort((a, b) =>
     Math.sign(a.inFlight) - Math.sign(b.inFlight) || a.calledAt - b.calledAt

@@ -1,8 +1,8 @@
 /**
  * Applies the fair share between callers (`purchase_shares.ts`). Every 250 ms it looks for callers
- * that wait for capacity, and has purchases of callers that hold more give some back; periodically
- * it asks whether buyers of other nodes wait for what is unused here. Takes the table's purchases
- * and openings; resizes or ends purchases, and refuses openings.
+ * that wait for capacity, and makes purchases of callers that hold more return some of it;
+ * periodically it asks whether buyers of other nodes wait for what is unused here. Takes the
+ * table's purchases and openings; resizes or ends purchases, and refuses openings.
  */
 import { accepts } from "../../src/api/module.ts";
 import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
@@ -19,14 +19,17 @@ import { capacityByCaller, type Held, type Ranges, relief } from "./purchase_sha
 import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
 
 export interface ShareTimes {
-  /** How long a caller waits before others give capacity back for it, in ms. Default 1,000. */
+  /** How long a caller waits before others return capacity in its favour, in ms. Default 1,000. */
   waitMs: number;
-  /** The least age of a purchase that is ended for another caller, in ms. Default 5,000. */
+  /**
+   * The least age of a purchase that is ended in favour of another caller, in ms. Default 5,000.
+   */
   leastMs: number;
-  /** How often other nodes' buyers are asked about, ms. Default 10,000. */
+  /** How often the node asks whether other nodes' buyers wait, in ms. Default 10,000. */
   askMs: number;
   /**
-   * How long a purchase is unused before it ends for another node's buyer, in ms. Default 60,000.
+   * How long a purchase must be unused before it ends in favour of another node's buyer, in ms.
+   * Default 60,000.
    */
   unusedMs: number;
 }
@@ -47,7 +50,7 @@ interface Served {
   readonly heavier: ReadonlySet<string>;
 }
 
-/** How much capacity others gave back for an opening. */
+/** How much capacity other callers returned in favour of an opening. */
 interface Relieved {
   at: number;
   sum: number;
@@ -78,14 +81,14 @@ export class Sharing {
     };
   }
 
-  /** @throws AtlasError `overloaded` where another caller has to be served first */
+  /** @throws AtlasError `overloaded` if another caller has to be served first */
   check(caller: string, module: string): void {
     const served = this.#served.get(module);
     if (!served?.heavier.has(caller)) return;
     if (this.#table.openings().includes(served.opening)) throw othersFirst(module);
   }
 
-  /** Starts the rounds, since something is bought. */
+  /** Starts the rounds, because something has been bought. */
   watch(node: PurchaseNode): void {
     this.#node = node;
     if (this.#timer !== undefined || this.#isStopped) return;
@@ -120,12 +123,12 @@ export class Sharing {
     if (purchases.length + openings.length > 0) this.watch(this.#node as PurchaseNode);
   }
 
-  /** A quarter of the time that a caller gives, where that is short. */
+  /** A quarter of the time that a caller gives, if that is short. */
   #waitOf({ options: { timeoutMs = Infinity } }: Opening): number {
     return Math.min(this.#times.waitMs, timeoutMs / 4);
   }
 
-  /** Frees capacity for the caller that holds least; null where no other holds more. */
+  /** Frees capacity for the caller that holds least; null if no other holds more. */
   #relieve(
     openings: readonly Opening[],
     purchases: readonly Purchase[],
@@ -148,7 +151,7 @@ export class Sharing {
     const waiting = { caller, ranges: rangesOf(options), asked, relieved: relieved.sum };
     const found = relief(waiting, all, now - this.#times.leastMs);
     if (found === null) return null;
-    // Capacity that was given back may not have reached its new buyer yet.
+    // Capacity that was returned may not have reached its new buyer yet.
     const isDue = now - relieved.at >= this.#times.waitMs;
     for (const [{ purchase, granted }, keep] of found.keeps) {
       if (keep >= granted || isDue) this.#keep(purchase, keep);
@@ -178,7 +181,7 @@ export class Sharing {
     purchase.proxy.$plb.resize(keep);
   }
 
-  /** Nobody waits any more: purchases want as much as their callers asked for again. */
+  /** No caller waits any more: purchases again want as much as their callers asked for. */
   #restoreSizes(): void {
     const known = new Set(this.#table.purchases());
     for (const purchase of this.#held) {
@@ -198,14 +201,17 @@ export class Sharing {
     }
   }
 
-  /** As many as may be asked about at once, in turn. */
+  /** The modules to ask about in this round, taken in turn. */
   #nextGroups<T>(groups: readonly T[]): T[] {
     const from = groups.length > MAX_PURCHASE_ASKS ? this.#turn++ * MAX_PURCHASE_ASKS : 0;
     const first = from % Math.max(1, groups.length);
     return [...groups.slice(first), ...groups.slice(0, first)].slice(0, MAX_PURCHASE_ASKS);
   }
 
-  /** Ends a purchase that nobody calls over for each module that a buyer of another node wants. */
+  /**
+   * For each module that a buyer of another node wants, ends one purchase over which nobody makes
+   * calls.
+   */
   async #ask(purchases: readonly Purchase[], now: number): Promise<void> {
     this.#askedAt = now;
     const unused = purchases
@@ -235,7 +241,7 @@ function isShort(orders: readonly OrderView[], version: string, own: string): bo
     );
 }
 
-/** The caller that holds most, where that is at least two more than `caller` holds. */
+/** The caller that holds most, if it holds at least two more than `caller`. */
 export function heaviestOf(
   caller: string,
   all: readonly { readonly caller: string }[],

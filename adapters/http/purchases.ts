@@ -1,5 +1,6 @@
 /**
- * Purchases of clients that have no node of their own. Each is a proxy of this node under an id.
+ * Purchases of clients that have no node of their own. Each purchase is a proxy of this node, with
+ * an id.
  *
  * Takes the options of a purchase and its caller, and calls under its id; gives ids, answers, and
  * the figures of each purchase. An idle purchase ends. Callers share the number of purchases and
@@ -39,7 +40,7 @@ export interface Purchase {
   /** How much its caller asked for. */
   readonly asked: number;
   readonly boughtAt: number;
-  /** When a call over it began or ended last. */
+  /** The time when a call over it last began or ended. */
   calledAt: number;
   inFlight: number;
   timer: ReturnType<typeof setTimeout> | undefined;
@@ -60,7 +61,7 @@ export type PurchaseNode = Pick<AtlasNode, "closed" | "discover" | "exchange" | 
 
 /** The bounds of a table of purchases. */
 export interface PurchasesOptions extends Partial<ShareTimes> {
-  /** How long a purchase may be neither called over nor looked at, in ms. Default 60,000. */
+  /** How long a purchase may go without a call and without a look-up, in ms. Default 60,000. */
   idleMs?: number;
   /** How many there may be at once. Default 4,096. */
   most?: number;
@@ -88,10 +89,10 @@ export class Purchases {
   }
 
   /**
-   * Buys for `caller`; all without a name are one caller.
+   * Buys for `caller`. All callers without a name count as one.
    *
-   * @throws AtlasError as `discover`; `overloaded` where there are too many, or where the caller
-   * holds more of the module than another one that waits for it
+   * @throws AtlasError as `discover`; `overloaded` if there are too many, or if the caller holds
+   * more of the module than another one that waits for it
    */
   async open(
     node: PurchaseNode,
@@ -160,14 +161,14 @@ export class Purchases {
     }
   }
 
-  /** The figures of a purchase; looking at them counts as use. @throws AtlasError `not_found` */
+  /** The figures of a purchase; reading them counts as use. @throws AtlasError `not_found` */
   view(id: string): PurchaseView {
     const purchase = this.#find(id);
     this.#rest(purchase);
     return viewOf(purchase);
   }
 
-  /** Ends a purchase; resolves when what runs is done. @throws AtlasError `not_found` */
+  /** Ends a purchase; resolves when its running calls are done. @throws AtlasError `not_found` */
   async close(id: string): Promise<void> {
     await this.#end(this.#find(id));
   }
@@ -198,10 +199,10 @@ export class Purchases {
   }
 
   /**
-   * A full table makes room for a caller with fewer purchases than another: the caller with most
-   * loses the purchase that was called longest ago, or an opening that waits.
+   * Makes room in a full table for a caller with fewer purchases than another: the caller with most
+   * loses the purchase that was used longest ago, or an opening that waits.
    *
-   * @throws AtlasError `overloaded` where no caller has more
+   * @throws AtlasError `overloaded` if no caller has more
    */
   #makeRoom(caller: string): void {
     if (this.#purchases.size + this.#openings.size < this.#most) return;
@@ -228,7 +229,7 @@ export class Purchases {
     throw noPurchase(id);
   }
 
-  /** Ends it after the idle time, unless it is used before. */
+  /** Ends a purchase after the idle time, unless it is used before. */
   #rest(purchase: Purchase): void {
     if (purchase.inFlight > 0 || !this.#purchases.has(purchase.id)) return;
     clearTimeout(purchase.timer);

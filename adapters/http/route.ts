@@ -36,19 +36,20 @@ export function resultJson(
 
 const origins = new WeakMap<Request, RequestOrigin>();
 
-/** Remembers where a request came from. */
+/** Remembers the address from which a request came. */
 export function noteCaller(request: Request, from: RequestOrigin | undefined): void {
   if (from) origins.set(request, from);
 }
 
-/** The caller of a request; all without a known address count as one. */
+/** The caller of a request. All requests without a known address count as one caller's. */
 export function callerOfRequest(request: Request): string {
   const remote = origins.get(request)?.remote;
   return remote === undefined ? "" : callerOf(remote);
 }
 
 /**
- * An IPv4 address as it is, an IPv6 address without its last 64 bits: these one host may choose.
+ * An IPv4 address unchanged, or an IPv6 address without its last 64 bits, because one host may
+ * choose these freely.
  */
 export function callerOf(remote: string): string {
   const [address = ""] = remote.toLowerCase().split("%");

@@ -28,7 +28,7 @@ import {
 } from "../http_wire/socket_codec.ts";
 import { bearerCheck } from "./auth.ts";
 
-/** Where paths of client sockets start. */
+/** The beginning of the paths of client sockets. */
 export const SOCKET_PATH = "/v1/connect/";
 /** The pattern of the route. */
 export const SOCKET_ROUTE = "/v1/connect/:type/:id";
@@ -101,7 +101,7 @@ function bearerOf(protocol: string | undefined): string | null {
   }
 }
 
-/** The path, where nothing follows the id. */
+/** The path, if no further part follows the id. */
 function withoutEnd(path: string): string {
   if (path.split("/").length === 5) return path;
   throw new AtlasError("not_found", "the path of a socket is /v1/connect/{type}/{id}");
@@ -134,9 +134,10 @@ export function newIdentity(): ConnectionIdentity {
 }
 
 /**
- * The id of the former connection that a client resumes, proven to be its own.
+ * The id of the former connection that a client resumes, after a proof that the connection is its
+ * own.
  *
- * @throws AtlasError `bad_request` where it can't be an id, `forbidden` without its secret
+ * @throws AtlasError `bad_request` if it can't be an id, `forbidden` without its secret
  */
 export function provenFormer(id: string, offered: readonly string[]): string {
   if (!/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) {

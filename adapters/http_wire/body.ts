@@ -18,7 +18,7 @@ export function isMsgpack(header: string | null): boolean {
   return header !== null && /\bapplication\/(?:x-|vnd\.)?msgpack\b/i.test(header);
 }
 
-/** A body's value, and the time that is left of the caller's timeout. */
+/** A body's value, and the remaining time of the caller's timeout. */
 export interface Reading<T> {
   readonly value: T;
   readonly left: { readonly timeoutMs?: number };
@@ -28,8 +28,8 @@ export interface Reading<T> {
  * The arguments in a request's body: a JSON array whatever the `Content-Type`, unless
  * that says MessagePack. No body means no arguments.
  *
- * @throws AtlasError `payload_too_large` over 1 MiB, `bad_request` where the body
- * isn't an array or can't be read, `timeout` where it isn't there in time.
+ * @throws AtlasError `payload_too_large` over 1 MiB, `bad_request` if the body isn't an array or
+ * can't be read, `timeout` if it doesn't arrive in time.
  */
 export async function readArguments(
   request: Request,
@@ -46,7 +46,7 @@ export async function readArguments(
 /**
  * The options in a request's body: an object. No body means no options.
  *
- * @throws AtlasError as {@link readArguments}; `bad_request` where one isn't among `known`.
+ * @throws AtlasError as {@link readArguments}; `bad_request` if one isn't among `known`.
  */
 export async function readOptions(
   request: Request,
@@ -68,7 +68,7 @@ export async function readOptions(
   );
 }
 
-/** The value in a body; undefined where there is none. */
+/** The value in a body; undefined if the body is empty. */
 async function readValue(
   request: Request,
   timeoutMs: number | undefined,
@@ -93,7 +93,7 @@ export function msgpackAnswer(
   headers: Readonly<Record<string, string>> = {},
 ): Response {
   const entries = Object.entries(origin);
-  // The result is encoded separately: it may use all of the depth that a value is allowed.
+  // The result is encoded separately, because it may use the whole depth that a value may have.
   const parts = [
     new Uint8Array([0x80 | (entries.length + 1)]),
     pack("result"),
@@ -107,7 +107,9 @@ export function msgpackAnswer(
 /** Requests whose bodies were not read to the end. */
 const broken: WeakSet<Request> = new WeakSet();
 
-/** Whether some of a request's body was not read: what comes next on its connection is unclear. */
+/**
+ * Whether a part of a request's body was not read. What follows on its connection is then unknown.
+ */
 export function isUnread(request: Request): boolean {
   if (request.bodyUsed) return broken.has(request);
   const { headers } = request;
@@ -124,7 +126,7 @@ async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Arra
     timer = setTimeout(() => reject(tooLate(timeoutMs)), timeoutMs);
   });
   try {
-    // Read at once where its length is known: a stream reader costs several times as much.
+    // Read at once if its length is known, because a stream reader costs several times as much.
     const isKnown = announced !== null && !headers.has("transfer-encoding");
     return await (isKnown ? Promise.race([readWhole(request), late]) : readPieces(request, late));
   } catch (error) {

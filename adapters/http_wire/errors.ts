@@ -40,8 +40,8 @@ export function statusOf({ code }: AtlasError): number {
 
 /**
  * An error as it is answered: unchanged, with one exception. Clients repeat a request that got 421
- * by themselves, whatever its method (RFC 9110 §15.5.20; the `fetch` of Node does so). Where the
- * call may have run already the answer is therefore `unavailable`.
+ * by themselves, whatever its method (RFC 9110 §15.5.20; the `fetch` of Node does so). If the call
+ * may have run already the answer is therefore `unavailable`.
  */
 function answeredAs(error: AtlasError): AtlasError {
   const { code, retryable, maybeExecuted } = error;

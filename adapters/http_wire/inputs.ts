@@ -11,25 +11,25 @@ import { quoted } from "../../src/model/options.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { base64 } from "./json.ts";
 
-/** The header that makes repeats of a call give the first one's answer. */
+/** The header that makes repeats of a call get the first call's answer. */
 export const IDEMPOTENCY_HEADER = "idempotency-key";
-/** The header with the time left of the caller's deadline, in ms. */
+/** The header with the time until the caller's deadline, in ms. */
 export const TIMEOUT_HEADER = "atlas-timeout-ms";
 /** The header that names the purchase over which a module call goes. */
 export const PURCHASE_HEADER = "atlas-purchase";
-/** The header that has a module call fail where there is no credit for it now. */
+/** The header that makes a module call fail if no credit is available now. */
 export const NO_WAIT_HEADER = "atlas-no-wait";
 /**
- * The header that names the region a call is made for: a request's where that isn't the node's own,
- * and each answer's.
+ * The header that names the region for which a call is made. A request has it if that isn't the
+ * node's own region; each answer has it.
  */
 export const CALLER_REGION_HEADER = "atlas-caller-region";
-/** The header of W3C Trace Context: its trace goes on to the owner. */
+/** The header of W3C Trace Context: its trace continues to the owner. */
 export const TRACE_HEADER = "traceparent";
 
 /**
- * The path of a request as it came, still percent-encoded: decoding is left to the one
- * place that knows which part it reads, so that nothing is decoded twice.
+ * The path of a request as it came, still percent-encoded: only the code that reads a part decodes
+ * it, so that nothing is decoded twice.
  */
 export function rawPath(request: Request): string {
   const url = request.url;
@@ -40,12 +40,12 @@ export function rawPath(request: Request): string {
 }
 
 /**
- * The host that was parsed last: most requests name the same, and each request reads it three
+ * The host that was parsed last: most requests name the same host, and each request reads it three
  * times.
  */
 let parsed: { readonly text: string; readonly url: URL | null } = { text: "", url: null };
 
-/** A host, with or without a port, as a URL of `http:` or `https:`; null where it is not one. */
+/** A host, with or without a port, as a URL of `http:` or `https:`; null if it is not one. */
 export function hostUrl(scheme: string, host: string): URL | null {
   const text = `${scheme}//${host}`;
   if (parsed.text === text) return parsed.url;
@@ -246,7 +246,7 @@ function count(what: string, text: string, most: number): number {
   throw new AtlasError("bad_request", `${what} is ${quoted(text)}: it must be 1 to ${most}`);
 }
 
-/** A store's cursor as the `next` of a page; null where there is no next page. */
+/** A store's cursor as the `next` of a page; null if there is no next page. */
 export function cursorText(cursor: string | null): string | null {
   if (cursor === null) return null;
   const text = base64(new TextEncoder().encode(cursor));

@@ -17,10 +17,10 @@ const BACKSLASH = 0x5c;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * The value of a JSON body; undefined where there is none.
+ * The value of a JSON body; undefined if the body is empty.
  *
- * @throws AtlasError `bad_request` where the bytes aren't UTF-8, not JSON, nested deeper
- * than `MAX_VALUE_DEPTH`, or have a key `__proto__`.
+ * @throws AtlasError `bad_request` if the bytes aren't UTF-8, not JSON, nested deeper than
+ * `MAX_VALUE_DEPTH`, or have a key `__proto__`.
  */
 export function parseJson(bytes: Uint8Array): unknown {
   let text: string;

@@ -1,10 +1,10 @@
 /**
  * The path of a call as response headers.
  *
- * `Atlas-Path` lists nodes as `<region>/<node>`, from the node that was asked to the owner; a
- * comma in a name is percent-encoded. `Atlas-Region` is the owner's region. A call that failed has
- * both, too, as far as it got. `Atlas-Verdict` is sent only where the owner couldn't reach the
- * store: `suspect` or `contested`.
+ * `Atlas-Path` lists nodes as `<region>/<node>`, from the node that was asked to the owner; a comma
+ * in a name is percent-encoded. `Atlas-Region` is the owner's region. A failed call has both too,
+ * for the part of the path that it reached. `Atlas-Verdict` is sent only if the owner couldn't
+ * reach the store: `suspect` or `contested`.
  */
 import { regionOf } from "../../src/model/call_path.ts";
 import type { DegradedVerdict } from "../../src/model/ownership.ts";
@@ -25,14 +25,14 @@ export function pathHeaders(
   return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
 }
 
-/** The path in an answer's headers; empty where there is none. */
+/** The path in an answer's headers; empty if they have none. */
 export function readPath(headers: Headers): readonly string[] {
   const text = headers.get(PATH_HEADER);
   if (!text) return [];
   return text.split(",").map((node) => node.trim().replaceAll("%2C", ","));
 }
 
-/** The verdict in an answer's headers; null where there is none. */
+/** The verdict in an answer's headers; null if they have none. */
 export function readVerdict(headers: Headers): DegradedVerdict | null {
   const text = headers.get(VERDICT_HEADER);
   return text === "suspect" || text === "contested" ? text : null;

@@ -3,7 +3,7 @@
  * Response's stream would cost more than the call.
  */
 
-/** Where such a Response keeps its body. */
+/** The property in which such a Response keeps its body. */
 const BODY: unique symbol = Symbol("atlas.body");
 
 type Plain = Response & { [BODY]?: string | Uint8Array<ArrayBuffer> };

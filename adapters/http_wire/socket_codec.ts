@@ -1,7 +1,7 @@
 /**
  * The two encodings of client sockets: JSON as text, and MessagePack as bytes. Takes and gives
- * frames of `src/model/socket_frames.ts`; what JSON can't express is encoded as in answers over
- * HTTP (`json.ts`). Also reads the subprotocols that a request offers.
+ * frames of `src/model/socket_frames.ts`; values that JSON can't express are encoded as in answers
+ * over HTTP (`json.ts`). Also reads the subprotocols that a request offers.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { Codec } from "../../src/model/socket_frames.ts";
@@ -40,7 +40,7 @@ const DATA = pack("data");
 export const msgpackCodec: Codec = {
   name: "msgpack",
   encode: (frame) => {
-    // The result is encoded separately: it may use all of the depth that a value is allowed.
+    // The result is encoded separately, because it may use the whole depth that a value may have.
     if (frame.t !== "reply" || !("result" in frame)) return encodeValue(frame, "the frame");
     const { t, id, verdict } = frame;
     const head = pack({ t, id, ...verdict !== undefined && { verdict }, result: null });
@@ -68,7 +68,7 @@ export function protocolsOf(headers: Headers): string[] {
   return text.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "");
 }
 
-/** The first offered subprotocol that starts with `prefix`; undefined where none does. */
+/** The first offered subprotocol that starts with `prefix`; undefined if none does. */
 export function offeredWith(prefix: string, offered: readonly string[]): string | undefined {
   return offered.find((protocol) => protocol.startsWith(prefix));
 }

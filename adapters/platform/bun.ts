@@ -44,7 +44,7 @@ interface SocketData {
   readonly how: UpgradeOptions;
   guard: GuardedSocket | null;
   heartbeat: Heartbeat | null;
-  /** Null: its frames are handled as they come. */
+  /** Null: its frames are handled when they come. */
   frames: FrameQueue | null;
   isClosed: boolean;
 }
@@ -86,7 +86,7 @@ async function serve(options: ServeOptions): Promise<Server> {
   return {
     port,
     async relisten() {
-      // Stops listening at once; open connections go on.
+      // Stops listening at once; open connections continue.
       void server.stop(false);
       former.push(server);
       server = listen(options, port, live);
@@ -108,11 +108,12 @@ function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): 
       development: false,
       // Otherwise Bun lets a second process bind the same port.
       reusePort: false,
-      // Arriving bytes don't extend it: a head that comes a byte at a time is late, too.
+      // Arriving bytes don't extend this time, so a head that comes one byte at a time is also
+      // late.
       idleTimeout: secondsOf(options.times?.headMs ?? HEAD_MS),
       maxRequestBodySize: MAX_REQUEST_BYTES,
       // Bun handles pipelined requests of a connection as soon as an answer is written, within the
-      // same turn; where an answer isn't ready by then, it closes the connection.
+      // same turn; if an answer isn't ready by then, it closes the connection.
       fetch: (request: Request, server: BunServer) => {
         const run = () => answer(options, request, server, keepAliveSeconds);
         const turn = turns.take();
@@ -155,7 +156,7 @@ function answer(
   // Bun wants no response for a request that became a socket.
   const finish = (response: Response) => {
     if (upgraded) return undefined;
-    // It applies to the connection from now on, during the answer and after it.
+    // The timeout applies to the connection from now on, during the answer and after it.
     server.timeout(request, keepAliveSeconds);
     if (isUnread(request)) response.headers.set("connection", "close");
     return response;
@@ -163,7 +164,7 @@ function answer(
   return response instanceof Promise ? response.then(finish) : finish(response);
 }
 
-/** Bun gives a request without a host, as HTTP/1.0 may send it, a path for its URL. */
+/** For a request without a host, as HTTP/1.0 may send it, Bun gives only a path as the URL. */
 function withHost(request: Request): Request {
   const { url } = request;
   return url.startsWith("/") ? new Request(`http://localhost${url}`, request) : request;
@@ -227,9 +228,9 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
 
 function rawOf(ws: BunSocket): RawSocket {
   return {
-    // Bun answers 0 for a dropped frame, -1 for one that waits.
+    // Bun answers 0 for a dropped frame, -1 for a frame that waits.
     send(data) {
-      // Its last frames are still handled; the client reads no answers.
+      // The socket's last frames are still handled; the client reads no answers.
       if (ws.data.isClosed) return true;
       const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
       return sent !== 0 || data.length === 0;
@@ -285,9 +286,8 @@ function rawClient(ws: BunWebSocket): RawSocket {
 }
 
 /**
- * Bounds how many requests begin in one turn of the event loop. A server that finds further
- * requests in the bytes it has already read would otherwise serve all of them before anything else
- * runs.
+ * Bounds how many requests begin in one turn of the event loop. Otherwise the server would serve
+ * all requests in the bytes that it has already read before anything else runs.
  */
 export class TurnShare {
   readonly #waiting: (() => void)[] = [];
@@ -295,10 +295,10 @@ export class TurnShare {
   #begun = 0;
   #isAsked = false;
 
-  /** Null where a request may begin now; else a promise that resolves once it may. */
+  /** Null if a request may begin now; else a promise that resolves once it may. */
   take(): Promise<void> | null {
     if (this.#begun < MAX_BEGUN_AT_ONCE) this.#begun++;
-    // Awaited once in so many requests, since once in each turn would cost more.
+    // Awaited once in this many requests, because once in each turn would cost more.
     else if (!this.#isAsked) this.#ask(1);
     else return new Promise((go) => this.#waiting.push(go));
     return null;

@@ -6,7 +6,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as TcpSocket } from "node:net";
 import { MAX_PIPELINED, MAX_SENT_AHEAD } from "../../src/limits.ts";
 
-/** How long a client may take to end a request that was answered before it was whole, in ms. */
+/**
+ * How long a client may take to complete a request that was answered before all of it had arrived,
+ * in ms.
+ */
 const UNREAD_MS = 1_000;
 
 export type RequestListener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown;
@@ -25,12 +28,12 @@ export class ConnectionQueue {
     this.#serve = serve;
   }
 
-  /** A request's head is whole: serves it once those before it are answered. */
+  /** A request's head is complete: serves the request once those before it are answered. */
   add(incoming: IncomingMessage, outgoing: ServerResponse): void {
     if (this.#socket.destroyed) return;
     if (this.#current === null && !this.#isDue) return this.#start(incoming, outgoing);
     this.#waiting.push([incoming, outgoing]);
-    // The parser goes on to the end of the chunk: 64 KiB may hold thousands of requests, each of
+    // The parser continues to the end of the chunk. 64 KiB may hold thousands of requests, each of
     // which takes far more memory than its bytes.
     if (this.#waiting.length > MAX_SENT_AHEAD) return this.#cut();
     if (this.#waiting.length < MAX_PIPELINED || this.#paused) return;
@@ -38,7 +41,7 @@ export class ConnectionQueue {
     this.#socket.pause();
   }
 
-  /** Whether the connection waits for the app, not the app for the connection. */
+  /** Whether the connection waits for the app, and not the app for the connection. */
   isServing(): boolean {
     return this.#isDue || this.#current !== null && !this.#current[1].headersSent;
   }
@@ -49,7 +52,7 @@ export class ConnectionQueue {
     this.#serve(incoming, outgoing);
   }
 
-  /** Runs when an answer has left for the client, or its connection is gone. */
+  /** Runs when an answer has been sent to the client, or the connection has ended. */
   readonly #next = (): void => {
     const answered = this.#current?.[0];
     this.#current = null;

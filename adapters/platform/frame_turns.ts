@@ -1,7 +1,7 @@
 /**
- * Bounds how long frames of client sockets are handled before the event loop goes on, for a server
- * that delivers all the frames it has read one after the other. Frames that come after that time
- * are held in order; the sockets that have such frames take turns.
+ * Bounds how long frames of client sockets are handled before the event loop continues, for a
+ * server that delivers all the frames it has read one after the other. Frames that come after that
+ * time are held in order; the sockets that have such frames take turns.
  */
 import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../src/limits.ts";
 
@@ -10,7 +10,7 @@ import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../s
  */
 const UNTIMED_FRAMES = 16;
 const UNTIMED_BYTES = 65_536;
-/** What a held frame takes beside its content, in bytes, roughly. */
+/** The approximate memory that a held frame takes besides its content, in bytes. */
 const FRAME_BYTES = 128;
 
 type Frame = string | Uint8Array;
@@ -32,19 +32,19 @@ export interface FrameTurnsParts {
 /** The frames of all client sockets of one server. */
 export class FrameTurns {
   readonly #parts: FrameTurnsParts;
-  /** Those with held frames; the first one is next. */
+  /** The sockets with held frames; the first one is next. */
   readonly #waiting = new Set<FrameQueue>();
   #frames = 0;
   #bytes = 0;
   #heldBytes = 0;
-  /** Since when the event loop's next turn is awaited; null: it isn't. */
+  /** The time since when the event loop's next turn is awaited; null: it isn't awaited. */
   #since: number | null = null;
 
   constructor(parts: FrameTurnsParts) {
     this.#parts = parts;
   }
 
-  /** The frames of one more socket. */
+  /** Makes the queue for the frames of one more socket. */
   queue(handlers: FrameHandlers): FrameQueue {
     return new FrameQueue(this, handlers);
   }
@@ -54,12 +54,12 @@ export class FrameTurns {
     if (this.#since !== null) return this.#parts.now() - this.#since < FRAMES_TURN_MS;
     this.#frames++;
     this.#bytes += length;
-    // Awaited once in so many frames, since once in each turn would cost more.
+    // Awaited once in this many frames, because once in each turn would cost more.
     if (this.#frames >= UNTIMED_FRAMES || this.#bytes >= UNTIMED_BYTES) this.#ask();
     return true;
   }
 
-  /** Makes room for so many bytes. False: there is none. */
+  /** Reserves room for `bytes` bytes. False: there is not enough room. */
   hold(queue: FrameQueue, bytes: number): boolean {
     if (this.#heldBytes + bytes > MAX_HELD_BYTES) return false;
     this.#heldBytes += bytes;
@@ -79,7 +79,10 @@ export class FrameTurns {
     this.#parts.later(this.#turn);
   }
 
-  /** The event loop went on. One held frame a turn: what it starts runs before the next one. */
+  /**
+   * The event loop has continued. Handles one held frame each turn, so that the work that it starts
+   * runs before the next frame.
+   */
   readonly #turn = (): void => {
     this.#since = null;
     this.#frames = 0;
@@ -98,7 +101,7 @@ export class FrameQueue {
   readonly #turns: FrameTurns;
   readonly #handlers: FrameHandlers;
   readonly #held: Frame[] = [];
-  /** The first of them that wasn't handled yet. */
+  /** The index of the first frame that was not handled yet. */
   #first = 0;
   #bytes = 0;
   #end: (() => void) | null = null;
@@ -112,7 +115,7 @@ export class FrameQueue {
     return this.#first === this.#held.length;
   }
 
-  /** A frame came. The bytes of one that is held are copied. */
+  /** A frame came. If it is held, its bytes are copied. */
   push(data: Frame): void {
     if (this.isEmpty && this.#turns.mayPass(data.length)) return this.#handlers.message(data);
     const bytes = sizeOf(data);
@@ -124,7 +127,7 @@ export class FrameQueue {
     this.#held.push(typeof data === "string" ? data : data.slice());
   }
 
-  /** Handles the first of those that are held. */
+  /** Handles the first held frame. */
   next(): void {
     const data = this.#held[this.#first];
     if (data === undefined) return;
@@ -137,7 +140,7 @@ export class FrameQueue {
     if (this.isEmpty) this.#ended();
   }
 
-  /** No more frames come: runs `run` once the held ones were handled. */
+  /** No more frames come: runs `run` once the held frames were handled. */
   end(run: () => void): void {
     this.#end = run;
     if (this.isEmpty) this.#ended();

@@ -1,7 +1,7 @@
 /**
- * Makes a runtime's WebSocket behave as the port `Socket` requires. The runtimes differ in when,
- * and whether, a WebSocket reports its close; some deliver messages afterwards, some accept frames
- * of any size.
+ * Makes a runtime's WebSocket behave as the port `Socket` requires. Runtimes differ in whether and
+ * when a WebSocket reports its close; some deliver messages after it, some accept frames of any
+ * size.
  *
  * Here `close` runs once for each opened socket, nothing is delivered after it, and no frame over
  * the limit is passed on.
@@ -10,7 +10,7 @@ import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 
 /** What a guard needs of a runtime's own WebSocket. */
 export interface RawSocket {
-  /** False where the frame was dropped instead of taken. */
+  /** False if the frame was dropped instead of taken. */
   send(data: string | Uint8Array): boolean;
   buffered(): number;
   close(code: number, reason: string): void;
@@ -18,7 +18,7 @@ export interface RawSocket {
   terminate(): void;
 }
 
-/** How long a peer may take to answer a close frame before it is cut off, in ms. */
+/** How long a peer may take to answer a close frame before the connection is dropped, in ms. */
 const CLOSE_GRACE_MS = 1_000;
 
 /** RFC 6455 §7.4: too big; an internal error; no close frame was seen. */
@@ -79,13 +79,14 @@ export class GuardedSocket implements Socket {
   }
 
   /**
-   * The peer broke the protocol; the runtime's socket is closing, and is cut after the grace time.
+   * The peer broke the protocol; the runtime's socket is closing, and its connection is dropped
+   * after the grace time.
    */
   failed(): void {
     this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
   }
 
-  /** The connection is gone; later calls do nothing. */
+  /** The connection has ended; later calls do nothing. */
   ended(code: number, reason: string): void {
     if (this.#state === "closed") return;
     const wasOpened = this.#state !== "new";
@@ -97,7 +98,7 @@ export class GuardedSocket implements Socket {
       if (closedHere) this.#handlers.close(this, this.#code, this.#reason);
       else this.#handlers.close(this, code, reason);
     } catch {
-      // Its owner knows that it is closed; the failure has no one to report to.
+      // The socket's owner knows that it is closed, so the failure needs no report.
     }
   }
 
@@ -130,7 +131,7 @@ export class GuardedSocket implements Socket {
     }
   }
 
-  /** Ends it at once, telling its owner. */
+  /** Ends it at once, and notifies its owner. */
   cut(): void {
     if (this.#state === "closed") return;
     try {
@@ -141,7 +142,7 @@ export class GuardedSocket implements Socket {
   }
 }
 
-/** The UTF-8 length of a text, exact only where it may pass `limit`. */
+/** The UTF-8 length of a text, exact only if it may pass `limit`. */
 function utf8Length(text: string, limit: number): number {
   if (text.length * 3 <= limit) return text.length;
   return new TextEncoder().encode(text).length;

@@ -1,9 +1,9 @@
 /**
- * Keeps client sockets alive and finds dead ones. Takes how long a peer may be silent; pings it
- * twice in that time, and closes the socket after it.
+ * Keeps client sockets alive and finds dead ones. Takes how long a peer may be silent; pings the
+ * peer twice in that time, and closes the socket when it has passed.
  */
 
-/** A heartbeat that goes on until it is stopped. */
+/** A heartbeat that runs until it is stopped. */
 export interface Heartbeat {
   /** The peer sent something. */
   heard(): void;

@@ -29,7 +29,7 @@ const TIMES: ServerTimes = {
   keepAliveMs: KEEP_ALIVE_MS,
   answerMs: ANSWER_IDLE_MS,
 };
-/** How often the server looks for late heads and bodies, in ms. */
+/** The interval at which the server checks for late heads and bodies, in ms. */
 const SWEEP_MS = 5_000;
 
 /** Serves as the `Runtime` port says. */
@@ -42,7 +42,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   const server = createServer({
     shouldUpgradeCallback: asksForSocket,
     maxHeaderSize: MAX_HEAD_BYTES,
-    // The next sweep finds what is late.
+    // The next sweep finds late heads and bodies.
     headersTimeout: times.headMs - sweepMs,
     requestTimeout: MAX_REQUEST_MS,
     keepAliveTimeout: times.keepAliveMs,
@@ -54,7 +54,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
     queue.add(incoming, outgoing);
   });
   server.maxConnections = maxConnections();
-  // Also while a client doesn't read its answer; but not while the app is working.
+  // Applies also while a client doesn't read its answer, but not while the app is working.
   server.setTimeout(times.answerMs, (socket: TcpSocket) => {
     if (!queues.get(socket)?.isServing()) socket.destroy();
   });
@@ -74,7 +74,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
     },
     async close() {
       isClosed = true;
-      // A close while the host is being looked up would be undone by the listening after it.
+      // A close while the host is being looked up would be undone when listening starts afterwards.
       await renewal?.catch(() => {});
       await new Promise<void>((resolve) => {
         server.close(() => resolve());
@@ -87,7 +87,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
 
 function requestListener(options: ServeOptions): RequestListener {
   const listener = getRequestListener(
-    // A plain request can't become a socket here: Node reports those apart.
+    // A plain request can't become a socket here: Node reports upgrade requests separately.
     (request, { incoming, outgoing }) => {
       const response = options.fetch(request, refusal, new Origin(incoming.socket));
       const written = (it: Response) => writePlain(it, outgoing as ServerResponse);
@@ -110,7 +110,7 @@ function requestListener(options: ServeOptions): RequestListener {
   };
 }
 
-/** Writes a response at once where its whole body is in memory; the library writes others. */
+/** Writes a response at once if its whole body is in memory; the library writes others. */
 function writePlain(response: Response, outgoing: ServerResponse): Response {
   const body = bodyOf(response);
   if (body === undefined || outgoing.headersSent) return response;
@@ -151,7 +151,8 @@ function listening(server: HttpServer, host: string, port: number): Promise<void
 }
 
 /**
- * Connections for clients, of this process's descriptors; Infinity where their limit is unknown.
+ * The number of this process's file descriptors that are for connections of clients; Infinity if
+ * their limit is unknown.
  */
 export function maxConnections(): number {
   try {
@@ -161,7 +162,10 @@ export function maxConnections(): number {
   }
 }
 
-/** All but a tenth of the soft limit, `RESERVED_DESCRIPTORS` at least, half of it at most. */
+/**
+ * The soft limit less a tenth of it; the part that is left out is at least `RESERVED_DESCRIPTORS`
+ * and at most half.
+ */
 export function connectionsOf(limits: string): number {
   const soft = Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Infinity);
   if (!Number.isFinite(soft)) return Infinity;

@@ -12,7 +12,10 @@ const REASONS: Record<string, string> = {
   EAI_AGAIN: "the host can't be looked up",
 };
 
-/** Codes (`EINVAL` of Deno) of faults of the host only, and of the port only. */
+/**
+ * Error codes that mean a wrong host only, and those that mean a wrong port only (`EINVAL` is
+ * Deno's).
+ */
 const OF_HOST = ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"];
 const OF_PORT = ["EADDRINUSE", "EACCES"];
 
@@ -23,7 +26,9 @@ export function settingAtFault(failure: unknown): "host" | "port" | null {
   return OF_HOST.includes(code) ? "host" : OF_PORT.includes(code) ? "port" : null;
 }
 
-/** The error of `Runtime.serve` for whatever the runtime threw; names host, port and reason. */
+/**
+ * The error of `Runtime.serve` for an error that the runtime threw. Names host, port and reason.
+ */
 export function serveFailure(host: string, port: number, cause: unknown): AtlasError {
   const code = String((cause as { code?: unknown } | null)?.code ?? "");
   const reason = REASONS[code] ?? messageOf(cause);

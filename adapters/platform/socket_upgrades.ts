@@ -13,7 +13,7 @@ import type { GuardedSocket } from "./guarded_socket.ts";
 import { startHeartbeat } from "./heartbeat.ts";
 import { guardWs, type WsLike } from "./ws_socket.ts";
 
-/** What a request without a host is taken to be for. */
+/** The host that is assumed for a request without one. */
 export const NO_HOST = "localhost";
 /** Why a request is refused before the app sees it. */
 export const NO_URL = "the request's target and its header Host make no URL";
@@ -48,7 +48,7 @@ export class SocketUpgrades {
    * Asks the app about an upgrade request; makes the socket, or sends the answer that refuses it.
    */
   async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
-    // Without a listener an abrupt end would stop the process.
+    // Without an error listener, an abrupt end would stop the process.
     const ignore = () => {};
     socket.on("error", ignore);
     // Node before 24.9 upgrades any request, and its body can no longer be read.
@@ -108,7 +108,7 @@ export class SocketUpgrades {
   }
 }
 
-/** The request that asks for an upgrade. Throws where its target and host make no URL. */
+/** The request that asks for an upgrade. Throws if its target and host don't form a URL. */
 function requestOf(incoming: IncomingMessage): Request {
   const headers = new Headers();
   for (let i = 0; i + 1 < incoming.rawHeaders.length; i += 2) {
@@ -134,6 +134,6 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
   socket.write(lines.join("\r\n"));
   socket.end(body);
   const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
-  // Unread bytes would reset the connection, and take the answer with them.
+  // Unread bytes would reset the connection, and the answer would be lost.
   socket.resume().on("close", () => clearTimeout(timer));
 }

@@ -1,6 +1,6 @@
 /**
- * Sockets of the `ws` package as the port's sockets. Used where the runtime's own WebSocket is
- * missing (Node) or slow to send (Deno's client holds frames over 1 KiB back for 40 ms).
+ * Sockets of the `ws` package as the port's sockets. Used if the runtime's own WebSocket is missing
+ * (Node) or slow to send (Deno's client holds frames over 1 KiB back for 40 ms).
  *
  * Takes a `ws` socket, either end, or a URL to dial; gives a guarded socket.
  */
@@ -31,10 +31,10 @@ export interface Corkable {
 const decoder: TextDecoder = new TextDecoder();
 
 /**
- * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; a serving end may
- * still read the bytes after `send` returned, so they are copied here.
+ * Wraps a `ws` socket. `masks`: the socket is the dialling end, which copies what it sends. A
+ * serving end may still read the bytes after `send` has returned, so they are copied here.
  *
- * @param connection where given, the frames of one tick are written to it at once.
+ * @param connection if given, the frames of one tick are written to it at once.
  */
 export function guardWs(
   ws: WsLike,
@@ -73,7 +73,7 @@ export function guardWs(
     );
   });
   ws.on("close", (code, reason) => socket.ended(code, decoder.decode(reason)));
-  // `ws` waits 30 s for the peer's close frame, and throws away what comes until then.
+  // `ws` waits 30 s for the peer's close frame, and discards what comes until then.
   ws.on("error", () => socket.failed());
   return socket;
 }

@@ -1,7 +1,7 @@
 /**
  * The health check of containers: asks this machine's node for `/healthz`.
  *
- * Reads `ATLAS_HOST` and `PORT` as the node does; the exit status is 0 where `/healthz` succeeds
+ * Reads `ATLAS_HOST` and `PORT` as the node does; the exit status is 0 if `/healthz` succeeds
  * within 3 s, else 1, with the reason in one line.
  */
 import process from "node:process";

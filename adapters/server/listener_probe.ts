@@ -1,10 +1,11 @@
 /**
  * Checks that a node's own listener still accepts connections. A process that ran out of
- * descriptors may go on renewing its lease while nobody can reach it.
+ * descriptors may continue to renew its lease while nobody can reach it.
  *
- * Dials the listener periodically, over loopback where it listens on all addresses. After several
+ * Dials the listener periodically, over loopback if it listens on all addresses. After several
  * failures in a row the server closes its listener and opens it again; if that doesn't help, it
- * reports the loss. A listener that was never reached from here is no longer probed in the end.
+ * reports the loss. A listener that was never reached from this machine is no longer probed after a
+ * number of attempts.
  */
 import { connect } from "node:net";
 import type { NodeEvent } from "../../src/api/node.ts";
@@ -20,7 +21,7 @@ import type { Server } from "../../src/ports/runtime.ts";
 
 export interface ListenerProbeOptions {
   readonly server: Pick<Server, "port" | "relisten">;
-  /** Where it listens. */
+  /** The address on which the node listens. */
   readonly host: string;
   readonly onEvent: (event: NodeEvent) => void;
   /**
@@ -107,15 +108,15 @@ class Probe implements ListenerProbe {
   }
 }
 
-/** Where a listener on `host` is reached from its own machine. */
+/** The address at which a listener on `host` is reached from its own machine. */
 function dialled(host: string): string {
   if (host === "0.0.0.0") return "127.0.0.1";
   return host === "::" ? "::1" : host;
 }
 
 /**
- * Null where the listener accepts a connection; otherwise the reason why not. A listener that
- * closes the connection without an answer is at its limit, which counts as accepting.
+ * Null if the listener accepts a connection; otherwise the reason why not. A listener that closes
+ * the connection without an answer is at its limit, which counts as accepting.
  */
 function accepts(host: string, port: number, timeoutMs: number): Promise<string | null> {
   return new Promise((resolve) => {
@@ -137,5 +138,5 @@ function isReset(error: Error): boolean {
   return (error as { code?: unknown }).code === "ECONNRESET";
 }
 
-/** Any answer will do. */
+/** Any answer counts as success. */
 const PROBE = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

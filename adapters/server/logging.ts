@@ -1,7 +1,7 @@
 /**
  * Writes log records. Takes the events of nodes and of HTTP; gives LogTape records in the category
  * `atlas`, readable at a terminal and JSON otherwise. A program that embeds a node may configure
- * LogTape itself, or hear events by `onEvent`; where it does neither, the records go to standard
+ * LogTape itself, or receive events by `onEvent`. If it does neither, the records go to standard
  * error.
  */
 import process from "node:process";

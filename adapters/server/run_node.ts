@@ -2,8 +2,8 @@
  * Runs a node as a process.
  *
  * Takes the environment, signals and uncaught errors; writes one ready line on standard output and
- * logs on standard error. Exit status: 0 after a drain, also where a signal came before it served;
- * 1 where the node's name was taken; 2 where it can't start.
+ * logs on standard error. Exit status: 0 after a drain, also if a signal came before it served; 1
+ * if the node's name was taken; 2 if it can't start.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
@@ -18,7 +18,7 @@ import type { ServedNode } from "./served_node.ts";
 /** The exit statuses of processes that signals ended: 128 plus the signal's number. */
 const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
-/** The node of this process, once it is there. */
+/** The node of this process, once it has been made. */
 let place: LogPlace = {};
 
 /** Runs one node for as long as the process lives; installs its process handlers. */
@@ -75,7 +75,7 @@ function handleSignals(started: Promise<ServedNode>): () => boolean {
   return () => stopping;
 }
 
-/** Drains a node; one that couldn't start has nothing to hand over. */
+/** Drains a node. A node that couldn't start has nothing to hand over. */
 async function stop(started: Promise<ServedNode>): Promise<void> {
   const node = await started.catch((error: unknown) => {
     log("warning", "the start was cancelled", { error: detailOf(error) });
@@ -99,7 +99,7 @@ function statusOf(error: unknown): number {
 
 /**
  * The signals that drain a node. Under `nohup` Bun ignores SIGHUP, as it should; Deno and Node
- * reset that when they start, and would end by it.
+ * reset that when they start, so SIGHUP would end them.
  */
 function drainSignals(): (keyof typeof SIGNAL_STATUS)[] {
   const isIgnored = process.versions["bun"] !== undefined && isHangupIgnored();
@@ -112,7 +112,7 @@ function isHangupIgnored(): boolean {
     const mask = /^SigIgn:\s*([\da-f]+)/m.exec(status)?.[1];
     return mask !== undefined && (Number.parseInt(mask.slice(-1), 16) & 1) === 1;
   } catch {
-    // No Linux, or not allowed to look.
+    // The system is not Linux, or the file may not be read.
     return false;
   }
 }

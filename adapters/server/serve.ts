@@ -53,7 +53,7 @@ export type { Settings } from "../config/environment.ts";
 
 export interface ServeOptions extends Settings {
   /**
-   * Gets log events. Default: LogTape's logger `atlas`, or, where the program has not configured
+   * Gets log events. Default: LogTape's logger `atlas`, or, if the program has not configured
    * LogTape, standard error, from the level `ATLAS_LOG` on. MUST NOT throw.
    */
   onEvent?: (event: NodeEvent) => void;
@@ -87,13 +87,13 @@ const NAMES: OptionNames<ServeOptions> = {
 };
 
 /**
- * A node with an HTTP API. What `options` leave out comes from the environment, and
- * what that leaves out has the documented default; without `app`, the example of
+ * A node with an HTTP API. A setting that `options` leave out comes from the environment; one that
+ * the environment leaves out has the documented default. Without `app` it serves the example of
  * channels and sessions. Installs no process handlers.
  *
- * @throws AtlasError `bad_request` where a setting isn't allowed, `unavailable` where
- * the port or the registry is unavailable (each naming the variable), `node_name_taken`
- * where another live process has the node's name.
+ * @throws AtlasError `bad_request` if a setting isn't allowed, `unavailable` if the port or the
+ * registry is unavailable (each naming the variable), `node_name_taken` if another live process has
+ * the node's name.
  */
 export async function serve<A extends App = App>(
   app?: A,
@@ -158,8 +158,8 @@ async function open<A extends App>(
   place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
-  // Also the address that it listens on; not with https: a registry could have peers dial it
-  // without TLS.
+  // Peers may also dial the address that it listens on. Not with https: a registry could make peers
+  // dial that address without TLS.
   if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
   const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";
@@ -237,13 +237,13 @@ function watchedFile({ watch }: CheckedSettings, isGiven: boolean): string | nul
   return appFile(typeof watch === "string" ? "watch" : "ATLAS_APP", path);
 }
 
-/** The secret as the transport takes it: none, one, or the present and the former one. */
+/** The secret as the transport takes it: none, one, or the present and the former secret. */
 function secretOf({ secrets: [current, previous] }: CheckedSettings) {
   if (current === undefined) return undefined;
   return previous === undefined ? current : [current, previous] as const;
 }
 
-/** Listens before anything else, since the number of a free port is needed. */
+/** Listens before anything else, because the number of a free port is needed. */
 async function bind(
   settings: CheckedSettings,
   runtime: Runtime,
@@ -277,7 +277,7 @@ async function bind(
   }
 }
 
-/** The setting at fault, by the name under which it was given, and its value. */
+/** The wrong setting, by the name under which it was given, and its value. */
 function bindSettings(
   failure: unknown,
   { host, port }: CheckedSettings,

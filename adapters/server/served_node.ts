@@ -2,8 +2,8 @@
  * A node together with its HTTP server: what `serve` gives.
  *
  * Takes a node and what was opened for it; gives the same node, plus its URL. Its `close` shuts
- * down in an order that loses nothing: drain while the server still accepts, answer the requests
- * under way, leave the cluster, fail those requests that this cut off, stop listening.
+ * down in an order that loses nothing: drain while the server still accepts, answer the requests in
+ * progress, leave the cluster, fail the requests that could not be finished, stop listening.
  */
 import type { App } from "../../src/api/app.ts";
 import type {
@@ -44,7 +44,7 @@ import type { HttpApp } from "../http/app.ts";
 
 /** A node that is served over HTTP. */
 export type ServedNode<A extends App = App> = AtlasNode<A> & {
-  /** Where callers and other nodes reach it, without a slash at the end. */
+  /** The URL at which callers and other nodes reach it, without a slash at the end. */
   readonly url: string;
 };
 
@@ -59,7 +59,7 @@ export interface ServedNodeParts {
   readonly lost: Promise<AtlasError>;
 }
 
-/** How long requests under way may take once the node has drained, in ms. */
+/** How long requests in progress may take once the node has drained, in ms. */
 const ANSWER_MS = 5_000;
 /** How long failing the requests that the node's end cut off may take, in ms. */
 const CUT_OFF_MS = 1_000;
@@ -83,7 +83,7 @@ class Served<A extends App> implements ServedNode<A> {
   constructor(node: AtlasNode<A>, parts: ServedNodeParts) {
     this.#node = node;
     this.#parts = parts;
-    // A node may stop by itself, too; then its parts are closed here.
+    // A node may also stop by itself. Its parts are then closed here.
     const stopped = node.closed.then((error) => ({ error, drainMs: 0 }));
     const lost = parts.lost.then((error) => ({ error, drainMs: DEFAULT_DRAIN_MS }));
     this.closed = Promise.race([stopped, lost]).then(async ({ error, drainMs }) => {
@@ -197,7 +197,7 @@ class Served<A extends App> implements ServedNode<A> {
 
   async #shut(drainMs: number): Promise<void> {
     const { http, closeServer, closeStore } = this.#parts;
-    // A failed drain hands nothing more over; the rest ends with the lease.
+    // A failed drain hands nothing more over; the remaining ownerships end with the lease.
     if (drainMs > 0) await atMost(drainMs, this.#node.drain().catch(() => {}));
     await http.stop(drainMs > 0 ? ANSWER_MS : 0);
     await sleep(FLUSH_MS);

@@ -12,11 +12,11 @@ export interface Queued<Op> {
 }
 
 export interface BatchOptions<Op> {
-  /** Most operations of one batch. */
+  /** The largest number of operations in one batch. */
   maxOps: number;
   /**
-   * A batch ends with the operation that brings it to this size, whatever its unit; one
-   * that has this size by itself is a batch alone.
+   * A batch ends with the operation that brings it to this size, in any unit. An operation that has
+   * this size by itself is a batch of its own.
    */
   maxSize: number;
   sizeOf(op: Op): number;
@@ -30,9 +30,9 @@ export interface BatchOptions<Op> {
 const QUIET_ROUNDS = 2;
 
 /**
- * The queue of one tick. By default the tick ends by microtasks, not timers: a single operation
- * is sent before the event loop turns, while operations that follow from one burst of answers, each
- * some promise hops later, still share a batch.
+ * The queue of one tick. By default the tick ends by microtasks, not timers: a single operation is
+ * sent within the same turn of the event loop, while operations that follow from one burst of
+ * answers, some promise callbacks later, still share a batch.
  */
 export class Batcher<Op> {
   readonly #options: BatchOptions<Op>;

@@ -7,10 +7,13 @@ import { quoted } from "../../src/model/options.ts";
 import { StepRefused, stepRefused } from "../../src/model/refusal.ts";
 import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
 
-/** Most text that one commit may carry, in UTF-16 code units of its fields and values. */
+/** The largest text that one commit may carry, in UTF-16 code units of its fields and values. */
 export const MAX_COMMIT_TEXT = 134_217_728;
 
-/** The last term of a lineage, of five digits: epochs of 2^53 / EPOCHS_PER_TERM terms are safe. */
+/**
+ * The last term of a lineage, of five digits: epochs are safe integers in 2^53 / EPOCHS_PER_TERM
+ * terms.
+ */
 export const MAX_TERM = 99_999;
 
 /** The longest delay of a timer, in ms; a longer one would run at once. */
@@ -18,12 +21,12 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const SPACE = /\s/;
 
-/** The error of a store that can't be reached, or answers what can't be read. */
+/** The error of a store that can't be reached, or whose answer can't be read. */
 export function unavailable(message: string, cause?: unknown): AtlasError {
   return new AtlasError("unavailable", message, { cause });
 }
 
-/** The same where the step certainly never reached the store. */
+/** The same error for a step that certainly never reached the store. */
 export function unsent(message: string, cause?: unknown): AtlasError {
   return new StepRefused(message, "unsent", undefined, cause);
 }
@@ -53,7 +56,9 @@ export class BrokenEntry extends AtlasError {
   }
 }
 
-/** The error of an entry, an owner or a last turn, that can't be read: it is not taken for none. */
+/**
+ * The error of an entry (an owner or a last turn) that can't be read: it does not count as absent.
+ */
 export function brokenEntry(
   key: string,
   what: string,
@@ -142,7 +147,7 @@ export function checkWord(name: string, value: string): void {
   throw refused(name, JSON.stringify(value), "text without white space, not empty");
 }
 
-/** Refuses text that UTF-8 can't encode: it would come back changed. */
+/** Refuses text that UTF-8 can't encode, because it would be read back changed. */
 function checkText(name: string, value: string): void {
   if (typeof value === "string" && value.isWellFormed()) return;
   throw refused(name, JSON.stringify(value)?.slice(0, 60) ?? "undefined", "well-formed Unicode");

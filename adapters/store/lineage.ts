@@ -24,12 +24,13 @@ export const SINGLE_LINEAGE: Lineage = { id: "", term: 0, settled: true };
 export const NO_STAMP: Stamp = { epoch: 0, turn: 0 };
 
 /**
- * The record of the lineage to be written when a caller registers or renews.
+ * The record of the lineage, to be written when a caller registers or renews.
  *
- * @param record as it is; null where there is none.
+ * @param record the present record; null if the store has none yet.
  * @param id of the copy that answers.
  * @param known what the caller knows; null: nothing.
- * @param hasReplicas whether other copies exist, one of which may have had more than this one.
+ * @param hasReplicas whether other copies exist; one of them may have had writes that this copy
+ * lacks.
  */
 export function meetLineage(
   record: Lineage | null,
@@ -64,7 +65,7 @@ export function hasTurn(last: Stamp, after: Stamp): boolean {
   return last.epoch > after.epoch || last.epoch === after.epoch && last.turn >= after.turn;
 }
 
-/** Of how many changes of term a state remembers the last turn before. */
+/** The number of changes of term for which a state remembers the last turn before the change. */
 export const MAX_PAST = 8;
 
 function termOf({ epoch }: Stamp): number {
@@ -72,8 +73,9 @@ function termOf({ epoch }: Stamp): number {
 }
 
 /**
- * What a state remembers once `epoch` writes to it: its last turn before each change of term, oldest
- * first, at most `MAX_PAST`. `past` is what it remembered until now, and `last` its last turn.
+ * What a state remembers once `epoch` writes to it: its last turn before each change of term,
+ * oldest first, at most `MAX_PAST` of them. `past` is what it remembered until now, and `last` its
+ * last turn.
  */
 export function pastOf(past: readonly Stamp[], last: Stamp, epoch: number): readonly Stamp[] {
   return termOf({ epoch, turn: 0 }) > termOf(last) ? [...past, last].slice(-MAX_PAST) : past;
@@ -91,11 +93,11 @@ export function firstEpochOf({ term }: Pick<Lineage, "term">): number {
 }
 
 /**
- * The reply to a reassertion; `isWritten`: its ownership is to be written.
+ * The reply to a reassertion. `isWritten`: its ownership has to be written.
  *
- * One that comes after its slot has given epochs in the lineage's term is a late copy of a request,
- * since claims wait until all leases of former lineages have ended. Its ownership may have ended
- * since, so where nobody owns the key it is lost.
+ * A reassertion that comes after its slot has given epochs in the lineage's term is a late copy of
+ * a request, because claims wait until all leases of former lineages have ended. Its ownership may
+ * have ended since, so the ownership is lost if nobody owns the key.
  *
  * @param present the key's owner in the store.
  * @param last the last turn of the key's state.
@@ -119,8 +121,8 @@ export function standingOf(
 }
 
 /**
- * The reply to a reassertion whose entry can't be read: its owner gives it up, and all others are
- * reasserted. @throws any other `error`
+ * The reply to a reassertion whose entry can't be read: its owner gives the ownership up, and all
+ * other ownerships are reasserted. @throws any other `error`
  */
 export function lostWhereBroken(error: unknown): Standing {
   if (error instanceof BrokenEntry) return { standing: "lost", last: NO_STAMP };

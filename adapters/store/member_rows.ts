@@ -1,10 +1,10 @@
 /**
  * Parses members' rows, which other programs may have written. Takes the parts of a row as text;
- * gives a member, or what is known of one whose row can't be read.
+ * gives a member, or what is known of a member whose row can't be read.
  *
- * A row that can't be read is skipped, but never taken for a dead member's: its node may
- * hold a lease. A state that isn't known counts as `superseded` (it can't renew, and may
- * serve on); a seq that isn't known as 0. The stores' own steps compare by the same rules.
+ * A row that can't be read is skipped, but its member never counts as dead: its node may hold a
+ * lease. An unknown state counts as `superseded` (such a member can't renew, and may continue to
+ * serve); an unknown seq counts as 0. The stores' own steps compare by the same rules.
  */
 import { messageOf } from "../../src/errors.ts";
 import {
@@ -28,7 +28,7 @@ const COUNT = /^\d{1,15}$/;
 /** A member's row, in parts. */
 export interface MemberRow {
   readonly incarnation: string;
-  /** The node's member info; a text with the reason where it can't be read. */
+  /** The node's member info, or a text with the reason why it can't be read. */
   readonly info: unknown;
   readonly seq: unknown;
   readonly state: unknown;
@@ -39,7 +39,7 @@ export function isState(value: unknown): value is MemberState {
   return STATES.includes(value);
 }
 
-/** A state, with the default for an invalid one; absent: an unknown member, so dead. */
+/** A state; an invalid one gets the default. Absent: the member is unknown, and so dead. */
 export function stateIn(value: unknown): MemberState {
   if (value === null || value === undefined) return "dead";
   return isState(value) ? value : "superseded";
@@ -74,7 +74,7 @@ export function checkMember(info: MemberInfo): void {
   if (why !== null) throw refused(`member ${quoted(info.node)}`, "not allowed", `readable: ${why}`);
 }
 
-/** The parts of a row's JSON; where it can't be parsed, a text that says so. */
+/** The parts of a row's JSON, or a text that says that it can't be parsed. */
 export function parsedRow(text: string): unknown {
   if (text.length > MAX_MEMBER_BYTES) return tooLong();
   try {

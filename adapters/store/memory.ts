@@ -1,7 +1,7 @@
 /**
  * The port `Store` in this process's memory: the state machine of `store_state.ts`, whose steps
- * take effect only after the call returned. Many nodes of one process share one object and contend
- * for it as they would for a Redis.
+ * take effect only after the call returned. Many nodes of one process can share one store, and
+ * compete for it as for a Redis.
  */
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { OwnerKnows } from "../../src/model/lost_turns.ts";
@@ -39,7 +39,7 @@ export function memoryStore(): Store {
   return new MemoryStore();
 }
 
-/** No copy can replace it, so that it ignores the lineages that callers know. */
+/** No copy can replace this store, so it ignores the lineages that callers know. */
 class MemoryStore implements Store {
   readonly #state = new StoreState(SINGLE_LINEAGE.id, false, false);
   #isClosed = false;

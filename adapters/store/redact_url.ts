@@ -21,7 +21,7 @@ const NO_PORT = /(?<=(?:^|,)[^\s,:/?#[\]]+:)(?!\d*(?:[,/?#]|$)).*$/s;
 /** Shorter passwords are redacted from messages as whole words only. */
 const LEAST_SECRET = 6;
 
-/** `text`, a URL or a list of URLs, without all that may be secret. */
+/** `text`, a URL or a list of URLs, without anything that may be secret. */
 export function redactUrl(text: string): string {
   return text.split(NEXT).map(redactOne).join("");
 }
@@ -53,7 +53,7 @@ function redactOne(url: string): string {
     const place = head.endsWith("//") ? rest.replace(NO_PORT, "***") : rest;
     return head + place.replace(SECRET, "$1***");
   }
-  // A secret in the query may hold the last "@": what is behind that is the secret's end.
+  // A secret in the query may hold the last "@": what follows it is the secret's end.
   if ([...rest.matchAll(SECRET)].some(([, , value = ""]) => value.includes("@"))) {
     return `${head}***`;
   }
@@ -79,7 +79,7 @@ function isFile(head: string): boolean {
   return /file:(?:\/\/)?$/i.test(head);
 }
 
-/** `text` unchanged where it can't be encoded or decoded. */
+/** `text` unchanged if it can't be encoded or decoded. */
 function attempt(code: (text: string) => string, text: string): string {
   try {
     return code(text);

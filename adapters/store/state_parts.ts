@@ -19,7 +19,7 @@ export interface State {
 
 const NO_PAST: readonly Stamp[] = [];
 
-/** What an owner knows, and whether it knows another lineage than the one that answers. */
+/** What an owner knows, and whether it knows a different lineage than the one that answers. */
 interface Knows extends OwnerKnows {
   readonly isMoved: boolean;
 }
@@ -41,12 +41,12 @@ export class States {
     return state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP;
   }
 
-  /** A key's state; where it ended because it had no field and no owner, its last turn. */
+  /** A key's state; if it ended because it had no field and no owner, its last turn. */
   find(key: string): State | undefined {
     return this.#states.get(key) ?? this.#ended.get(key);
   }
 
-  /** A key is claimed. Answers whether its state is gone, and its index is not. */
+  /** A key is claimed. Returns whether its state is missing while its index exists. */
   claimed(key: string): boolean {
     const ended = this.#ended.get(key);
     if (ended && !this.#states.has(key)) this.#states.set(key, ended);
@@ -55,7 +55,7 @@ export class States {
     return !this.#states.has(key) && this.#indexed(key) > 0;
   }
 
-  /** An ownership ends; `after` is the last turn that its owner knows of. */
+  /** An ownership ends. `after` is the last turn that its owner knows of. */
   released(key: string, after: Stamp | undefined): void {
     const state = this.#states.get(key);
     if (!state) {
@@ -85,7 +85,7 @@ export class States {
     });
   }
 
-  /** The state to be written; created where there is none. */
+  /** The state to be written; created if the key has none. */
   toWrite(key: string): State {
     let state = this.#states.get(key);
     if (!state) {
@@ -167,7 +167,7 @@ class OrderedText {
     this.#values.set(field, value);
   }
 
-  /** Whether it was there. */
+  /** Whether the field existed. */
   delete(field: string): boolean {
     const isDeleted = this.#values.delete(field);
     if (isDeleted && this.#order) this.#order.splice(firstAtLeast(this.#order, field), 1);

@@ -1,8 +1,8 @@
 /**
- * All steps of a store over plain maps: membership, ownership, state and lineage. Each is done when
- * it returns. The memory store and the simulated store (`sim/engine/store.ts`) run it, so it stands
- * for every other store in simulations; that those give the same answers is what
- * `test/conformance/store.ts` shows.
+ * All steps of a store over plain maps: membership, ownership, state and lineage. Each step is done
+ * when it returns. The memory store and the simulated store (`sim/engine/store.ts`) run them, so
+ * they represent every other store in simulations. `test/conformance/store.ts` checks that the
+ * other stores give the same answers.
  *
  * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`, State.
  */
@@ -61,7 +61,7 @@ interface Entry extends Ownership {
 
 /** One hash slot: its owners, and an epoch counter that outlives them. */
 interface Slot {
-  /** The last epoch that was given; null where the counter was lost. */
+  /** The last epoch that was given; null if the counter was lost. */
   epoch: number | null;
   readonly owners: Map<string, Entry>;
 }
@@ -94,7 +94,8 @@ export class StoreState {
 
   /**
    * @param id of this copy.
-   * @param hasReplicas whether other copies exist, one of which may have had more than this one.
+   * @param hasReplicas whether other copies exist; one of them may have had writes that this copy
+   * lacks.
    * @param keepsLastTurns whether the last turn of a state without fields outlives its ownership,
    * as {@link kept} and a lost epoch counter need it.
    */

@@ -12,7 +12,7 @@ interface LocalStorage {
   getStore(): object | undefined;
 }
 
-/** The part of `process` that is needed, where there is one. */
+/** The part of `process` that is needed, if there is one. */
 interface Host {
   readonly process?: {
     getBuiltinModule?(name: "node:async_hooks"): {
@@ -24,7 +24,7 @@ interface Host {
 const hooks = (globalThis as Host).process?.getBuiltinModule?.("node:async_hooks");
 const storage = hooks && new hooks.AsyncLocalStorage();
 
-/** One for the whole process: each value tells by itself whose it is. */
+/** One context for the whole process. Each value itself identifies its owner. */
 export const systemContext: AsyncContext = {
   run(value, run) {
     if (storage) return storage.run(value, run);

@@ -17,10 +17,13 @@ import {
 } from "../../src/ports/transport.ts";
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
-/** The largest message that fits a frame over sockets too, with its length. */
+/** The largest message that, with its length, also fits a frame over sockets. */
 const LARGEST = MAX_FRAME_BYTES - 4;
 
-/** Where the transports of one process find each other; made by {@link inProcessNetwork}. */
+/**
+ * The registry in which the transports of one process find each other; made by
+ * {@link inProcessNetwork}.
+ */
 export interface InProcessNetwork {
   /** A new address, unique in this network. */
   enter(transport: InProcessEnd): string;
@@ -32,7 +35,7 @@ export interface InProcessNetwork {
 export interface InProcessEnd {
   /** Its identity; null while it isn't open. */
   readonly self: LinkIdentity | null;
-  /** Accepts a link that a peer opens to `wanted`; throws where that is another node. */
+  /** Accepts a link that a peer opens to `wanted`; throws if `wanted` is another node. */
   answer(wanted: LinkIdentity, link: Link): void;
 }
 
@@ -89,7 +92,7 @@ class InProcessTransport implements Transport, InProcessEnd {
   async dial(peer: Peer): Promise<Link> {
     const life = this.#life;
     if (!life) throw unavailable("this node's transport is not open");
-    // As over a network, the answer comes later.
+    // The answer comes later, as over a network.
     await Promise.resolve();
     const end = this.#network.find(peer.address);
     if (!end) throw unavailable(`nobody answers at ${JSON.stringify(peer.address)}`);
@@ -212,11 +215,11 @@ class InProcessLink implements Link {
   #schedule(): void {
     if (this.#scheduled || !this.#handlers) return;
     this.#scheduled = true;
-    // A macrotask, as with sockets, so that timers run between messages.
+    // Uses a macrotask, as sockets do, so that timers run between messages.
     setImmediate(this.#run);
   }
 
-  /** Delivers the messages, and then the end, if there is one. */
+  /** Delivers the messages, and then the link's end, if it has ended. */
   readonly #run = (): void => {
     this.#scheduled = false;
     const handlers = this.#handlers as LinkHandlers;

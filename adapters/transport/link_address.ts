@@ -1,6 +1,6 @@
 /**
  * Decides which addresses may be dialled for links. Addresses come from the store, so they are
- * untrusted data: one that led to a cloud's metadata service would be a security hole.
+ * untrusted data: an address of a cloud's metadata service would be a security hole.
  *
  * Takes an address; gives it in normal form, or an error that says why it isn't dialled. A host
  * name is judged as written, not by what it resolves to.
@@ -11,7 +11,7 @@ import { AtlasError } from "../../src/errors.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
 import { quoted, withoutTrailing } from "../../src/model/options.ts";
 
-/** The path that a node's server lets links in at. */
+/** The path at which a node's server accepts links. */
 export const LINK_PATH = "/atlas/link";
 
 /** Metadata services that are not link-local: Google's names, Alibaba, Oracle, AWS over IPv6. */
@@ -24,9 +24,9 @@ const METADATA_HOSTS: ReadonlySet<string> = new Set([
 ]);
 
 export interface AddressRules {
-  /** Whether a secret of at least 32 bytes is set; without, only loopback is dialled. */
+  /** Whether a secret of at least 32 bytes is set. Without one, only loopback is dialled. */
   secured: boolean;
-  /** Restricts further what is dialled. */
+  /** Restricts further which addresses are dialled. */
   allow?: (url: URL) => boolean;
 }
 
@@ -35,8 +35,8 @@ export interface AddressRules {
  * `https` `wss`, and the path gets {@link LINK_PATH} behind it. Two spellings of one URL give
  * one address, the same that {@link checkAddress} gives.
  *
- * @throws AtlasError `bad_request` where `url` isn't an http, https, ws or wss URL, or is longer
- * than 1,024 characters as an address.
+ * @throws AtlasError `bad_request` if `url` isn't an http, https, ws or wss URL, or is longer than
+ * 1,024 characters as an address.
  */
 export function linkAddress(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : null;
@@ -60,7 +60,7 @@ export function linkAddress(url: string): string {
  */
 export function checkAddress(address: string, rules: AddressRules): string {
   const parsed = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
-  // Its normal form may be longer: not-ASCII characters are encoded.
+  // The normal form may be longer, because characters outside ASCII are encoded.
   const url = parsed && parsed.href.length <= MAX_ADDRESS ? parsed : null;
   const why = url ? faultOf(url, rules) : "it is not a URL";
   if (url && why === null) return url.href;

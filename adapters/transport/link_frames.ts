@@ -27,7 +27,7 @@ export class FrameBuffer {
     return this.#length;
   }
 
-  /** Adds a copy of a message in two parts; false where the buffer has to be sent first. */
+  /** Adds a copy of a message in two parts. False: the buffer has to be sent first. */
   add(head: Uint8Array, body: Uint8Array): boolean {
     const end = this.#length + framedSize(head.length + body.length);
     if (end > this.#bytes.length && !this.#grow(end)) return false;
@@ -35,7 +35,7 @@ export class FrameBuffer {
     return true;
   }
 
-  /** The frame, only valid until the next {@link add}; empties the buffer. */
+  /** Returns the frame, which is valid only until the next {@link add}, and empties the buffer. */
   take(): Uint8Array {
     const frame = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
@@ -71,9 +71,9 @@ function write(bytes: Uint8Array, at: number, head: Uint8Array, body: Uint8Array
 }
 
 /**
- * Hands each message of a frame to `take`, as a view of the frame, until `take`
- * answers false. Answers false where the frame is malformed or over its limit; the
- * messages before the flaw were handed over.
+ * Hands each message of a frame to `take`, as a view of the frame, until `take` answers false.
+ * Answers false if the frame is malformed or over its limit; the messages before the error were
+ * handed over.
  */
 export function readFrame(frame: Uint8Array, take: (message: Uint8Array) => boolean): boolean {
   const end = frame.length;

@@ -7,33 +7,33 @@
  *     dialler → PROOF      a signature for each of my secrets
  *     acceptor → WELCOME   a signature with the secret that we share
  *
- * A signature is HMAC-SHA-256 (RFC 2104) over the signer's role and both opening
- * frames, each with its length before it: the nonces make it fresh, the identities
- * bind it to both ends, the role keeps one end's from passing as the other's. An
- * acceptor signs nothing for a dialler that has not proven itself. The signed address keeps
- * a third node from relaying the handshake between two others: whoever dialled the third named
- * the third's address, which is none of the acceptor's. Two secrets may be valid at once, for
- * rotation; any that both ends hold is accepted.
+ * A signature is HMAC-SHA-256 (RFC 2104) over the signer's role and both opening frames, each with
+ * its length before it: the nonces make it fresh, the identities bind it to both ends, the role
+ * keeps one end's signature from being used as the other's. An acceptor signs nothing for a dialler
+ * that has not proven itself. The signed address keeps a third node from relaying the handshake
+ * between two others: a dialler of the third node has signed the third node's address, which is not
+ * one of the acceptor's. Two secrets may be valid at once, for rotation; any that both ends hold is
+ * accepted.
  *
- * Links are not encrypted by themselves: use `wss:` where others can reach the wire.
- * Source: `docs/design.md`, Links and messages.
+ * Links are not encrypted by themselves: use `wss:` if others can reach the wire. Source:
+ * `docs/design.md`, Links and messages.
  */
 import { MAX_ADDRESS } from "../../src/limits.ts";
 import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 
 /** Largest frame of a handshake, in bytes: two identities, an address, a nonce and lengths. */
 export const MAX_HANDSHAKE_BYTES = 2_048;
-/** A secret's least length where a link leaves loopback, in bytes. */
+/** A secret's least length if a link leaves loopback, in bytes. */
 export const MIN_SECRET_BYTES = 32;
 
 const NONCE_BYTES = 32;
 const MAC_BYTES = 32;
 const VERSION = "atlas-link/2";
-/** The key of nodes without a secret: they are on loopback, and it protects nothing. */
+/** The key of nodes without a secret: they use loopback only, and this key protects nothing. */
 const OPEN_KEY = `${VERSION} without a secret`;
 const IDENTITY_PART = /^[\x21-\x7e]{1,64}$/;
 const ADDRESS = /^[\x21-\x7e]+$/;
-/** The most bytes read of another version's tag. */
+/** The largest number of bytes that are read of another version's tag. */
 const MAX_TAG_BYTES = 32;
 
 const encoder: TextEncoder = new TextEncoder();
@@ -52,9 +52,9 @@ export function importKeys(secrets: readonly string[]): Promise<CryptoKey[]> {
 
 /** The first frame of a dialler. */
 export interface Hello {
-  /** Who dials. */
+  /** The node that dials. */
   readonly self: LinkIdentity;
-  /** Whom it wants. */
+  /** The node that it wants to reach. */
   readonly wanted: LinkIdentity;
   /** The address that it dials, in normal form. */
   readonly address: string;
@@ -69,7 +69,7 @@ export function encodeHello(
   return join([tag("hello"), nonce(), ...parts(self), ...parts(wanted), encoder.encode(address)]);
 }
 
-/** The hello of a frame; null where the frame is malformed. */
+/** The hello of a frame; null if the frame is malformed. */
 export function decodeHello(frame: Uint8Array): Hello | null {
   const fields = split(frame, "hello", 8);
   if (!fields || fields[0]?.length !== NONCE_BYTES) return null;
@@ -82,8 +82,8 @@ export function decodeHello(frame: Uint8Array): Hello | null {
 }
 
 /**
- * The version of the other end's handshake, where a frame that can't be read is of another one
- * than this node's; null where it isn't a frame of any.
+ * The version of the other end's handshake, if a frame that can't be read belongs to a different
+ * version than this node's; null if it is no frame of any version.
  */
 export function otherVersion(frame: Uint8Array): string | null {
   const length = frame.length < 2 ? 0 : ((frame[0] as number) << 8) | (frame[1] as number);
@@ -102,13 +102,13 @@ export function encodeChallenge(self: LinkIdentity): Uint8Array {
   return join([tag("challenge"), nonce(), ...parts(self)]);
 }
 
-/** The claimed acceptor; null where the frame is malformed. */
+/** The claimed acceptor; null if the frame is malformed. */
 export function decodeChallenge(frame: Uint8Array): LinkIdentity | null {
   const fields = split(frame, "challenge", 4);
   return fields?.[0]?.length === NONCE_BYTES ? identity(fields.slice(1)) : null;
 }
 
-/** The signatures that one conversation calls for, one a key. */
+/** The signatures for one conversation, one for each key. */
 export interface Signatures {
   readonly dialler: readonly Uint8Array[];
   readonly acceptor: readonly Uint8Array[];
@@ -134,7 +134,7 @@ export function encodeProof({ dialler }: Signatures): Uint8Array {
   return join([tag("proof"), ...dialler]);
 }
 
-/** The acceptor's answer to a proof; null where it proves nothing. */
+/** The acceptor's answer to a proof; null if it proves nothing. */
 export function answerProof(frame: Uint8Array, signatures: Signatures): Uint8Array | null {
   const given = split(frame, "proof", 1) ?? split(frame, "proof", 2);
   if (!given) return null;
@@ -182,7 +182,7 @@ function identity(fields: readonly Uint8Array[]): LinkIdentity | null {
   return { region, node, incarnation };
 }
 
-/** A field as text; null where it isn't UTF-8. */
+/** A field as text; null if it isn't UTF-8. */
 function text(field: Uint8Array): string | null {
   try {
     return decoder.decode(field);
@@ -213,7 +213,7 @@ function join(fields: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The `count` fields behind the tag `name`, copied; null where that isn't what the frame is. */
+/** The `count` fields behind the tag `name`, copied; null if that isn't what the frame is. */
 function split(frame: Uint8Array, name: string, count: number): Uint8Array[] | null {
   const fields: Uint8Array[] = [];
   let at = 0;

@@ -23,7 +23,10 @@ export interface LinkLifeOptions {
   readonly accept: (link: Link) => void;
   readonly runtime: Pick<Runtime, "dial">;
   readonly clock: Clock;
-  /** Counts sockets of all incarnations of the node: those of a former one may still be open. */
+  /**
+   * Counts sockets of all incarnations of the node: sockets of a former incarnation may still be
+   * open.
+   */
   readonly slots: LinkSlots;
   readonly refusals: LinkRefusals;
   /** Whether peers may dial this node at an address, given in normal form. */
@@ -46,7 +49,7 @@ export class LinkLife {
     return this.#ended;
   }
 
-  /** Handlers for an accepted socket that is open. */
+  /** The handlers for an accepted socket that is open. */
   accept({ remote }: Socket): SocketHandlers {
     const { slots, refusals } = this.#options;
     const slot = slots.take(remote, (why) => session.drop(why));
@@ -87,7 +90,7 @@ export class LinkLife {
           },
           failed: ({ code, why }) => {
             this.#dialling.delete(session);
-            // A dial to any node at an address names the address itself.
+            // For a dial to any node at an address, the caller adds the address to the error.
             const isNamed = node !== ANYONE;
             const message = isNamed ? `${node} gave no link: ${why}` : why;
             const reason = dialError ?? why;
@@ -107,7 +110,7 @@ export class LinkLife {
     });
   }
 
-  /** Closes all sockets and links; handshakes under way give no link. */
+  /** Closes all sockets and links; handshakes in progress give no link. */
   end(reason: string): void {
     this.#ended = true;
     for (const session of [...this.#accepting, ...this.#dialling]) {

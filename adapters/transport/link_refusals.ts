@@ -3,7 +3,10 @@ import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { HandshakeFailure } from "./link_sessions.ts";
 
-/** Refusals that are logged one by one within {@link WINDOW_MS}; later ones are only counted. */
+/**
+ * The number of refusals within {@link WINDOW_MS} that are logged one by one; later ones are only
+ * counted.
+ */
 export const MAX_LOGGED = 20;
 const WINDOW_MS = 10_000;
 
@@ -12,7 +15,7 @@ export class LinkRefusals {
   readonly #onEvent: (event: NodeEvent) => void;
   #since = -Infinity;
   #logged = 0;
-  /** The refusals that were not logged. */
+  /** The number of refusals that were not logged. */
   #unlogged = 0;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {

@@ -48,9 +48,9 @@ const TRY_LATER = 1_013;
 export interface HandshakeFailure {
   readonly code: Extract<ErrorCode, "unauthorized" | "unavailable">;
   readonly why: string;
-  /** The other end's claimed identity; unproven. */
+  /** The identity that the other end claims; not proven. */
   readonly claimed: LinkIdentity | null;
-  /** The address that the other end claims to have dialled, where that is the reason. */
+  /** The address that the other end claims to have dialled, if that address is the reason. */
   readonly address?: string | undefined;
 }
 
@@ -67,13 +67,13 @@ export interface SessionOptions {
 export interface AcceptingOptions extends SessionOptions {
   /** Whether peers may dial this node at an address, given in normal form. */
   isOwn(address: string): boolean;
-  /** Why a peer that has proven itself gets no link; null where it does. */
+  /** Why a peer that has proven its identity gets no link; null if it gets one. */
   refusal(peer: LinkIdentity): string | null;
-  /** The socket is closed, whatever was on it. Runs once. */
+  /** The socket is closed, with or without a link. Runs once. */
   closed(): void;
 }
 
-/** What both ends share. */
+/** The logic that both ends share. */
 export abstract class Session implements SocketHandlers {
   protected readonly options: SessionOptions;
   protected claimed: LinkIdentity | null = null;
@@ -102,7 +102,7 @@ export abstract class Session implements SocketHandlers {
     if (typeof data === "string" || data.length > MAX_HANDSHAKE_BYTES) {
       return this.abort(MALFORMED, "a frame that is no handshake came before the handshake");
     }
-    // What comes is only valid during the call.
+    // The received bytes are valid only during the call.
     this.take(socket, new Uint8Array(data));
   }
 
@@ -115,7 +115,7 @@ export abstract class Session implements SocketHandlers {
     });
   }
 
-  /** Ends a handshake that is under way, and its socket without waiting for the other end. */
+  /** Ends a handshake in progress, and its socket without waiting for the other end. */
   drop(why: string): void {
     this.#settle({ code: "unavailable", why, claimed: this.claimed });
     if (this.#link || !this.#socket) return;
@@ -123,12 +123,14 @@ export abstract class Session implements SocketHandlers {
     else this.#socket.close(TRY_LATER, why);
   }
 
-  /** Ends a handshake that is under way, because its time or its incarnation is over. */
+  /**
+   * Ends a handshake in progress, because its time limit has passed or its incarnation has ended.
+   */
   giveUp(closeCode: number, why: string): void {
     this.abort(closeCode, why);
   }
 
-  /** Ends a handshake that is under way; `address` is given where it is the reason. */
+  /** Ends a handshake in progress; `address` is given if the address is the reason. */
   abort(closeCode: number, why: string, address?: string): void {
     this.#settle({
       code: closeCode === UNAUTHORIZED ? "unauthorized" : "unavailable",
@@ -139,7 +141,7 @@ export abstract class Session implements SocketHandlers {
     if (!this.#link) this.#socket?.close(closeCode, why);
   }
 
-  /** Ends a handshake for a frame that can't be read or comes out of turn. */
+  /** Ends a handshake because of a frame that can't be read or comes out of order. */
   protected refuse(frame: Uint8Array, what: string): void {
     const other = otherVersion(frame);
     if (other === null) this.abort(MALFORMED, `${what} is malformed or out of turn`);
@@ -158,7 +160,7 @@ export abstract class Session implements SocketHandlers {
     this.#link = this.options.proven(socket, peer);
   }
 
-  /** Signs the conversation, then sends `frame`, unless it is over by then. */
+  /** Signs the conversation, then sends `frame`, unless the handshake has ended by then. */
   protected signThen(
     socket: Socket,
     hello: Uint8Array,
@@ -193,7 +195,7 @@ export class DiallingSession extends Session {
     this.#address = address;
   }
 
-  /** The acceptor may have the link already; this tells it that nothing was read. */
+  /** The acceptor may have the link already. This close code tells it that nothing was read. */
   override giveUp(_closeCode: number, why: string): void {
     this.abort(UNREAD, why);
   }
@@ -229,7 +231,7 @@ export class DiallingSession extends Session {
 }
 
 /**
- * Why a peer gets no link that dialled an address that is not this node's: short, for a close
+ * Why a peer that dialled an address that is not this node's gets no link. Short, to fit a close
  * frame.
  */
 const NOT_OWN =
@@ -273,7 +275,8 @@ export class AcceptingSession extends Session {
   #prove(socket: Socket, frame: Uint8Array, peer: LinkIdentity): void {
     const welcome = this.signatures && answerProof(frame, this.signatures);
     if (!welcome) return this.abort(UNAUTHORIZED, "the dialler did not prove the secret");
-    // Only after the proof: no stranger may cause a log line that recommends an address.
+    // Done only after the proof, so that no unproven peer can cause a log line that recommends an
+    // address.
     if (!this.#rules.isOwn(this.#address)) {
       return this.abort(OTHER_ADDRESS, NOT_OWN, this.#address);
     }

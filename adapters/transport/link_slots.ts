@@ -1,26 +1,32 @@
 /**
  * Limits the sockets of a node's link path: handshakes by remote address, and links by peer. A
- * socket counts until it is closed, whatever became of its handshake, and of the incarnation that
- * accepted it.
+ * socket counts until it is closed, even if its handshake or the incarnation that accepted it has
+ * ended before.
  *
  * Takes sockets as they open and close; says whether a new one is allowed, and ends an older
- * handshake for it where the limit is reached.
+ * handshake in its favour if the limit is reached.
  */
 import type { Clock } from "../../src/ports/clock.ts";
 import { normalHost } from "./link_address.ts";
 
-/** Sockets that may be in the middle of a handshake at once. */
+/** The number of sockets that may be in a handshake at once. */
 export const MAX_HANDSHAKES = 128;
-/** The most of them from one address, which may be a proxy for many nodes. */
+/** The largest number of these from one address, which may be a proxy for many nodes. */
 export const MAX_HANDSHAKES_EACH = 64;
-/** Links that peers may hold open to this node at once. */
+/** The number of links that peers may hold open to this node at once. */
 export const MAX_ACCEPTED_LINKS = 4_096;
-/** The most of them for one incarnation of a peer: one, and one for each route to this node. */
+/**
+ * The largest number of these for one incarnation of a peer: one, and one for each route to this
+ * node.
+ */
 export const MAX_LINKS_EACH = 32;
-/** A handshake takes one or two round trips; one of this age may be ended for a new one, in ms. */
+/**
+ * The age at which a handshake may be ended in favour of a new one, in ms. A handshake takes one or
+ * two round trips.
+ */
 export const SLOW_MS = 1_000;
 
-/** One socket that counts. */
+/** A socket that occupies a slot. */
 export interface Slot {
   readonly from: string;
   readonly since: number;
@@ -32,13 +38,13 @@ export interface Slot {
 
 export class LinkSlots {
   readonly #clock: Clock;
-  /** In a handshake, the oldest first. */
+  /** Sockets in a handshake, the oldest first. */
   readonly #open = new Set<Slot>();
-  /** The same by address. */
+  /** The same sockets by address. */
   readonly #byAddress = new Map<string, Set<Slot>>();
-  /** Addresses by their number of handshakes. */
+  /** Addresses, grouped by their number of handshakes. */
   readonly #byCount: Set<string>[] = [];
-  /** The most that any address has. */
+  /** The largest number of handshakes of any address. */
   #most = 0;
   /** Links by incarnation. */
   readonly #links = new Map<string, number>();
@@ -49,11 +55,11 @@ export class LinkSlots {
   }
 
   /**
-   * A slot for a socket from `remote`; text: why there is none. At the limit, the oldest handshake
-   * of the address that holds most is ended for an address that holds fewer; else the oldest of all
-   * if it is slow. Takes constant time.
+   * A slot for a socket from `remote`, or a text with the reason why it gets none. At the limit, a
+   * new socket from an address with fewer handshakes ends the oldest handshake of the address with
+   * most; otherwise it ends the oldest handshake of all, if that one is slow. Takes constant time.
    *
-   * @param remote the address that it comes from; undefined where the runtime doesn't tell.
+   * @param remote the address that it comes from; undefined if the runtime doesn't tell.
    * @param drop ends its handshake, and its socket at once, with a reason.
    */
   take(remote: string | undefined, drop: (why: string) => void): Slot | string {
@@ -75,7 +81,7 @@ export class LinkSlots {
     return slot;
   }
 
-  /** Why a proven peer can't open a further link; null where it can. */
+  /** Why a proven peer can't open a further link; null if it can. */
   linkRefusal(incarnation: string): string | null {
     if (this.#linkCount >= MAX_ACCEPTED_LINKS) return "too many links are open";
     const has = this.#links.get(incarnation) ?? 0;
@@ -101,9 +107,13 @@ export class LinkSlots {
     else this.#links.delete(peer);
   }
 
-  /** The oldest of the address that holds most, where that holds clearly more than `own`. */
+  /**
+   * The oldest handshake of the address that holds most, if that address holds clearly more than
+   * `own`.
+   */
   #oldestOfBusiest(own: number): Slot | undefined {
-    // With one more this address would hold most itself, and two addresses would evict each other.
+    // With one more handshake this address would hold most itself, and two addresses would evict
+    // each other's.
     if (own + 1 >= this.#most) return undefined;
     const address = first(this.#byCount[this.#most]);
     return address === undefined ? undefined : first(this.#byAddress.get(address));
@@ -145,8 +155,8 @@ function first<T>(items: Iterable<T> | undefined): T | undefined {
 }
 
 /**
- * The part of an address by which handshakes are counted: an IPv4 address whole, of an IPv6
- * address the first 64 bits, since whoever has one of those has all of them (RFC 6177).
+ * The part of an address by which handshakes are counted: the whole IPv4 address, or the first 64
+ * bits of an IPv6 address, because one host can use all addresses with the same 64 bits (RFC 6177).
  */
 export function networkOf(remote: string): string {
   const host = normalHost(remote.split("%", 1)[0] as string);

@@ -25,17 +25,17 @@ export interface WebSocketTransportOptions {
   /** What dials. */
   runtime: Pick<Runtime, "dial">;
   /**
-   * The cluster's secret, or the present and the previous one while it is changed.
-   * Of at least 32 bytes each, or this node links on loopback only.
+   * The cluster's secret, or the present and the previous one while it is changed. Each has at
+   * least 32 bytes; otherwise this node has links on loopback only.
    */
   secret?: string | readonly [current: string, previous: string];
-  /** Where peers dial this node, where that is known already. See {@link linkAddress}. */
+  /** The address at which peers dial this node, if it is known already. See {@link linkAddress}. */
   address?: string;
   /** Further addresses by which peers may dial it, as {@link linkAddress} takes them. */
   addresses?: readonly string[];
   /** Restricts which peers' addresses are dialled. */
   allow?: (url: URL) => boolean;
-  /** Gets events of sockets that were refused. */
+  /** Gets events about sockets that were refused. */
   onEvent?: (event: NodeEvent) => void;
   clock?: Clock;
   random?: Random;
@@ -43,11 +43,11 @@ export interface WebSocketTransportOptions {
 
 /** The transport, and what the HTTP server needs of it. */
 export interface WebSocketTransport extends Transport {
-  /** Where peers dial this node. To be set before `open`, once the port is known. */
+  /** The address at which peers dial this node. To be set before `open`, once the port is known. */
   address: string;
   /**
-   * All addresses by which peers may dial this node, {@link address} first. A link that was
-   * dialled by another one is refused: it came through a node or proxy that relays it.
+   * All addresses by which peers may dial this node, {@link address} first. A link that was dialled
+   * by another one is refused: it came through a node or proxy that relays links.
    */
   readonly addresses: readonly string[];
   /** Adds to {@link addresses}. */
@@ -61,7 +61,7 @@ export interface WebSocketTransport extends Transport {
 /**
  * Links over WebSockets.
  *
- * @throws AtlasError `bad_request` where `secret` is empty or `address` can't be one.
+ * @throws AtlasError `bad_request` if `secret` is empty or `address` can't be one.
  */
 export function websocketTransport(options: WebSocketTransportOptions): WebSocketTransport {
   return new WebSocketLinks(options);
@@ -137,7 +137,7 @@ class WebSocketLinks implements WebSocketTransport {
     const url = checkAddress(peer.address, { secured: this.secured, allow: this.#options.allow });
     // A restarted node has the same address, but its new incarnation has no failures yet.
     const key = `${peer.incarnation} ${url}`;
-    // A peer in backoff is unreachable for the same reason as before.
+    // A peer in backoff can't be reached for the same reason as before.
     const pending = this.#backoff.pending(key);
     if (pending !== null) throw unavailableAs(pending);
     try {
@@ -180,7 +180,7 @@ function secretsOf(secret: WebSocketTransportOptions["secret"]): readonly string
   return secrets;
 }
 
-/** The same error as of the dial before, whatever its code was. */
+/** The error of the dial before, as `unavailable`. */
 function unavailableAs(error: unknown): AtlasError {
   return new AtlasError("unavailable", messageOf(error), { detail: detailOf(error) });
 }
@@ -215,7 +215,7 @@ export class DialBackoff {
     this.#random = random;
   }
 
-  /** The last failure, if a dial still has to wait; null where it may go ahead. */
+  /** The last failure, if a dial still has to wait; null if it may go ahead. */
   pending(key: string): unknown {
     const failure = this.#failures.get(key);
     return failure && failure.until > this.#clock.now() ? failure.why : null;

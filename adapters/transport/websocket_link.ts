@@ -16,7 +16,7 @@ export const KEEPALIVE_MS = 15_000;
 const MISSED = 3;
 
 /**
- * The dialler gave the handshake up: it never had the link, and read nothing of what this end sent
+ * The dialler gave the handshake up. It never had the link, and read nothing that this end sent
  * over it.
  */
 export const UNREAD = 4_410;
@@ -40,10 +40,12 @@ export class WebSocketLink implements Link {
   /** Frames that came before {@link start}. */
   #early: Uint8Array[] = [];
   #earlyBytes = 0;
-  /** Unsent bytes: the socket's when last asked, and those added since. */
+  /**
+   * The number of unsent bytes: the socket's number when last asked, plus the bytes added since.
+   */
   #waiting = 0;
   #isFlushing = false;
-  /** Messages added since the buffer was sent. */
+  /** The number of messages that were added since the buffer was sent. */
   #queued = 0;
   #ended: string | null = null;
   #isUnread = false;
@@ -151,9 +153,9 @@ export class WebSocketLink implements Link {
 
   /**
    * Sends all messages of one tick in one frame. A message that is still the only one after the
-   * running job is sent at once. Where there are several, more are likely to follow within some
-   * promise hops: they are sent when the tick is over. Replies of uneven depth, 512 in flight on
-   * Bun: 190,000 a second with a flush in every microtask, 2,700,000 with this.
+   * running job is sent at once. If there are several, more are likely to follow within a few
+   * promise callbacks, so they are sent when the tick is over. Replies of uneven depth, 512 in
+   * flight on Bun: 190,000 a second with a flush in every microtask, 2,700,000 with this.
    */
   #flushSoon(): void {
     this.#queued++;
@@ -211,7 +213,7 @@ export class WebSocketLink implements Link {
     if (this.#handlers) this.#reportEnd(reason);
   }
 
-  /** Never within the call that closed the link, to avoid reentrancy. */
+  /** Never runs within the call that closed the link, to avoid reentrancy. */
   #reportEnd(reason: string): void {
     const handlers = this.#handlers;
     queueMicrotask(() => handlers?.close(reason, this.#isUnread));

@@ -23,8 +23,8 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
  *   from, if those are many and stay so.
  * - `{ region }`: only nodes of that region.
  *
- * Where the store gives keys a home region, only its nodes take them, whatever the placement;
- * `serve` makes `{ region }` the home of a type that has none otherwise.
+ * If the store gives keys a home region, only its nodes take them, whatever the placement; `serve`
+ * makes `{ region }` the home of a type that has none otherwise.
  */
 export type Placement =
   | "local"
@@ -38,11 +38,10 @@ export type Placement =
  * What happens to a resource while its node can't reach the store.
  *
  * - `fence`: it serves until the node's lease ends, then its calls are refused.
- * - `available`: it goes on. Its answers are marked, its writes are kept in memory, and what
- *   it has not read yet can't be read. A resource that another node owns is called
- *   there while that node can be reached. Once the store is back the turns are committed if no
- *   other owner wrote the state meanwhile; otherwise the other owner stays, and this one's
- *   `onConflict` runs.
+ * - `available`: it continues. Its answers are marked, its writes are kept in memory, and what it
+ *   has not read yet can't be read. A resource that another node owns is called there while that
+ *   node can be reached. Once the store is back the turns are committed if no other owner wrote the
+ *   state meanwhile; otherwise the other owner stays, and this one's `onConflict` runs.
  */
 export type Partition = "fence" | "available";
 
@@ -132,7 +131,7 @@ export function defineApp<Types extends ResourceMap = None, Modules extends Modu
   return whole;
 }
 
-/** Refuses modules that {@link defineApp} didn't get from `defineModule`, or that have a bad name. */
+/** Refuses modules that don't come from `defineModule`, or whose name isn't allowed. */
 function resolveModules(modules: unknown): void {
   if (typeof modules !== "object" || modules === null) {
     throw new AtlasError("bad_request", "an app's modules must be { <name>: defineModule(…) }");
@@ -149,7 +148,7 @@ function resolveModules(modules: unknown): void {
  * The app's types with their settings filled in.
  *
  * @param place the node's region and name; its policies are applied.
- * @throws AtlasError `bad_request` where `app` is not an app, or a type's setting isn't allowed.
+ * @throws AtlasError `bad_request` if `app` is not an app, or a type's setting isn't allowed.
  */
 export function resolveTypes(
   app: App,

@@ -60,9 +60,8 @@ export interface CallOptions {
   timeoutMs?: number;
   /**
    * Repeats of a call with the same key get the first one's answer, for at least 10 minutes. 1 to
-   * 256 bytes. Calls with a key are retried where the outcome of an attempt is unknown. A key
-   * used again with another method, or with arguments that are not equal by value, gives
-   * `bad_request`.
+   * 256 bytes. Calls with a key are retried if the outcome of an attempt is unknown. A key used
+   * again with another method, or with arguments that are not equal by value, gives `bad_request`.
    */
   idempotencyKey?: string;
   /** Cancels the call: it never starts, or its turn sees `this.signal` aborted. */
@@ -73,7 +72,7 @@ export interface CallOptions {
    * this one.
    */
   traceparent?: string;
-  /** The region of the client that the call is made for, where it isn't this node's. */
+  /** The region of the client that the call is made for, if it isn't this node's. */
   callerRegion?: string;
 }
 
@@ -90,15 +89,15 @@ export interface CallResult {
    */
   readonly path: readonly string[];
   /**
-   * Present where the resource answered while its node couldn't reach the store, which only
-   * types with `partition: "available"` do: its writes are not durable yet, and another
-   * owner may have taken over. `contested`: one is known to have.
+   * Present if the resource answered while its node couldn't reach the store, which only types with
+   * `partition: "available"` do: its writes are not durable yet, and another owner may have taken
+   * over. `contested`: another owner is known to have taken over.
    */
   readonly verdict?: DegradedVerdict;
 }
 
 export interface LookupOptions {
-  /** Reads through the store, and rejects with `unavailable` where that can't be done. */
+  /** Reads through the store, and rejects with `unavailable` if that can't be done. */
   require?: "confirmed";
   /** Deadline, in ms. Default 10,000. */
   timeoutMs?: number;

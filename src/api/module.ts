@@ -2,8 +2,8 @@
  * Defines a module: functions with a version and attributes. `defineModule` checks them and
  * computes the content hash that tells two builds of one version apart.
  *
- * The hash covers the functions' source only, not what they close over. Where two builds differ
- * only in that, a listener gives one of them a hash of its own.
+ * The hash covers the functions' source only, not what they close over. If two builds differ only
+ * in that, a listener gives one of them a hash of its own.
  *
  * Source: `docs/design.md`, Modules; Semantic Versioning 2.0.0, §9–11; the ranges of npm's
  * semver.
@@ -56,8 +56,8 @@ export interface Module<F extends ModuleFunctions = ModuleFunctions> {
   readonly exports: readonly string[];
   /**
    * Hash of version, names, attributes and the functions' source, as the runtime prints it: 16
-   * hexadecimal digits. Modules with equal hashes have equal code, save for what it closes over;
-   * where hashes differ the code may still be the same, printed by another runtime.
+   * hexadecimal digits. Modules with equal hashes have equal code, save for what it closes over; if
+   * hashes differ the code may still be the same, printed by another runtime.
    */
   readonly hash: string;
 }
@@ -116,7 +116,7 @@ export function isSameCode(one: Module, other: Module): boolean {
     one.exports.every((name) => one.functions[name] === other.functions[name]);
 }
 
-/** The same module under a hash of its own; unique where `salt` is. */
+/** The same module under a hash of its own; unique if `salt` is. */
 export function rehashed(module: Module, salt: string): Module {
   return Object.freeze({ ...module, hash: hashOf(`${module.hash} ${salt}`) });
 }
@@ -158,7 +158,7 @@ export function accepts(range: string | null, version: string): boolean {
   return range === null ? semver.prerelease(version) === null : semver.satisfies(version, range);
 }
 
-/** Below 0 where version `a` is older than `b`, above 0 where it is newer. */
+/** Below 0 if version `a` is older than `b`, above 0 if it is newer. */
 export function compareVersions(a: string, b: string): number {
   return semver.compare(a, b);
 }
@@ -217,8 +217,8 @@ function checkAttributes(attributes: unknown): void {
 }
 
 /**
- * Two FNV-1a hashes of 32 bits from different starts: enough to tell builds of one module apart,
- * where nobody attacks the hash.
+ * Two FNV-1a hashes of 32 bits from different starts: enough to distinguish builds of one module,
+ * unless somebody attacks the hash.
  */
 function hashOf(text: string): string {
   let digits = "";

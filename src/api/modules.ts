@@ -33,7 +33,7 @@ export interface PublishOptions {
   lowWatermark?: number;
 }
 
-/** Where buyers prefer their capacity. `near`: in their own region, else close by. */
+/** The place in which buyers prefer capacity. `near`: in their own region, else close to it. */
 export type Preference = "near" | "spread";
 
 /** One buy order: how much capacity of which versions. */
@@ -52,7 +52,7 @@ export interface DiscoverOptions {
   capacity?: number;
   /**
    * A version or a range of versions; within a range all versions are equal. Default: any stable
-   * version of any major, the newest first. Older ones are used where newer ones have no capacity
+   * version of any major, the newest first. Older ones are used if newer ones have no capacity
    * left, and given back when these have. To get one major only, name it, as in `^1`.
    */
   version?: string;
@@ -70,7 +70,7 @@ export interface DiscoverOptions {
    * after the first of it; the order for the rest stands. `all`: only once all of it is bought.
    */
   waitFor?: "some" | "all";
-  /** Calls fail with `overloaded` where there is no credit, instead of waiting. Default false. */
+  /** Calls fail with `overloaded` if there is no credit, instead of waiting. Default false. */
   noWait?: boolean;
   /** Deadline of each call, in ms; 1 to 300,000. Default 10,000. */
   callTimeoutMs?: number;
@@ -113,7 +113,7 @@ export interface ModuleCallResult {
 export interface Balancer {
   /**
    * Calls that could start now: the credit in hand; 0 once closed. On a client: as its node
-   * reported last, up to half a second and a round trip ago; 0 where that node can't be reached.
+   * reported last, up to half a second and a round trip ago; 0 if that node can't be reached.
    */
   capacity(): number;
   stats(): PlbStats;
@@ -134,8 +134,7 @@ export interface Plb extends Balancer {
    * back, and calls that run on it still finish. Several orders share it in proportion to what
    * each asked for at first.
    *
-   * @throws AtlasError `bad_request` where `capacity` isn't allowed, `unavailable` where it was
-   * closed.
+   * @throws AtlasError `bad_request` if `capacity` isn't allowed, `unavailable` if it was closed.
    */
   resize(capacity: number): void;
 }
@@ -145,7 +144,7 @@ export interface Listener {
   readonly name: string;
   /**
    * Offers `next` from now on: running calls finish on the old code, later ones of buyers that
-   * accept its version run the new code. Nothing changes where `next` is the same module with the
+   * accept its version run the new code. Nothing changes if `next` is the same module with the
    * identical functions.
    */
   update(next: Module): void;
@@ -153,7 +152,7 @@ export interface Listener {
    * Stops offering; resolves when running calls have finished, or were aborted after `drainMs`,
    * which is 0 to 300,000; default 10,000.
    *
-   * @throws AtlasError `bad_request` where `drainMs` isn't allowed.
+   * @throws AtlasError `bad_request` if `drainMs` isn't allowed.
    */
   close(options?: { drainMs?: number }): Promise<void>;
   stats(): ListenerStats;
@@ -175,8 +174,8 @@ export interface ModuleBuyer<Modules extends ModuleMap = ModuleMap> {
   /**
    * Buys capacity of a module, and returns a proxy of its functions.
    *
-   * @throws AtlasError `unavailable` where nobody sells it in time, naming the order;
-   * `bad_request` where an option isn't allowed.
+   * @throws AtlasError `unavailable` if nobody sells it in time, naming the order; `bad_request` if
+   * an option isn't allowed.
    */
   discover<M extends keyof Modules & string>(
     name: M,
@@ -190,10 +189,10 @@ export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends Modu
    * Calls a function of a module without a proxy: over a load balancer that all requests of a
    * node share, which buys as much capacity as there are calls, and gives it back when they end.
    *
-   * @throws AtlasError `unavailable` where nobody sold it in time, naming the order; `timeout`
-   * where credit or answer didn't come in time, `not_found` where the version in use has no such
-   * function, `overloaded` where too many calls wait, `bad_request`; the function's own error,
-   * and `app` where its result can't be encoded or takes more than 1 MiB.
+   * @throws AtlasError `unavailable` if nobody sold it in time, naming the order; `timeout` if
+   * credit or answer didn't come in time, `not_found` if the version in use has no such function,
+   * `overloaded` if too many calls wait, `bad_request`; the function's own error, and `app` if its
+   * result can't be encoded or takes more than 1 MiB.
    */
   request(
     module: string,
@@ -219,8 +218,8 @@ export interface ModuleNode<Modules extends ModuleMap = ModuleMap> extends Modul
   /**
    * Offers a module from this node.
    *
-   * @throws AtlasError `bad_request` where an option isn't allowed or the module has no name,
-   * `unavailable` where the node drains or is closed.
+   * @throws AtlasError `bad_request` if an option isn't allowed or the module has no name,
+   * `unavailable` if the node drains or is closed.
    */
   publish(module: Module, options?: PublishOptions): Listener;
   /** This node's offers. */

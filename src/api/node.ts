@@ -54,8 +54,8 @@ export interface Atlas<A extends App = App<ResourceMap>>
   /**
    * A stub for a resource, wherever it lives. Nothing is sent before a method is called.
    *
-   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
-   * has no such name or kind.
+   * @throws AtlasError `invalid_rrp` if type or id isn't allowed, `bad_request` if an option has no
+   * such name or kind.
    */
   resource<T extends keyof A["resources"] & string>(
     type: T,
@@ -92,9 +92,7 @@ export interface Atlas<A extends App = App<ResourceMap>>
 
 /** Which nodes are to drain: `node`, `prefix` or both. */
 export interface DrainNodesOptions {
-  /**
-   * The node's name, or `<region>/<node>` where several have it; default: all nodes of `prefix`.
-   */
+  /** The node's name, or `<region>/<node>` if several have it; default: all nodes of `prefix`. */
   node?: string;
   /** Which resources they release, and don't claim for a while; default: all, and they leave. */
   prefix?: string;
@@ -109,7 +107,7 @@ export interface DrainedNode {
   readonly region: string;
   readonly node: string;
   readonly incarnation: string;
-  /** Why it doesn't drain, or didn't confirm; null: it has begun. */
+  /** Why it doesn't drain or didn't confirm; null: it has begun to drain. */
   readonly error: AtlasError | null;
 }
 
@@ -135,13 +133,13 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
     options?: DiscoverOptions,
   ): Promise<ModuleProxy<NonNullable<A["modules"]>[M], Plb>>;
   /**
-   * Moves a resource to a node of another region, wherever it is now: its running turn ends,
-   * calls that wait are sent on. Gives its new location and epoch; where it is there already,
-   * nothing changes. Where the store gives keys a home region, that becomes its home; a resource
-   * that is on its way to a region that can't take it is redirected.
+   * Moves a resource to a node of another region, wherever it is now: its running turn ends, calls
+   * that wait are sent on. Gives its new location and epoch. If it is in that region already,
+   * nothing changes. If the store gives keys a home region, that becomes its home; a resource that
+   * is on its way to a region that can't take it is redirected.
    *
-   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it,
-   * `bad_request` where the store gives keys a home region, and that region can't be one.
+   * @throws AtlasError `unavailable` if no node of the region can be reached or takes it,
+   * `bad_request` if the store gives keys a home region, and that region can't be one.
    */
   move(
     type: string,
@@ -150,17 +148,16 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
     options?: Pick<CallOptions, "timeoutMs">,
   ): Promise<Pick<Ownership, "rrp" | "epoch">>;
   /**
-   * Whether this node knows a region: its own, one of the registry's, one with gateways, or one
-   * with a member that it has heard of.
+   * Whether this node knows a region: its own, one of the registry's, one with gateways, or one of
+   * a member that it knows.
    */
   knowsRegion(region: string): boolean;
   /**
    * Connects a client's socket to a resource, wherever it lives, and keeps it connected when
    * the resource moves. Returns the function that takes the socket once it is open.
    *
-   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
-   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
-   * node is draining.
+   * @throws AtlasError `invalid_rrp` or `bad_request` if the name or an option isn't allowed,
+   * `not_found` if no node runs the type, `overloaded`, `unavailable` if the node is draining.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers;
   /** Counters and gauges of this node. */
@@ -174,19 +171,18 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
    */
   drain(options?: DrainOptions): Promise<void>;
   /**
-   * Drains other nodes, or this one: each is asked over a link that has proven which node it
-   * leads to, through gateways where needed. Resolves after at most `timeoutMs`, when all have
-   * begun or could not be asked; each node's failure is in its entry.
+   * Drains other nodes, or this one: each is asked over a link that has proven which node it leads
+   * to, through gateways if needed. Resolves after at most `timeoutMs`, when all have begun or
+   * could not be asked; each node's failure is in its entry.
    *
-   * @throws AtlasError `bad_request` where an option isn't allowed or several nodes have the name,
-   * `not_found` where no live node matches, `unavailable` where the registry can't be read.
+   * @throws AtlasError `bad_request` if an option isn't allowed or several nodes have the name,
+   * `not_found` if no live node matches, `unavailable` if the registry can't be read.
    */
   drainNodes(options: DrainNodesOptions): Promise<readonly DrainedNode[]>;
   /**
    * Drains if it can in `drainMs` (default 10,000), then closes store and transport. Calls that
    * are still in flight fail as `unavailable`, those that had begun with `maybeExecuted`.
-   * @throws AtlasError `bad_request` where `drainMs` is not 0 to 300,000; the node then keeps
-   * running.
+   * @throws AtlasError `bad_request` if `drainMs` is not 0 to 300,000; the node then keeps running.
    */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */
@@ -218,7 +214,7 @@ export interface NodeStats extends MarketStats, SocketStats {
   contested: number;
   /** Ownerships lost to a greater claim, or to another owner while the store was out of reach. */
   conflictsLost: number;
-  /** Conflicts that a resource here won against one that another node had gone on with. */
+  /** Conflicts that a resource here won against an owner that had operated without the store. */
   conflictsWon: number;
   /** Resources that operate without the store now. */
   offlineResources: number;

@@ -30,7 +30,7 @@ export interface NodeOptions {
   random: Random;
   /** Default `standard`. */
   lease?: LeaseProfile | LeaseTimes;
-  /** Default `authority` where no bootstrap is given, else `worker`. */
+  /** Default `authority` if no bootstrap is given, else `worker`. */
   role?: Role;
   /** Where the authorities of the module market are found. Default `registry`. */
   bootstrap?: Bootstrap;

@@ -18,15 +18,14 @@ export type StopReason = "idle" | "drain" | "move" | "fenced";
 
 /** A resource's private, ordered map. Writes are committed when the turn succeeds. */
 export interface Storage {
-  /** The value of a key, this turn's writes included; undefined where there is none. */
+  /** The value of a key, this turn's writes included; undefined if the key doesn't exist. */
   get<T = unknown>(key: string): Promise<T | undefined>;
   /**
    * Writes a value. Resolves at once; the value is durable before the caller gets the turn's
    * answer.
    *
-   * @throws AtlasError `bad_request` where the key or value isn't allowed or no turn
-   * is running, `payload_too_large` where the value or the turn's writes are over
-   * their limit.
+   * @throws AtlasError `bad_request` if the key or value isn't allowed or no turn is running,
+   * `payload_too_large` if the value or the turn's writes are over their limit.
    */
   put(key: string, value: unknown): Promise<void>;
   /** Deletes a key. */
@@ -65,7 +64,7 @@ export interface ResourceContext {
    * The turn that the running code belongs to; its call is null in hooks.
    *
    * @param what the property that was used, for the error.
-   * @throws AtlasError `bad_request` where it belongs to none.
+   * @throws AtlasError `bad_request` if it belongs to none.
    */
   turn(what: string): {
     readonly call: { readonly caller: Caller; readonly trace: string | null } | null;
@@ -75,10 +74,10 @@ export interface ResourceContext {
 /**
  * Extend it, and every public method can be called by name from any node.
  *
- * Methods named `constructor`, `on…`, `_…` and those of Object are never callable
- * from outside, nor are `#private` ones, functions in fields, getters and statics. What
- * TypeScript calls `private` or `protected` is callable, as these words are gone at run time:
- * use `#name` for what nobody else may call.
+ * Methods named `constructor`, `on…`, `_…` and those of Object are never callable from outside, nor
+ * are `#private` ones, functions in fields, getters and statics. What TypeScript calls `private` or
+ * `protected` is callable, as these words are gone at run time: use `#name` for methods that nobody
+ * else may call.
  *
  * @example
  * ```ts
@@ -120,7 +119,7 @@ export class Resource {
 
   /**
    * Aborted when the running call's caller has gone or timed out, or ownership is lost; in code
-   * that outlived its turn, when ownership is lost or released.
+   * that runs after its turn, when ownership is lost or released.
    */
   get signal(): AbortSignal {
     return this.#context.signal;
@@ -155,7 +154,8 @@ export class Resource {
   }
 
   /**
-   * The running call's W3C `traceparent`, with the last link as parent; null where there is none.
+   * The running call's W3C `traceparent`, with the last link as parent; null if the call is not
+   * traced.
    *
    * @throws AtlasError `bad_request` in code that outlived its turn.
    */
@@ -169,19 +169,19 @@ export class Resource {
   }
 
   /**
-   * Sends an event to every connection, and to those that reconnect soon, once the running turn
-   * is committed; never where the turn fails.
+   * Sends an event to every connection, and to those that reconnect soon, once the running turn is
+   * committed; never if the turn fails.
    *
-   * @throws AtlasError `bad_request` in code that belongs to no running turn or where `data` can't
-   * be encoded, `payload_too_large` where the event or the turn's events are over their limit.
+   * @throws AtlasError `bad_request` in code that belongs to no running turn or if `data` can't be
+   * encoded, `payload_too_large` if the event or the turn's events are over their limit.
    */
   broadcast(data: unknown): void {
     this.#context.broadcaster.enqueue(data, null);
   }
 
   /**
-   * Runs as a turn when a client socket connects, and again at each new owner for those that
-   * stayed connected (`connection.resumed`). Where it throws, the socket is closed.
+   * Runs as a turn when a client socket connects, and again at each new owner for those that stayed
+   * connected (`connection.resumed`). If it throws, the socket is closed.
    */
   onConnect(_connection: Connection): void | Promise<void> {}
 
@@ -189,8 +189,8 @@ export class Resource {
   onMessage(_connection: Connection, _data: unknown): void | Promise<void> {}
 
   /**
-   * Runs as a turn after a client socket has closed, or its node has ended. It does not run where
-   * the resource itself stops or moves: its connections are joined to the next owner.
+   * Runs as a turn after a client socket has closed, or its node has ended. It does not run if the
+   * resource itself stops or moves: its connections are joined to the next owner.
    */
   onDisconnect(_connection: Connection): void | Promise<void> {}
 
@@ -201,13 +201,14 @@ export class Resource {
   onStop(_reason: StopReason): void | Promise<void> {}
 
   /**
-   * Runs once where another owner of this key won over this one: in stores without one write
-   * order, where its claim was the greater one; and where this one went on while its node
-   * couldn't reach the store (`partition: "available"`), answered calls, and another took over,
-   * or had written, meanwhile. Before `onStop`; no turn: storage can't be written, and shows what
-   * this owner wrote. Where the store was out of reach, `list` gives what was written since, and
-   * `get` what else is cached, or throws `unavailable`. The winner can be called, and told what
-   * to merge. It is not waited for longer than a turn may take.
+   * Runs once if this owner lost the key to another owner. This happens in stores without one write
+   * order, if the other owner's claim is greater. It also happens if this owner operated and
+   * answered calls while its node couldn't reach the store (`partition: "available"`), and another
+   * owner took over or wrote meanwhile. It runs before `onStop` and is no turn: storage can't be
+   * written, and shows what this owner wrote. If the store can't be reached, `list` gives what was
+   * written since then; `get` also gives other cached values, or throws `unavailable`. The hook may
+   * call the winner to have it merge these writes. The node waits for it no longer than a turn may
+   * take.
    */
   onConflict(_winner: Ownership): void | Promise<void> {}
 }
@@ -222,11 +223,11 @@ export interface Connection {
   /** Whether it existed before: at an earlier owner, or at this one before an interruption. */
   readonly resumed: boolean;
   /**
-   * Sends `data` to this connection only, once the running turn is committed. Does nothing
-   * where it has gone.
+   * Sends `data` to this connection only, once the running turn is committed. Does nothing if the
+   * connection has ended.
    *
-   * @throws AtlasError `bad_request` where no turn is running or `data` can't be encoded,
-   * `payload_too_large` where the event or the turn's events are over their limit.
+   * @throws AtlasError `bad_request` if no turn is running or `data` can't be encoded,
+   * `payload_too_large` if the event or the turn's events are over their limit.
    */
   send(data: unknown): void;
   /**

@@ -23,7 +23,7 @@ export interface ConnectionOptions {
   readonly identity?: ConnectionIdentity | undefined;
   /** The id of its former connection, whose events it gets, too. The caller has verified it. */
   readonly former?: string | undefined;
-  /** The client's region, where that isn't this node's. */
+  /** The client's region, if that isn't this node's. */
   readonly callerRegion?: string | undefined;
 }
 

@@ -1,10 +1,10 @@
 /**
- * A resource's connections and its latest events, at its owner.
+ * Holds a resource's connections and its latest events, at its owner.
  *
- * Events of a turn are buffered until the turn is committed; only then are they numbered and
- * sent. Numbers never repeat: an upper bound is in the resource's state, and the next owner
- * counts on from there. Takes connections from the nodes that hold their sockets, and queues
- * turns of the resource's hooks.
+ * Events of a turn are buffered until the turn is committed; only then are they numbered and sent.
+ * Numbers never repeat: the resource's state has an upper bound, from which the next owner
+ * continues. Takes connections from the nodes that hold their sockets, and queues turns of the
+ * resource's hooks.
  *
  * Source: `docs/design.md`, Client sockets; State.
  */
@@ -33,10 +33,12 @@ import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts"
 
 /** The field of a resource's state that holds the bound; users' keys have another prefix. */
 const BOUND = "q:bound";
-/** The field of the latest events, written where a resource with connections stops normally. */
+/** The field of the latest events, written if a resource with connections stops normally. */
 const TAIL = "q:tail";
 
-/** The answer to a join: the last event's number, and up to which number some are lost. */
+/**
+ * The answer to a join: the last event's number, and the number up to which some events are lost.
+ */
 interface Joined {
   readonly seq: number;
   readonly lost: number | null;
@@ -59,7 +61,7 @@ export interface EventOwner {
   readonly hasOnDisconnect: boolean;
   readonly turnCommit: { readonly storage: EventStorage };
   receive(call: Call): void;
-  /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
+  /** Refuses user code that belongs to no turn. @throws AtlasError `bad_request` */
   turn(what: string): unknown;
 }
 
@@ -68,7 +70,9 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   readonly #activation: EventOwner;
   /** The events sent; null before the bound of their numbers has been read from the state. */
   #replay: ReplayBuffer | null = null;
-  /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
+  /**
+   * The numbers up to which events are reserved: in the state, and by the running turn's commit.
+   */
   #bound = 0;
   #reserved = 0;
   /**
@@ -82,7 +86,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   #bytes = 0;
   readonly #connections = new Map<string, ConnectionHandle>();
   readonly #subscribers = new Map<string, Subscriber>();
-  /** Null where there are no records. */
+  /** Null if the resource has no records. */
   readonly #records: ConnectionRecords | null = null;
   readonly #joined = new WeakMap<HookCall, Joined>();
   #isLast = false;
@@ -143,7 +147,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     if (!to.isGone) this.#pending.push({ to, reason });
   }
 
-  /** Before the running turn's commit: reserves the numbers that its events need. */
+  /** Reserves the numbers that the running turn's events need. Runs before its commit. */
   async reserveNumbers(): Promise<void> {
     const replay = await this.#open();
     const count = this.#pending.filter((pending) => "data" in pending).length;
@@ -156,7 +160,9 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
-  /** The running turn is committed, and ownership still holds: sends its events. */
+  /**
+   * Sends the running turn's events. Runs when the turn is committed and the ownership still holds.
+   */
   flush(): void {
     this.#bound = Math.max(this.#bound, this.#reserved);
     const { epoch } = this.#activation.owner;
@@ -177,13 +183,15 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     for (const connection of closing) this.#disconnected(connection);
   }
 
-  /** The running turn is over: drops events that were not sent. */
+  /** Drops the running turn's events that were not sent. Runs when the turn is over. */
   drop(): void {
     this.#pending = [];
     this.#bytes = this.#reserved = 0;
   }
 
-  /** This turn is the last one: the next owner counts on from here, not from the bound. */
+  /**
+   * This turn is the last one: the next owner continues from its last number, not from the bound.
+   */
   markLastTurn(): void {
     this.#isLast = true;
   }
@@ -227,7 +235,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         try {
           await it.onConnect(opened);
         } catch (error) {
-          // Before any turn that reports its end.
+          // Runs before any turn that reports the connection's end.
           this.#forget(opened);
           throw error;
         }
@@ -238,7 +246,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
       undo?.();
       if (opened === null) return;
       this.#forget(opened);
-      // For a connection that an earlier owner had, `onDisconnect` runs, too.
+      // `onDisconnect` also runs for a connection that an earlier owner had.
       const gone = opened;
       if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
@@ -290,7 +298,10 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     await Promise.all(ended);
   }
 
-  /** A subscriber polls for events. Null: it isn't known; else the answer comes later. */
+  /**
+   * A subscriber polls for events. Returns null if the subscriber isn't known; else the answer
+   * comes later.
+   */
   poll(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
     const subscriber = this.#subscribers.get(name);
     if (!subscriber) return null;
@@ -342,13 +353,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return this.#subscribers.get(name);
   }
 
-  /** Past events for some connections; null where they are dropped already. */
+  /** Past events for some connections; null if these events were dropped already. */
   replaySince(after: number, until: number, ids: readonly string[]): EventBatch | null {
     if (!this.#replay?.covers(after)) return null;
     return this.#replay.since(after, (to) => to === null || ids.includes(to), until);
   }
 
-  /** Resolves once every subscriber has all events and waits for more, or after a while. */
+  /** Resolves once every subscriber has all events and waits for more, or after a time limit. */
   async settle(): Promise<void> {
     const { clock } = this.#parts;
     const until = clock.now() + SETTLE_EVENTS_MS;
@@ -370,7 +381,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return !this.#isOver && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
   }
 
-  /** This owner ends: no more events are sent. */
+  /** Ends this owner's broadcaster: no more events are sent. */
   end(error: AtlasError, next: Ownership | null = null): void {
     this.#isOver = true;
     for (const connection of this.#connections.values()) connection.isGone = true;
@@ -380,14 +391,14 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     this.#subscribers.clear();
   }
 
-  /** A connection has gone: queues `onDisconnect`. Resolves when it has run. */
+  /** A connection has ended: queues `onDisconnect`. Resolves when the hook has run. */
   async #disconnected(connection: ConnectionHandle): Promise<void> {
     if (connection.isGone) return;
     this.#forget(connection);
     await this.#records?.ended(connection.id, (it) => it.onDisconnect(connection));
   }
 
-  /** Runs a turn that no caller waits for; resolves to its error, null where it was committed. */
+  /** Runs a turn that no caller waits for. Resolves to its error; null if it was committed. */
   #turn(hook: string, run: Hook): Promise<AtlasError | null> {
     const hookCall = new HookCall(this.#activation.key, hook, Infinity, NOWHERE, run);
     this.#activation.receive(hookCall);

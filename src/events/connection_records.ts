@@ -34,11 +34,11 @@ export interface RecordParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly storage: () => EventStorage;
-  /** Runs a turn of the resource; resolves to its error, null where it was committed. */
+  /** Runs a turn of the resource; resolves to its error, null if it was committed. */
   readonly turn: (hook: string, run: Hook) => Promise<AtlasError | null>;
   /** Schedules {@link ConnectionRecords.sweep} every 2 s, while any are absent. */
   readonly watch: () => void;
-  /** Whether a connection is here now. */
+  /** Whether a connection is joined to this owner now. */
   readonly isHere: (id: string) => boolean;
   /** What to run in the turn that reports a connection of a former owner as gone. */
   readonly end: (id: string) => Hook;
@@ -47,7 +47,7 @@ export interface RecordParts {
 /** The record of a connection. */
 interface ConnectionRecord {
   readonly id: string;
-  /** The incarnation of the node that has its socket; empty where that can't be read. */
+  /** The incarnation of the node that has its socket; empty if that can't be read. */
   readonly life: string;
 }
 
@@ -57,9 +57,12 @@ export class ConnectionRecords {
    * The incarnation in each record that the state has, or has once the running turn is committed.
    */
   readonly #lives = new Map<string, string>();
-  /** Connections of former owners that haven't come back, and since when they are awaited. */
+  /**
+   * Connections of former owners that haven't come back, each with the time since when it is
+   * awaited.
+   */
   readonly #absent = new Map<string, { readonly life: string; readonly since: number }>();
-  /** Those reported as gone since reading began. */
+  /** Connections that were reported as gone since reading began. */
   readonly #reported = new Set<string>();
   #isReading = false;
   #isOver = false;
@@ -103,7 +106,10 @@ export class ConnectionRecords {
     };
   }
 
-  /** In a turn: writes a connection's record, unless the state has it. Returns its undo. */
+  /**
+   * In a turn: writes a connection's record, unless the state has it. Returns a function that
+   * undoes this.
+   */
   write(id: string, life: string): () => void {
     const former = this.#lives.get(id);
     if (former === life) return () => {};
@@ -111,15 +117,15 @@ export class ConnectionRecords {
     return this.#set(id, life);
   }
 
-  /** In a turn: deletes it. Returns its undo. */
+  /** In a turn: deletes a connection's record. Returns a function that undoes this. */
   #remove(id: string): () => void {
     if (this.#lives.has(id)) this.#parts.storage().reserve(SPACE + id, null);
     return this.#set(id, undefined);
   }
 
   /**
-   * Updates the map to what the state has once the running turn is committed; returns the undo for
-   * where it fails.
+   * Updates the map to what the state has once the running turn is committed. Returns a function
+   * that undoes this if the turn fails.
    */
   #set(id: string, life: string | undefined): () => void {
     const former = this.#lives.get(id);
@@ -131,12 +137,12 @@ export class ConnectionRecords {
     return () => note(former);
   }
 
-  /** Whether the state has a record of it. */
+  /** Whether the state has a record of a connection. */
   has(id: string): boolean {
     return this.#lives.has(id);
   }
 
-  /** One of a former owner's has come back. */
+  /** A connection of a former owner has come back. */
   returned(id: string): void {
     this.#absent.delete(id);
   }
@@ -151,13 +157,13 @@ export class ConnectionRecords {
   /** A connection of a former owner has gone. Resolves once that was reported. */
   async miss(id: string): Promise<void> {
     const { isHere, end } = this.#parts;
-    // It may come back before its turn comes.
+    // The connection may come back before this turn runs.
     if (this.#absent.delete(id)) await this.ended(id, end(id), () => isHere(id));
   }
 
   /**
-   * A connection has gone: reports that and deletes its record, even where the app's code throws.
-   * Where the store can't be reached, this is repeated.
+   * A connection has ended: reports that and deletes its record, even if the app's code throws. If
+   * the store can't be reached, this is repeated.
    */
   async ended(id: string, report: Hook, isBack: () => boolean = () => false): Promise<void> {
     const { turn, watch: attend } = this.#parts;
@@ -165,7 +171,7 @@ export class ConnectionRecords {
     let undo: (() => void) | null = null;
     const remove = (): void => void (undo = this.#remove(id));
     const error = await turn("onDisconnect", (it) => {
-      // It was reported already, or has come back meanwhile.
+      // The connection was reported already, or has come back meanwhile.
       if (!this.#lives.has(id) || isBack()) return;
       remove();
       return report(it);
@@ -179,7 +185,9 @@ export class ConnectionRecords {
     if (await turn("onDisconnect", remove)) (undo as () => void)();
   }
 
-  /** The node of some connections has a new incarnation, which the next owner must check. */
+  /**
+   * The node of some connections has a new incarnation, whose liveness the next owner must check.
+   */
   async rewrite(ids: () => readonly string[], life: string): Promise<void> {
     let undo: (() => void)[] = [];
     const error = await this.#parts.turn("onConnect", () => {
@@ -194,7 +202,7 @@ export class ConnectionRecords {
   }
 }
 
-/** All records that a resource's state has. Rejects where the store can't be read. */
+/** All records that a resource's state has. Rejects if the store can't be read. */
 async function readRecords(store: Store, key: string): Promise<ConnectionRecord[]> {
   const records: ConnectionRecord[] = [];
   for (let start = SPACE;;) {

@@ -23,7 +23,7 @@ export class HookCall extends Call {
   readonly idempotencyKey = null;
   readonly chain: readonly string[] = NONE;
   readonly trace = null;
-  /** Its error; null where its turn is committed. */
+  /** The hook's error; null if its turn is committed. */
   readonly ended: Promise<AtlasError | null>;
   readonly #hook: Hook;
   #end!: (error: AtlasError | null) => void;

@@ -1,8 +1,8 @@
 /**
  * The latest events of a resource, bounded in count and in bytes: the oldest are dropped first.
  *
- * Takes events in the order of their numbers, without gaps; gives those after a number while it
- * has them, and the latest ones as a text for the next owner.
+ * Takes events in the order of their numbers, without gaps; gives the events after a number while
+ * it has them, and the latest events as a text for the next owner.
  */
 import { MAX_EVENT_BYTES, MAX_REPLAY_BYTES, MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../limits.ts";
 import { textToValue, valueToText } from "../model/value.ts";
@@ -33,7 +33,7 @@ export interface EventBatch {
 }
 
 export class ReplayBuffer {
-  /** Those before `#head` are dropped. */
+  /** The events; those before index `#head` are dropped. */
   readonly #events: SentEvent[];
   #head = 0;
   #bytes = 0;
@@ -44,8 +44,9 @@ export class ReplayBuffer {
   readonly #start: number;
 
   /**
-   * @param start the number of the last event that was ever sent, or might have been.
-   * @param tail the events up to it, as a former owner's {@link tail} gave them; null: none.
+   * @param start the number of the last event that was sent or may have been sent.
+   * @param tail the events up to that number, as a former owner's {@link tail} gave them; null:
+   * none.
    */
   constructor(start: number, tail: string | null = null) {
     this.#events = eventsIn(tail, start);
@@ -59,24 +60,25 @@ export class ReplayBuffer {
     return this.#last;
   }
 
-  /** Whether it has all events after `after`, and there was an event of that number. */
+  /** Whether it has all events after `after`, and an event of that number was sent. */
   covers(after: number): boolean {
     return after >= this.#before && after <= this.#last;
   }
 
   /**
-   * The number up to which events are lost for a connection that received `after`; null: none are.
+   * The number up to which events are lost for a connection that received `after`; null: no event
+   * is lost.
    *
    * @param epoch of the owner that gave it that number; null: unknown.
    */
   lostTo(after: number, epoch: number | null): number | null {
     if (this.covers(after) && !this.#isOther(after, epoch)) return null;
-    // Lost with another owner: this owner's events can still be sent.
+    // Another owner's events are lost. This owner's events can still be sent.
     const isOthers = after < this.#start || (after > this.#start && epoch !== null);
     return isOthers && this.covers(this.#start) ? this.#start : this.#last;
   }
 
-  /** Whether this number's event is not the one that an owner of that epoch sent. */
+  /** Whether the event of this number differs from the one that an owner of that epoch sent. */
   #isOther(seq: number, epoch: number | null): boolean {
     if (epoch === null || seq <= this.#start) return false;
     // An owner that operated without the store may have used numbers that others didn't know of.
@@ -133,7 +135,7 @@ export class ReplayBuffer {
     return { events, upto };
   }
 
-  /** Drops the oldest one. */
+  /** Drops the oldest event. */
   #dropOldest(): void {
     const event = this.#events[this.#head++] as SentEvent;
     this.#bytes -= event.data.length;
@@ -141,7 +143,9 @@ export class ReplayBuffer {
   }
 }
 
-/** The events in a text that {@link ReplayBuffer.tail} made, where the last of them has number `last`. */
+/**
+ * The events in a text that {@link ReplayBuffer.tail} made, if the last of them has number `last`.
+ */
 function eventsIn(text: string | null, last: number): SentEvent[] {
   if (text === null) return [];
   try {
@@ -157,7 +161,7 @@ function eventsIn(text: string | null, last: number): SentEvent[] {
       return { seq: before + i + 1, epoch, to: to === null ? null : String(to), data };
     });
   } catch {
-    // Connections that come back are told of a gap.
+    // Connections that come back get a gap reported.
     return [];
   }
 }

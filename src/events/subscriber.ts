@@ -2,8 +2,8 @@
  * One subscriber at the owner: a node that holds client sockets of the resource, with its long
  * poll.
  *
- * Takes that node's polls, one at a time. Answers at once where there is something; otherwise
- * when there is, or when the poll's time is over.
+ * Takes that node's polls, one at a time. Answers a poll at once if there is anything to send;
+ * otherwise when there is, or when the poll's time limit has passed.
  */
 import type { AtlasError } from "../errors.ts";
 import { POLL_MS, SUBSCRIBER_SWEEP_MS, SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
@@ -15,7 +15,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import type { ReplayBuffer, SentEvent } from "./replay_buffer.ts";
 
-/** The most closings in one answer. */
+/** The largest number of closings in one answer. */
 const MAX_CLOSINGS = 16;
 
 /** What a subscriber needs of its broadcaster. */
@@ -31,14 +31,14 @@ export interface SubscriberParts {
 export class Subscriber extends Expiring {
   /** The node's incarnation. */
   life: string;
-  /** When it last polled, or was answered. */
+  /** The time when it last polled or was answered. */
   polledAt: number;
   readonly #parts: SubscriberParts;
   /** The poll that waits for an answer. */
   #poll: Call | null = null;
   /** The number up to which it has all of its events. */
   #at: number;
-  /** Closings that it has not confirmed; each after the event of its number. */
+  /** Closings that it has not confirmed; each belongs after the event of its number. */
   readonly #closings: { id: string; reason: string; after: number }[] = [];
   /** The number of closings before those. */
   #closed = 0;
@@ -66,7 +66,7 @@ export class Subscriber extends Expiring {
       (isDead && !this.isSettled && silentMs > SUBSCRIBER_SWEEP_MS);
   }
 
-  /** A poll: what is there after event `at`, and after this many closings? */
+  /** A poll for the events after event `at`, and for the closings after this many. */
   poll(call: Call, life: string, at: number, closed: number): void {
     const { clock, deadlines } = this.#parts;
     this.life = life;
@@ -109,17 +109,17 @@ export class Subscriber extends Expiring {
     this.#closings.push({ id, reason, after: this.#parts.replay.last });
   }
 
-  /** Its poll has waited long enough. */
+  /** The time limit of its poll has passed. */
   override expire(): void {
     this.#answer([this.#at, false, [], [], this.#closed]);
   }
 
-  /** It isn't known here any more. */
+  /** The owner no longer knows it. */
   forget(): void {
     this.#answer(null);
   }
 
-  /** The owner has ended: nobody here can answer any more. */
+  /** The owner has ended: this node can no longer answer. */
   end(error: AtlasError, next: Ownership | null): void {
     this.#parts.deadlines.remove(this);
     this.#poll?.fail(error, next);

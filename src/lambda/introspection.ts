@@ -15,7 +15,7 @@ import type { MessageBus } from "./bus/message_bus.ts";
 import type { BusMessage, BusMessageOf } from "./bus/messages.ts";
 import { Process } from "./bus/process.ts";
 
-/** Interval in ms, and number, of polls while no authority is known. */
+/** The interval, in ms, and the number of polls while no authority is known. */
 const POLL_MS = 50;
 const MAX_POLLS = 40;
 

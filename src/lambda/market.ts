@@ -386,7 +386,7 @@ const SETTLE_MS = 100;
 export interface AwaitedCapacity {
   readonly tokens: number;
   readonly isSatisfied: boolean;
-  /** What was asked for, in words. */
+  /** The orders' terms as text, for errors. */
   readonly asked: string;
 }
 
@@ -401,7 +401,7 @@ export class CapacityWaiter {
     this.#clock = clock;
     this.#bought = bought;
     this.#waitFor = waitFor;
-    // It may be rejected before anyone waits.
+    // The promise may be rejected before anyone awaits it.
     this.#done.promise.catch(() => {});
   }
 
@@ -417,7 +417,7 @@ export class CapacityWaiter {
     this.#done.reject(new AtlasError("unavailable", "the node was closed"));
   }
 
-  /** @throws AtlasError `unavailable` after `timeoutMs`, or `timeout` where `signal` aborts. */
+  /** @throws AtlasError `unavailable` after `timeoutMs`, or `timeout` if `signal` aborts. */
   async wait(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
     const late = this.#clock.after(timeoutMs, () => this.#reject("unavailable", timeoutMs));
     const onAbort = (): void => {

@@ -32,7 +32,7 @@ import { MAX_REGIONS } from "./bus/order.ts";
 import type { BuyTerms } from "./buy/allocation.ts";
 import type { PlbParts } from "./buy/plb.ts";
 
-/** Most orders of one listener or load balancer. */
+/** The largest number of orders of one listener or load balancer. */
 export const MAX_ORDERS_EACH = 16;
 
 const PUBLISH: OptionNames<PublishOptions> = {

@@ -12,7 +12,7 @@ import { checkDiscover, checkRequest } from "./market_options.ts";
 
 /** What the scope needs of its resource. */
 export interface ScopeOwner {
-  /** Time until the running turn's deadline, ms; Infinity without one. */
+  /** The time until the running turn's deadline, in ms; Infinity if it has no deadline. */
   leftMs(): number;
   /** Aborted when the resource stops. */
   lifetime(): AbortSignal;

@@ -23,7 +23,7 @@ import type { Session } from "./links.ts";
 /** By how much faster another gateway must be to replace the current one. */
 const QUICKER = 0.8;
 const QUICKER_MS = 2;
-/** How long a gateway that could not pass a call on comes after the others, in ms. */
+/** How long other gateways are preferred to one that could not pass a call on, in ms. */
 const EXCLUDE_MS = 500;
 
 export interface GatewayParts {
@@ -70,7 +70,7 @@ export class Gateways {
     return this.#regions.has(region);
   }
 
-  /** An open link to the best gateway of a region; null where none is open and healthy. */
+  /** An open link to the best gateway of a region; null if none is open and healthy. */
   ready(region: string): Session | null {
     const regionGateways = this.#regions.get(region);
     if (!regionGateways) return null;
@@ -87,10 +87,10 @@ export class Gateways {
   }
 
   /**
-   * A link to a gateway of a region, opened where there is none: the first time all are dialled
-   * at once, and the first that answers is used.
+   * A link to a gateway of a region, opened if no link to one is open: the first time all are
+   * dialled at once, and the first that answers is used.
    *
-   * @throws AtlasError `unavailable` where none can be reached now.
+   * @throws AtlasError `unavailable` if none can be reached now.
    */
   async open(region: string): Promise<Session> {
     const ready = this.ready(region);
@@ -116,7 +116,7 @@ export class Gateways {
     });
   }
 
-  /** A gateway could not pass a call on: others come first for a while. */
+  /** A gateway could not pass a call on: other gateways are preferred for a while. */
   exclude(session: Session): void {
     const until = this.#parts.clock.now() + EXCLUDE_MS;
     for (const { gateways } of this.#regions.values()) {
@@ -258,9 +258,9 @@ export class Gateway {
   timer: Timer | null = null;
   /** The running mean of its round trips, in ms; until the first, how long the dial took. */
   latencyMs: number = Infinity;
-  /** Failures since it last worked. */
+  /** The number of failures since it last worked. */
   failures = 0;
-  /** Until when it comes after the others, on the monotonic clock. */
+  /** The time until which other gateways are preferred, on the monotonic clock. */
   excludedUntil = 0;
   /** Its last error. */
   lastError: unknown = "it is being dialled";

@@ -1,12 +1,12 @@
 /**
- * Monitors links: those to other regions for peers that stopped responding, and all for members
- * that the registry has declared dead.
+ * Monitors links to other regions for peers that stopped responding, and all links for members that
+ * the registry has declared dead.
  *
  * Takes which sessions owe answers, and which have received something; probes those that are
  * overdue, and reports which become unresponsive and which respond again. That a link is open
  * proves little: a network that drops packets closes none, and TCP retries for minutes. An
- * unresponsive link stays open, because its peer may only be busy: calls take another route
- * where there is one.
+ * unresponsive link stays open, because its peer may only be busy: calls take another route if
+ * there is one.
  *
  * Source: RFC 9293 §3.8.3, for how long TCP retries; `docs/design.md`, Regions and moves.
  */
@@ -21,7 +21,7 @@ const ROUNDS = 5;
 const PROBE_MS = 3;
 const PROBE_AGAIN_MS = 20;
 
-/** Any answer will do; these have nothing to do. */
+/** Any answer counts, so these handlers do nothing. */
 const PROBER: Waiter = { relay: true, replied() {}, failed() {}, lost() {} };
 
 export interface LinkMonitorParts {
@@ -74,7 +74,7 @@ export class LinkMonitor implements LinkWatch {
   }
 
   /**
-   * Rounds are counted, not time: where this node was stalled, peers may have sent something
+   * Counts rounds instead of time: if this node was stalled, peers may have sent something
    * meanwhile.
    */
   #probe(session: Session): void {
@@ -97,9 +97,9 @@ const DEAD_PING_TIMEOUT_MS = 1_000;
 const DEAD = "the member is dead";
 
 /**
- * Links to members that the registry has declared dead. Their answers are not waited for, and a
+ * Links to members that the registry has declared dead. Calls don't wait for their answers, and a
  * link whose peer doesn't respond is closed. A link whose peer responds stays open: a node that
- * can't reach the registry is declared dead, too, and still calls what others own.
+ * can't reach the registry is also declared dead, and still calls resources of other nodes.
  */
 export class DeadPeers {
   readonly #clock: Clock;

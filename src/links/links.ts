@@ -67,7 +67,7 @@ const NOBODY: LinkWatch = { owes() {}, received() {}, closed() {} };
 
 /** One link and its unanswered requests. */
 export class Session {
-  /** This node's life when the link was made, which its peer believes to talk to. */
+  /** This node's life when the link was made; the peer addresses this life. */
   readonly life: NodeLife;
   /** Whether calls should take another route: the peer owes answers, and sends nothing. */
   isUnresponsive = false;
@@ -114,7 +114,7 @@ export class Session {
     return this.#waiters.values();
   }
 
-  /** Sends a ping. Returns false, and sends nothing, where the link is closed or backed up. */
+  /** Sends a ping. Returns false, and sends nothing, if the link is closed or backed up. */
   ping(waiter: Waiter): boolean {
     return this.acceptsRequests && this.#ping(waiter);
   }
@@ -143,8 +143,8 @@ export class Session {
   /**
    * Sends a request and returns its number, for {@link cancel}.
    *
-   * @throws AtlasError `overloaded` where too many are unanswered or too much waits to
-   * be sent; `unavailable` where the link is closed. Nothing was sent then.
+   * @throws AtlasError `overloaded` if too many are unanswered or too much waits to be sent;
+   * `unavailable` if the link is closed. Nothing was sent then.
    */
   request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
     if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
@@ -167,7 +167,9 @@ export class Session {
     if (!this.isWatched) this.#watch.owes(this);
   }
 
-  /** Nobody waits for this answer any more: tells the peer, so that the call may not start. */
+  /**
+   * The caller no longer waits for this answer: notifies the peer, so that the call need not start.
+   */
   cancel(id: number): void {
     if (!this.#waiters.delete(id)) return;
     // A timeout is a reason to ping the peer.
@@ -175,13 +177,13 @@ export class Session {
     this.send({ kind: "cancel", id });
   }
 
-  /** Sends an answer; where it can't be sent, the caller times out. */
+  /** Sends an answer; if it can't be sent, the caller times out. */
   send(message: Message): void {
     if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
   }
 
   /**
-   * Sends a message to a process of the market. Returns false, and sends nothing, where the link is
+   * Sends a message to a process of the market. Returns false, and sends nothing, if the link is
    * closed or backed up.
    */
   sendToProcess(message: ProcessMessage): boolean {
@@ -219,7 +221,7 @@ export class Session {
     this.abandonRequests(reason, isUnread);
   }
 
-  /** No answer of the peer is waited for any more; its own requests are still served. */
+  /** This node no longer waits for the peer's answers; the peer's own requests are still served. */
   abandonRequests(reason: string, isUnread: boolean): void {
     const waiters = [...this.#waiters.values()];
     this.#waiters.clear();
@@ -232,7 +234,7 @@ export class Links {
   watch: LinkWatch = NOBODY;
   readonly #transport: Transport;
   readonly #listener: LinkListener;
-  /** All open sessions; two to a peer where both dialled at once. */
+  /** All open sessions; two to a peer if both dialled at once. */
   readonly #sessions = new Set<Session>();
   /** The session over which this node sends requests to each peer. */
   readonly #byPeer = new Map<string, Session>();
@@ -266,7 +268,7 @@ export class Links {
     return this.#byPeer.get(incarnation);
   }
 
-  /** A session to a member, dialled where there is none. @throws AtlasError `unavailable` … */
+  /** A session to a member, dialled if none is open. @throws AtlasError `unavailable` … */
   to(member: Peer, life: NodeLife): Promise<Session> {
     const { incarnation } = member;
     const present = this.#byPeer.get(incarnation);
@@ -288,8 +290,8 @@ export class Links {
   }
 
   /**
-   * A session to the node that answers at `address`; null where that is this node itself.
-   * Concurrent callers share one dial.
+   * A session to the node that answers at `address`; null if that is this node itself. Concurrent
+   * callers share one dial.
    *
    * @throws AtlasError `unavailable` …
    */
@@ -305,7 +307,7 @@ export class Links {
     const place = placeOf(address, life);
     const [, dialling] = [...this.#dialling.values()].find(([at]) => at === place) ?? [];
     if (dialling) {
-      // Where that fails, another node than the member may answer.
+      // If that fails, another node than the member may answer.
       const dialled = await dialling.catch(() => null);
       if (dialled?.acceptsRequests) return dialled;
     }
@@ -329,8 +331,8 @@ export class Links {
         if (met) return met;
       }
       const link = await this.#transport.dial({ region, node, incarnation, address });
-      // Started even where the peer's own dial was faster: the peer may be sending requests over
-      // it.
+      // Started even if the peer's own dial was faster, because the peer may already send requests
+      // over it.
       const session = this.#start(link, life);
       return this.#byPeer.get(incarnation) ?? session;
     } catch (error) {
@@ -390,7 +392,9 @@ export class Links {
     this.#listener.unreachable(incarnation);
   }
 
-  /** Sends requests to a peer over another open link from now on, so that none stays unused. */
+  /**
+   * Sends requests to a peer over another open link from now on, so that no open link stays unused.
+   */
   #replace(incarnation: string): void {
     this.#byPeer.delete(incarnation);
     for (const session of this.#sessions) {

@@ -1,10 +1,9 @@
 /**
- * Routes to nodes of other regions, and which regions there are.
+ * Finds routes to nodes of other regions, and tells which regions are known.
  *
- * Takes a node and its region; gives the link to send over, and whether the node at its end is
- * to pass the call on. The direct link comes first. Where it fails, that is remembered for a
- * while, and calls go through the region's gateways, or any other of its nodes that can be
- * reached.
+ * Takes a node and its region; gives the link to send over, and whether the node at its end has to
+ * pass the call on. The direct link comes first. If it fails, that is remembered for a while, and
+ * calls go through the region's gateways, or any other of its nodes that can be reached.
  *
  * Source: `docs/design.md`, Regions and moves.
  */
@@ -34,7 +33,7 @@ import type { Links, Session } from "./links.ts";
 /** The shortest interval between two scans of the members for their regions, in ms. */
 const REGION_SCAN_MS = 1_000;
 
-/** The link to use, and whether the node at its end is to pass the call on. */
+/** The link to use, and whether the node at its end has to pass the call on. */
 export interface LinkRoute {
   readonly session: Session;
   readonly relay: boolean;
@@ -78,7 +77,7 @@ export class RegionRoutes {
   }
 
   /**
-   * Whether this node knows a region: its own, one where keys may have their home, one that has
+   * Whether this node knows a region: its own, one in which keys may have their home, one that has
    * gateways, or one of a member.
    */
   knows(region: string): boolean {
@@ -93,7 +92,9 @@ export class RegionRoutes {
     return this.#regionsOfMembers.has(region);
   }
 
-  /** The route to an incarnation of a region that can be used at once; null where there is none. */
+  /**
+   * The route to an incarnation of a region that can be used at once; null if it has no such route.
+   */
   ready(incarnation: string, region: string): LinkRoute | null {
     const { links, gateways, membership } = this.#parts;
     const straight = links.present(incarnation);
@@ -103,8 +104,8 @@ export class RegionRoutes {
     }
     const failed = this.#failed.get(incarnation);
     const member = membership.peek(incarnation);
-    // A direct link that was never tried is waited for; one whose retry is due is tried in the
-    // background.
+    // The call waits for a direct link that was never tried. A direct link whose retry is due is
+    // tried in the background.
     if (member && !failed) return null;
     const around = gateways.ready(region);
     if (!around) return null;
@@ -113,10 +114,10 @@ export class RegionRoutes {
   }
 
   /**
-   * A route to `wanted`; where that is unknown or out of reach, to a node of its region that
-   * passes the call on.
+   * A route to `wanted`; if that is unknown or out of reach, to a node of its region that passes
+   * the call on.
    *
-   * @throws AtlasError `unavailable` where no node of the region can be reached now.
+   * @throws AtlasError `unavailable` if no node of the region can be reached now.
    */
   async find(wanted: Member | undefined, incarnation: string, region: string): Promise<LinkRoute> {
     const ready = this.ready(incarnation, region);
@@ -126,7 +127,7 @@ export class RegionRoutes {
     try {
       return { session: await this.around(region, incarnation), relay: true };
     } catch (error) {
-      // It may respond again; there is no other route.
+      // The link may respond again, and no other route exists.
       const unresponsive = this.#parts.links.present(incarnation);
       if (unresponsive?.acceptsRequests) return { session: unresponsive, relay: false };
       throw error;
@@ -136,7 +137,7 @@ export class RegionRoutes {
   /**
    * A link to some node of a region that passes calls on: a gateway, else any other.
    *
-   * @param except an incarnation that is out of reach.
+   * @param except an incarnation that can't be reached.
    * @throws AtlasError `unavailable`
    */
   async around(region: string, except: string): Promise<Session> {
@@ -191,7 +192,7 @@ export class RegionRoutes {
     this.#recovered(peer.incarnation);
   }
 
-  /** Why live nodes of a region are out of reach: the latest few reasons. */
+  /** Why live nodes of a region can't be reached: the latest few reasons. */
   #reasons(region: string, of: "publicReason" | "reason"): string[] {
     const reasons = new Set<string>();
     for (const [incarnation, { member, [of]: reason }] of [...this.#failed].reverse()) {
@@ -201,7 +202,7 @@ export class RegionRoutes {
     return [...reasons];
   }
 
-  /** Whether a member was recently out of reach. */
+  /** Whether a member could not be reached recently. */
   isDown(incarnation: string): boolean {
     const failed = this.#failed.get(incarnation);
     return failed !== undefined && !this.#isDue(failed);
@@ -219,7 +220,7 @@ export class RegionRoutes {
     return others.sort((a, b) => isOpen(a) - isOpen(b));
   }
 
-  /** The direct link to a member; null where it failed, is unresponsive, or isn't open in time. */
+  /** The direct link to a member; null if it failed, is unresponsive, or isn't open in time. */
   async #dial(member: Member): Promise<Session | null> {
     const { incarnation } = member;
     const { links, clock, life } = this.#parts;
@@ -235,7 +236,7 @@ export class RegionRoutes {
       };
       const timer = clock.after(DIRECT_LINK_WAIT_MS, () => fail(null));
       links.to(member, life()).then((session) => {
-        // Also where it came too late for this call: later ones use it.
+        // Also recorded if it came too late for this call: later calls use it.
         this.#recovered(incarnation);
         resolve(session.acceptsRequests ? session : null);
       }, fail).finally(() => timer.cancel());
@@ -246,7 +247,9 @@ export class RegionRoutes {
     return retryAt <= this.#parts.clock.now();
   }
 
-  /** @param why null where it was only not open in time: an earlier reason says more. */
+  /**
+   * @param why null if the link was only not open in time: an earlier reason is more informative.
+   */
   #failedRoute(member: Member, why: unknown): void {
     const { clock, random, gateways } = this.#parts;
     const { incarnation, region } = member;
@@ -255,7 +258,7 @@ export class RegionRoutes {
     const reason = why === null ? before?.reason ?? late : detailOf(why);
     const publicReason = why === null ? before?.publicReason ?? late : messageOf(why);
     const failures = (before?.failures ?? -1) + 1;
-    // Where there may be no other route, calls fail until the direct link is tried again.
+    // If there may be no other route, calls fail until the direct link is tried again.
     const most = gateways.has(region) ? MAX_ROUTE_RETRY_MS : MAX_LONE_ROUTE_RETRY_MS;
     const retryAt = clock.now() + backoffMs(random, failures, ROUTE_RETRY_MS, most);
     this.#failed.delete(incarnation);

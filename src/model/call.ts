@@ -1,7 +1,7 @@
 /**
- * A call as the host sees it: what to run, and where the answer goes. The router makes one for
- * each local caller and for each call that it passes on, `routing/inbound.ts` for other calls of
- * nodes, and `events/hook_call.ts` for hooks.
+ * A call as the host sees it: the method to run, and the receiver of the answer. The router makes
+ * one for each local caller and for each call that it passes on, `routing/inbound.ts` makes one for
+ * other calls of nodes, and `events/hook_call.ts` for hooks.
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
@@ -15,13 +15,13 @@ export abstract class Call extends Expiring {
   abstract readonly key: string;
   abstract readonly method: string;
   abstract readonly idempotencyKey: string | null;
-  /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
+  /** The turns that wait for this call, the outermost first: `<key> <epoch>.<turn>`. */
   abstract readonly chain: readonly string[];
   /** Monotonic time after which nobody waits for the answer. */
   abstract readonly deadline: number;
   /** Who made it. */
   abstract readonly caller: Caller;
-  /** Its caller's W3C `traceparent`; null where there is none. */
+  /** Its caller's W3C `traceparent`; null if the caller gave none. */
   abstract readonly trace: string | null;
   /** Whether it was settled or cancelled: nobody waits for an answer any more. */
   done = false;
@@ -40,9 +40,9 @@ export abstract class Call extends Expiring {
   abstract arguments(): unknown[];
   /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */
   abstract encode(result: unknown): unknown;
-  /** Answers with an encoded result; `verdict` where the owner couldn't reach the store. */
+  /** Answers with an encoded result; `verdict` if the owner couldn't reach the store. */
   abstract succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void;
-  /** Answers with an error; `owner`, with `not_owner`: who owns the key, where known. */
+  /** Answers with an error; `owner`, with `not_owner`: who owns the key, if known. */
   abstract fail(error: AtlasError, owner?: Ownership | null): void;
 
   /** Aborted once nobody waits for the answer any more. */
@@ -61,7 +61,8 @@ export abstract class Call extends Expiring {
   }
 
   /**
-   * Its turn ended before the method did: its signal is aborted; the call may be sent elsewhere.
+   * Its turn ended before the method did: its signal is aborted, and the call may be sent to
+   * another node.
    */
   interrupt(reason: AtlasError): void {
     this.#abort?.abort(reason);
@@ -72,8 +73,8 @@ export abstract class Call extends Expiring {
 /**
  * Encodes arguments or a result as a body.
  *
- * @throws AtlasError `bad_request` where it can't be encoded, `payload_too_large`
- * where it is over `MAX_BODY_BYTES`.
+ * @throws AtlasError `bad_request` if it can't be encoded, `payload_too_large` if it is over
+ * `MAX_BODY_BYTES`.
  */
 export function encodeBody(value: unknown, what: string): Uint8Array {
   return encodeValue(value, what, MAX_BODY_BYTES);
@@ -82,7 +83,7 @@ export function encodeBody(value: unknown, what: string): Uint8Array {
 /**
  * Decodes the arguments in a body of a peer.
  *
- * @throws AtlasError `bad_request` where it is not an array of values, or has more than
+ * @throws AtlasError `bad_request` if it is not an array of values, or has more than
  * `MAX_ARGUMENTS`.
  */
 export function argumentsOf(body: Uint8Array): unknown[] {
@@ -97,5 +98,5 @@ export function argumentsOf(body: Uint8Array): unknown[] {
   throw new AtlasError("bad_request", what);
 }
 
-/** An empty list, shared by all activations, and never written to. */
+/** An empty list that all activations share and never change. */
 export const NO_CALLS: Call[] = [];

@@ -15,8 +15,8 @@ export interface CallPath {
   /** The region it is made for; null: its first node's. */
   readonly region: string | null;
   /**
-   * A W3C `traceparent`: the caller's trace, with the last link as parent; null where there is
-   * none.
+   * A W3C `traceparent`: the caller's trace, with the last link as parent; null if the call is not
+   * traced.
    */
   readonly trace: string | null;
 }
@@ -54,7 +54,7 @@ export function isTraceparent(text: unknown): text is string {
     /^(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?$/.test(text);
 }
 
-/** @throws AtlasError `bad_request` where a caller's `traceparent` isn't valid. */
+/** @throws AtlasError `bad_request` if a caller's `traceparent` isn't valid. */
 export function checkTraceparent(text: string | undefined): string | null {
   if (text === undefined || isTraceparent(text)) return text ?? null;
   throw new AtlasError(

@@ -42,11 +42,11 @@ export interface Request {
   readonly idempotencyKey: string | null;
   /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   readonly chain: readonly string[];
-  /** The path so far; null where it comes straight from its caller and reports nothing. */
+  /** The path so far; null if it comes straight from its caller and reports nothing. */
   readonly callPath: CallPath | null;
   /**
-   * Whether the receiver is to pass it on where it isn't the owner; the path names who passed it
-   * on so far. Its epoch then is the highest that its caller has seen.
+   * Whether the receiver has to pass it on if it isn't the owner; the path lists the nodes that
+   * passed it on so far. Its epoch then is the highest that its caller has seen.
    */
   readonly relay: boolean;
 }
@@ -55,7 +55,7 @@ export interface Request {
 export interface Passed {
   /** The owner's incarnation. */
   readonly incarnation: string;
-  /** From the node that answers here to the owner's, as `<region>/<node>`. */
+  /** The nodes from the one that answers here to the owner's, as `<region>/<node>`. */
   readonly path: readonly string[];
 }
 
@@ -65,11 +65,11 @@ export interface Reply {
   readonly id: number;
   /** The ownership that answered. */
   readonly epoch: number;
-  /** Its RRP where the request named no epoch; else empty: the caller knows it. */
+  /** Its RRP if the request named no epoch; else empty: the caller knows it. */
   readonly rrp: string;
-  /** Who answered, where that may not be the node at the link's other end. */
+  /** Who answered, if that may not be the node at the link's other end. */
   readonly passed?: Passed;
-  /** Present where the owner couldn't reach the store when it answered. */
+  /** Present if the owner couldn't reach the store when it answered. */
   readonly mark?: DegradedVerdict;
   /** The encoded result. */
   readonly body: Uint8Array;
@@ -80,13 +80,13 @@ export interface Failure {
   readonly kind: "failure";
   readonly id: number;
   readonly error: WireError;
-  /** With `not_owner`: who owns the key, where the answering node knows. */
+  /** With `not_owner`: who owns the key, if the answering node knows. */
   readonly owner: readonly [rrp: string, incarnation: string, epoch: number] | null;
   /** Of a call that was passed on: the path from the node that answers here to where it failed. */
   readonly path?: readonly string[];
 }
 
-/** The caller of a request has gone or has no time left. */
+/** The caller of a request no longer waits, or its deadline has passed. */
 export interface Cancel {
   readonly kind: "cancel";
   readonly id: number;
@@ -111,7 +111,7 @@ export interface ProcessMessage {
   readonly from: string;
   /** The message's kind and its fields, which its reader has to check. */
   readonly content: readonly unknown[];
-  /** The payload, which is not decoded on the way; empty where there is none. */
+  /** The payload, which is not decoded on the way; empty if the message has none. */
   readonly body: Uint8Array;
 }
 
@@ -175,7 +175,7 @@ function encodeFailureHead({ id, error, owner, path }: Failure): Uint8Array {
   return pack(path ? [FAILURE, id, error, owner, path] : [FAILURE, id, error, owner]);
 }
 
-/** A message's body; empty where its kind has none. */
+/** A message's body; empty if its kind has none. */
 export function bodyOf(message: Message): Uint8Array {
   return "body" in message ? message.body : NO_BODY;
 }

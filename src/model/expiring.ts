@@ -13,7 +13,7 @@ export abstract class Expiring {
   after: Expiring | null = null;
   /** Runs once its time has passed, unless it was removed before that. */
   abstract expire(): void;
-  /** Runs instead where the wheel is closed first, because its node is. */
+  /** Runs instead if the wheel is closed first, because its node is. */
   onWheelClosed(): void {
     this.expire();
   }

@@ -2,8 +2,8 @@
  * A digest of a value, for comparing two values without keeping the first. Equal values have
  * equal digests, in whichever order their objects' keys, Maps and Sets are.
  *
- * It has 128 bits and is not cryptographic: collisions can be constructed, so use it only where
- * a collision harms nobody but the one who made it.
+ * It has 128 bits and is not cryptographic: collisions can be constructed, so use it only if a
+ * collision harms only the one who made it.
  */
 
 /** The digest of a value that can be sent, as 32 hexadecimal digits. */

@@ -18,8 +18,8 @@ export const REPLAY = "$replay";
 /** Waits for events. It is not a turn, and delays none. */
 export const EVENTS = "$events";
 /**
- * Delivers a connection's messages, a turn each; answers how many were delivered. They are
- * numbered from 1, so that none is delivered twice where it is sent again to the same owner.
+ * Delivers a connection's messages, a turn each; answers how many were delivered. They are numbered
+ * from 1, so that none is delivered twice if it is sent again to the same owner.
  */
 export const MESSAGE = "$message";
 /** Ends connections. */
@@ -76,7 +76,8 @@ export function notForClients(type: string, method: string): AtlasError {
 
 /**
  * A connection that asks to be joined: its id, the number of the last event that it received, its
- * former id, whether it was joined to an owner before, and the epoch of the owner that gave it that number, where known.
+ * former id, whether it was joined to an owner before, and the epoch of the owner that gave it that
+ * number, if known.
  */
 export type JoinRequest = readonly [
   id: string,
@@ -88,7 +89,7 @@ export type JoinRequest = readonly [
 
 /**
  * Joined: the number of the last event before the join, and whether some after the last one that
- * the connection received are lost; `lost` is the last lost number, where later ones can still be
+ * the connection received are lost; `lost` is the last lost number, if later ones can still be
  * sent. Or refused: an error.
  */
 export type JoinResult =
@@ -103,12 +104,13 @@ export type WireEvent = readonly [
   data: Uint8Array,
 ];
 
-/** The events that a subscriber missed; null where some of them are lost. */
+/** The events that a subscriber missed; null if some of them are lost. */
 export type ReplayAnswer = readonly [upto: number, events: readonly WireEvent[]] | null;
 
 /**
  * The answer to a subscriber's poll; null: the owner doesn't know it, or not any more. `gap`: it
- * was so slow that some events are lost. `closed` counts all closings that it has been told of.
+ * was so slow that some events are lost. `closed` is the number of all closings that it has
+ * received.
  */
 export type EventsAnswer =
   | readonly [

@@ -33,8 +33,8 @@ const PROTO: readonly number[] = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f
 const PROTO_TAG = 0xa0 | PROTO.length;
 
 /**
- * For each open container, twice the number of its remaining items, plus 1 where it is a map
- * (keys and values alternate). Scratch memory: its content is undefined between calls.
+ * For each open container, twice the number of its remaining items, plus 1 if it is a map (keys and
+ * values alternate). Scratch memory: its content is undefined between calls.
  */
 const open = new Uint32Array(MAX_NESTING);
 
@@ -73,8 +73,8 @@ export function endOfMessagePack(bytes: Uint8Array): number {
       const isLong = tag >= 0xd9 && length === 1 + (1 << (tag - 0xd9)) + PROTO.length;
       if (isLong && endsInProto(bytes, at) && isKey(depth)) throw refusedKey();
     }
-    // Every item takes a byte at least. A larger count is false, and the decoder would allocate
-    // for it.
+    // Every item takes at least one byte. A larger count is false, and the decoder would allocate
+    // memory for it.
     if (items > end - at) throw refused("they end too early");
     if (items > 0) {
       if (depth === MAX_NESTING) throw refused(`they nest more than ${MAX_NESTING} deep`);

@@ -1,4 +1,6 @@
-/** The event that parts of a node report: one log line, written by whoever runs the node. */
+/**
+ * The event that parts of a node report. The program that runs the node writes it as one log line.
+ */
 
 /** A log event. `level` is one of syslog's names. */
 export interface NodeEvent {

@@ -1,6 +1,6 @@
 /**
- * Errors for callers where a registry or a node can't be reached: whose it is and why, in
- * general words. Hosts, ports, users and files stay in the error's `detail`, for logs only.
+ * Errors for callers if a registry or a node can't be reached: whose it is and why, in general
+ * words. Hosts, ports, users and files stay in the error's `detail`, for logs only.
  *
  * Takes an error of a store and gives the one that may leave the node.
  */
@@ -36,7 +36,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
  * An error of a store in a form fit for callers. One with a `detail` is fit already and stays as
  * it is; only `unavailable` ones are reworded.
  *
- * @param region whose registry it is, where that isn't this node's own or there are several.
+ * @param region whose registry it is, if that isn't this node's own or there are several.
  */
 export function registryErrorForCallers(error: unknown, region: string | null = null): unknown {
   if (!isAtlasError(error) || error.code !== "unavailable") return error;

@@ -1,5 +1,5 @@
 /**
- * Who owns a key, and how certain an answer about it is.
+ * Defines ownerships of keys, and how certain an answer about one is.
  *
  * Source: `docs/design.md`, Names and epochs; Lookups and verdicts.
  */
@@ -47,9 +47,9 @@ export type DegradedVerdict = Extract<Verdict, "suspect" | "contested">;
 export interface Lookup {
   /** `<type>/<id>`, the id percent-encoded. */
   readonly key: string;
-  /** Where it lives; null where nobody owns it or nothing is known. */
+  /** Where it lives; null if nobody owns it or nothing is known. */
   readonly rrp: string | null;
-  /** The ownership's epoch; 0 where `rrp` is null. */
+  /** The ownership's epoch; 0 if `rrp` is null. */
   readonly epoch: number;
   readonly verdict: Verdict;
   /** Milliseconds since this was read from the store. */

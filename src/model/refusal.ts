@@ -1,7 +1,7 @@
 /**
- * Errors for a step that a registry refuses as a whole: it is full, read-only, or gets too many
- * requests. Takes what a server or a database said of the step, without the key. A refused step
- * has certainly not been applied.
+ * Errors for a step that a registry refuses as a whole because the registry is full, read-only, or
+ * gets too many requests. Takes what a server or a database said of the step, without the key. A
+ * refused step has certainly not been applied.
  */
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
 
@@ -31,7 +31,7 @@ export function refusalOf(error: unknown): Refusal | null {
   return KINDS.includes(refusal) ? refusal : null;
 }
 
-/** Whether a retry is useless for now, by an error or its cause. */
+/** Whether an error, or its cause, says that a retry is useless for now. */
 export function isLasting(error: AtlasError): boolean {
   return refusalOf(error) === "lasting" || refusalOf(error.cause) === "lasting";
 }
@@ -68,8 +68,8 @@ const REFUSALS: readonly (readonly [pattern: RegExp, refusal: Refusal, meaning: 
 const PREFIX = "the registry refuses it: ";
 
 /**
- * The error for a step that a server refused with the message `said`; null where it is not
- * certain that nothing was applied.
+ * The error for a step that a server refused with the message `said`; null if it is not certain
+ * that nothing was applied.
  *
  * @param detail the whole message, for logs.
  */

@@ -22,7 +22,10 @@ export interface Rrp {
   readonly id: string;
 }
 
-/** `pchar` without `*` and percent: never white space, control, `/`, or a Redis glob or hash tag. */
+/**
+ * `pchar` without `*` and percent: no white space, control characters, `/`, Redis globs or hash
+ * tags.
+ */
 const TOKEN = /^[A-Za-z0-9\-._~!$&'()+,;=:@]+$/;
 // deno-lint-ignore no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
@@ -78,7 +81,7 @@ export function rrpAt(region: string, node: string, key: string): string {
  * A prefix is a whole RRP, or ends after a part's slash: `rrp:us-east-1/`,
  * `rrp:us-east-1/hop@node-1/`, `rrp:us-east-1/hop@node-1/channels/`; `rrp:` is all.
  *
- * @throws AtlasError `invalid_rrp` where `prefix` is neither.
+ * @throws AtlasError `invalid_rrp` if `prefix` is neither.
  */
 export function matchRrp(prefix: string, rrp: string | Rrp): boolean {
   checkPrefix(prefix);

@@ -17,16 +17,16 @@ export type ServerFrame =
     readonly epoch: number;
     readonly seq: number;
     readonly gap: boolean;
-    /** The secret with which the client can resume the connection, where that is possible. */
+    /** The secret with which the client can resume the connection, if that is possible. */
     readonly resume?: string;
   }
   /** Events up to `seq` that this client hasn't received were for other connections. */
   | { readonly t: "skip"; readonly seq: number }
-  /** The connection is alive; sent after `hello`, where nothing else was sent for a while. */
+  /** The connection is alive; sent after `hello`, if nothing else was sent for a while. */
   | { readonly t: "ping" }
   /** The node is draining: the client should close, and connect to another node. */
   | { readonly t: "leave" }
-  /** `verdict` where the resource's node can't reach the store: the answer may get lost. */
+  /** `verdict` if the resource's node can't reach the store: the answer may get lost. */
   | {
     readonly t: "reply";
     readonly id: number | string;
@@ -58,7 +58,7 @@ export type ClientFrame =
 /** Encodes and decodes frames, as bytes or text. */
 export interface Codec {
   readonly name: string;
-  /** @throws AtlasError `bad_request` where a part can't be encoded */
+  /** @throws AtlasError `bad_request` if a part can't be encoded */
   encode(frame: ServerFrame): string | Uint8Array;
   /** An event frame; `data` is MessagePack already. */
   event(seq: number, epoch: number, data: Uint8Array): string | Uint8Array;
@@ -69,7 +69,7 @@ export interface Codec {
 /** The longest call id of a client, as a number or text. */
 const MAX_CALL_ID = 256;
 
-/** The id of a malformed call frame; null where it has none. */
+/** The id of a malformed call frame; null if it has none. */
 export function idOf(value: unknown): number | string | null {
   const id = (value as { id?: unknown } | null)?.id;
   if (typeof id === "string" && id.length <= MAX_CALL_ID) return id;

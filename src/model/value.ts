@@ -7,8 +7,8 @@
  * that a bigint within ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as
  * U+FFFD.
  *
- * On the wire a value is MessagePack. In the store it is text: JSON where JSON can express it,
- * else `~` and base64 of the MessagePack.
+ * On the wire a value is MessagePack. In the store it is text: JSON if JSON can express it, else
+ * `~` and base64 of the MessagePack.
  */
 // Without its native part, which is slower on values of this size.
 import { addExtension, Packr } from "msgpackr/pack";
@@ -26,7 +26,7 @@ const packr: Packr = new Packr({
   copyBuffers: true,
   // A plain object may have a key named toJSON that is not a function.
   useToJSON: false,
-  // "auto": numbers where they are exact, else bigints. The type lacks it.
+  // "auto": numbers if they are exact, else bigints. The type lacks it.
   int64AsType: "auto" as "number",
 });
 
@@ -103,9 +103,9 @@ export function unpackFirst(bytes: Uint8Array): { value: unknown; end: number } 
  * Encodes a user's value.
  *
  * @param what names the value in the error, such as `argument` or `result`.
- * @param most bytes that it may take; one that takes far more is refused before it is encoded.
+ * @param most bytes that it may take; a value that takes far more is refused before it is encoded.
  * @throws AtlasError `bad_request`, with the path of the part that can't be encoded;
- * `payload_too_large` where it takes more than `most` bytes.
+ * `payload_too_large` if it takes more than `most` bytes.
  */
 export function encodeValue(value: unknown, what: string, most: number = Infinity): Uint8Array {
   const seen = look(value, what);
@@ -119,7 +119,7 @@ function tooLarge(what: string, bytes: string, most: number): AtlasError {
   return new AtlasError("payload_too_large", `${what} takes ${bytes} bytes, more than ${most}`);
 }
 
-/** Whether a value can be shared because nobody can change it. */
+/** Whether a value can be shared because it can't be changed. */
 export function isPrimitive(value: unknown): boolean {
   switch (typeof value) {
     case "string":
@@ -160,7 +160,7 @@ export function textToValue(
 }
 
 /**
- * Decodes a whole number from the store; 0 where there is none. @throws AtlasError `unavailable`
+ * Decodes a whole number from the store; 0 if the text is absent. @throws AtlasError `unavailable`
  */
 export function textToCount(text: string | null | undefined, what: string): number {
   if (text === null || text === undefined) return 0;
@@ -183,7 +183,7 @@ const SHALLOW = 2 * MAX_VALUE_DEPTH;
 /**
  * The value of JSON text.
  *
- * @throws Error where it is not JSON, is nested over `MAX_VALUE_DEPTH`, or has a key `__proto__`.
+ * @throws Error if it is not JSON, is nested over `MAX_VALUE_DEPTH`, or has a key `__proto__`.
  */
 export function jsonToValue(text: string): unknown {
   const value: unknown = JSON.parse(text);
@@ -336,7 +336,7 @@ function keyShown(key: unknown): string {
   return typeof key === "string" ? shown(key, MAX_KEY) : quoted(key);
 }
 
-/** Whether JSON brings exactly this value back. */
+/** Whether JSON gives back exactly this value. */
 function isJson(value: unknown): boolean {
   switch (typeof value) {
     case "string":

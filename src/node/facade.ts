@@ -42,7 +42,7 @@ export interface CallBackend {
 
 /**
  * A facade whose calls carry the result of `context` at the time they are made; `modules` handles
- * modules. Where `context` throws, no call is made.
+ * modules. If `context` throws, no call is made.
  */
 export function makeFacade(
   backend: CallBackend,
@@ -117,7 +117,7 @@ function resultOf(answer: CallResult): unknown {
 /**
  * What a resource's calls inherit from their turn.
  *
- * @throws AtlasError `bad_request` where they are made outside of a turn
+ * @throws AtlasError `bad_request` if they are made outside of a turn
  */
 export function contextOf(from: Activation): CallContext {
   const { call } = from.turn("node");

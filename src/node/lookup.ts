@@ -19,7 +19,7 @@ import type { Host } from "../resource/host.ts";
  * The directory's answer; `suspect` while the resource operates here without the store, and
  * `contested` for a while after it was lost to another owner.
  *
- * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.
+ * @throws AtlasError `unavailable` or `contested` only if `confirmed` is required.
  */
 export async function lookupFrom(
   host: Host,
@@ -42,7 +42,7 @@ export async function lookupFrom(
 
 const DEFAULT_PAGE = 100;
 
-/** A page; options are checked. @throws AtlasError `invalid_rrp` where the prefix isn't allowed. */
+/** A page; options are checked. @throws AtlasError `invalid_rrp` if the prefix isn't allowed. */
 export async function listOwned(
   store: Store,
   prefix: string,
@@ -53,7 +53,7 @@ export async function listOwned(
   return { resources: entries.map(({ rrp, epoch }) => ({ rrp, epoch })), next };
 }
 
-/** @throws AtlasError `timeout` where the pages don't end within `timeoutMs`. */
+/** @throws AtlasError `timeout` if the pages don't end within `timeoutMs`. */
 export async function countOwned(
   store: Store,
   clock: Clock,

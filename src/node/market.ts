@@ -22,7 +22,7 @@ export interface MarketWiring {
 }
 
 /**
- * Creates a node's market, not yet open. @throws AtlasError `bad_request` where an option isn't
+ * Creates a node's market, not yet open. @throws AtlasError `bad_request` if an option isn't
  * allowed
  */
 export function createMarket(

@@ -45,8 +45,8 @@ import { createRouting, type Routing } from "./routing.ts";
 /**
  * Starts a node of `app`; it is registered and serving when this resolves.
  *
- * @throws AtlasError `bad_request` or `invalid_rrp` where an option isn't allowed,
- * `unavailable` where the store can't be reached.
+ * @throws AtlasError `bad_request` or `invalid_rrp` if an option isn't allowed, `unavailable` if
+ * the store can't be reached.
  */
 export async function createNode<A extends App>(
   app: A,
@@ -292,7 +292,7 @@ class NodeProcess implements CallBackend {
     if (this.#state !== "closed") {
       const { clock } = this.#options;
       const until = clock.now() + drainMs;
-      // Resources that can't be drained in time become free when the lease ends.
+      // The keys of resources that can't be drained in time become free when the lease ends.
       await within(clock, drainMs, this.drain(), "the drain").catch(() => {});
       const isBusy = (): boolean => this.#router.inFlight + this.#market.inFlight > 0;
       while (isBusy() && clock.now() < until) await pause(clock, 5);

@@ -54,7 +54,7 @@ export interface Routing {
   readonly drainNodes: AtlasNode["drainNodes"];
 }
 
-/** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
+/** @throws AtlasError `bad_request` or `invalid_rrp` if the option `gateways` isn't allowed */
 export function createRouting(wiring: RoutingWiring): Routing {
   const { options, links, membership, life } = wiring;
   const { region, node, store, clock, random } = options;
@@ -117,7 +117,7 @@ export function createRouting(wiring: RoutingWiring): Routing {
   return { router, inbound, locator, gateways, routes, move, drainNodes };
 }
 
-/** Calls of an unresponsive link go another way where there is one, in the order of their keys. */
+/** Calls of an unresponsive link go another way if there is one, in the order of their keys. */
 function monitorOf(
   region: string,
   clock: Clock,

@@ -1,8 +1,8 @@
 /**
  * The port for time.
  *
- * Two clocks, kept apart: leases and deadlines use the monotonic one, which never jumps. The
- * wall clock only dates records; where it has moved ahead of the monotonic one, the machine was
+ * It has two separate clocks. Leases and deadlines use the monotonic one, which never jumps. The
+ * wall clock only dates records; if it has moved ahead of the monotonic one, the machine was
  * suspended.
  */
 export interface Clock {

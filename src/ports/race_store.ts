@@ -11,12 +11,12 @@ export interface RaceStore {
    * are connected to one. Keys are removed from each.
    */
   readonly master?: string;
-  /** The value of `key`; null where there is none. MUST be read as a node would read it. */
+  /** The value of `key`; null if the key has none. MUST be read as a node would read it. */
   get(key: string): Promise<string | null>;
   /** Writes `value` at `key`, overwriting. SHOULD let it expire later. */
   set(key: string, value: string): Promise<void>;
   /**
-   * Writes `value` at `key` if there is none, in one atomic step; answers the value afterwards.
+   * Writes `value` at `key` if the key has none, in one atomic step; answers the value afterwards.
    * MUST NOT be built of a get and a set.
    */
   claim(key: string, value: string): Promise<string>;

@@ -6,9 +6,7 @@
 
 /** Either end of a WebSocket, of any runtime. */
 export interface Socket {
-  /**
-   * The address that it was opened from, where this end was dialled and the runtime provides it.
-   */
+  /** The address that it was opened from, if this end was dialled and the runtime provides it. */
   readonly remote?: string | undefined;
   /** Sends one frame: text as text, bytes as binary. Does nothing on a closed socket. */
   send(data: string | Uint8Array): void;
@@ -24,7 +22,7 @@ export interface Socket {
 export interface SocketHandlers {
   open(socket: Socket): void;
   message(socket: Socket, data: string | Uint8Array): void;
-  /** MUST run exactly once per opened socket, also where this end closed it. */
+  /** MUST run exactly once per opened socket, also if this end closed it. */
   close(socket: Socket, code: number, reason: string): void;
 }
 
@@ -53,9 +51,9 @@ export interface ServerTimes {
   answerMs: number;
 }
 
-/** Where a request came from; read only while the request is served. */
+/** The origin of a request; read only while the request is served. */
 export interface RequestOrigin {
-  /** The address of the connection's other end, where the runtime provides it. */
+  /** The address of the connection's other end, if the runtime provides it. */
   readonly remote?: string | undefined;
 }
 
@@ -82,7 +80,7 @@ export interface Server {
   readonly port: number;
   /**
    * Closes the listening socket and opens another one on the same port. Open sockets and requests
-   * MUST go on; idle connections may be closed. Rejects where the port can't be bound.
+   * MUST continue; idle connections may be closed. Rejects if the port can't be bound.
    */
   relisten(): Promise<void>;
   /** Stops listening, closes all connections, and resolves when the port is free. */
@@ -101,6 +99,6 @@ export interface Runtime {
   readonly version: string;
   /** Rejects with an Error whose message names the host and port that can't be bound, and why. */
   serve(options: ServeOptions): Promise<Server>;
-  /** Opens a WebSocket client without following redirects; rejects where nobody answers in time. */
+  /** Opens a WebSocket client without following redirects; rejects if nobody answers in time. */
   dial(url: string, handlers: SocketHandlers, options: DialOptions): Promise<Socket>;
 }

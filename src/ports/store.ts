@@ -9,36 +9,37 @@
  * between its call and its answer, reads included (linearizable): on each key, and on membership as
  * a whole. So every answer MUST come from the copy that takes the writes, never from a replica.
  * Exceptions: {@link Store.reassert} and {@link Store.kept} are one step for each key that they
- * name, and {@link Store.list} is none. A store with {@link Store.homeOf} holds it in each region's
- * registry, one with {@link Store.recheckMs} at each master.
+ * name, and {@link Store.list} is none. A store with {@link Store.homeOf} meets this in each
+ * region's registry, a store with {@link Store.recheckMs} at each master.
  *
  * Every step is safe to repeat, also late. As long as nothing else has changed since, a repeat is
- * answered as the first one was, except that {@link Store.release} answers false.
+ * answered like the first call, except that {@link Store.release} answers false.
  *
  * A store may be replaced by a copy of itself that lacks the latest writes (a Redis replica that
  * was promoted, a file that was restored from a backup). Each such copy is a lineage of its own,
  * see {@link Lineage}: a store MUST name the one that answers, and MUST compare a claim's lineage
  * with it in the same atomic step. A lineage that isn't settled refuses nothing: nodes wait by
- * themselves. Where a store is told to wait for replicas, it answers a step that writes once enough
- * of them have it, else it rejects with `unavailable`; the step may count all the same.
+ * themselves. If a store is told to wait for replicas, it answers a step that writes once enough of
+ * them have it, else it rejects with `unavailable`; the step may count nevertheless.
  *
  * A rejected promise MUST be an AtlasError:
  *
- * - `bad_request` where an argument isn't allowed (`adapters/store/check.ts`). Nothing was applied.
- * - `unavailable` where the store can't be reached, answers too late or was closed. The step may
- *   have been applied, or may still be.
- * - `StepRefused` (`src/model/refusal.ts`), which is `unavailable` too, SHOULD be given where it is
+ * - `bad_request` if an argument isn't allowed (`adapters/store/check.ts`). Nothing was applied.
+ * - `unavailable` if the store can't be reached, answers too late or was closed. The step may have
+ *   been applied, or may still be applied.
+ * - `StepRefused` (`src/model/refusal.ts`), which is `unavailable` too, SHOULD be given if it is
  *   certain that the step was not applied and won't be, because the backend refused it or never got
  *   it. Only then may an owner give a commit up before its lease ends.
  *
  * A method MUST NOT answer as if something didn't exist because it couldn't be read.
  *
  * Others may write to the backend. What they wrote and can't be read MUST affect nothing else: a
- * step on exactly that key rejects with `unavailable`, not retryable, naming the key and why; a
- * listing and the list of members leave it out and name it. Membership's counters are repaired
- * by the next step that needs them; an epoch counter never is, because epochs must not fall.
+ * step on exactly that key rejects with `unavailable`, not retryable, naming the key and the
+ * reason; a listing and the list of members leave the entry out and name it. Membership's counters
+ * are repaired by the next step that needs them; an epoch counter is never repaired, because epochs
+ * must not fall.
  *
- * `test/conformance/store.ts` checks this on every store, as far as a test can bring it about there.
+ * `test/conformance/store.ts` checks this on every store, as far as a test can cause it there.
  *
  * Source: `docs/design.md`, Names and epochs; Membership and leases; Claims; State; Store failover.
  */
@@ -50,7 +51,7 @@ import type { Ownership } from "../model/ownership.ts";
 /** The registry's store. See the file's head for what every method MUST hold. */
 export interface Store {
   /**
-   * `down` where the adapter knows that its backend can't be reached now, or was closed; else `up`.
+   * `down` if the adapter knows that its backend can't be reached now, or was closed; else `up`.
    * Answers at once.
    */
   status(): "up" | "down";
@@ -66,7 +67,7 @@ export interface Store {
   readonly regions?: readonly string[];
 
   /**
-   * How often an owner MUST look whether a greater claim than its own exists, in ms. Only for
+   * How often an owner MUST check whether a greater claim than its own exists, in ms. Only for
    * stores of several masters, which have no single write order: two claims of one key may both
    * have been won, and the greater one, by epoch and then by incarnation, is the owner. Absent: a
    * key has one owner at most.
@@ -78,16 +79,16 @@ export interface Store {
   /**
    * Adds a member. In this order:
    *
-   * - Where its incarnation is known, answers `registered` if it is `live`, else `fenced`. Changes
+   * - If its incarnation is known, answers `registered` if it is `live`, else `fenced`. Changes
    *   nothing, except that a live member's row that others overwrote is written again.
-   * - With `ifFree`, answers `name_taken` where another `live` incarnation has the same region and
+   * - With `ifFree`, answers `name_taken` if another `live` incarnation has the same region and
    *   node, and changes nothing.
    * - Else adds it as `live` with seq 0, makes every other `live` incarnation of its region and
    *   node `superseded`, and answers `registered`. Of the `dead` and `left` members it keeps those
    *   that ended last, `MAX_DEAD_MEMBERS` of them, and drops the others.
    *
-   * A dropped member isn't known any more. Where a request may come late, a store SHOULD detect
-   * that members were dropped since it was sent, so that none comes back to life. For `known` see
+   * A dropped member isn't known any more. If a request may come late, a store SHOULD detect that
+   * members were dropped since it was sent, so that none comes back to life. For `known` see
    * {@link Lineage}.
    */
   register(
@@ -97,7 +98,7 @@ export interface Store {
 
   /**
    * Raises the member's seq to `seq` (never lowers it) if it is `live`, else answers `fenced`, also
-   * where it is unknown. Either way answers the membership version, and the seq and state of each
+   * if it is unknown. Either way answers the membership version, and the seq and state of each
    * incarnation in `watch` that is known, in any order. For `known` see {@link Lineage}.
    */
   renew(
@@ -108,14 +109,14 @@ export interface Store {
   ): Promise<RenewReply>;
 
   /**
-   * Makes a `live` or `superseded` member `dead` if its seq is still `seq`; any other it leaves as
-   * it is. Answers the member's state afterwards; null where it is unknown.
+   * Makes a `live` or `superseded` member `dead` if its seq is still `seq`; leaves any other member
+   * unchanged. Answers the member's state afterwards; null if it is unknown.
    */
   kill(incarnation: string, seq: number): Promise<MemberState | null>;
 
   /**
    * Makes a `live` or `superseded` member `left`, whatever its seq; a dead one stays `dead`. The
-   * caller has stopped acting before. One that is unknown is added as `left`: its registration may
+   * caller has stopped acting before. An unknown member is added as `left`: its registration may
    * still be on its way, and MUST be `fenced` when it comes.
    */
   leave(member: MemberInfo): Promise<void>;
@@ -125,33 +126,33 @@ export interface Store {
 
   /**
    * Another region's members. Stores with home regions only ({@link Store.homeOf}). Reads them
-   * again if the last read is too old; where that region can't be reached, answers what was read
-   * last. Doesn't use this region's own registry, and never rejects.
+   * again if the last read is too old; if that region can't be reached, answers what was read last.
+   * Doesn't use this region's own registry, and never rejects.
    */
   membersIn?(region: string): Promise<readonly Member[]>;
 
   /**
    * The present heartbeat of a member of another region, read from that region's registry. The same
-   * stores. Returns null, not a promise, where this handle doesn't know which other region the
-   * member is of: it learns that from lookups and lists of members. The promise resolves to null
-   * where that region's registry doesn't know the member. Doesn't use this region's own registry.
+   * stores. Returns null, not a promise, if this handle doesn't know which other region the member
+   * is of: it learns that from lookups and lists of members. The promise resolves to null if that
+   * region's registry doesn't know the member. Doesn't use this region's own registry.
    */
   observeAbroad?(incarnation: string): Promise<Observation | null> | null;
 
   // Ownership.
 
-  /** The key's owner; null where nobody owns it. */
+  /** The key's owner; null if nobody owns it. */
   lookup(key: string): Promise<Ownership | null>;
 
   /**
    * Compare-and-set of the key's owner. In this order:
    *
-   * - Where `lineage` has another id than the copy that answers, changes nothing and answers
+   * - If `lineage` has another id than the copy that answers, changes nothing and answers
    *   `quarantined`. Its term is not compared.
-   * - Where the key's owner has this `opId` and incarnation, this is a repeat: answers what the
-   *   first one did.
-   * - Where the owner is not exactly `expected` (incarnation and epoch; null: nobody), changes
-   *   nothing and answers the owner that there is.
+   * - If the key's owner has this `opId` and incarnation, this is a repeat: answers what the first
+   *   one did.
+   * - If the owner is not exactly `expected` (incarnation and epoch; null: nobody), changes nothing
+   *   and answers the owner that there is.
    * - Else the claimer becomes the owner, and its ownership is answered. Its epoch MUST be higher
    *   than any that this key ever had, released ones included; than `above`; and than
    *   `term × EPOCHS_PER_TERM` of `lineage`. A lost epoch counter MUST NOT repeat the epoch of the
@@ -161,12 +162,12 @@ export interface Store {
 
   /**
    * Compares ownerships with what their owners hold, after the lineage changed, and writes back
-   * those that the store lacks. Answers one {@link Standing} for each, in their order. An
-   * ownership is written back under its own epoch, to which the epoch counter rises where it is
-   * lower; a repeat of its first claim isn't recognised any more. An entry that can't be read is
-   * `lost`, and fails no other.
+   * those that the store lacks. Answers one {@link Standing} for each, in their order. An ownership
+   * is written back under its own epoch, to which the epoch counter rises if it is lower; a repeat
+   * of its first claim isn't recognised any more. An entry that can't be read is `lost`, and fails
+   * no other.
    *
-   * Null where another id than that of `lineage` answered for any of them: that copy has changed
+   * Null if another id than that of `lineage` answered for any of them: that copy has changed
    * nothing.
    */
   reassert(
@@ -177,12 +178,12 @@ export interface Store {
   /**
    * Which of these turns are still in their keys' states. Only for stores that may be replaced by a
    * copy of themselves. Answers, for each turn in their order, the last turn that the state had
-   * before any epoch of a higher term than this turn's wrote to it; where none did, the last turn
-   * that it has now. So a turn above the answer is lost. Both 0: there is no state.
+   * before any epoch of a higher term than this turn's wrote to it; if none did, the last turn that
+   * it has now. So a turn above the answer is lost. Both 0: there is no state.
    *
-   * A state remembers this for its last 8 changes of term. Where it can't be read, the turn that
-   * was asked about is answered: whoever reads that state gets the error. Null where another id
-   * than that of `lineage` answered for any of them. MUST change nothing.
+   * A state remembers this for its last 8 changes of term. If it can't be read, the turn that was
+   * asked about is answered: readers of that state get the error. Null if another id than that of
+   * `lineage` answered for any of them. MUST change nothing.
    */
   kept?(
     turns: readonly CommittedTurn[],
@@ -195,9 +196,9 @@ export interface Store {
    * {@link Store.kept} keeps its last turn for a while, and a store with {@link Store.recheckMs}
    * what other masters need to learn of the deletion.
    *
-   * @param after the last turn that the owner knows to be in the state; absent: not known. Only
-   * for stores that keep a state in parts which can be lost one by one. Where the state is gone,
-   * but not its other parts, these MUST stay unless `after` is both 0: by them the next claim tells
+   * @param after the last turn that the owner knows to be in the state; absent: not known. Only for
+   * stores that keep a state in parts which can be lost one by one. If the state is gone, but not
+   * its other parts, these MUST stay unless `after` is both 0: from them the next claim detects
    * that the state is lost.
    */
   release(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
@@ -234,11 +235,11 @@ export interface Store {
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 
   // State: an ordered map of text to text for each key. Anybody may read it, also of a key that
-  // nobody owns. Where a store keeps it in parts, and one of them is lost, `read` and `range` MUST
+  // nobody owns. If a store keeps it in parts, and one of them is lost, `read` and `range` MUST
   // still agree.
 
   /**
-   * The values of `fields`, in their order, repeats included; null for each that isn't there. Where
+   * The values of `fields`, in their order, repeats included; null for each that isn't there. If
    * the state lacks the turn that its owner `knows`, rejects with `LostTurns`
    * (`src/model/lost_turns.ts`).
    */
@@ -247,7 +248,7 @@ export interface Store {
   /**
    * Fields and values with `start ≤ field < end`, at most `limit`, from the least field up; with
    * `reverse` from the greatest down. Fields are compared by their characters' codes (in SQL, the
-   * collation "C"); beyond ASCII stores may differ. Where the state lacks the turn that its owner
+   * collation "C"); beyond ASCII stores may differ. If the state lacks the turn that its owner
    * `knows`, rejects with `LostTurns`.
    */
   range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]>;
@@ -255,16 +256,15 @@ export interface Store {
   /**
    * Applies all of a turn's writes, or none. In this order:
    *
-   * - Where the key's owner is not this incarnation and epoch, changes nothing and answers
-   *   `fenced`.
-   * - Where `turn` is not above the last one that this epoch applied, it is a repeat: changes
-   *   nothing and answers `committed`.
-   * - Where the state lacks the turn `after`, changes nothing and answers what it has, as `lost`.
-   * - Else deletes, then puts, records `turn` as the state's last, also where there is nothing to
+   * - If the key's owner is not this incarnation and epoch, changes nothing and answers `fenced`.
+   * - If `turn` is not above the last one that this epoch applied, it is a repeat: changes nothing
+   *   and answers `committed`.
+   * - If the state lacks the turn `after`, changes nothing and answers what it has, as `lost`.
+   * - Else deletes, then puts, records `turn` as the state's last, also if there is nothing to
    *   write, and answers `committed`.
    *
-   * Where `lineage` is not the id of the copy that answers, `moved` takes the place of `fenced` and
-   * `lost`: the owner reasserts first. `committed` is answered all the same.
+   * If `lineage` is not the id of the copy that answers, `moved` takes the place of `fenced` and
+   * `lost`: the owner reasserts first. `committed` is answered nevertheless.
    */
   commit(commit: Commit): Promise<CommitReply>;
 
@@ -289,8 +289,8 @@ export interface Store {
  *   was lost entirely;
  * - the caller knows this id, under a higher term.
  *
- * Without a record the first caller begins one: settled where it knows no lineage and the store has
- * no replicas. A lineage becomes settled when a caller that knows it has `waited`.
+ * Without a record the first caller begins one: settled if it knows no lineage and the store has no
+ * replicas. A lineage becomes settled when a caller that knows it has `waited`.
  *
  * Source: `docs/design.md`, Store failover.
  */
@@ -336,7 +336,7 @@ export interface Standing {
    * - `restored`: the same, after it was written back: nobody owned the key, or another with a
    *   lower epoch.
    * - `behind`: the store has this ownership, written back or not, but the state lacks turns.
-   * - `lost`: another owns the key, under an equal or a higher epoch. Or nobody does, and the
+   * - `lost`: another owns the key, under an equal or a higher epoch. Or nobody owns it, and the
    *   request is a late copy: the state has a turn of a higher epoch, or the key's slot has already
    *   given epochs of the lineage's term, and this epoch is of a lower one.
    */
@@ -354,7 +354,7 @@ export interface RegisterReply {
 
 export interface RenewReply {
   readonly outcome: "renewed" | "fenced";
-  /** The member's own state; `dead` where it is unknown. */
+  /** The member's own state; `dead` if it is unknown. */
   readonly state: MemberState;
   /** Rises when a member is added or changes its state, not with renewals. */
   readonly version: number;
@@ -376,8 +376,8 @@ export interface Overtaken {
 }
 
 /**
- * A member whose row can't be read as a whole. Where its state isn't `dead` or `left` it may
- * hold a lease, and MUST be waited for and killed as any other before its names are taken.
+ * A member whose row can't be read as a whole. If its state isn't `dead` or `left` it may hold a
+ * lease, and MUST be waited for and killed as any other before its names are taken.
  */
 export interface Unreadable extends Observation {
   /** What is wrong with the row, without its content. */
@@ -408,14 +408,14 @@ export interface Claim {
   /**
    * Where the resource will live: the RRP of the key at the claimer's node. A store keeps it, text
    * that begins with `rrp:`, and `incarnation`, both without white space and of `MAX_ENTRY`
-   * characters at most, and reads no further meaning in them: a store with home regions writes other
+   * characters at most, and doesn't interpret them further: a store with home regions writes other
    * texts to the stores that it is made of.
    */
   readonly rrp: string;
   readonly incarnation: string;
-  /** The id of this claim, a UUID: the same where it is sent again. */
+  /** The id of this claim, a UUID. It stays the same if the claim is sent again. */
   readonly opId: string;
-  /** The owner that the claimer read, and that is dead or itself; null where it read none. */
+  /** The owner that the claimer read, and that is dead or itself; null if it read none. */
   readonly expected: { readonly incarnation: string; readonly epoch: number } | null;
   /** The key's last epoch in another store: the new one MUST be higher. Absent: 0. */
   readonly above?: number;
@@ -427,15 +427,15 @@ export interface ClaimReply {
   /** Whether the key's owner is the one that this claim made. */
   readonly won: boolean;
   /**
-   * The key's owner afterwards. Null where `expected` named an owner and nobody owns the key, and
-   * where `quarantined`.
+   * The key's owner afterwards. Null if `expected` named an owner and nobody owns the key, and if
+   * `quarantined`.
    */
   readonly owner: Ownership | null;
-  /** Where it was won: the last turn that the key's state has, of whichever owner. */
+  /** If it was won: the last turn that the key's state has, of any owner. */
   readonly last?: Stamp;
   /**
-   * Whether it was won, and the state is gone while other parts of it are left. Stores that keep a
-   * state in one part never say so; their losses show as `last`.
+   * Whether it was won and the state is lost while other parts of it remain. Stores that keep a
+   * state in one part never report this; `last` shows their losses.
    */
   readonly isStateLost?: boolean;
   /** Whether nothing was compared because another lineage answers. */
@@ -467,7 +467,7 @@ export interface Commit {
   readonly turn: number;
   /** The last turn that the owner knows to be in the state; absent: not checked. */
   readonly after?: Stamp;
-  /** The id of the lineage that the owner's node last heard of; absent: not checked. */
+  /** The id of the last lineage that the owner's node knows; absent: not checked. */
   readonly lineage?: string;
   readonly puts: readonly (readonly [field: string, value: string])[];
   readonly deletes: readonly string[];

@@ -35,8 +35,8 @@ export interface Transport {
 
   /**
    * Opens a link to `peer`. MUST NOT resolve before both ends have proven their identity; rejects
-   * with `unavailable` where nobody answers in time, another node does, or the address may not be
-   * dialled, and with `unauthorized` where the secrets differ. The link's peer is the node that
+   * with `unavailable` if nobody answers in time, another node does, or the address may not be
+   * dialled, and with `unauthorized` if the secrets differ. The link's peer is the node that
    * answered, also for {@link ANYONE}.
    */
   dial(peer: Peer): Promise<Link>;
@@ -52,16 +52,16 @@ export interface Link {
   /**
    * Sets both handlers of this end; called exactly once, before anything is sent. Messages that
    * came earlier MUST be kept until then. `message` bytes are only valid during the call. `close`
-   * runs exactly once, also where this end closed; with `isUnread` only where the peer has
-   * certainly read nothing of the link.
+   * runs exactly once, also if this end closed; with `isUnread` only if the peer has certainly read
+   * nothing of the link.
    */
   start(handlers: LinkHandlers): void;
 
   /**
-   * Queues one message, given in one part or two; all messages of a tick are sent together.
-   * Returns false, and sends nothing, where the link is closed or more than
-   * `MAX_LINK_BUFFER_BYTES` wait already. Throws `payload_too_large` where the message can't fit
-   * a frame. The bytes are copied before it returns.
+   * Queues one message, given in one part or two; all messages of a tick are sent together. Returns
+   * false, and sends nothing, if the link is closed or more than `MAX_LINK_BUFFER_BYTES` wait
+   * already. Throws `payload_too_large` if the message can't fit a frame. The bytes are copied
+   * before it returns.
    */
   send(head: Uint8Array, body?: Uint8Array): boolean;
 

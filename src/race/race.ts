@@ -3,14 +3,14 @@
  *
  * Two rules are tried, each on fresh names:
  *
- * - *published*: SET the name optimistically, measure that round trip, wait as long again, GET;
- *   who reads its own value owns the name;
- * - *compare-and-set*: one step that writes only where nothing stands.
+ * - *published*: SET the name optimistically, measure that round trip, wait as long again, GET; a
+ *   contender that reads its own value owns the name;
+ * - *compare-and-set*: one step that writes only if the name has no value.
  *
- * Every contender reads first, as a node does, and writes only where it saw nobody; a trial
- * counts where two or more wrote. The published rule is Fischer's mutual exclusion with the
- * contender's own round trip as the wait: it is safe only where no rival takes longer from its
- * read to its write. This measures how often one does.
+ * Every contender reads first, as a node does, and writes only if it saw nobody; a trial counts if
+ * two or more wrote. The published rule is Fischer's mutual exclusion with the contender's own
+ * round trip as the wait: it is safe only if no rival takes longer from its read to its write. This
+ * measures how often one does.
  *
  * Takes connections to a store, or to each of its masters, a clock and randomness; gives round
  * trips and counts. Source: `docs/design.md`, Several masters.
@@ -50,7 +50,7 @@ export interface RuleReport {
   readonly trials: number;
   /** Trials after which two or more contenders believed that they own the name. */
   readonly doubles: number;
-  /** Double owners per trial, 0 to 1; 0 where there was no trial. */
+  /** Double owners per trial, 0 to 1; 0 if there was no trial. */
   readonly rate: number;
 }
 
@@ -248,7 +248,7 @@ function checkRange(name: string, value: unknown, least: number, most: number): 
 /** Round trips that are kept. */
 const MAX_SAMPLES = 100_000;
 
-/** Round trips, in ms; all 0 where there were none. */
+/** Round trips, in ms; all 0 if there were none. */
 export interface RoundTrips {
   readonly p50: number;
   readonly p99: number;

@@ -1,9 +1,9 @@
 /**
- * Claims a key for this node's incarnation. Takes a key; gives the ownership that stands
- * afterwards, whoever's it is.
+ * Claims a key for this node's incarnation. Takes a key; gives the ownership that is valid
+ * afterwards, of this node or of another one.
  *
- * To expect a dead owner is safe because dead is permanent. To expect oneself picks up an entry
- * whose claim was applied while its answer got lost.
+ * A claim may name a dead owner as the expected one, because dead is permanent. It may name this
+ * node itself: that finds the entry of an earlier claim whose answer got lost.
  *
  * Source: `docs/design.md`, Claims.
  */
@@ -18,9 +18,9 @@ import type { NodeLife } from "./lease.ts";
 import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
-/** Compare-and-sets that one claim may lose to changing owners before it fails. */
+/** The number of compare-and-sets that one claim may lose to other claims before it fails. */
 const MAX_ROUNDS = 16;
-/** Repeats of one attempt whose answer got lost. */
+/** The number of repeats of one attempt whose answer got lost. */
 const MAX_REPEATS = 3;
 const REPEAT_PAUSE_MS = 20;
 
@@ -31,11 +31,11 @@ export interface ClaimStats {
 
 /** The result of a claim. */
 export interface Acquired {
-  /** The ownership that stands afterwards. */
+  /** The ownership that is valid afterwards. */
   readonly owner: Ownership;
-  /** The last turn that the key's state has, where this life won. */
+  /** The last turn that the key's state has, if this life won. */
   readonly last: Stamp;
-  /** Whether this life won, and the state lacks committed turns. */
+  /** Whether this life won and the state lacks committed turns. */
   readonly isStateLost: boolean;
   /** The lineage of this result. */
   readonly lineage: LineageName;
@@ -59,18 +59,19 @@ export class Claims {
   }
 
   /**
-   * Claims `key` for `life`, or finds out who owns it. An answer that names `life` was won while
-   * its lease held.
+   * Claims `key` for `life`, or finds out who owns it. If the answer names `life`, the claim was
+   * won while its lease held.
    *
-   * @throws AtlasError `unavailable` where the store doesn't answer, the lease lapsed, or the
-   * store's lineage isn't settled or changed meanwhile.
+   * @throws AtlasError `unavailable` if the store doesn't answer, the lease lapsed, or the store's
+   * lineage isn't settled or changed meanwhile.
    */
   async acquire(
     key: string,
     life: NodeLife,
     place: { region: string; node: string },
   ): Promise<Acquired> {
-    // The expected owner and its death were read in one lineage; the claim counts in no other.
+    // The expected owner and its death were read in one lineage. The claim is valid in that lineage
+    // only.
     const lineage = this.#membership.lineages.toClaim(key);
     const rrp = rrpAt(place.region, place.node, key);
     let expected: Claim["expected"] = null;
@@ -115,7 +116,7 @@ export class Claims {
     return this.#membership.lineages.stands(lineage);
   }
 
-  /** One compare-and-set, repeated with the same id where the answer is lost. */
+  /** One compare-and-set, repeated with the same id if the answer is lost. */
   async #attempt(life: NodeLife, claim: Claim): Promise<ClaimReply> {
     for (let repeat = 1;; repeat++) {
       if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");

@@ -1,6 +1,6 @@
 /**
- * Looks up the owner of a key, from this node's cache where allowed and from the store else, and
- * gives the verdict: how certain the answer is.
+ * Looks up the owner of a key, from this node's cache if that is allowed, else from the store.
+ * Gives the verdict: how certain the answer is.
  *
  * Source: `docs/design.md`, Lookups and verdicts.
  */
@@ -65,7 +65,7 @@ export class Directory {
     if (known && known.owner.epoch <= epoch) this.#locations.delete(key);
   }
 
-  /** The key's owner as the store has it; null where nobody alive owns it. */
+  /** The key's owner in the store; null if no live node owns it. */
   async locate(key: string): Promise<Ownership | null> {
     const owner = await this.#store.lookup(key);
     if (owner === null || await this.#membership.isDead(owner.incarnation)) return null;
@@ -76,8 +76,9 @@ export class Directory {
   /**
    * Where a key lives and how certain that is.
    *
-   * @param mine this node's own ownership of it, and since when; null where it has none.
-   * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.
+   * @param mine this node's own ownership of the key and the time since when it holds; null if it
+   * has none.
+   * @throws AtlasError `unavailable` or `contested` only if `confirmed` is required.
    */
   async lookup(
     key: string,
@@ -86,7 +87,7 @@ export class Directory {
   ): Promise<Lookup> {
     const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
     const isTrusted = this.#isTrusted(mine?.owner);
-    // Where two claims may both stand, the cache knows only one of them.
+    // If a key can have two valid claims, the cache knows only one of them.
     const isOne = this.#store.recheckMs === undefined;
     if (!confirmed && isOne && isTrusted && known && this.#membership.isReachable()) {
       const stalled = this.#membership.isStalled(known.owner.incarnation);
@@ -107,10 +108,10 @@ export class Directory {
   }
 
   /**
-   * Reads the owner, then whether it is alive. In this order: dead is permanent, so an owner
-   * alive at the second reading was alive, and the owner, at the first. The second tells the
-   * lineage, too: nothing that was read in an unsettled one is certain. For a key of another
-   * region both are read from that region's registry alone.
+   * Reads the owner, then whether it is alive. The order matters: dead is permanent, so an owner
+   * that is alive at the second read was alive and the owner at the first. The second read also
+   * reports the lineage: nothing that was read in an unsettled lineage is certain. For a key of
+   * another region, both are read only from that region's registry.
    */
   async #confirm(key: string, mine: Ownership | undefined): Promise<Lookup> {
     const lineage = this.#membership.lineages.present;
@@ -142,8 +143,8 @@ export class Directory {
   }
 
   /**
-   * Whether an entry is certain in the present lineage: that is settled, or the entry names this
-   * node.
+   * Whether an entry is certain in the present lineage: the lineage is settled, or the entry names
+   * this node.
    */
   #isTrusted(mine: Ownership | undefined, entry: Ownership | null | undefined = mine): boolean {
     const { lineages } = this.#membership;
@@ -157,7 +158,7 @@ export class Directory {
   }
 }
 
-/** The error for a step that waits for a member whose heartbeat stands still. */
+/** The error for a step that waits for a member whose heartbeat has stopped. */
 export function suspected(key: string): AtlasError {
   return new AtlasError("unavailable", `the owner of ${key} does not answer and is not dead yet`);
 }

@@ -1,7 +1,7 @@
 /**
- * Marks members dead whose heartbeat has stood still for the takeover time, as seen on this
- * node's own clock, so that others may take over what they own. Only a node whose own lease
- * holds does so.
+ * Marks members dead whose heartbeat has not changed for the takeover time, measured on this node's
+ * own clock, so that others may take over what they own. Only a node whose own lease holds marks
+ * members dead.
  *
  * Source: `docs/design.md`, Membership and leases.
  */
@@ -39,7 +39,7 @@ export class FailureDetector {
     this.#timer = null;
   }
 
-  /** Checks again when the member that has stood still for longest is due. */
+  /** Checks again when the takeover time of the member with the oldest heartbeat has passed. */
   schedule(): void {
     this.stop();
     const { clock, timing, monitor, life } = this.#parts;
@@ -58,7 +58,7 @@ export class FailureDetector {
       try {
         const state = await store.kill(incarnation, seq);
         if (state === "dead") killed(incarnation, seq);
-        // Not dead: its seq moved, which the next renewal reports.
+        // The member is not dead: its seq has risen, which the next renewal reports.
         monitor.drop(incarnation);
         await refresh();
       } catch (error) {

@@ -2,8 +2,8 @@
  * Wraps a node's store: its `unavailable` errors name no host, user or file
  * (`model/out_of_reach.ts`), and the log gets the whole reason.
  *
- * A reason is logged once when it changes, not for each request; each row and entry that can't
- * be read once, for up to `MAX_LOGGED_ROWS` of them.
+ * A reason is logged when it changes, not for each request. Each row and entry that can't be read
+ * is logged once, for up to `MAX_LOGGED_ROWS` of them.
  */
 import { detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_LOGGED_ROWS } from "../limits.ts";
@@ -22,7 +22,7 @@ const LEAST_GAP_MS = 1_000;
  */
 const NEW_AFTER_MS = 10_000;
 const AGAIN_AFTER_MS = 60_000;
-/** Kinds of failures that one node remembers. */
+/** The number of kinds of failures that one node remembers. */
 const MAX_FAILURES = 64;
 
 /** A failure as it was last logged. */
@@ -47,7 +47,7 @@ class FailureLog {
   failed(error: unknown): unknown {
     const reported = registryErrorForCallers(error);
     if (!isAtlasError(reported) || reported.code !== "unavailable") return reported;
-    // Its owner reports that.
+    // The entry's owner reports that.
     if (reported instanceof LostTurns) return reported;
     const refusal = refusalOf(reported);
     const isRefusing = refusal === "passing" || refusal === "lasting";
@@ -94,7 +94,7 @@ interface Guardable {
   readonly onEvent?: ((event: NodeEvent) => void) | undefined;
 }
 
-/** The store, guarded. It has the methods that `store` has, and no others. */
+/** The store, guarded. It has exactly the methods that `store` has. */
 export function guardedStore(
   store: Store,
   clock: Clock,

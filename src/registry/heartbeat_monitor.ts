@@ -1,6 +1,6 @@
 /**
- * Chooses which members' heartbeats this node watches, and measures on its own clock since when
- * each stands still. Whom to declare dead, and when, is decided in `failure_detector.ts`.
+ * Chooses which members' heartbeats this node watches, and measures on its own clock how long each
+ * has not changed. `failure_detector.ts` decides which members to declare dead, and when.
  *
  * Source: `docs/design.md`, Membership and leases.
  */
@@ -9,7 +9,7 @@ import type { MemberState } from "../model/member.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Observation } from "../ports/store.ts";
 
-/** Heartbeats of other regions' members that are remembered. */
+/** The number of heartbeats of other regions' members that are remembered. */
 const MAX_REMOTE_HEARTBEATS = 10_000;
 
 interface WatchedMember {
@@ -23,7 +23,10 @@ export class HeartbeatMonitor {
   readonly #clock: Clock;
   #watched = new Map<string, WatchedMember>();
   readonly #suspects = new Set<string>();
-  /** Heartbeats of other regions' members, as last seen, and since when. */
+  /**
+   * Heartbeats of other regions' members, as last seen, each with the time since when it has not
+   * changed.
+   */
   readonly #remote = new Map<string, Pick<WatchedMember, "seq" | "since">>();
 
   constructor(clock: Clock) {
@@ -52,19 +55,19 @@ export class HeartbeatMonitor {
     return [...new Set([...this.#watched.keys(), ...this.#suspects])];
   }
 
-  /** When the heartbeat that stands still the longest was first seen; Infinity: none is watched. */
+  /** When the oldest unchanged heartbeat was first seen; Infinity: no member is watched. */
   oldest(): number {
     let oldest = Infinity;
     for (const { since } of this.#watched.values()) oldest = Math.min(oldest, since);
     return oldest;
   }
 
-  /** For how long a member's heartbeat has stood still, in ms; below 0 where it isn't watched. */
+  /** For how long a member's heartbeat has not changed, in ms; below 0 if it isn't watched. */
   stillMs(incarnation: string): number {
     return this.#clock.now() - (this.#watched.get(incarnation)?.since ?? Infinity);
   }
 
-  /** For how long a heartbeat of another region, read now, has stood still, in ms. */
+  /** For how long a heartbeat of another region, which was read now, has not changed, in ms. */
   seen({ incarnation, seq }: Observation): number {
     const now = this.#clock.now();
     const seen = this.#remote.get(incarnation);
@@ -119,7 +122,7 @@ export class HeartbeatMonitor {
     }
   }
 
-  /** Counts a heartbeat as first seen at `since`, unless another one was seen meanwhile. */
+  /** Records a heartbeat as first seen at `since`, unless a different one was seen meanwhile. */
   putOff(incarnation: string, seq: number, since: number): void {
     const watch = this.#watched.get(incarnation);
     if (watch?.seq === seq) watch.since = since;

@@ -1,8 +1,7 @@
 /**
- * Schedules lease renewals: one each heartbeat, more often while this node suspects a member,
- * and soon again after a renewal that failed, so that a store which was away for less than the
- * lease ends no lease. A renewal that is still unanswered is not repeated before the next
- * heartbeat.
+ * Schedules lease renewals: one each heartbeat, more often while this node suspects a member, and
+ * soon after a renewal that failed, so that an outage of the store that is shorter than the lease
+ * ends no lease. A renewal that is still unanswered is not repeated before the next heartbeat.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 

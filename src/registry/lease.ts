@@ -1,10 +1,11 @@
 /**
- * The lease of this incarnation: until when it may act as an owner, by its own monotonic clock.
+ * The lease of this incarnation: the time until which it may act as an owner, on its own monotonic
+ * clock.
  *
- * The time counts from when a renewal was sent, not from when it was answered. It also lapses
- * where the wall clock and the monotonic clock have moved apart, as when a machine was suspended. A
- * lapse is final: a late answer never revives it. Takes when each confirmed renewal was sent; gives
- * `holds()`, asked right before each commit and reply, after the last await.
+ * The time counts from when a renewal was sent, not from when it was answered. It also lapses if
+ * the wall clock and the monotonic clock have moved apart, as when a machine was suspended. A lapse
+ * is final: a late answer never revives it. Takes the send time of each confirmed renewal; gives
+ * `holds()`, which is checked immediately before each commit and reply, after the last await.
  *
  * Source: `docs/design.md`, Membership and leases; Gray and Cheriton, "Leases" (SOSP 1989).
  */
@@ -12,7 +13,7 @@ import type { LeaseProfile, LeaseTimes } from "../api/options.ts";
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 
-/** The most by which a node's monotonic clock may run fast or slow, as a ratio. */
+/** The largest rate by which a node's monotonic clock may run fast or slow, as a ratio. */
 const CLOCK_RATE_ERROR = 0.001;
 
 const PROFILES: Record<LeaseProfile, LeaseTimes> = {
@@ -23,9 +24,11 @@ const PROFILES: Record<LeaseProfile, LeaseTimes> = {
 
 /** The protocol's times, all in ms. */
 export interface Timing extends LeaseTimes {
-  /** Longest stall allowed between a check of the lease and the effect it guards. */
+  /**
+   * The longest stall that is allowed between a check of the lease and the effect that it guards.
+   */
   readonly stallMs: number;
-  /** How long a challenger must see a heartbeat stand still before it may mark the member dead. */
+  /** How long a challenger must see a heartbeat unchanged before it may mark the member dead. */
   readonly takeoverMs: number;
 }
 
@@ -35,7 +38,7 @@ export interface Timing extends LeaseTimes {
  * `takeoverMs` is `W = L(1+ρ)/(1−ρ) + δ(1+ρ)`: by then the slowest owner's clock has passed L,
  * even by the fastest challenger's clock.
  *
- * @throws AtlasError `bad_request` where a lease is shorter than two heartbeats.
+ * @throws AtlasError `bad_request` if a lease is shorter than two heartbeats.
  */
 export function timing(lease: LeaseProfile | LeaseTimes = "standard"): Timing {
   const times = typeof lease === "string" ? PROFILES[lease] : lease;
@@ -82,8 +85,8 @@ export class Lease {
   }
 
   /**
-   * A renewal (or the registration) sent at `sent` was confirmed. Answers whether the
-   * lease holds: a reply that comes after the lapse changes nothing.
+   * A renewal (or the registration) sent at `sent` was confirmed. Returns whether the lease holds.
+   * A reply that comes after the lapse changes nothing.
    */
   confirm(sent: SendTime): boolean {
     if (this.#state === "lapsed") return false;
@@ -110,12 +113,12 @@ export class Lease {
     return false;
   }
 
-  /** Milliseconds left; 0 when it does not hold. */
+  /** The remaining time, in ms; 0 if the lease does not hold. */
   leftMs(): number {
     return this.holds() ? this.#until - this.#clock.now() : 0;
   }
 
-  /** Ends it for good: fenced by the store, or by this node itself. */
+  /** Ends the lease finally: the store fenced this node, or this node fenced itself. */
   lapse(): void {
     if (this.#state === "lapsed") return;
     this.#state = "lapsed";

@@ -19,10 +19,10 @@ export class Lineages {
   /** When its id was first seen, on the monotonic clock. */
   #since = 0;
   #isSettled = false;
-  /** The life that has reasserted all that it holds in the present lineage. */
+  /** The life that has reasserted everything it holds in the present lineage. */
   #asserted: NodeLife | null = null;
 
-  /** @param waitMs how long claims wait in a lineage that nobody has settled. */
+  /** @param waitMs how long claims wait in a lineage that no node has settled. */
   constructor(clock: Clock, waitMs: number) {
     this.#clock = clock;
     this.#waitMs = waitMs;
@@ -39,8 +39,8 @@ export class Lineages {
   }
 
   /**
-   * Takes a lineage that the store named. Answers whether it is another than before; an older
-   * one, from a late answer, is ignored.
+   * Takes a lineage that the store named. Returns whether it differs from the one before. An older
+   * lineage, from a late answer, is ignored.
    */
   note({ id, term, settled }: Lineage): boolean {
     const before = this.#present;
@@ -57,7 +57,7 @@ export class Lineages {
     return before !== null;
   }
 
-  /** Whether an answer of this copy is of the present lineage. */
+  /** Whether an answer of this copy belongs to the present lineage. */
   isPresent(id: string): boolean {
     return this.#present?.id === id;
   }
@@ -96,7 +96,7 @@ export class Lineages {
   }
 }
 
-/** The error for calls while the store's failover is not over. */
+/** The error for calls during the store's failover. */
 export function quarantined(key: string): AtlasError {
   return new AtlasError(
     "unavailable",

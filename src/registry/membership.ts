@@ -1,9 +1,10 @@
 /**
- * Registers this node, renews its lease, keeps a copy of the members' list and tells its
- * listener of changes. A node whose name another process still has waits until that one is silent.
+ * Registers this node, renews its lease, keeps a copy of the members' list and tells its listener
+ * of changes. If another process still has the node's name, the node waits until that process has
+ * stopped renewing.
  *
- * When another copy of the store answers it discards what it read before, and has its listener
- * reassert what this node holds; only then do renewals count again.
+ * When another copy of the store answers, it discards what it read before and has its listener
+ * reassert what this node holds. Renewals count again only after that.
  *
  * Source: `docs/design.md`, Membership and leases; Store failover.
  */
@@ -28,7 +29,10 @@ import type { NodeLife, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
 import { MembershipView } from "./membership_view.ts";
 
-/** Renewals that may be unanswered at once: one that hangs must not delay the next. */
+/**
+ * The number of renewals that may be unanswered at once: a renewal that hangs must not delay the
+ * next.
+ */
 const MAX_RENEWALS = 3;
 /** A heartbeat that hasn't been seen for this many periods counts as stalled. */
 const STALLED_BEATS = 2.5;
@@ -36,7 +40,10 @@ const STALLED_BEATS = 2.5;
 const REASSERT_PAUSE_MS = 50;
 
 export class Membership {
-  /** Members marked dead by this node; times that the store was replaced by a copy. */
+  /**
+   * The number of members that this node marked dead; the number of times that a copy replaced the
+   * store.
+   */
   readonly stats: { kills: number; failovers: number } = { kills: 0, failovers: 0 };
   /** Which copy of the store answers. */
   readonly lineages: Lineages;
@@ -55,7 +62,7 @@ export class Membership {
   readonly #heartbeats: Heartbeats;
   readonly #detector: FailureDetector;
   #lastContact = -Infinity;
-  /** Why the last step for the lease failed; null where it succeeded. */
+  /** Why the last step for the lease failed; null if it succeeded. */
   #leaseError: AtlasError | null = null;
   #version = -1;
   readonly #view = new MembershipView();
@@ -92,11 +99,11 @@ export class Membership {
   }
 
   /**
-   * Registers `self` as `life`, and renews its lease from then on. Where its name belongs to a
-   * process that may be alive, it waits until that one renews or has stopped renewing.
+   * Registers `self` as `life`, and renews its lease from then on. If its name belongs to a process
+   * that may be alive, it waits until that process renews or has stopped renewing.
    *
-   * @throws AtlasError `node_name_taken` where that process renews, or `unavailable` where the
-   * store doesn't answer.
+   * @throws AtlasError `node_name_taken` if that process renews, or `unavailable` if the store
+   * doesn't answer.
    */
   async join(life: NodeLife, self: MemberInfo): Promise<void> {
     const round = ++this.#joins;
@@ -144,7 +151,7 @@ export class Membership {
     if (!this.lineages.stands(reply.lineage)) {
       throw new AtlasError("unavailable", "a former copy of the store took the registration");
     }
-    // This life holds nothing yet.
+    // This life owns nothing yet.
     this.lineages.asserted(life);
     return reply;
   }
@@ -163,15 +170,15 @@ export class Membership {
   }
 
   /**
-   * Why this node can't get or keep its lease, to be appended to errors for callers; empty where
-   * the last step for it succeeded.
+   * Why this node can't get or keep its lease, to be appended to errors for callers; empty if the
+   * last step for it succeeded.
    */
   get leaseTrouble(): string {
     const error = this.#leaseError;
     return error ? `: its node's lease can't be renewed: ${messageOf(error)}` : "";
   }
 
-  /** The step, whose outcome is noted. */
+  /** Records the outcome of a step for the lease, and returns the step. */
   #leaseStep<T>(step: Promise<T>): Promise<T> {
     step.then(
       () => (this.#leaseError = null),
@@ -189,7 +196,7 @@ export class Membership {
   /** Whether an incarnation is dead for certain, without asking the store. */
   readonly isKnownDead = (incarnation: string): boolean => this.#view.isKnownDead(incarnation);
 
-  /** Whether a member may be alive of which nothing else can be read. */
+  /** Whether a member whose row can't be read may be alive. */
   readonly isUnreadable = (incarnation: string): boolean => this.#view.isUnreadable(incarnation);
 
   /**
@@ -202,8 +209,8 @@ export class Membership {
   }
 
   /**
-   * Whether a heartbeat stands still, where this node watches it or, of another region (`abroad`),
-   * has read it.
+   * Whether a member's heartbeat counts as stopped. Reliable only if this node watches the member
+   * or, for a member of another region (`abroad`), has read its heartbeat now.
    */
   isStalled(incarnation: string, abroad: Observation | null = null): boolean {
     if (this.#view.stateOf(incarnation) === "superseded") return true;
@@ -233,7 +240,7 @@ export class Membership {
     this.#monitor.trust(incarnation);
   }
 
-  /** Reads a member's heartbeat and state from the store; null where it is unknown. */
+  /** Reads a member's heartbeat and state from the store; null if it is unknown. */
   async observe(incarnation: string): Promise<Observation | null> {
     const { incarnation: self = "" } = this.#life ?? {};
     const { known } = this.lineages;
@@ -245,8 +252,8 @@ export class Membership {
   }
 
   /**
-   * The same for the owner of a key of another region, from that region's registry alone. Returns
-   * null, not a promise, where the key belongs to this region.
+   * The same for the owner of a key of another region, read only from that region's registry.
+   * Returns null, not a promise, if the key belongs to this region.
    */
   observeAbroad(key: string, owner: Ownership | null): Promise<Observation | null> | null {
     if (owner) return this.#store.observeAbroad?.(owner.incarnation) ?? null;
@@ -306,7 +313,10 @@ export class Membership {
     return !this.#store.homeOf || region === this.#region;
   }
 
-  /** Writes this node's own row again where others made it unreadable: nobody could dial it. */
+  /**
+   * Writes this node's own row again if others made it unreadable, because then no node could dial
+   * it.
+   */
   #repairOwn(): void {
     if (!this.#self || !this.isUnreadable(this.#life?.incarnation ?? "")) return;
     const options = { ifFree: true, known: this.lineages.known };
@@ -420,8 +430,8 @@ export class Membership {
 /** Holds the ownerships of a life. */
 export interface OwnershipHolder {
   /**
-   * Reasserts what this life holds. Answers whether the store accepted it in this lineage;
-   * rejects where the store doesn't answer.
+   * Reasserts what this life holds. Answers whether the store accepted it in this lineage; rejects
+   * if the store doesn't answer.
    */
   reassert(life: NodeLife, lineage: LineageName): Promise<boolean>;
   /** Another copy of the store answers now. */
@@ -438,7 +448,7 @@ export interface MembershipListener {
   onEvent(event: NodeEvent): void;
 }
 
-/** The number of heartbeats without a renewal after which none is expected any more. */
+/** The number of heartbeats without a renewal after which no further renewal is expected. */
 const SILENT_BEATS = 2.5;
 /** Reads per heartbeat. */
 const LOOKS_PER_BEAT = 4;
@@ -446,9 +456,9 @@ const LOOKS_PER_BEAT = 4;
 /**
  * Waits until a member has not renewed for {@link SILENT_BEATS} heartbeats, or isn't live any more.
  *
- * @param observe reads its heartbeat; null where it is unknown.
+ * @param observe reads its heartbeat; null if it is unknown.
  * @param isDue whether the wait still matters.
- * @throws AtlasError `node_name_taken` where it renews; whatever `observe` throws.
+ * @throws AtlasError `node_name_taken` if it renews; whatever `observe` throws.
  */
 export async function waitUntilSilent(
   clock: Clock,

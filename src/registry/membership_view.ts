@@ -1,6 +1,6 @@
 /**
- * All members as this node last read them: those that it can dial, and those of whose rows only
- * `seq` and state can be read, which may hold leases all the same.
+ * All members as this node last read them: members that it can dial, and members whose rows can't
+ * be read except for `seq` and state; the latter may also hold leases.
  *
  * Source: `docs/design.md`, Membership and leases.
  */
@@ -29,7 +29,7 @@ export class MembershipView {
     return this.#members.get(incarnation);
   }
 
-  /** `<region>/<node>`; the incarnation itself where it is unknown. */
+  /** `<region>/<node>`; the incarnation itself if it is unknown. */
   nameOf(incarnation: string): string {
     const member = this.#members.get(incarnation);
     return member ? nodeName(member) : incarnation;
@@ -62,7 +62,7 @@ export class MembershipView {
     return state !== undefined && hasEnded(state);
   }
 
-  /** Whether a member may be alive of which nothing else can be read. */
+  /** Whether a member whose row can't be read may be alive. */
   isUnreadable(incarnation: string): boolean {
     return !hasEnded(this.#unreadable.get(incarnation)?.state);
   }

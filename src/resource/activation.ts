@@ -2,8 +2,8 @@
  * One resource in memory, which takes one turn at a time. Takes calls; gives each an answer
  * after its turn's writes are committed under this ownership's epoch.
  *
- * Asks the lease before each commit and each answer, after the last await. An ownership that is
- * lost never comes back: a new ownership is a new activation.
+ * Checks the lease before each commit and each answer, after the last await. An ownership that is
+ * lost is never regained: a new ownership is a new activation.
  *
  * Source: `docs/design.md`, State; Membership and leases; Calls.
  */
@@ -36,7 +36,7 @@ import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
 type Lifetime = Pick<AbortController, "signal" | "abort">;
 
-/** For activations that were closed before their signal was first used. */
+/** The shared signal of activations that were closed before anything asked for their signal. */
 const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
 
 /** An ownership and the type of its key: the part of an activation that needs no instance. */
@@ -45,16 +45,16 @@ export abstract class OwnedKey extends Expiring {
   readonly type: ResolvedType;
   owner: Ownership;
   life: NodeLife;
-  /** The last turn that is certainly in the state. */
+  /** The last turn that the state is known to contain. */
   last: Stamp;
-  /** The lineage in which that is certain, by `markOf`. */
+  /** The lineage for which that is known, by `markOf`. */
   lineage: string | undefined;
   /** Its log while it operates without the store; null otherwise. */
   offline: OfflineLog | null = null;
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
 
-  /** When there may be expired answers, on the monotonic clock. */
+  /** The earliest time at which answers can have expired, on the monotonic clock. */
   pruneAt: number;
   /** Notified when it is closed. */
   protected end: Signal | null = null;
@@ -77,11 +77,11 @@ export abstract class OwnedKey extends Expiring {
     this.last = last;
     this.lineage = lineage;
     this.openedAt = openedAt;
-    // Answers of earlier owners are not read yet; without an earlier turn there are none.
+    // Answers of earlier owners are not read yet. If no turn was ever committed, no answers exist.
     this.pruneAt = last.epoch > 0 ? openedAt + PRUNE_DELAY_MS : Infinity;
   }
 
-  /** Whether its type operates where the store can't be reached. */
+  /** Whether its type operates if the store can't be reached. */
   get operatesOffline(): boolean {
     return this.type.partition === "available";
   }
@@ -145,7 +145,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   #current: Call | null = null;
   /** Turns begun: identifies a turn in call chains. */
   #turn = 0;
-  /** Calls whose turn waits for the current, reentrant one. Innermost last. */
+  /** Calls whose turn waits until the current, reentrant call ends. The innermost call is last. */
   #outer: Call[] = NO_CALLS;
   /** The calls whose turn was running when the activation was stopped: they have failed. */
   #dropped: Call[] = NO_CALLS;
@@ -166,7 +166,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   ) {
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
-    // Stores without one write order don't tell the last turn.
+    // Stores without one write order don't report the last turn.
     if (host.store.recheckMs !== undefined) this.pruneAt = this.openedAt + PRUNE_DELAY_MS;
   }
 
@@ -195,7 +195,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return turnOf(this.#host.context, this, what);
   }
 
-  /** Whether it may operate where its node can't reach the store. */
+  /** Whether it may operate while its node can't reach the store. */
   get canGoOffline(): boolean {
     return this.#state === "open" && this.operatesOffline;
   }
@@ -204,7 +204,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.#state === "open";
   }
 
-  /** Whether its key is released, or its release was requested: it is no owner any more. */
+  /** Whether its key is released, or its release was requested. It then is no longer the owner. */
   get isOver(): boolean {
     return this.#state === "closed" || this.#isReleasing;
   }
@@ -238,7 +238,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     await recalled?.();
   }
 
-  /** Runs a call, at once or after those that wait. */
+  /** Runs a call: at once, or after the calls that already wait. */
   receive(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#runTurns(call);
@@ -277,7 +277,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#mailbox?.refuse(this.lost(false), next);
   }
 
-  /** Makes calls wait until every subscriber has all events so far, where there are any. */
+  /** Makes calls wait until every subscriber has received all events sent so far. */
   async settleEvents(): Promise<void> {
     if (!this.#broadcaster?.size) return;
     await this.hold();
@@ -290,7 +290,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.#untilIdle();
   }
 
-  /** Resumes serving calls, those that waited first. */
+  /** Resumes serving calls. Calls that waited run first. */
   resume(): void {
     this.#isHeld = false;
     const call = this.#busy ? null : this.#next();
@@ -307,8 +307,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Ownership is lost: stops at once; nothing more is committed or answered. */
   async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
-    // An instance that was stopped before still has to run `onConflict`, where it has an offline
-    // log.
+    // An instance that was stopped before still has to run `onConflict`, if it has an offline log.
     if (this.#state === "closed" && !(winner && this.offline)) return;
     this.#stop("not_owner", `${this.key} was fenced${this.#host.leaseTrouble}`);
     await runFinalHooks(this, this.#instance, winner, this.#host);
@@ -397,7 +396,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     }
   }
 
-  /** The next call of the mailbox, where there is one and it may be served. */
+  /** The next call of the mailbox; null if it is empty or no call may be served now. */
   #next(): Call | null {
     return this.isOpen && !this.#isHeld ? this.#mailbox?.shift() ?? null : null;
   }
@@ -424,7 +423,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#turnEnded?.notify();
   }
 
-  /** Answers the caller; with a verdict where the store is out of reach. */
+  /** Answers the caller. Adds a verdict if the store can't be reached. */
   #answer(call: Call, encoded: unknown): void {
     call.succeed(encoded, this.owner, this.offline?.answered() ?? null);
   }
@@ -435,7 +434,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     // Counts only if this activation still is the owner.
     if (!this.holds()) throw this.lost(false);
     if (answered) this.#answer(call, call.encode(answered.result));
-    // The answer is part of the offline log, too.
+    // The offline log also records the answer.
     else this.offline?.checkRoom(this.key);
     return answered !== undefined;
   }
@@ -449,7 +448,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   holds(): boolean {
-    // In this order: a lapse that is noticed here may take it offline.
+    // Checked in this order, because the check of the lease may take the resource offline.
     return this.#state !== "closed" && (this.life.lease.holds() || this.offline !== null);
   }
 
@@ -489,7 +488,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     }
   }
 
-  /** Runs a call within the turn that waits for it: its writes go with that turn's. */
+  /** Runs a call within the turn that waits for it. Its writes are committed with that turn's. */
   async #join(call: Call): Promise<void> {
     const outer = this.#current as Call;
     const turn = new Turn(this, call);
@@ -583,8 +582,8 @@ export function reentered(key: string, chain: readonly string[]): AtlasError {
 }
 
 /**
- * Runs the final hooks of an instance whose ownership is lost: `onConflict` where there is a
- * winner, then `onStop`. Never rejects; errors of hooks are logged.
+ * Runs the final hooks of an instance whose ownership is lost: `onConflict` if there is a winner,
+ * then `onStop`. Never rejects; errors of hooks are logged.
  */
 export async function runFinalHooks(
   of: { readonly key: string },

@@ -25,7 +25,7 @@ export interface TurnStats {
   commits: number;
   /** Events that were sent to connections. */
   events: number;
-  /** Ownerships lost to a greater claim. */
+  /** Ownerships that were lost to a greater claim. */
   conflictsLost: number;
   /** Conflicts that owners here won against a node that had operated offline. */
   conflictsWon: number;
@@ -61,7 +61,7 @@ export interface ActivationHost<Self> {
   readonly deadlines: TimerWheel;
   readonly stats: TurnStats;
   readonly reaper: SubscriberReaper;
-  /** The id of the store's lineage, where this node knows it. */
+  /** The id of the store's lineage, if this node knows it. */
   readonly lineage: string | undefined;
   /** The same with its term, by `markOf`. */
   readonly lineageMark: string | undefined;
@@ -80,7 +80,7 @@ export interface ActivationHost<Self> {
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
 }
 
-/** @throws AtlasError `overloaded` where a node holds `MAX_RESOURCES` already. */
+/** @throws AtlasError `overloaded` if a node holds `MAX_RESOURCES` already. */
 export function checkRoom(held: number): void {
   if (held <= MAX_RESOURCES) return;
   throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
@@ -141,7 +141,8 @@ export class Methods {
   }
 
   /**
-   * A type's method. @throws AtlasError `not_found` where there is none, or callers may not call it
+   * A type's method. @throws AtlasError `not_found` if the type has no such method, or callers may
+   * not call it
    */
   of(name: string, type: Pick<ResolvedType, "class">, method: string): Method {
     const methods = this.#byType.get(name) ?? methodsOf(type.class);

@@ -2,8 +2,8 @@
  * Which idempotency keys a resource's state has answers for, so that a new key can be recognised
  * while the store is out of reach.
  *
- * Kept for types with `partition: "available"` alone, as one number for each key: where two keys
- * share a number, the newer one is only refused.
+ * Kept for types with `partition: "available"` alone, as one number for each key: if two keys share
+ * a number, the newer one is only refused.
  */
 import { isAtlasError } from "../errors.ts";
 import { MAX_KNOWN_ANSWERS } from "../limits.ts";
@@ -62,8 +62,8 @@ export class AnsweredKeys {
   }
 
   /**
-   * Reads them where they aren't known, concurrently with turns. Resolves to their number; null
-   * where unknown. Never rejects.
+   * Reads the answered keys if they aren't known, concurrently with turns. Resolves to their
+   * number, or null if it is unknown. Never rejects.
    */
   async learn(): Promise<number | null> {
     const { clock, ownership } = this.#parts;
@@ -87,7 +87,7 @@ export class AnsweredKeys {
       for (;;) {
         const range = { start, end: "t;", limit: PAGE, reverse: false };
         const rows = await state.range(range);
-        // Another owner may have written what was read since.
+        // Another owner may have written since this was read.
         if (ownership.offline || ownership.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
         if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
@@ -103,7 +103,7 @@ export class AnsweredKeys {
     return true;
   }
 
-  /** There are too many. Returns true, because a retry is useless. */
+  /** The state has too many answers. Returns true, because a retry can't help. */
   #forget(): true {
     this.#known.clear();
     this.#isComplete = false;

@@ -1,6 +1,6 @@
 /**
- * Finds conflicting claims on stores without one write order, where two can both stand for a
- * while.
+ * Finds conflicting claims on stores without one write order, which may hold two valid claims of a
+ * key for a while.
  *
  * Looks up each key that the host holds from time to time. An owner that finds a greater claim
  * stops at once, runs `onConflict` with the winner, and gives its own claim back. With other
@@ -100,7 +100,7 @@ export class Conflicts {
     }
   }
 
-  /** Who owns the key instead; null where unknown. */
+  /** Who owns the key instead; null if unknown. */
   async #winner(activation: Activation): Promise<Ownership | null> {
     try {
       const owner = await this.#host.store.lookup(activation.key);

@@ -1,10 +1,10 @@
 /**
- * Deletes expired answers to idempotency keys from resources that are no longer in memory, so
- * that nobody has to call them for it. Takes the keys as they are released, with the time; owns
- * each for one commit only, without making an instance.
+ * Deletes expired answers to idempotency keys from resources that are no longer in memory, so that
+ * nobody has to call them for it. Takes each key when it is released, with the time at which its
+ * answers expire. Claims the key for one commit only, without making an instance.
  *
- * The list is in memory only: where a node ends, the rest is deleted after the resource is
- * released the next time.
+ * The list is in memory only. If the node ends, the remaining answers are deleted after the
+ * resource's next release.
  */
 import { HookCall, NOWHERE } from "../events/hook_call.ts";
 import { PRUNE_DELAY_MS } from "../limits.ts";
@@ -19,7 +19,7 @@ import { TurnCommit, type TurnCommitParts } from "./turn_commit.ts";
 
 /** Keys that one node remembers; the oldest are dropped. */
 const MOST = 100_000;
-/** How often one key is tried where the store can't be reached. */
+/** The number of attempts for one key while the store can't be reached. */
 const MOST_ATTEMPTS = 3;
 /** How many keys are processed at once. */
 const AT_ONCE = 16;
@@ -34,7 +34,7 @@ export interface ExpiredAnswersParts {
   readonly clock: Clock;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
-  /** The life that may own the key now; null where none may, or it is active here already. */
+  /** The life that may own the key now. Null if no life may, or the key is already active here. */
   readonly lifeFor: (key: string) => NodeLife | null;
   /** Makes activations of the key on this node wait for `work`. */
   readonly hold: (key: string, work: Promise<void>) => unknown;
@@ -94,7 +94,7 @@ export class ExpiredAnswers {
   async #remove(key: string, attempts: number): Promise<void> {
     const { clock, lifeFor, hold } = this.#parts;
     const life = lifeFor(key);
-    // Where the resource is active, here or elsewhere, its owner deletes them.
+    // If the resource is active here or on another node, its owner deletes them.
     if (life === null) return;
     const work = this.#drop(key, life).then((at) => {
       if (at < Infinity) this.add(key, at);
@@ -105,7 +105,7 @@ export class ExpiredAnswers {
     await work;
   }
 
-  /** Resolves to when more will expire, on the monotonic clock. */
+  /** Resolves to the time at which more answers expire, on the monotonic clock. */
   async #drop(key: string, life: NodeLife): Promise<number> {
     const { host, claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
@@ -125,12 +125,12 @@ export class ExpiredAnswers {
 }
 
 /**
- * Deletes a resource's expired answers, in a turn of its own, where by `now` there may be any.
- * Resolves when that is done; never rejects.
+ * Deletes a resource's expired answers, in a turn of its own, if any can have expired by `now`.
+ * Resolves when they are deleted; never rejects.
  */
 export async function tidy(activation: Activation, now: number): Promise<void> {
   if (activation.pruneAt > now) return;
-  // Tried once; and again later, where the store can't be reached.
+  // Tried once, and again later if the store can't be reached.
   activation.pruneAt = now + PRUNE_DELAY_MS;
   const { key } = activation;
   const hookCall = new HookCall(

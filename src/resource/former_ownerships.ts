@@ -1,6 +1,6 @@
 /**
  * Ownerships that have ended here, and the last turns committed under them, so that a loss is
- * reported where the store is replaced by a copy that lacks such a turn.
+ * reported if the store is replaced by a copy that lacks such a turn.
  *
  * Takes each ownership that ends; asks the store about all of them whenever its lineage changes,
  * and reports what is missing. Remembered for `FORMER_OWNERSHIPS_MS`, up to `MAX_FORMER_OWNERSHIPS`.
@@ -15,7 +15,7 @@ import { backoffMs, pause } from "../time/wait.ts";
 import type { ActivationHost } from "./activation_host.ts";
 import { tellLoss } from "./reassertion.ts";
 
-/** Ownerships that one step asks about. */
+/** The number of ownerships that one step asks about. */
 const SHARE = 256;
 /** Pauses before the store is asked again, in ms. */
 const AGAIN_MS = 50;
@@ -85,7 +85,7 @@ export class FormerOwnerships {
     return former !== undefined && this.#tell(former, last);
   }
 
-  /** Asks the store about each that it was not asked about in the current lineage. */
+  /** Asks the store about each ownership that was not yet checked in the current lineage. */
   check(): void {
     if (!this.#isAsking && !this.#isClosed) void this.#ask();
   }
@@ -96,7 +96,8 @@ export class FormerOwnerships {
   }
 
   /**
-   * Turns that ended long ago are in every copy by now, unless the store was out of reach since.
+   * Every copy of the store has turns that ended long ago, unless the store was unreachable since
+   * then.
    */
   #forget(): void {
     const due = this.#parts.clock.now() - FORMER_OWNERSHIPS_MS;
@@ -125,7 +126,7 @@ export class FormerOwnerships {
           continue;
         }
       } catch {
-        // The store doesn't answer now, which others report.
+        // The store doesn't answer now. Other components report that.
       }
       await pause(clock, backoffMs(random, attempt++, AGAIN_MS, AGAIN_MOST_MS));
     }

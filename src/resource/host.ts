@@ -65,7 +65,7 @@ export class Host implements ActivationHost<Activation> {
   readonly #opening = new Map<string, Promise<Opened>>();
   /** Claimed, and running `onStart`. */
   readonly #starting = new Set<Activation>();
-  /** Those that are closing; the key is free when they have ended. */
+  /** Activations that are closing. Their key is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
   /** Activations that are closing; what `#closing` has for a key may also be other work. */
   readonly #ending = new Set<Activation>();
@@ -75,7 +75,7 @@ export class Host implements ActivationHost<Activation> {
   readonly #formerOwnerships: FormerOwnerships;
   readonly #expiredAnswers: ExpiredAnswers;
   readonly reaper: SubscriberReaper;
-  /** Those that operate without the store. */
+  /** Activations that operate without the store. */
   readonly reconciliation: Reconciliation;
   #life: NodeLife | null = null;
   /** The life whose lease lapsed while the store was out of reach; null once it is back. */
@@ -157,7 +157,7 @@ export class Host implements ActivationHost<Activation> {
     return this.#parts.types.has(type);
   }
 
-  /** A type's placement; `local` where this node doesn't know the type. */
+  /** A type's placement; `local` if this node doesn't know the type. */
   placement(type: string): Placement {
     return this.#parts.types.get(type)?.placement ?? "local";
   }
@@ -218,14 +218,14 @@ export class Host implements ActivationHost<Activation> {
     return activation;
   }
 
-  /** Whether one of this type may be activated while the store is out of reach. */
+  /** Whether a resource of this type may be activated while the store can't be reached. */
   canStartOffline(type: string): boolean {
     return this.#former !== null && this.#parts.types.get(type)?.partition === "available";
   }
 
   /**
-   * Activates a key without the store: nothing of its state can be read. Its writes are logged,
-   * and committed only where the key turns out to have no state.
+   * Activates a key without the store: nothing of its state can be read. Its writes are logged, and
+   * committed only if the key turns out to have no state.
    *
    * @param epoch the highest that is known of its owners; 0: none.
    * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
@@ -272,10 +272,10 @@ export class Host implements ActivationHost<Activation> {
   }
 
   /**
-   * Reasserts to the store all that this life holds. Resolves to false where the lineage has
-   * changed meanwhile.
+   * Reasserts to the store all that this life holds. Resolves to false if the lineage has changed
+   * meanwhile.
    *
-   * @throws AtlasError `unavailable` where the store doesn't answer.
+   * @throws AtlasError `unavailable` if the store doesn't answer.
    */
   async reassert(life: NodeLife, lineage: LineageName): Promise<boolean> {
     const all = new Set([...this.#activations.values(), ...this.#starting, ...this.#ending]);
@@ -308,9 +308,9 @@ export class Host implements ActivationHost<Activation> {
   }
 
   /**
-   * Stops claiming, closes all activations, and resolves when all are released. Those with
-   * offline turns go on until these are committed or lost to another owner, or {@link stop} ends
-   * them.
+   * Stops claiming, closes all activations, and resolves when all are released. Activations with
+   * offline turns continue until these turns are committed or lost to another owner, or until
+   * {@link stop} ends them.
    */
   async drain(): Promise<void> {
     this.#isDraining = true;
@@ -321,12 +321,12 @@ export class Host implements ActivationHost<Activation> {
       await this.reconciliation.settled();
       for (const activation of this.#activations.values()) this.#close(activation, "drain");
       await Promise.all(this.#closing.values());
-      // The turns that were running may have been logged, too.
+      // Turns that were still running may have been added to the offline log.
     } while (this.reconciliation.hasTurns);
     this.reconciliation.close();
   }
 
-  /** Closes activations under a prefix, and claims none of them for a while. */
+  /** Closes activations under a prefix, and doesn't claim their keys for a while. */
   async drainPrefix({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
     const { region, node } = this.#parts.place;
     const own = rrpAt(region, node, "");
@@ -388,7 +388,7 @@ export class Host implements ActivationHost<Activation> {
 
   async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
     if (reason === "idle") await tidy(activation, this.clock.now() + PRUNE_DELAY_MS);
-    // Before it closes, so that subscribers get all events so far.
+    // Before the activation closes, so that subscribers receive all events sent so far.
     await activation.settleEvents();
     this.#activations.delete(activation.key);
     await activation.close(reason, handOver);
@@ -425,7 +425,7 @@ export function checkDrain(options: DrainOptions): Required<DrainOptions> {
 
 export class DrainedPrefixes {
   readonly #clock: Clock;
-  /** By prefix, until when, on the monotonic clock; the oldest first. */
+  /** Prefix → the time until which it is declined, on the monotonic clock; the oldest first. */
   readonly #prefixes = new Map<string, number>();
 
   constructor(clock: Clock) {

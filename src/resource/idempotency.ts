@@ -5,8 +5,8 @@
  * finds either both or neither. Only answers of calls that succeeded are kept: a failed turn
  * changed nothing, and may be tried again.
  *
- * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms,
- * 14 digits>:<key>` its date (for pruning, oldest first), `n` how many there are.
+ * Fields in the store: `i:<key>` the method, its answer and its arguments' digest,
+ * `t:<wall ms, 14 digits>:<key>` its date (for pruning, oldest first), `n` the number of answers.
  *
  * Source: `docs/design.md`, State; the IETF draft "The Idempotency-Key HTTP Header Field".
  */
@@ -42,7 +42,7 @@ export interface AnswersParts {
   readonly clock: Clock;
   readonly ownership: AnswersOwnership;
   readonly storage: TurnStorage;
-  /** Whether there were none when its ownership began. */
+  /** Whether no answers existed when its ownership began. */
   readonly isFresh: boolean;
 }
 
@@ -51,7 +51,7 @@ function keyOf(field: string): string {
   return field.slice(2 + DATE_DIGITS + 1);
 }
 
-/** The wall-clock time, in ms, of a date field; 0 where it has none. */
+/** The wall-clock time of a date field, in ms; 0 if the field has no time. */
 function dateOf(field: string): number {
   return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
 }
@@ -67,7 +67,7 @@ export class IdempotencyStore {
   #expired: string[] = [];
   #prunedAt = -Infinity;
   #recent = new Map<string, string>();
-  /** Which keys have answers; null where the type doesn't operate without the store. */
+  /** Which keys have answers; null if the type doesn't operate without the store. */
   readonly #keys: AnsweredKeys | null;
   /** The digest of the running call's arguments. */
   #asked = "";
@@ -86,9 +86,9 @@ export class IdempotencyStore {
   }
 
   /**
-   * The earlier result for this key; undefined where there is none.
+   * The earlier result for this key; undefined if the key has no answer.
    *
-   * @throws AtlasError `bad_request` where the key was used for another method, or with other
+   * @throws AtlasError `bad_request` if the key was used for another method, or with other
    * arguments.
    */
   async find(
@@ -126,16 +126,17 @@ export class IdempotencyStore {
     if (this.#ownership.offline) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
     const [text = null, count] = await this.#state.read(fields);
-    // Meanwhile the store may have gone out of reach, and another node may have become the owner.
+    // During the read the store may have become unreachable, and another node may have become the
+    // owner.
     if (this.#ownership.offline) return this.#recall(idempotencyKey);
     if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
     return text;
   }
 
   /**
-   * An answer, as far as it is known without the store.
+   * The earlier answer for a key, as far as that is known without the store.
    *
-   * @throws AtlasError `unavailable` where there may be an answer in the store.
+   * @throws AtlasError `unavailable` if there may be an answer in the store.
    */
   #recall(idempotencyKey: string): string | null {
     const kept = this.#storage.peek(`i:${idempotencyKey}`);
@@ -147,7 +148,7 @@ export class IdempotencyStore {
   /**
    * Adds a call's answer to its turn's writes, and deletes some expired ones.
    *
-   * @throws AtlasError `overloaded` where there are too many answers that have not expired.
+   * @throws AtlasError `overloaded` if there are too many answers that have not expired.
    */
   async add(
     idempotencyKey: string,
@@ -179,7 +180,7 @@ export class IdempotencyStore {
 
   /**
    * Deletes expired answers in the running turn. Resolves to when more will expire, on the
-   * monotonic clock; Infinity where there are none.
+   * monotonic clock; Infinity if there are none.
    */
   async prune(): Promise<number> {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()];
@@ -204,7 +205,7 @@ export class IdempotencyStore {
     if (count !== this.#count) this.#storage.reserve("n", count > 0 ? String(count) : null);
     if (count <= 0) return Infinity;
     const oldest = rows[firstValid]?.[0];
-    // Several at a time, rather than each when it expires.
+    // Deletes several answers at once, instead of each when it expires.
     return oldest === undefined
       ? now
       : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + PRUNE_DELAY_MS;
@@ -246,7 +247,7 @@ export class IdempotencyStore {
       reverse: false,
     });
     this.#expired = rows.map(([field]) => field);
-    // A full page means that there are more: read again once these are deleted.
+    // A full page means that more answers may follow: reads again once these are deleted.
     if (rows.length < PRUNE_FETCH) this.#prunedAt = this.#clock.now();
   }
 }

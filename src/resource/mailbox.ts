@@ -19,7 +19,7 @@ export class Mailbox {
     this.#all = all;
   }
 
-  /** Appends a call. @throws AtlasError `overloaded` where it is full. */
+  /** Appends a call. @throws AtlasError `overloaded` if it is full. */
   push(call: Call): void {
     if (this.length >= this.#bound) this.#sweep();
     if (this.length >= this.#bound && !call.alwaysQueued) {
@@ -41,7 +41,10 @@ export class Mailbox {
     }
   }
 
-  /** Removes and returns the first call that is still waited for; null where there is none. */
+  /**
+   * Removes and returns the first call whose caller still waits; null if the mailbox has no such
+   * call.
+   */
   shift(): Call | null {
     for (;;) {
       const call = this.#first;
@@ -55,12 +58,14 @@ export class Mailbox {
     }
   }
 
-  /** Redirects all calls, to `next` where that is known. */
+  /** Redirects all calls, to `next` if that is known. */
   refuse(error: AtlasError, next: Ownership | null = null): void {
     for (let call = this.shift(); call; call = this.shift()) call.fail(error, next);
   }
 
-  /** Drops calls that nobody waits for, before another call is refused for lack of room. */
+  /**
+   * Drops calls that nobody waits for, before another call is refused because the mailbox is full.
+   */
   #sweep(): void {
     const kept: Call[] = [];
     for (let call = this.shift(); call; call = this.shift()) kept.push(call);

@@ -1,8 +1,8 @@
 /**
- * The log of a resource that goes on while its node can't reach the store.
+ * The log of a resource that operates while its node can't reach the store.
  *
- * Takes the writes of turns that can't be committed now, in order; gives them back once the
- * state in the store is known, or reports that they don't fit it any more.
+ * Takes the writes of turns that can't be committed now, in order; returns them once the state in
+ * the store is known, or reports that they no longer apply to that state.
  *
  * Source: `docs/design.md`, Continuing without the store; Brewer, "CAP Twelve Years Later" (2012):
  * detect the partition, mark what is done in it, recover.
@@ -22,7 +22,7 @@ export interface OfflineBudget {
 export interface PendingTurn {
   readonly writes: Writes;
   /**
-   * The state's last turn if a commit of it, whose answer got lost, was applied; null: none was
+   * The state's last turn if a commit whose answer got lost was applied; null: no such commit was
    * sent.
    */
   tried: Stamp | null;
@@ -60,7 +60,7 @@ export class OfflineLog {
     return this.verdict;
   }
 
-  /** For turns that write. @throws AtlasError `overloaded` where the log is full. */
+  /** For turns that write. @throws AtlasError `overloaded` if the log is full. */
   checkRoom(key: string): void {
     if (this.#turns.length >= MAX_OFFLINE_TURNS) {
       const what = `${key} has logged ${MAX_OFFLINE_TURNS} turns`;
@@ -78,7 +78,7 @@ export class OfflineLog {
     this.#budget.characters += sizeOf(writes);
   }
 
-  /** The oldest logged turn; undefined where there is none. */
+  /** The oldest logged turn; undefined if the log is empty. */
   get first(): PendingTurn | undefined {
     return this.#turns[0];
   }

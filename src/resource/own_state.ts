@@ -1,10 +1,9 @@
 /**
- * An owner's reads of its own state: each names the turns that the state must have, so that a
- * state that was lost, wholly or in part, is reported and never read as if nothing had been
- * written.
+ * Reads an owner's own state. Each read names the turns that the state must contain, so that a
+ * state that was lost, wholly or in part, is reported and never read as an empty state.
  *
- * Takes an ownership; gives what the store has. Where turns are missing the ownership ends, as
- * after a failover to a copy that lacks them.
+ * Takes an ownership; gives what the store has. If turns are missing, as after a failover to a copy
+ * that lacks them, the ownership ends.
  *
  * Source: `docs/design.md`, State and Store failover; the port's `OwnerKnows`.
  */
@@ -29,7 +28,7 @@ interface Parts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
-  /** The id of the store's lineage, where the node knows it. */
+  /** The id of the store's lineage, if the node knows it. */
   readonly lineage: string | undefined;
 }
 
@@ -51,12 +50,12 @@ export class OwnState {
     this.#ownership = ownership;
   }
 
-  /** As the port's `read`. @throws AtlasError `not_owner` where turns are missing */
+  /** As the port's `read`. @throws AtlasError `not_owner` if turns are missing */
   read(fields: readonly string[]): Promise<(string | null)[]> {
     return this.#asking(() => this.#store.read(this.#ownership.key, fields, this.#knows));
   }
 
-  /** As the port's `range`. @throws AtlasError `not_owner` where turns are missing */
+  /** As the port's `range`. @throws AtlasError `not_owner` if turns are missing */
   range(range: Range): Promise<[string, string][]> {
     return this.#asking(() => this.#store.range(this.#ownership.key, range, this.#knows));
   }

@@ -11,30 +11,30 @@ import { markOf } from "../registry/lineage.ts";
 import type { ActivationHost } from "./activation_host.ts";
 import type { OfflineLog } from "./offline_log.ts";
 
-/** Ownerships that one step reasserts. */
+/** The number of ownerships that one step reasserts. */
 const REASSERT_SHARE = 256;
 
 /** An ownership as its holder uses it. */
 export interface HeldOwnership {
   readonly key: string;
   readonly owner: Ownership;
-  /** The last turn that is certainly in the state. */
+  /** The last turn that the state is known to contain. */
   last: Stamp;
-  /** The lineage in which that is certain, by `markOf`. */
+  /** The lineage for which that is known, by `markOf`. */
   lineage: string | undefined;
   /** Its log while it operates without the store; null otherwise. */
   readonly offline: OfflineLog | null;
-  /** Whether its type operates where the store can't be reached. */
+  /** Whether its type operates if the store can't be reached. */
   readonly operatesOffline: boolean;
-  /** Whether its key is released, or its release was requested: it is no owner any more. */
+  /** Whether its key is released, or its release was requested. It then is no longer the owner. */
   readonly isOver: boolean;
   /**
-   * Refuses users' code that belongs to no turn of this ownership.
+   * Throws if the running user code belongs to no turn of this ownership.
    *
    * @throws AtlasError `bad_request`
    */
   turn(what: string): unknown;
-  /** Whether it may still act: asked right before each commit. */
+  /** Whether it may still act. Checked immediately before each commit. */
   holds(): boolean;
   /** The store reported another owner. */
   fenced(): void;
@@ -62,7 +62,7 @@ function settle(
   else if (standing === "lost") ownership.fenced();
 }
 
-/** Reasserts ownerships to the store. Resolves to false where the lineage has changed meanwhile. */
+/** Reasserts ownerships to the store. Resolves to false if the lineage has changed meanwhile. */
 export async function reassertAll(
   store: Store,
   held: readonly HeldOwnership[],
@@ -83,7 +83,7 @@ export function tellLoss(
   { key, owner, last }: Pick<HeldOwnership, "key" | "owner" | "last">,
   kept: Stamp,
 ): void {
-  // Of a former owner's turns only the last one's number is known.
+  // For turns of a former owner, only the number of the last turn is known.
   const turns = last.epoch === kept.epoch ? last.turn - kept.turn : Math.max(1, last.turn);
   host.stats.lostTurns += turns;
   host.tell("error", "state lost", {
@@ -106,7 +106,7 @@ export function tellLostState(
   host.tell("error", "state lost", fields);
 }
 
-/** Releases the key. Never rejects: where the store fails, the entry stays. */
+/** Releases the key. Never rejects: if the store fails, the entry stays. */
 export async function releaseOwnership(
   host: Pick<ActivationHost<unknown>, "store" | "tell">,
   { key, owner: { incarnation, epoch }, last }: HeldOwnership,

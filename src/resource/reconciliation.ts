@@ -1,6 +1,6 @@
 /**
- * Resources that go on while their node can't reach the store, and their reconciliation when it
- * can again.
+ * Holds the resources that operate while their node can't reach the store, and reconciles them when
+ * it can again.
  *
  * Takes the resources that were alive when the lease lapsed, and the node's next life; gives
  * each either an ownership with all its turns committed, or the winner to its `onConflict`.
@@ -42,7 +42,9 @@ export class Reconciliation {
   /** Notified when an offline log gets shorter. */
   readonly #fewer = new Signal();
   readonly #budget: OfflineBudget = { characters: 0 };
-  /** Keys that were lost here recently, and until when lookups say so; the oldest first. */
+  /**
+   * Keys that were lost here recently → the time until which lookups report it; the oldest first.
+   */
   readonly #contested = new Map<string, number>();
 
   constructor(parts: ReconciliationParts) {
@@ -68,7 +70,7 @@ export class Reconciliation {
     return false;
   }
 
-  /** Takes a resource offline; where it is `isProvisional`, nothing of its state is known. */
+  /** Takes a resource offline. `isProvisional`: nothing of its state is known. */
   goOffline(activation: Activation, isProvisional: boolean): void {
     activation.offline ??= new OfflineLog(this.#budget, isProvisional);
     this.#offline.set(activation.key, activation);
@@ -100,7 +102,7 @@ export class Reconciliation {
     }
   }
 
-  /** Drops a resource that could not be started or has to end: its logged turns are lost. */
+  /** Drops a resource that could not be started or has to end. Its logged turns are lost. */
   drop(activation: Activation): void {
     const { key, offline } = activation;
     if (this.#offline.get(key) !== activation || !offline) return;
@@ -143,7 +145,7 @@ export class Reconciliation {
     const { claims, place, host: { clock, random } } = this.#parts;
     const { key, offline } = activation;
     if (offline?.isProvisional && !offline.hasAnswered) {
-      // It has not answered any call yet: it can be dropped.
+      // The resource has not answered any call yet, so it can be dropped.
       this.#remove(key);
       return void activation.abandon();
     }
@@ -162,7 +164,7 @@ export class Reconciliation {
     return this.#offline.get(activation.key) === activation && life.lease.holds();
   }
 
-  /** Acts on the claim's result. @throws AtlasError where it has to be claimed again. */
+  /** Acts on the claim's result. @throws AtlasError if the key has to be claimed again. */
   async #claimed(activation: Activation, life: NodeLife, acquired: Acquired): Promise<void> {
     const { key } = activation;
     const { owner, last, isStateLost, lineage } = acquired;
@@ -173,7 +175,7 @@ export class Reconciliation {
     try {
       if (!this.#isDue(activation, life)) return;
       const { offline } = activation;
-      // Where two claims may stand, the state's last turn proves nothing.
+      // If a key can have two valid claims, the state's last turn proves nothing.
       const hasOneWriteOrder = this.#parts.host.store.recheckMs === undefined;
       if (!offline || !hasOneWriteOrder || !offline.fits(activation.last, last)) {
         return await this.#yieldTo(activation, owner);
@@ -195,7 +197,7 @@ export class Reconciliation {
     const { host } = this.#parts;
     const ownership = ownershipOf(host, activation.key, owner, life, last);
     const turnCommit = new TurnCommit(host, ownership);
-    // From here on calls of it name the new epoch, even if a commit fails.
+    // From here on calls of the resource name the new epoch, even if a commit fails.
     [activation.owner, activation.last] = [owner, last];
     const turns = offline.turns;
     for (let kept = offline.first; kept; kept = offline.first) {
@@ -206,21 +208,21 @@ export class Reconciliation {
       this.#fewer.notify();
       host.stats.offlineTurnsCommitted++;
     }
-    // The lease may have lapsed before the last answer came: then the next life continues from
+    // The lease may have lapsed before the last answer came. The next life then continues from
     // here.
     if (!this.#isDue(activation, life)) return;
     this.#remove(activation.key);
     activation.reconciled(owner, life, ownership.last);
     this.#tell("info", "reconciled", activation, { turns });
-    // Its instance was stopped meanwhile: nobody serves under this ownership.
+    // Its instance was stopped meanwhile, so no instance serves under this ownership.
     if (activation.isOver) await releaseOwnership(host, activation);
   }
 
-  /** Another owner has, or had, the key: that owner's state stays. */
+  /** Another owner has or had the key. That owner's state stays. */
   async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
     const { host, tellWinner } = this.#parts;
     const { key, offline, rrp } = activation;
-    // Nothing was answered here that the winner doesn't know.
+    // The winner knows everything that was answered here.
     const isConflict = offline?.hasAnswered === true;
     if (offline) offline.verdict = "contested";
     if (isConflict) await activation.hold();
@@ -288,7 +290,7 @@ export function ownershipOf(
     get isOver() {
       return isOver;
     },
-    // Users' code can't reach it.
+    // User code can't reach this ownership.
     turn: () => null,
     holds: () => !isOver && life.lease.holds(),
     fenced: end,

@@ -2,8 +2,8 @@
  * A resource's storage: a write buffer and a read cache over the store.
  *
  * A turn writes to the buffer only. When it succeeds the buffer goes to the store in one commit;
- * when it fails the buffer is discarded. What was read or committed lately is cached, bounded:
- * nobody else writes while this epoch stands.
+ * when it fails the buffer is discarded. Recent reads and commits are cached up to a limit. The
+ * cache stays valid because nobody else writes under this epoch.
  *
  * Source: `docs/design.md`, State.
  */
@@ -43,7 +43,7 @@ export class TurnStorage implements Storage {
   #writes: Writes | null = null;
   /** Characters written in the running turn, including those overwritten since. */
   #written = 0;
-  /** The cache: committed texts, oldest first; null where there is certainly no value. */
+  /** The cache: committed texts, oldest first; null if there is certainly no value. */
   #cache: Map<string, string | null> | null = null;
   #cached = 0;
   /** Writes of turns in the offline log. */
@@ -70,7 +70,7 @@ export class TurnStorage implements Storage {
     this.#written = 0;
   }
 
-  /** Ends the turn and returns its writes, to be committed; null where there are none. */
+  /** Ends the turn and returns its writes, to be committed; null if there are none. */
   end(): Writes | null {
     const writes = this.#writes;
     this.#open = false;
@@ -95,7 +95,7 @@ export class TurnStorage implements Storage {
     this.#kept = null;
   }
 
-  /** A field in the offline log's writes; undefined where there is none. */
+  /** A field in the offline log's writes; undefined if the log doesn't have it. */
   peek(field: string): string | null | undefined {
     return this.#kept?.get(field);
   }
@@ -111,7 +111,7 @@ export class TurnStorage implements Storage {
     (this.#writes ??= new Map()).set(field, text);
   }
 
-  /** The text of a field, the running turn's writes included; null where there is none. */
+  /** The text of a field, the running turn's writes included; null if the field doesn't exist. */
   async field(field: string): Promise<string | null> {
     let text = this.#writes?.get(field);
     if (text === undefined) text = this.peek(field);
@@ -190,12 +190,12 @@ export class TurnStorage implements Storage {
     return new Map(kept);
   }
 
-  /** @throws AtlasError `unavailable` where the store's state is not this owner's any more */
+  /** @throws AtlasError `unavailable` if the store's state is not this owner's any more */
   #reachable(): void {
     if (this.#owner.offline) throw outOfReach(this.#owner.key);
   }
 
-  /** Async so that every refusal is a rejection, as in the rest of the interface. */
+  /** Async, so that every refusal is a rejection, as in the rest of the interface. */
   async #write(key: string, text: () => string | null): Promise<void> {
     this.#owner.turn("storage");
     const field = fieldOf(key);
@@ -268,7 +268,7 @@ function checkLimit(limit: number = MAX_LIST): number {
 function after(prefix: string): string {
   const last = prefix.codePointAt(prefix.length - 1) as number;
   if (last < 0x80) return prefix.slice(0, -1) + String.fromCodePoint(last + 1);
-  // Above longer texts, too; surplus entries are filtered by the prefix.
+  // This bound is also above longer texts. Surplus entries are filtered by the prefix.
   return prefix + "\u{10ffff}".repeat(2);
 }
 

@@ -1,7 +1,7 @@
 /**
- * A turn as users' code sees it: code in its async context may use the resource's storage, node
- * and events until the method or hook that began it has ended. Afterwards such code belongs to
- * no turn, and must not write into a later one.
+ * A turn as user code sees it. Code in the turn's async context may use the resource's storage,
+ * node and events until the method or hook that began the turn has ended. Afterwards that code
+ * belongs to no turn, and must not write into a later one.
  */
 import { AtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
@@ -27,7 +27,7 @@ export class Turn {
   }
 }
 
-/** The turn of `at` to which the running code belongs; null where it belongs to none. */
+/** The turn of `at` to which the running code belongs; null if it belongs to none. */
 export function currentTurn(context: AsyncContext, at: object): Turn | null {
   const turn = context.current();
   return turn instanceof Turn && turn.at === at ? turn : null;
@@ -43,8 +43,8 @@ export function runTurn<T>(
 }
 
 /**
- * Thenables of users are awaited within the turn: their `then` may start work, as that of query
- * builders does.
+ * Users' thenables are awaited within the turn, because their `then` may start work, as query
+ * builders do.
  */
 function settled<T>(result: T): T | Promise<Awaited<T>> {
   if (typeof result !== "object" || result === null || result instanceof Promise) return result;
@@ -55,7 +55,7 @@ function settled<T>(result: T): T | Promise<Awaited<T>> {
  * The turn of `at` to which the running code belongs.
  *
  * @param what the property that it uses, such as `storage`.
- * @throws AtlasError `bad_request` where it belongs to none
+ * @throws AtlasError `bad_request` if it belongs to none
  */
 export function turnOf(
   context: AsyncContext,

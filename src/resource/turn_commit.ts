@@ -3,7 +3,7 @@
  * step.
  *
  * Takes a turn's end; resolves once its writes are in the store under this ownership's epoch, or
- * throws: `not_owner` where the ownership has ended meanwhile.
+ * throws: `not_owner` if the ownership has ended meanwhile.
  *
  * Source: `docs/design.md`, State.
  */
@@ -25,8 +25,8 @@ import { TurnStorage } from "./storage.ts";
 const COMMIT_PAUSE_MS = 20;
 const COMMIT_PAUSE_MOST_MS = 500;
 /**
- * A call whose turn can't be committed fails with the reason this long before its deadline: in ms,
- * or one part in `TELL_SHARE` of its time, where that is less.
+ * How long before its deadline a call whose turn can't be committed fails with the reason, in ms;
+ * or its time divided by `TELL_SHARE`, if that is less.
  */
 const TELL_MS = 250;
 const TELL_SHARE = 4;
@@ -37,13 +37,13 @@ export interface TurnCommitParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly stats: { commits: number };
-  /** The id of the store's lineage, where this node knows it. */
+  /** The id of the store's lineage, if this node knows it. */
   readonly lineage: string | undefined;
 }
 
 /** The ownership that turns are committed under. */
 export interface CommittingOwnership extends HeldOwnership {
-  /** When there may be expired answers, on the monotonic clock. */
+  /** The earliest time at which answers can have expired, on the monotonic clock. */
   pruneAt: number;
   /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError;
@@ -57,7 +57,7 @@ export class TurnCommit {
   readonly #isFresh: boolean;
   readonly #state: OwnState;
   #answers: IdempotencyStore | null = null;
-  /** Turns that were committed, or tried. */
+  /** The number of turns that were committed or attempted. */
   turns = 0;
 
   constructor(parts: TurnCommitParts, ownership: CommittingOwnership) {
@@ -65,7 +65,7 @@ export class TurnCommit {
     this.#ownership = ownership;
     this.#state = new OwnState(parts, ownership);
     this.storage = new TurnStorage(this.#state, ownership);
-    // Stores without one write order don't tell the last turn.
+    // Stores without one write order don't report the last turn.
     this.#isFresh = ownership.last.epoch === 0 && !ownership.offline?.isProvisional &&
       parts.store.recheckMs === undefined;
   }
@@ -80,7 +80,7 @@ export class TurnCommit {
     this.storage.end();
   }
 
-  /** The earlier result for this call's idempotency key; undefined where there is none. */
+  /** The earlier result for this call's idempotency key; undefined if the key has no answer. */
   async find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
     return await this.#answerStore.find(idempotencyKey, call.method, call.arguments());
   }
@@ -110,7 +110,9 @@ export class TurnCommit {
     this.#ownership.pruneAt = await this.#answerStore.prune();
   }
 
-  /** Ends the turn by committing what it wrote. `call`: the call that waits for that, if any. */
+  /**
+   * Ends the turn by committing what it wrote. `call`: the call that waits for the commit, if any.
+   */
   async commit(call: Call | null = null): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
     await this.write(writes, call?.deadline);
@@ -128,16 +130,16 @@ export class TurnCommit {
   }
 
   /**
-   * Commits as a turn of this ownership. Where the answer gets lost the commit is repeated, under
-   * the same turn number, while the lease holds. While the owner operates without the store the
-   * turn is logged instead. A turn that the store has refused fails with the store's reason: at
-   * once, or shortly before `deadline` where a retry may soon succeed.
+   * Commits as a turn of this ownership. If the answer gets lost the commit is repeated, under the
+   * same turn number, while the lease holds. While the owner operates without the store the turn is
+   * logged instead. A turn that the store has refused fails with the store's reason: at once, or
+   * shortly before `deadline` if a retry may soon succeed.
    */
   async write(writes: Writes, deadline: number = Infinity): Promise<void> {
     const { store, clock } = this.#parts;
     const left = deadline - clock.now();
     const giveUp = deadline - Math.min(TELL_MS, Math.max(0, left) / TELL_SHARE);
-    /** Whether an attempt may have been applied, or may still be. */
+    /** Whether an attempt may have been applied, or may still be applied. */
     let isInDoubt = false;
     const { key, owner: { incarnation, epoch } } = this.#ownership;
     const puts: [string, string][] = [];
@@ -179,7 +181,8 @@ export class TurnCommit {
           this.#ownership.fenced();
           break;
         }
-        // Committed by a copy of the store that was replaced since: repeated to the new one.
+        // A copy of the store that has since been replaced committed it: the commit is repeated to
+        // the new copy.
         if (reply !== "moved" && reply !== "committed") {
           if (!this.#ownership.isOver) this.#ownership.behind(reply.lost);
           break;

@@ -1,8 +1,8 @@
 /**
- * The queue of one key's calls while its owner is being resolved, for all of them at once.
+ * The queue of one key's calls while its owner is being resolved. One search serves all of them.
  *
- * Takes calls, and the errors that the search has met; gives the calls that are still waited
- * for, in the order in which they were made, and each that times out the reason.
+ * Takes calls, and the errors of the search. Gives the calls whose callers still wait, in the order
+ * in which they were made; a call that times out gets the reason.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_MAILBOX } from "../limits.ts";
@@ -14,7 +14,7 @@ export class PendingCallQueue {
   readonly #calls: Outgoing[] = [];
   #lastError: AtlasError | null = null;
 
-  /** Inserts a call in order; returns false where too many wait already. */
+  /** Inserts a call in order; returns false if too many wait already. */
   takes(call: Outgoing): boolean {
     const calls = this.#calls;
     if (calls.length >= MAX_MAILBOX) sweep(calls);
@@ -22,12 +22,13 @@ export class PendingCallQueue {
     let at = calls.length;
     while (at > 0 && (calls[at - 1] as Outgoing).number > call.number) at--;
     calls.splice(at, 0, call);
-    // Its time may end before the next attempt: it then fails with the last attempt's error.
+    // The call's time may end before the next attempt. The call then fails with the last attempt's
+    // error.
     call.lastError ??= this.#lastError;
     return true;
   }
 
-  /** The calls that are still waited for, in order. */
+  /** The calls whose callers still wait, in order. */
   waiting(): readonly Outgoing[] {
     sweep(this.#calls);
     return this.#calls;
@@ -41,7 +42,7 @@ export class PendingCallQueue {
 }
 
 interface KeyBacklog {
-  /** The link that its last call was sent over, and whether the peer is to pass it on. */
+  /** The link that its last call was sent over, and whether the peer has to pass the call on. */
   session: Session;
   relay: boolean;
   /** Its unanswered calls, over any link. */
@@ -56,7 +57,7 @@ export class CallOrder {
 
   /** Whether a call takes part in the order. */
   leaves(call: Outgoing): boolean {
-    // Polls for events don't: they wait beside the mailbox, for long.
+    // Polls for events don't take part: they wait for a long time, outside the mailbox.
     return this.#backlogs.size === 0 || call.method === EVENTS;
   }
 
@@ -68,7 +69,7 @@ export class CallOrder {
   holds(call: Outgoing, isStraight: boolean): boolean {
     const backlog = this.#backlogs.get(call.key);
     if (!backlog || !(isStraight || backlog.session.isUnresponsive)) return false;
-    // A call made by a turn of this key would wait for itself.
+    // A call that a turn of this key made would wait for its own turn.
     if (call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
     if (!backlog.held.takes(call)) {
       const message = `${MAX_MAILBOX} calls to ${call.key} are waiting for earlier ones already`;
@@ -81,7 +82,7 @@ export class CallOrder {
     return true;
   }
 
-  /** The link over which calls of a key are being passed on, where it accepts more. */
+  /** The link over which calls of a key are being passed on, if it accepts more. */
   over(key: string): Session | null {
     const backlog = this.#backlogs.get(key);
     const isOpen = backlog?.relay && backlog.session.acceptsRequests &&

@@ -1,7 +1,7 @@
 /**
  * Counts calls per caller region for resources placed `caller`, and reports a region that a
- * resource should move to: one that has made most of many calls, and kept that share for a
- * while. After a move, or an attempt, a cool-down keeps the resource from moving back and forth.
+ * resource should move to: a region that made most of many calls, and kept that share for a while.
+ * After a move or an attempt, a cool-down keeps the resource from moving back and forth.
  *
  * Counts decay exponentially, so that recent calls weigh more. Source: `docs/design.md`, Regions
  * and moves.
@@ -23,7 +23,7 @@ interface RegionCounter {
   readonly counts: Map<string, number>;
   /** When the counts were last decayed, on the monotonic clock. */
   at: number;
-  /** The other region that most calls come from, and since when. */
+  /** The other region that most calls come from, and the time since when they do. */
   dominantRegion: string | null;
   since: number;
   coolDownUntil: number;
@@ -40,7 +40,10 @@ export class CallerAffinity {
     this.#region = region;
   }
 
-  /** Counts a call to `key` from `region`. Answers the region to move to, or null: stay. */
+  /**
+   * Counts a call to `key` from `region`. Returns the region that the resource should move to;
+   * null: it should stay.
+   */
   note(key: string, region: string): string | null {
     const now = this.#clock.now();
     const counter = this.#counter(key, now);
@@ -54,14 +57,14 @@ export class CallerAffinity {
     return now - counter.since >= FOLLOW_HOLD_MS ? dominantRegion : null;
   }
 
-  /** Starts the cool-down of `ms`: it has just moved, or failed to. */
+  /** Starts the cool-down of `ms`, because the resource has just moved or failed to move. */
   coolDown(key: string, ms: number = FOLLOW_COOL_DOWN_MS): void {
     const now = this.#clock.now();
     const counter = this.#counter(key, now);
     counter.coolDownUntil = now + ms;
   }
 
-  /** Drops its counter: it isn't here any more. */
+  /** Drops the counter of a resource that is no longer here. */
   forget(key: string): void {
     this.#counters.delete(key);
   }
@@ -78,7 +81,7 @@ export class CallerAffinity {
     return counter;
   }
 
-  /** The other region with the required share of enough calls; null where there is none. */
+  /** The other region that made the required share of enough calls; null if no region did. */
   #dominantRegion(counts: ReadonlyMap<string, number>): string | null {
     let sum = 0;
     for (const one of counts.values()) sum += one;

@@ -1,7 +1,7 @@
 /**
- * Dispatches each call that has come to its node: to its resource's activation, or, where its
- * method is an internal one, to the component that runs it. Counts the callers' regions of
- * resources that follow their callers, and moves them.
+ * Dispatches each call that has reached the owner's node to its resource's activation, or, if its
+ * method is internal, to the component that runs it. Counts the callers' regions of resources that
+ * follow their callers, and moves these resources.
  *
  * Source: `docs/design.md`, Calls; Regions and moves.
  */
@@ -55,7 +55,7 @@ export class Dispatcher {
     activation.receive(call);
   }
 
-  /** Answers a request to the node itself. Returns whether `call` is one. */
+  /** Answers a request to the node itself. Returns whether `call` is such a request. */
   answerForNode(call: RelayedCall): boolean {
     if (internalKind(call.method) !== "node") return false;
     if (call.method === DRAIN) this.#parts.drains.answer(call);
@@ -83,7 +83,7 @@ export class Dispatcher {
   #activated(call: Call, activation: Activation): void {
     if (activation.placement === "caller") {
       this.#affinity.coolDown(activation.key);
-      // For its next owner.
+      // Recorded for the next owner.
       void beginCoolDown(activation, this.#parts.clock);
     }
     call.succeed(call.encode(null), activation.owner, null);
@@ -129,8 +129,8 @@ export async function beginCoolDown(activation: Activation, clock: Clock): Promi
 }
 
 /**
- * The rest of the cool-down, in ms; 0: it may move. Where it can't be read, the whole time. Never
- * rejects.
+ * The remaining cool-down, in ms; 0: the resource may move. The whole cool-down if the state can't
+ * be read. Never rejects.
  */
 export async function coolDownLeft(activation: Activation, clock: Clock): Promise<number> {
   let left = FOLLOW_COOL_DOWN_MS;

@@ -2,8 +2,8 @@
  * Drains nodes by name or prefix: each gets `$drain` over a link that has proven which node it
  * leads to, so that no other node receives it.
  *
- * Takes a node's name or a prefix; gives what each node concerned answered. Answers such
- * requests of others, and passes on those for a node behind this one, as a gateway does.
+ * Takes a node's name or a prefix; gives each node's answer. Also answers such requests of other
+ * nodes, and as a gateway passes on requests for nodes behind it.
  */
 import { checkTimeout, type DrainOptions } from "../api/calls.ts";
 import type { DrainedNode, DrainNodesOptions } from "../api/node.ts";
@@ -25,9 +25,12 @@ import { within } from "../time/wait.ts";
 import { askNode } from "./node_request.ts";
 import type { RelayedCall } from "./relayed_call.ts";
 
-/** Nodes that are asked at once. */
+/** The number of nodes that are asked at once. */
 const AT_ONCE = 32;
-/** How much earlier than the caller's deadline an answer is given up, as a share of its time. */
+/**
+ * How much earlier than the caller's deadline the wait for an answer ends, as a share of the
+ * caller's time.
+ */
 const ANSWER_SHARE = 1 / 8;
 
 const OPTIONS: OptionNames<DrainNodesOptions> = {
@@ -114,7 +117,7 @@ export class Drains {
     }
   }
 
-  /** Starts it, and answers at once: a drain takes as long as what it waits for. */
+  /** Starts the drain and answers at once, because a drain may take long. */
   #begin(part: DrainOptions | undefined): void {
     this.#parts.drain(part).catch((error: unknown) =>
       this.#parts.onEvent({
@@ -171,7 +174,7 @@ export class Drains {
   }
 }
 
-/** What each node has to drain; undefined: everything, and it leaves. */
+/** What each node has to drain; undefined: everything, and the node leaves. */
 function partOf(
   node: string | undefined,
   prefix: string | undefined,

@@ -1,6 +1,6 @@
 /**
- * Handles the requests of other nodes: delivers calls to the resources here, passes on those
- * that may go further, and answers `not_owner` with the owner's location else.
+ * Handles the requests of other nodes: delivers calls to the resources here, passes on calls that
+ * may go further, and answers all others with `not_owner` and the owner's location.
  *
  * Source: `docs/design.md`, Calls.
  */
@@ -63,7 +63,7 @@ class InboundCall extends Call {
     this.deadline = clock.now() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     this.epoch = request.epoch;
     this.#id = request.id;
-    // At once, because the bytes are valid only now, and copying them would cost as much.
+    // Decoded at once, because the bytes are valid only now, and copying them would cost as much.
     this.#arguments = decodeArguments(request.body);
     this.#callPath = request.callPath;
     this.#session = session;
@@ -72,8 +72,8 @@ class InboundCall extends Call {
   }
 
   /**
-   * Its caller's node cancels it when nobody waits any more, unless that node is stalled. So a
-   * deadline is kept here, too, from the first listener on.
+   * The caller's node cancels the call when nobody waits for it any more, unless that node is
+   * stalled. So this node keeps a deadline too, from the first listener on.
    */
   override get signal(): AbortSignal {
     if (!this.done && !this.slot) this.#deadlines.add(this, this.deadline);
@@ -178,7 +178,7 @@ export class InboundRequests {
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
     const present = host.find(request.key);
-    // Of this node's current life: its lease is checked when the call's turn comes.
+    // An ownership of this node's current life. Its lease is checked when the call's turn runs.
     if (present?.life === session.life) this.#serveHere(call, present);
     else if (session.life.lease.holds()) this.#acquire(call);
     else this.#notOwner(call, null);
@@ -189,7 +189,7 @@ export class InboundRequests {
     if (!call.done) calls.set(request.id, call);
   }
 
-  /** The caller has gone: the call never starts, or its signal is aborted. */
+  /** The caller no longer waits: the call never starts, or its signal is aborted. */
   cancel(id: number, session: Session): void {
     const calls = this.#calls.get(session);
     calls?.get(id)?.cancel();
@@ -221,8 +221,8 @@ export class InboundRequests {
           new AtlasError("not_found", `this node runs no resources of type ${type}`),
         );
       }
-      // A caller that took this node for the owner looks it up again; one that asked it to claim
-      // the key asks another node.
+      // A caller that expected this node to be the owner looks the owner up again. A caller that
+      // asked this node to claim the key asks another node.
       if (call.epoch > 0 && !host.canHost(type, call.key)) return this.#notOwner(call, null);
       const acquired = await host.acquire(call.key, type);
       if (acquired instanceof Activation) this.#serveHere(call, acquired);

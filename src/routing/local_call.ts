@@ -1,6 +1,6 @@
 /**
- * A call of a caller on this node, until its answer: it carries its own arguments, deadline and
- * promise.
+ * A call by a caller on this node. It holds the call's arguments, deadline and promise until the
+ * answer.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, withPath } from "../errors.ts";
@@ -150,7 +150,7 @@ export class LocalCall extends Outgoing {
   }
 }
 
-/** Whether a value can be passed to a resource here without a copy. */
+/** Whether a value can be passed to a resource on this node without a copy. */
 function isSmall(value: unknown): boolean {
   return isPrimitive(value) && (typeof value !== "string" || value.length <= MAX_BODY_BYTES / 4);
 }

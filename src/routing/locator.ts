@@ -1,7 +1,7 @@
 /**
- * Decides where a call can go. Takes a key; gives the resource if it is here or can be activated
- * here, else the link to its owner, to a node that is to activate it, or to a node of its home
- * region.
+ * Decides where a call can go. Takes a key; gives the resource if it is on this node or can be
+ * activated on it; else the link to its owner, to a node that has to activate it, or to a node of
+ * its home region.
  *
  * A key whose home is another region is never activated here: only that region's nodes may own
  * it, and they decide whether its owner is alive.
@@ -26,10 +26,15 @@ import type { Host } from "../resource/host.ts";
 import { pause } from "../time/wait.ts";
 import { Placement } from "./placement.ts";
 
-/** How many times a region's members are read to find one, and the pause in between. */
+/**
+ * How many times a region's members are read to find one, and the pause between two reads, in ms.
+ */
 const MEMBERS_ATTEMPTS = 4;
 const MEMBERS_PAUSE_MS = 100;
-/** How long a node of this region is waited for before it is reported as not answering, in ms. */
+/**
+ * How long a call waits for a node of this region before it reports that the node doesn't answer,
+ * in ms.
+ */
 const SILENCE_MS = 500;
 /** The shortest interval between two reads of the members for unknown members elsewhere, in ms. */
 const LEARN_MS = 5_000;
@@ -67,7 +72,7 @@ export class Locator {
   }
 
   /**
-   * Refuses a type that certainly no node runs; behind gateways there may be nodes unknown here.
+   * Refuses a type that certainly no node runs. Nodes behind gateways may be unknown to this node.
    *
    * @throws AtlasError `not_found`
    */
@@ -78,13 +83,13 @@ export class Locator {
     }
   }
 
-  /** The other region that is a key's home; null where it is this one, or it has none. */
+  /** The other region that is a key's home; null if this region is its home, or it has no home. */
   remoteHomeOf(key: string): string | null {
     const home = this.#homeOf(key);
     return home === this.#parts.place.region ? null : home;
   }
 
-  /** The only region that may own a key: by the store, else by its type; null: any. */
+  /** The only region that may own a key, as the store or else its type says; null: any region. */
   #homeOf(key: string): string | null {
     const { store, host } = this.#parts;
     const home = store.homeOf?.(key) ?? null;
@@ -94,8 +99,8 @@ export class Locator {
   }
 
   /**
-   * A route to a node of another region that is to activate a key. That region's members may have
-   * to be read first, which is tried a few times.
+   * A route to a node of another region that has to activate a key. That region's members may have
+   * to be read first; the read is tried a few times.
    *
    * @throws AtlasError `unavailable`
    */
@@ -136,13 +141,13 @@ export class Locator {
     return this.#parts.routes.ready(owner.incarnation, region);
   }
 
-  /** A node could not take or pass on a call: others come first for a while. */
+  /** A node could not take or pass on a call: other nodes are preferred for a while. */
   exclude(session: Session): void {
     this.#placement.exclude(session.peer.incarnation);
     this.#parts.gateways.exclude(session);
   }
 
-  /** Where a key's calls can be sent. @throws AtlasError, retryable where waiting may help. */
+  /** Where a key's calls can be sent. @throws AtlasError, retryable if waiting may help. */
   async find(key: string, type: string): Promise<Target> {
     const { host, directory } = this.#parts;
     const here = host.find(key);
@@ -172,9 +177,9 @@ export class Locator {
 
   /**
    * The route to a cached owner while the store is out of reach, over an open link or a new one.
-   * Null where it can't be reached: only then may the key be activated here.
+   * Null if the owner can't be reached. Only then may the key be activated on this node.
    *
-   * @throws AtlasError `unavailable` where this node has begun another life meanwhile
+   * @throws AtlasError `unavailable` if this node has begun another life meanwhile
    */
   async #inReach(key: string, owner: Ownership): Promise<Route | null> {
     const { membership, links, gateways, routes, life, place } = this.#parts;
@@ -192,7 +197,8 @@ export class Locator {
       }
       return { session: await this.#dial(member, key), relay: false, owner };
     } catch (error) {
-      // The new life closed the former one's dials; that proves nothing about the owner.
+      // The new life closed the dials of the former one, so the failure proves nothing about the
+      // owner.
       if (life() !== self) throw error;
       return null;
     }
@@ -204,8 +210,8 @@ export class Locator {
     const { incarnation } = owner;
     const member = membership.peek(incarnation) ?? await this.#peekAnew(incarnation);
     if (incarnation === life().incarnation || this.#isNamesake(member)) {
-      // Its entry names this node, in this life or a former one, but it isn't active here: the
-      // next attempt claims it again.
+      // The key's entry names this node, in this life or a former one, but the key isn't active
+      // here. The next attempt claims it again.
       directory.forget(key);
       const why = membership.leaseTrouble;
       throw new AtlasError("unavailable", `${key} is between two owners${why}`);
@@ -252,7 +258,8 @@ export class Locator {
   }
 
   /**
-   * A member of another region that isn't known here; waited for only where no other node can help.
+   * A member of another region that this node doesn't know. The call waits for the read of it only
+   * if no other node can help.
    */
   async #learn(incarnation: string, region: string): Promise<Member | undefined> {
     const { membership, gateways, clock } = this.#parts;
@@ -262,15 +269,15 @@ export class Locator {
     }
     if (clock.now() - this.#learntAt >= LEARN_MS) {
       this.#learntAt = clock.now();
-      // For later calls: this one goes through a gateway.
+      // The read serves later calls; this call goes through a gateway.
       membership.refreshAbroad(region);
     }
     return undefined;
   }
 
   /**
-   * The owner in the home region's store; null also where that can't be read but a node there may
-   * know: then `unread` gets the reason.
+   * The owner in the home region's store; null also if that store can't be read but a node there
+   * may know the owner; `unread` then gets the reason.
    */
   async #lookUp(key: string, unread: (why: AtlasError) => void): Promise<Ownership | null> {
     const { store, directory } = this.#parts;
@@ -298,7 +305,7 @@ export class Locator {
       member = pick();
       if (!member && !host.knows(type) && !this.#placement.areKnown(type)) throw unknown(type);
     }
-    // That node decides: it claims the key itself, or knows its owner by now.
+    // That node decides: it claims the key itself, or already knows its owner.
     const route = await routes.find(member, member?.incarnation ?? "", home);
     return { session: route.session, relay: true, owner: null };
   }
@@ -310,7 +317,9 @@ export class Locator {
     return this.#homeOf(key) ?? (stays ? this.#parts.place.region : null);
   }
 
-  /** The node of a key by its hash; null where that is this node, or no other can be reached. */
+  /**
+   * The node that a key's hash selects; null if that is this node, or no other node can be reached.
+   */
   async #spread(key: string, type: string): Promise<Route | null> {
     const { host, life, place } = this.#parts;
     const self = host.canHost(type, key) ? life().incarnation : null;
@@ -327,8 +336,8 @@ export class Locator {
   }
 
   /**
-   * The link to an owner, unless it is unresponsive: callers then wait until it responds or is
-   * dead.
+   * The link to an owner, unless the link is unresponsive: callers then wait until it responds or
+   * the owner is dead.
    */
   async #reach(member: Member, key: string): Promise<Session> {
     const { links, membership } = this.#parts;
@@ -359,7 +368,10 @@ export class Locator {
     return this.#parts.membership.peek(incarnation);
   }
 
-  /** Nobody owns the key and it can't be activated here: the route to a node that can. */
+  /**
+   * The route to a node that can activate a key which nobody owns and which this node can't
+   * activate.
+   */
   async #ask(key: string, type: string): Promise<Route> {
     const { life, host, membership } = this.#parts;
     const region = this.#regionFor(key, type);

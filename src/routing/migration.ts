@@ -1,10 +1,11 @@
 /**
  * Moves a resource to another region.
  *
- * A node there checks first that it could claim the key now. Then the running turn ends, the
- * ownership is given up, that node is asked to take it at once, and calls that waited are sent
- * on to it: none is lost, none runs twice. Where the last step fails, the ownership is taken
- * back as long as nobody there has signed the departure; else the next call activates it there.
+ * A node of that region first checks that it could claim the key now. Then the running turn ends,
+ * this node releases the ownership and asks that node to claim the key at once, and calls that
+ * waited are redirected there: no call is lost, and no call runs twice. If that node doesn't claim
+ * the key, this node takes the ownership back, unless a node there has already signed the
+ * departure; then the next call activates the resource there.
  *
  * Source: `docs/design.md`, Regions and moves.
  */
@@ -30,11 +31,10 @@ export interface MigrationParts {
   readonly locator: Locator;
   readonly place: { readonly region: string; readonly node: string };
   /**
-   * Asks the node at a route's end to check that a key can be claimed there; rejects where it
-   * can't.
+   * Asks the node at a route's end to check that a key can be claimed there; rejects if it can't.
    */
   readonly checkClaimIn: (key: string, route: Route) => Promise<void>;
-  /** Asks the node at a route's end to activate a key; rejects where it can't. */
+  /** Asks the node at a route's end to activate a key; rejects if it can't. */
   readonly ask: (key: string, route: Route) => Promise<unknown>;
   readonly onEvent: (event: NodeEvent) => void;
 }
@@ -42,9 +42,9 @@ export interface MigrationParts {
 /** The result of handing over a key. */
 interface Reserved {
   owner: Ownership | null;
-  /** Whether it was taken back. */
+  /** Whether this region took the key back. */
   isBack: boolean;
-  /** The reason where nobody has it. */
+  /** The reason, if no node has the key. */
   why: string;
 }
 
@@ -58,8 +58,8 @@ export class Migration {
   /**
    * Moves a resource from here to a node of `region`; resolves to its new ownership.
    *
-   * @throws AtlasError `bad_request` where there is no such region, `unavailable` where no node
-   * there can be reached or activates it.
+   * @throws AtlasError `bad_request` if there is no such region, `unavailable` if no node there can
+   * be reached or activates it.
    */
   async move(activation: Activation, region: string): Promise<Ownership> {
     const { host, store, place, onEvent } = this.#parts;
@@ -75,7 +75,7 @@ export class Migration {
     const { owner: moved, isBack, why } = passed;
     if (!moved) {
       const message = `${key} could not be moved to ${region}${why}`;
-      // Where the departure was not taken back the next call completes the move.
+      // If the departure was not taken back, the next call completes the move.
       throw new AtlasError("unavailable", message, { retryable: !isBack });
     }
     const fields = { key, from: activation.rrp, to: moved.rrp, epoch: moved.epoch };
@@ -83,7 +83,7 @@ export class Migration {
     return moved;
   }
 
-  /** A route to a node that is to activate a key, and has just checked that it can. */
+  /** A route to a node that has to activate a key, and has just checked that it can. */
   async #reserve(key: string, region: string): Promise<Route> {
     const { locator, store } = this.#parts;
     const obstacle = store.obstacleTo?.(region) ?? null;
@@ -117,8 +117,8 @@ export class Migration {
   }
 
   /**
-   * Whether the key is this region's again. Where the store doesn't answer, the next call finds
-   * out.
+   * Whether the key belongs to this region again. If the store doesn't answer, the key's next call
+   * finds out.
    */
   async #recall(key: string): Promise<boolean> {
     return await this.#parts.store.recall?.(key, null).catch(() => false) ?? false;
@@ -135,8 +135,8 @@ export class Migration {
 }
 
 /**
- * Takes back a key that is on its way elsewhere than `to`, and that nobody there could claim so
- * far. Takes `ms` at most; what can't be read now is left to the key's next call. Never rejects.
+ * Takes back a key that is moving to another region than `to`, if no node there has claimed it yet.
+ * Takes at most `ms`; what can't be read now is left to the key's next call. Never rejects.
  */
 export async function callBack(
   store: Pick<Store, "recall">,
@@ -152,7 +152,7 @@ export async function callBack(
   await Promise.race([recalled, late]).finally(() => timer?.cancel());
 }
 
-/** @throws AtlasError `bad_request` where no key can have its home in this region */
+/** @throws AtlasError `bad_request` if no key can have its home in this region */
 export function checkRegion({ regions }: Pick<Store, "regions">, region: string): void {
   checkToken("region", region);
   if (!regions || regions.includes(region)) return;

@@ -3,7 +3,7 @@
  * it leads to.
  *
  * Takes a session, a method and its arguments; resolves to nothing on success, else to the other
- * node's error, or why there was no answer in time.
+ * node's error, or to the reason why no answer came in time.
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import type { Session } from "../links/links.ts";
@@ -18,11 +18,14 @@ export interface NodeRequest {
   /** The nodes that it went through, this one last. */
   readonly via: readonly string[];
   readonly timeoutMs: number;
-  /** Whether it changes something there: then that may have happened where no answer came. */
+  /**
+   * Whether the request changes something at that node. If no answer comes, the change may still
+   * have happened.
+   */
   readonly acts: boolean;
 }
 
-/** @throws AtlasError the other node's error, or `unavailable` where it doesn't answer */
+/** @throws AtlasError the other node's error, or `unavailable` if it doesn't answer */
 export async function askNode(
   session: Session,
   { key, method, args, via, timeoutMs, acts }: NodeRequest,

@@ -1,8 +1,8 @@
 /**
- * A call that the router sends, to another node or to a resource here: its deadline, which link
+ * A call that the router sends, to another node or to a resource here: its deadline, the link that
  * carries it, and whether it may have been executed.
  *
- * Local callers make some (`local_call.ts`); others come over a link, to be passed on
+ * A local caller makes it (`local_call.ts`), or it comes over a link and has to be passed on
  * (`relayed_call.ts`). Queues, the router and links treat both alike.
  */
 import { asMaybeExecuted, AtlasError, withPreviousError } from "../errors.ts";
@@ -18,15 +18,15 @@ import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 export interface CallRouter {
   /** This node. */
   readonly place: Caller;
-  /** The path of a call that ends at this node. */
+  /** The path of a call whose last node is this one. */
   readonly ownPath: readonly string[];
-  /** The other region that is a key's home; null where it is this one, or it has none. */
+  /** The other region that is a key's home; null if this region is its home, or it has no home. */
   remoteHomeOf(key: string): string | null;
   /** It failed; the router sends it again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
-  /** It expired, but goes on until {@link Outgoing.expiresAt}. */
+  /** It expired, but stays pending until {@link Outgoing.expiresAt}. */
   extended(call: Outgoing): void;
-  /** It was settled, with an error where one is given; `outcome` is for its trace. */
+  /** It was settled, with an error if one is given; `outcome` is for its trace. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
 
@@ -35,9 +35,9 @@ export interface Carrier {
   readonly session: Session;
   /** Its number in the session. */
   readonly id: number;
-  /** Whether the other end is to pass it on. */
+  /** Whether the other end has to pass it on. */
   readonly relay: boolean;
-  /** The span of this link; null where the call is not traced. */
+  /** The span of this link; null if the call is not traced. */
   readonly span: LinkSpan | null;
 }
 
@@ -46,7 +46,10 @@ const NOWHERE: readonly string[] = [];
 export abstract class Outgoing extends Call {
   abstract override readonly key: string;
   abstract readonly type: string;
-  /** Its number among all calls sent from here: retries keep their place. */
+  /**
+   * Its number among all calls sent from here. A retry keeps its number, and so its place in the
+   * order.
+   */
   abstract readonly number: number;
   /** The nodes that it went through before this one; none for a call that was made here. */
   abstract readonly via: readonly string[];
@@ -56,15 +59,15 @@ export abstract class Outgoing extends Call {
   abstract readonly epoch: number;
   /** How often it may be sent again. */
   abstract readonly maxRedirects: number;
-  /** How often it was sent to a node that wasn't the owner, or got lost. */
+  /** How often it was sent to a node that wasn't the owner, or was lost with a link. */
   redirects = 0;
   /** Whether it was dispatched to a resource here. */
   isDispatched = false;
-  /** The link that has it; null while it is here. */
+  /** The link that it was sent over; null while this node holds it. */
   carrier: Carrier | null = null;
   /** Whether later calls of its key must not overtake it. */
   isOrdered = false;
-  /** The nodes that it last reached beyond this one, where known. */
+  /** The nodes that it last reached beyond this one, if known. */
   remotePath: readonly string[] = NOWHERE;
   protected readonly router: CallRouter;
   #lastError: AtlasError | null = null;
@@ -79,7 +82,7 @@ export abstract class Outgoing extends Call {
   abstract get body(): Uint8Array;
 
   /**
-   * Takes the answer that came over a link; `body` is valid only during the call. @throws where it
+   * Takes the answer that came over a link; `body` is valid only during the call. @throws if it
    * can't be decoded
    */
   abstract answered(
@@ -89,7 +92,7 @@ export abstract class Outgoing extends Call {
     verdict: DegradedVerdict | null,
   ): void;
 
-  /** Rejects it for good; `path` is how far it came, from this node on. */
+  /** Settles it with an error; `path` lists the nodes that it reached, from this node on. */
   protected abstract refuse(
     error: AtlasError,
     owner: Ownership | null,
@@ -124,7 +127,7 @@ export abstract class Outgoing extends Call {
 
   set lastError(error: AtlasError | null) {
     this.#lastError = error;
-    // Effects of one attempt may remain, whatever the next one's result.
+    // Effects of one attempt may remain, whatever the result of the next attempt.
     if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
   }
 
@@ -132,7 +135,7 @@ export abstract class Outgoing extends Call {
     if (!this.done) this.router.failed(this, error, owner);
   }
 
-  /** Ends it with an error, for good. */
+  /** Ends it with an error. It is not sent again. */
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
     const { path } = this;
@@ -153,7 +156,7 @@ export abstract class Outgoing extends Call {
     this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
   }
 
-  /** Nobody waits for it any more: cancels it at the node that has it, and ends it. */
+  /** Its caller no longer waits: cancels it at the node that has it, and ends it. */
   protected leave(what: string, cause: unknown): void {
     const { carrier } = this;
     const maybeExecuted = this.#mayHaveRun;
@@ -169,7 +172,7 @@ export abstract class Outgoing extends Call {
     this.carrier = null;
   }
 
-  /** The node or region that did not answer, where that isn't this node. */
+  /** The node or region that did not answer, if that isn't this node. */
   get #whereabouts(): string {
     if (this.carrier) return `, and ${this.carrier.session.name} did not answer`;
     const home = this.router.remoteHomeOf(this.key);
@@ -204,7 +207,7 @@ export class PendingRequest implements Waiter {
   readonly #handler: PendingRequestHandler;
   readonly #asked: Ownership | null;
 
-  /** @param asked the presumed owner of the key; null where the receiver may claim it. */
+  /** @param asked the presumed owner of the key; null if the receiver may claim it. */
   constructor(
     handler: PendingRequestHandler,
     call: Outgoing,

@@ -33,8 +33,8 @@ export class Placement {
   }
 
   /**
-   * Whether any member runs resources of this type, or did while it was live: a type exists even
-   * while all its nodes are away.
+   * Whether any member runs resources of this type, or ran them while it was live. A type still
+   * exists while all its nodes are gone.
    */
   areKnown(type: string): boolean {
     for (const { hosts } of this.#membership.members()) if (hosts.includes(type)) return true;
@@ -42,9 +42,10 @@ export class Placement {
   }
 
   /**
-   * The best live member to run `key`, preferring this region's; undefined where there is none.
+   * The best live member to run `key`, preferring this region's; undefined if no such member is
+   * available.
    *
-   * @param region only members of this one, where it is given.
+   * @param region only members of this one, if it is given.
    */
   pick(type: string, key: string, self: string, region: string | null): Member | undefined {
     let best: Member | undefined;
@@ -60,11 +61,11 @@ export class Placement {
   }
 
   /**
-   * The member of a region on which `key` belongs by its hash, including this node where it can
-   * activate it: keys spread evenly over all that run the type, and few move when one joins or
-   * leaves. Undefined where there is none.
+   * The member of a region that the hash of `key` selects; includes this node if it can activate
+   * the key. Keys spread evenly over all members that run the type, and few keys move when a member
+   * joins or leaves. Undefined if no member runs the type.
    *
-   * @param self this node's incarnation; null where it can't take the key.
+   * @param self this node's incarnation; null if it can't take the key.
    */
   spread(type: string, key: string, region: string, self: string | null): Member | undefined {
     let best: Member | undefined;
@@ -72,7 +73,7 @@ export class Placement {
     for (const member of this.#membership.members()) {
       if (member.region !== region) continue;
       if (member.incarnation !== self && !this.#canTake(member, type, region)) continue;
-      // By name, so that a node that comes back gets its keys back.
+      // Hashed by name, so that a restarted node gets its keys back.
       const score = weigh(`${key} ${member.node}`);
       if (score > bestScore) [best, bestScore] = [member, score];
     }

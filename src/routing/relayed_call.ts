@@ -1,9 +1,9 @@
 /**
- * A call of another node that is passed on here.
+ * A call of another node that this node passes on.
  *
- * Takes a request of a link that may be passed on; gives its answer back over the same link,
- * with the owner's location and the path. Its arguments are decoded only where the owner turns
- * out to be here.
+ * Takes a request of a link that may be passed on; gives its answer back over the same link, with
+ * the owner's location and the path. Its arguments are decoded only if the owner turns out to be
+ * here.
  *
  * Source: `docs/design.md`, Regions and moves; Links and messages.
  */
@@ -17,7 +17,7 @@ import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { type CallRouter, Outgoing } from "./outgoing.ts";
 
 /**
- * How much earlier than its deadline a call that nobody has taken is answered, in ms and as a
+ * How much earlier than its deadline a call that no node has accepted is answered, in ms and as a
  * share of its time, so that the answer arrives in time.
  */
 const ANSWER_MS = 250;
@@ -76,7 +76,8 @@ export class RelayedCall extends Outgoing {
   }
 
   /**
-   * The node that has it may still answer in time; otherwise its caller learns that it didn't run.
+   * If a node has accepted the call, that node may still answer in time. Otherwise the caller
+   * learns that the call didn't run.
    */
   override expire(): void {
     const isTaken = this.isDispatched || this.carrier !== null;
@@ -141,7 +142,7 @@ export class RelayedCall extends Outgoing {
     });
   }
 
-  /** Its caller has gone: cancels it at the node that has it. */
+  /** Its caller no longer waits: cancels it at the node that has it. */
   override cancel(): void {
     if (this.done) return;
     this.carrier?.session.cancel(this.carrier.id);

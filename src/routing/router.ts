@@ -1,9 +1,9 @@
 /**
  * Routes calls that start here or are passed on here.
  *
- * A call whose resource's location is known goes out at once. Others wait in a queue, one for
- * each key, in the order in which they were made, while one search goes on for all of them: so a
- * burst makes one claim, and a caller's calls stay in order.
+ * A call whose resource's location is known is sent at once. Other calls wait in a queue for each
+ * key, in the order in which they were made, while one search runs for all of them. So a burst of
+ * calls makes one claim, and a caller's calls stay in order.
  *
  * Source: `docs/design.md`, Claims; Calls.
  */
@@ -69,7 +69,7 @@ export class Router implements CallRouter, PendingRequestHandler {
   readonly place: { readonly region: string; readonly node: string };
   /** Shared by all answers, so it must not be changed. */
   readonly ownPath: readonly string[];
-  /** The order of calls that later ones must not overtake. */
+  /** Keeps the order of calls that later calls must not overtake. */
   readonly callOrder: CallOrder = new CallOrder();
   readonly #parts: RouterParts;
   readonly #name: string;
@@ -98,7 +98,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     try {
       return this.#parts.locator.remoteHomeOf(key);
     } catch {
-      // A rule of the user failed: the call's own search reports it.
+      // A user's rule failed. The call's own search reports that.
       return null;
     }
   }
@@ -150,7 +150,7 @@ export class Router implements CallRouter, PendingRequestHandler {
   }
 
   /**
-   * Passes on a call of a peer, or serves it where the owner is here.
+   * Passes on a call of a peer, or serves it if the owner is here.
    *
    * @param onEnd runs once it was answered or given up.
    */
@@ -167,8 +167,8 @@ export class Router implements CallRouter, PendingRequestHandler {
     }
     const trouble = call.via.includes(this.#name) && pathError(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
-    // The cached owner has just released the key, and is the caller. So this call isn't queued
-    // behind calls on their way to it.
+    // The caller is the cached owner and has just released the key. So this call isn't queued
+    // behind calls that are being sent to that owner.
     const isActivation = call.method === ACTIVATE;
     if (isActivation) this.#parts.directory.forget(call.key);
     if (call.done || this.#parts.dispatcher.answerForNode(call)) return call;
@@ -202,10 +202,10 @@ export class Router implements CallRouter, PendingRequestHandler {
   }
 
   /**
-   * A call failed. Sends it again where it certainly was not executed, or has an idempotency key,
-   * and another owner may succeed.
+   * A call failed. Sends it again if it certainly was not executed, or has an idempotency key, and
+   * another owner may succeed.
    *
-   * @param path how far it came beyond this node, where known.
+   * @param path the nodes that it reached beyond this one, if known.
    */
   failed(
     call: Outgoing,
@@ -220,7 +220,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     call.isDispatched = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
-    // This needs the store, which is not waited for.
+    // This needs the store, and the call doesn't wait for the store.
     const { directory, host } = this.#parts;
     const isOffline = error.code === "unavailable" && host.find(call.key)?.offline;
     if (
@@ -265,7 +265,8 @@ export class Router implements CallRouter, PendingRequestHandler {
     this.stats.forwards++;
     const trouble = pathError(call.via, this.#name, session.name);
     if (trouble) {
-      // This node may take its caller for the owner: it looks the owner up again, too.
+      // This node's cache may name the caller as the owner, so this node looks the owner up again,
+      // too.
       this.#parts.directory.forget(call.key);
       return call.reject(trouble, owner);
     }
@@ -330,7 +331,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     call.fail(new AtlasError("unavailable", message, { maybeExecuted: !isUnread }));
   }
 
-  /** Appends a call to its key's queue, and starts a search where none is running. */
+  /** Appends a call to its key's queue, and starts a search if none is running. */
   #enqueue(call: Outgoing): void {
     const present = this.#pendingCalls.get(call.key);
     const queue = present ?? new PendingCallQueue();
@@ -349,9 +350,10 @@ export class Router implements CallRouter, PendingRequestHandler {
     queue: PendingCallQueue,
   ): Promise<void> {
     const { clock, random, membership } = this.#parts;
-    /** Since when the store has been out of reach; null where it isn't. */
+    /** The time since when the store can't be reached; null if it can be reached. */
     let outSince: number | null = null;
-    // Calls that were redirected repeatedly wait between attempts, those redirected once don't.
+    // Calls that were redirected repeatedly wait between attempts. Calls that were redirected once
+    // don't.
     let attempt = redirects - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
@@ -387,7 +389,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     this.#pendingCalls.delete(key);
   }
 
-  /** An owner is waited for until the deadline, the store only for a short time. */
+  /** A call waits for an owner until its deadline, and for the store only for a short time. */
   #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
     if (!error.retryable || error.code === "overloaded" || isLasting(error)) return false;
     return outSince === null || this.#parts.clock.now() - outSince < STORE_WAIT_MS;

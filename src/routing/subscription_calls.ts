@@ -2,8 +2,8 @@
  * Runs the internal methods of client sockets at the owner: joining, polling for events,
  * messages and leaving.
  *
- * Takes calls that only nodes may make; runs turns of the resource's hooks where they ask for
- * it. Polls for events are not turns: they wait beside the mailbox.
+ * Takes calls that only nodes may make. Runs the resource's hooks in turns for the calls that need
+ * it. Polls for events are not turns: they wait outside the mailbox.
  *
  * Source: `docs/design.md`, Client sockets.
  */
@@ -28,8 +28,7 @@ export async function serveSubscription(call: Call, activation: Activation): Pro
     if (!activation.isOpen) throw activation.lost(false);
     const answer = await answerTo(call, activation.broadcaster);
     if (answer === undefined || call.done) return;
-    // Connections that were joined to an owner that can't serve any more have to be joined to the
-    // next one.
+    // If the owner can no longer serve, its connections have to be joined to the next owner.
     if (!activation.isOpen && call.method === CONNECT) throw activation.lost(false);
     call.succeed(call.encode(answer), activation.owner, null);
   } catch (error) {
@@ -97,14 +96,14 @@ async function joinAll(
   return results;
 }
 
-/** Runs it once earlier work for this connection is done. */
+/** Runs `run` once earlier work for this connection is done. */
 function inOrder(connection: ConnectionHandle, run: () => Promise<number>): Promise<number> {
   const delivered = connection.delivering.then(run);
   connection.delivering = delivered.catch(() => {});
   return delivered;
 }
 
-/** How many of a connection's messages were delivered; 0: the connection has gone. */
+/** How many of a connection's messages were delivered; 0: the connection no longer exists. */
 async function deliverAll(
   call: Call,
   broadcaster: EventBroadcaster,
@@ -115,14 +114,14 @@ async function deliverAll(
   let delivered = 0;
   for (const message of messages) {
     if (from + delivered <= connection.lastMessage) {
-      // Their answer got lost.
+      // These messages were delivered before, and the answer got lost.
       delivered++;
       continue;
     }
-    // Nobody waits for this any more: it is sent again.
+    // The subscriber no longer waits for this answer, and sends the message again.
     if (call.done || connection.isGone) return delivered;
     const error = await broadcaster.deliverMessage(connection, message, call).ended;
-    // Not begun: it is sent again, here or to the next owner.
+    // The turn has not begun: the message is sent again, to this owner or to the next one.
     if (error && !error.maybeExecuted && error.retryable) {
       if (delivered === 0) throw error;
       return delivered;

@@ -1,8 +1,8 @@
 /**
  * Traces calls that carry a `traceparent`: one span for each link that a call went over.
  *
- * Takes where such a call is sent and how that ended; gives the `traceparent` that goes on with
- * it, and reports the span. Calls without one are not traced.
+ * Takes the link that such a call is sent over and the outcome. Gives the `traceparent` that is
+ * sent with the call, and reports the span. Calls without one are not traced.
  *
  * Source: W3C Trace Context §4.3,
  * https://www.w3.org/TR/trace-context/#mutating-the-traceparent-field.
@@ -28,14 +28,14 @@ export class CallTracer {
     this.#parts = parts;
   }
 
-  /** Starts the span of a call that goes over a link; null where it has no `traceparent`. */
+  /** Starts the span of a call that goes over a link; null if it has no `traceparent`. */
   begin(trace: string | null): LinkSpan | null {
     if (trace === null) return null;
     const { clock, random } = this.#parts;
     return { trace: nextSpan(trace, random), since: clock.now() };
   }
 
-  /** Ends a span: the answer is here, or nobody waits for it any more. */
+  /** Ends a span: the answer has arrived, or the caller no longer waits for it. */
   ended(call: Outgoing, outcome: string): void {
     const hop = call.carrier?.span;
     if (!hop) return;
@@ -45,7 +45,7 @@ export class CallTracer {
     onEvent({ level: "debug", event: "call passed on", fields });
   }
 
-  /** A call failed for good: logged where it is traced, or was passed on here. */
+  /** A call failed and is not sent again. Logged if it is traced, or if this node passed it on. */
   failed(call: Outgoing, { code, message: reason }: AtlasError): void {
     const { via, trace: traceparent } = call;
     if (traceparent === null && via.length === 0) return;
@@ -85,8 +85,8 @@ export function outgoingPathOf(
 }
 
 /**
- * The error for a call that came to `self` over `via` and must not go on to `next`; null where it
- * may.
+ * The error for a call that came to `self` over `via` and must not be sent on to `next`; null if it
+ * may be.
  */
 export function pathError(via: readonly string[], self: string, next: string): AtlasError | null {
   if (via.length === 0) return null;

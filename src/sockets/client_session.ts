@@ -1,9 +1,9 @@
 /**
- * One client socket at the node that holds it.
+ * One client socket, at the node that holds it.
  *
- * Takes the socket's frames, and events of its resource; sends messages and calls to the owner
- * in order, and the results of calls to the client; sends nothing before `hello`. A client that
- * reads too slowly, or writes too fast, is closed. Messages that came before the socket closed
+ * Takes the socket's frames and the events of its resource. Sends messages and calls to the owner
+ * in order, and events and results of calls to the client, but nothing before `hello`. A client
+ * that reads too slowly, or writes too fast, is closed. Messages that came before the socket closed
  * are still delivered.
  *
  * Source: `docs/design.md`, Client sockets.
@@ -31,7 +31,10 @@ type CallFrame = Extract<ClientFrame, { t: "call" }>;
 type Reply = Extract<ServerFrame, { t: "reply" }>;
 type Outcome = CallAnswer | { readonly error: FrameError };
 
-/** Bytes of messages that are sent to the owner at once, where there are several. */
+/**
+ * The size of the messages that one request sends to the owner, in bytes; a single larger message
+ * is sent alone.
+ */
 const MESSAGE_BYTES_AT_ONCE = 262_144;
 
 /** An event for several sockets, encoded once for each codec. */
@@ -59,7 +62,7 @@ export class EncodedEvent {
   }
 }
 
-/** A call's result; `verdict` where its resource's node can't reach the store. */
+/** A call's result; `verdict` if its resource's node can't reach the store. */
 export interface CallAnswer {
   readonly result: unknown;
   readonly verdict?: DegradedVerdict | undefined;
@@ -68,12 +71,14 @@ export interface CallAnswer {
 /** What a session needs of the server. */
 export interface ClientSessionParts {
   readonly id: string;
-  /** The secret with which the client resumes the connection; undefined: it can't. */
+  /**
+   * The secret with which the client resumes the connection; undefined: the client can't resume it.
+   */
   readonly resume?: string | undefined;
   readonly codec: Codec;
   /**
    * The number of the last event that its client received; null: the client asks for no earlier
-   * ones.
+   * events.
    */
   readonly after: number | null;
   /** The id of its client's former connection; null: none. */
@@ -81,12 +86,13 @@ export interface ClientSessionParts {
   /** Monotonic ms. */
   readonly now: () => number;
   /**
-   * Makes a call for the client, which has waited for the given time. Rejects with an AtlasError.
+   * Makes a call for the client; the call has already waited for the given time. Rejects with an
+   * AtlasError.
    */
   readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
   /**
-   * Delivers messages; resolves to how many were delivered, and waits while no owner can be
-   * reached.
+   * Delivers messages, and waits while no owner can be reached. Resolves to the number that was
+   * delivered.
    */
   readonly deliverMessages: (
     session: ClientSession,
@@ -95,7 +101,7 @@ export interface ClientSessionParts {
   ) => Promise<number>;
   /** Its socket is closed; bytes of messages may still wait to be delivered. */
   readonly closed?: (session: ClientSession) => void;
-  /** It has ended: its socket is closed, and nothing of it waits any more. */
+  /** It has ended: its socket is closed, and none of its messages waits any more. */
   readonly ended: (session: ClientSession) => void;
   readonly stats: { cutSockets: number };
 }
@@ -107,9 +113,9 @@ export class ClientSession {
   resumed = false;
   /** Whether an owner may know it. */
   isKnown = false;
-  /** The number of the last event that it received, or that was for others. */
+  /** The number of the last event that it received or that was for other connections. */
   position: number | null;
-  /** The epoch of the owner that gave that number; null: none did. */
+  /** The epoch of the owner that gave that number; null: no owner did. */
   epoch: number | null = null;
   /** When a frame was last sent to its client, monotonic ms. */
   sentAt: number;
@@ -120,11 +126,11 @@ export class ClientSession {
   readonly #abort = new AbortController();
   /** Events that came while it is being joined. */
   #buffered: EncodedEvent[] | null = [];
-  /** The number up to which some of those are lost. */
+  /** The number up to which some of these events are lost. */
   #lost = 0;
   /**
-   * What waits for the first hello, or for the delivery of earlier messages: frames, and answers
-   * to those that were refused before hello; with their size, and the time when they came.
+   * Frames that wait for the first hello or for the delivery of earlier messages, and answers to
+   * frames that were refused before hello; each with its size and the time when it came.
    */
   #waiting: {
     readonly frame: ClientFrame | Reply;
@@ -133,7 +139,7 @@ export class ClientSession {
   }[] = [];
   #waitingSize = 0;
   #isDelivering = false;
-  /** Messages that were delivered or dropped. */
+  /** The number of messages that were delivered or dropped. */
   #delivered = 0;
   #isLeaving = false;
   #calls = 0;
@@ -158,15 +164,15 @@ export class ClientSession {
     return this.#waitingSize;
   }
 
-  /** It will be joined again: events that come meanwhile are buffered. */
+  /** It will be joined again. Events that come meanwhile are buffered. */
   rejoin(): void {
     this.#buffered = [];
     this.#lost = 0;
   }
 
   /**
-   * It was joined: sends `hello`, then the events since. `lost`: the number up to which events
-   * are lost for it, null where none is.
+   * It was joined: sends `hello`, then the events since. `lost`: the number up to which events are
+   * lost for it; null: no event is lost.
    */
   joined(epoch: number, last: number, lost: number | null, past: readonly EncodedEvent[]): void {
     const passed = this.#buffered ?? [];
@@ -230,7 +236,7 @@ export class ClientSession {
     this.end(closeCodeOf(code), `${code}: ${message}`);
   }
 
-  /** Closes it, and drops what waits. */
+  /** Closes it, and drops its waiting frames. */
   end(code: number, reason: string): void {
     this.#drop(this.#waiting.length);
     this.closeAfterDelivery(code, reason);
@@ -250,14 +256,14 @@ export class ClientSession {
     if (this.isClosed) return;
     this.isClosed = true;
     this.#abort.abort();
-    // Nobody waits for answers any more.
+    // The client no longer waits for answers.
     this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");
     this.#waitingSize = this.#waiting.reduce((sum, { size }) => sum + size, 0);
     this.#parts.closed?.(this);
     this.#finish();
   }
 
-  /** Drops what waits of a closed socket. */
+  /** Drops the waiting frames of a closed socket. */
   giveUp(): void {
     if (!this.isClosed || this.#isOver) return;
     this.#isOver = true;
@@ -271,8 +277,8 @@ export class ClientSession {
   }
 
   /**
-   * Asks the client to close and to connect to another node; after hello, because that is always
-   * the first frame.
+   * Asks the client to close and to connect to another node. Sent after hello, because hello is
+   * always the first frame.
    */
   leave(): void {
     this.#isLeaving = true;
@@ -310,7 +316,10 @@ export class ClientSession {
     this.#pump();
   }
 
-  /** Sends what waits to the owner: calls at once, messages once earlier ones were delivered. */
+  /**
+   * Sends the waiting frames to the owner: calls at once, messages once earlier messages were
+   * delivered.
+   */
   #pump(): void {
     while (this.resumed && !this.#isDelivering && !this.#isOver) {
       const first = this.#waiting[0];
@@ -397,10 +406,10 @@ export class ClientSession {
 export const CLOSED = 1000;
 /** The node is draining or closing: connect to another. */
 export const RESTART = 1012;
-/** Too slow, or too much at once: try again later. */
+/** The client was too slow, or sent too much at once: try again later. */
 export const LATER = 1013;
 
-/** Application codes start here; an error's code is 4000 plus its HTTP status. */
+/** The first application code. An error's code is 4000 plus its HTTP status. */
 const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
   bad_request: 4400,
   invalid_rrp: 4400,

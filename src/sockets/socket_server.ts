@@ -2,9 +2,9 @@
  * Serves a node's client sockets: checks each one, adds it to this node's subscription to its
  * resource, and pings it while nothing else is sent.
  *
- * Takes sockets of any kind, opened by an adapter; exchanges the frames of
- * `model/socket_frames.ts` with them. Reaches owners by this node's own calls, so that routing,
- * deadlines and retries are the router's.
+ * Takes sockets of any kind, opened by an adapter; exchanges the frames of `model/socket_frames.ts`
+ * with them. Reaches owners by this node's own calls, so that the router does the routing,
+ * deadlines and retries.
  *
  * Source: `docs/design.md`, Client sockets.
  */
@@ -64,7 +64,9 @@ export class SocketServer {
   readonly #leaving = new Set<Promise<void>>();
   /** Notified when a socket has closed, or its session has ended. */
   readonly #closedOne = new Signal();
-  /** Closed sockets with messages that wait for delivery, and the bytes of these. */
+  /**
+   * Closed sockets with messages that wait for delivery, and the size of these messages, in bytes.
+   */
   readonly #closings = new Map<ClientSession, number>();
   #closedBytes = 0;
   #isClosed = false;
@@ -76,9 +78,9 @@ export class SocketServer {
   /**
    * Returns the function that takes a client's socket.
    *
-   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't allowed,
-   * `not_found` where no node runs the type, `overloaded`, `unavailable` where the node is
-   * draining or closed.
+   * @throws AtlasError `invalid_rrp` or `bad_request` if the name or an option isn't allowed,
+   * `not_found` if no node runs the type, `overloaded`, `unavailable` if the node is draining or
+   * closed.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
     checkToken("type", type);
@@ -110,9 +112,9 @@ export class SocketServer {
   }
 
   /**
-   * Refuses new sockets, and asks all clients to connect to another node; reads on until they
-   * have closed or time is up, then closes the rest. Resolves once all their messages are
-   * delivered and owners know that they have gone, or after a while.
+   * Refuses new sockets, and asks all clients to connect to another node; continues to read until
+   * they have closed or the time limit has passed, then closes the rest. Resolves once all their
+   * messages are delivered and owners know that the sockets have closed, or after a time limit.
    */
   async drain(): Promise<void> {
     this.#isClosed = true;
@@ -122,13 +124,16 @@ export class SocketServer {
     await this.#until(CLOSING_MS, () => this.#sessions.size + this.#leaving.size === 0);
   }
 
-  /** Closes all sockets at once; what waits of them is dropped. */
+  /** Closes all sockets at once, and drops their waiting frames. */
   close(): void {
     this.#isClosed = true;
     for (const session of [...this.#sessions]) session.end(RESTART, DRAINING);
   }
 
-  /** Resolves once a condition holds, checked whenever a socket has gone, or after `ms`. */
+  /**
+   * Resolves once a condition holds, or after `ms`. The condition is checked whenever a socket has
+   * ended.
+   */
   async #until(ms: number, condition: () => boolean): Promise<void> {
     let isLate = false;
     const timer = this.#parts.clock.after(ms, () => {
@@ -186,8 +191,8 @@ export class SocketServer {
   }
 
   /**
-   * A socket has closed: its messages are delivered as far as there is room for them, and for a
-   * while only.
+   * A socket has closed: its messages are delivered if there is room for them, and until a time
+   * limit.
    */
   #closed(session: ClientSession): Timer | null {
     this.stats.sockets--;
@@ -237,7 +242,10 @@ export class SocketServer {
   }
 }
 
-/** The rest of a call's time. @throws AtlasError `bad_request`; `timeout` where none is left */
+/**
+ * The remaining time of a call, in ms. @throws AtlasError `bad_request`; `timeout` if no time is
+ * left
+ */
 function leftOf(
   timeoutMs: number = DEFAULT_TIMEOUT_MS,
   waitedMs: number,
@@ -266,7 +274,7 @@ export interface PingParts {
   readonly deadlines: TimerWheel;
 }
 
-/** The pings of one socket, until it is closed. */
+/** Sends the pings of one socket, until it is closed. */
 export class Ping extends Expiring {
   readonly #parts: PingParts;
   readonly #session: Pinged;

@@ -1,9 +1,9 @@
 /**
  * One node's subscription to one resource, shared by all its client sockets of that resource.
  *
- * Takes client sessions; keeps them joined to whoever owns the resource, polls it for events and
- * delivers those to the sessions. Where the owner changes, all sessions are joined again and
- * told so.
+ * Takes client sessions; keeps them joined to the resource's current owner, polls that owner for
+ * events and delivers the events to the sessions. If the owner changes, all sessions are joined
+ * again and get a new `hello`.
  *
  * Source: `docs/design.md`, Client sockets; `model/internal_methods.ts` has the calls.
  */
@@ -31,7 +31,9 @@ const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;
 /** How much longer a poll may take than an owner holds it, in ms. */
 const GRACE_MS = 5_000;
-/** How often the leaving of the last socket is reported; after that the owner notices by itself. */
+/**
+ * How many times the end of the last socket is reported. After that the owner notices it by itself.
+ */
 const LEAVE_ATTEMPTS = 3;
 /** The subscriber id sent to an owner that doesn't know this node. */
 const NO_ID = "";
@@ -53,7 +55,10 @@ export interface SubscriptionParts {
   readonly empty: () => void;
 }
 
-/** A joined session: the last event's number, and the number up to which some are lost for it. */
+/**
+ * A joined session: the last event's number, and the number up to which some events are lost for
+ * it.
+ */
 interface Joined {
   readonly session: ClientSession;
   readonly seq: number;
@@ -66,7 +71,7 @@ export class Subscription {
   /** Sessions that have to be joined. */
   readonly #pending = new Set<ClientSession>();
   readonly #ended = new AbortController();
-  /** Its subscriber id at the current owner; a new one each time it has to register. */
+  /** Its subscriber id at the current owner. It gets a new one each time it has to register. */
   #subscriberId: string | null = null;
   #epoch = 0;
   /** The number up to which this node has all events. */
@@ -74,7 +79,7 @@ export class Subscription {
   /** The number of closings received. */
   #closed = 0;
   #isJoining = false;
-  /** Notified when some have been joined. */
+  /** Notified when some sessions have been joined. */
   readonly #joinedSome = new Signal();
 
   constructor(parts: SubscriptionParts) {
@@ -88,11 +93,15 @@ export class Subscription {
     void this.#join();
   }
 
-  /** A session has ended: tells the owner. Resolves when it has been told, or can't be. */
+  /**
+   * A session has ended: reports that to the owner. Resolves when the owner has got the report, or
+   * can't get it.
+   */
   async remove(session: ClientSession): Promise<void> {
     this.#sessions.delete(session.id);
     this.#pending.delete(session);
-    // Also between two owners: the next one may know it from the former one's state.
+    // Also reported between two owners: the next owner may know the session from the former owner's
+    // state.
     const subscriberId = this.#subscriberId ?? NO_ID;
     if (this.#sessions.size === 0) this.#end();
     // A session that is being joined for the first time is reported once it has been joined.
@@ -100,7 +109,7 @@ export class Subscription {
   }
 
   async #notifyClosed(subscriberId: string, session: ClientSession): Promise<void> {
-    // While others are here, the owner can't notice by itself.
+    // While this node has other sessions, the owner can't notice the end by itself.
     for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#sessions.size > 0; attempt++) {
       try {
         await this.#parts.ask(LEAVE, [subscriberId, [session.id]], {});
@@ -112,10 +121,10 @@ export class Subscription {
   }
 
   /**
-   * Delivers messages; resolves to how many were delivered or dropped. Dropped are those that a
-   * former owner may have got, and of which the current one can't know.
+   * Delivers messages; resolves to how many were delivered or dropped. Messages are dropped if a
+   * former owner may have got them and the current owner can't know whether it did.
    *
-   * @param from the number of the first of them among all of the socket.
+   * @param from the number of the first of these messages among all messages of the socket.
    */
   async deliverMessages(
     session: ClientSession,
@@ -137,13 +146,13 @@ export class Subscription {
           messages,
           from,
         ], {});
-        // The connection is gone at the owner: this node is about to learn of its closing.
+        // The connection no longer exists at the owner: this node will learn of its closing soon.
         if (result === 0) return messages.length;
         if (result !== null) return result as number;
         this.#ownerChanged(subscriberId);
       } catch (thrown) {
         const error = toAtlasError(thrown);
-        // An owner to which they are sent again knows which of them it has had.
+        // If they are sent to the same owner again, it knows which of them it has already received.
         if (error.maybeExecuted) asked = subscriberId;
         else if (!error.retryable) {
           session.reject(error);
@@ -155,7 +164,9 @@ export class Subscription {
     return messages.length;
   }
 
-  /** Joins all that have to be joined, some at a time; the first join registers this node. */
+  /**
+   * Joins all sessions that have to be joined, some at a time. The first join registers this node.
+   */
   async #join(): Promise<void> {
     if (this.#isJoining) return;
     this.#isJoining = true;
@@ -163,7 +174,7 @@ export class Subscription {
       const sessions = [...this.#pending].slice(0, MAX_JOINS);
       const registers = this.#subscriberId === null;
       const subscriberId = this.#subscriberId ?? this.#parts.random.uuid();
-      // The owner may know them from now on, including those that have ended meanwhile.
+      // The owner may know these sessions from now on, including those that have ended meanwhile.
       const known = (): void => {
         for (const session of sessions) {
           session.isKnown = true;
@@ -193,7 +204,7 @@ export class Subscription {
     this.#isJoining = false;
   }
 
-  /** Takes the owner's answer for each session. Resolves to whether any could be joined. */
+  /** Takes the owner's answer for each session. Resolves to whether any session could be joined. */
   async #takeResults(
     subscriberId: string,
     sessions: readonly ClientSession[],
@@ -219,7 +230,7 @@ export class Subscription {
       void this.#poll(subscriberId);
     }
     const past = await this.#past(joined);
-    // Another owner may have taken over meanwhile: then all are joined to that one.
+    // Another owner may have taken over meanwhile. Then all sessions are joined to that owner.
     if (this.#subscriberId !== subscriberId) return true;
     for (const one of joined) {
       const { session, seq, lost } = one;
@@ -231,7 +242,7 @@ export class Subscription {
     return true;
   }
 
-  /** The events that sessions have missed; null where some of them are lost. */
+  /** The events that sessions have missed; null if some of these events are lost. */
   async #past(joined: readonly Joined[]): Promise<EncodedEvent[] | null> {
     const back = joined.filter(lacks);
     if (back.length === 0) return [];
@@ -333,7 +344,7 @@ function joinRequestOf({ id, position, former, resumed, epoch }: ClientSession):
   return [id, position, former, resumed, epoch];
 }
 
-/** The number after which missing events can still be fetched; `seq` where none is missing. */
+/** The number after which missing events can still be fetched; `seq` if none is missing. */
 function startOf({ session: { position }, seq, lost }: Joined): number {
   return lost ?? position ?? seq;
 }

@@ -35,7 +35,7 @@ export class TimerWheel {
     slot.first = entry;
   }
 
-  /** Removes `entry`; does nothing where it isn't in the wheel. */
+  /** Removes `entry`; does nothing if it isn't in the wheel. */
   remove(entry: Expiring): void {
     const { before, after, slot } = entry;
     if (!slot) return;
@@ -45,7 +45,7 @@ export class TimerWheel {
     entry.slot = entry.before = entry.after = null;
   }
 
-  /** Aborts all entries now, and cancels the timer for good. */
+  /** Aborts all entries now, and cancels the timer finally. */
   close(): void {
     this.#timer?.cancel();
     this.#timerSlot = -Infinity;

@@ -20,17 +20,17 @@ export interface OpenStoreOptions {
   /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
   /**
-   * The token of an HTTP Redis; of a registry by region, of all or of each
-   * (`ATLAS_REGISTRY_TOKEN`).
+   * The token of an HTTP Redis. For a registry by region: one token for all regions, or one for
+   * each (`ATLAS_REGISTRY_TOKEN`).
    */
   token?: RegistryTokens;
-  /** The region of the node, of a registry by region. */
+  /** The node's region; needed for a registry by region. */
   region?: string;
-  /** Homes of keys, of a registry by region. `default`: the first region. */
+  /** The homes of keys, for a registry by region. `default`: the first region. */
   homes?: HomeRules;
   /**
-   * Gets other regions' registries that can't be opened, and what a store detects by itself.
-   * MUST NOT throw.
+   * Gets events: other regions' registries that can't be opened, and what a store detects by
+   * itself. MUST NOT throw.
    */
   onEvent?: (event: NodeEvent) => void;
 }
@@ -39,8 +39,8 @@ export interface OpenStoreOptions {
  * Opens the store that `url` names:
  *
  * - `memory:` of this process only, empty;
- * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need
- *   be; `?synchronous=full` where epochs must survive the loss of power;
+ * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need be;
+ *   `?synchronous=full` if epochs must survive the loss of power;
  * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS. A Redis that may
  *   evict keys without TTL is refused, unless the URL has `?eviction=allow`;
  * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only;
@@ -49,13 +49,12 @@ export interface OpenStoreOptions {
  * - `redis+sentinel://[user:password@]host[:port],…/master[/database]`, or `rediss+sentinel:`:
  *   the master that these sentinels name, wherever it moves;
  * - `redis+cluster://[user:password@]host[:port],…`, or `rediss+cluster:`;
- * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of
- *   all keys for which `options.homes` has none, so it MUST stay the first. All URLs are
- *   checked at once; whether the others can be reached shows when they are first needed.
+ * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of all keys
+ *   to which `options.homes` gives no home, so it MUST stay the first. All URLs are checked at
+ *   once; whether the others can be reached shows when they are first needed.
  *
- * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized`
- * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within
- * about 5 seconds.
+ * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized` if an HTTP
+ * Redis refuses the token, or `unavailable` if the store can't be reached within about 5 seconds.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
   if (typeof url !== "string") throw refused("registry URL", quoted(url), "text");
@@ -144,7 +143,7 @@ function tokenOf(token: RegistryTokens | undefined, region: string = ""): string
   return Object.hasOwn(token, region) ? token[region] : undefined;
 }
 
-/** The path and settings in `file:PATH[?synchronous=normal|full]`; the path is taken as it is. */
+/** The path and settings in `file:PATH[?synchronous=normal|full]`; the path is used unchanged. */
 function parseFileUrl(url: string): { path: string; synchronous?: "normal" | "full" } {
   const [location = "", ...queries] = url.slice("file:".length).split("?");
   const path = location.replace(/^\/\/(?=\/)/, "");

@@ -3,8 +3,8 @@
  *
  * Takes URLs of registries and the number of contenders; gives each contender a connection of its
  * own to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API).
- * Contenders are spread over several masters in turn. A claim is one script, as the registry's own
- * is. Keys expire by themselves, in case the racing process is killed.
+ * Contenders are spread over several masters in turn. A claim is one script, like the registry's
+ * own claims. Keys expire by themselves, in case the racing process is killed.
  */
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { MAX_CONTENDERS } from "../../../src/limits.ts";
@@ -39,7 +39,7 @@ export interface RaceStoresOptions {
 /** Open connections, and how to close them all. */
 export interface RaceStores {
   readonly stores: readonly RaceStore[];
-  /** Masters named in `masters=…` for which there is no URL. */
+  /** Masters that `masters=…` names and that have no URL. */
   readonly unraced: readonly string[];
   close(): void;
 }
@@ -51,12 +51,12 @@ interface RaceConnection {
 }
 
 /**
- * Opens `count` connections to the registry at `urls`; where it is a list (one URL for each of
- * several masters), to each in turn.
+ * Opens `count` connections to the registry at `urls`; if it is a list (one URL for each of several
+ * masters), to each in turn.
  *
- * @throws AtlasError `bad_request` where an option isn't allowed, a URL isn't of a kind that
- * can be raced or comes twice, or a registry refuses its credentials; `unavailable` where one
- * can't be reached.
+ * @throws AtlasError `bad_request` if an option isn't allowed, a URL isn't of a kind that can be
+ * raced or comes twice, or a registry refuses its credentials; `unavailable` if one can't be
+ * reached.
  */
 export async function openRaceStores(
   urls: string | readonly string[],
@@ -146,7 +146,7 @@ function dialerOf(
   );
 }
 
-/** Upstash's REST API: one request a command. */
+/** Upstash's REST API: one request for each command. */
 class RestConnection implements RaceConnection {
   readonly #url: URL;
   readonly #token: string;
@@ -219,7 +219,7 @@ function raceStore(connection: RaceConnection, master: string): RaceStore {
       return String(await connection.send("EVAL", [CLAIM, "1", key, value, EXPIRES_MS]));
     },
     async remove(keys) {
-      // One by one: on a cluster they may have different slots.
+      // Deleted one by one, because on a cluster the keys may have different slots.
       await Promise.all(keys.map((key) => connection.send("DEL", [key])));
     },
   };

@@ -22,14 +22,14 @@ export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
   /** Which client to use; default the quickest on this runtime. */
   dial?: RedisDialer;
   /**
-   * How many replicas must have a step that writes before it counts, by WAIT; until they
-   * have, and for half of `timeoutMs` at most, it isn't answered. Default: the URL's
-   * `?replicas=N`, else 0.
+   * The number of replicas that must have a write before it counts (by WAIT). The step is answered
+   * only once they have it, or fails after half of `timeoutMs`. Default: the URL's `?replicas=N`,
+   * else 0.
    */
   replicas?: number;
 }
 
-/** Code units of text after which a script or MGET is sent, and the next one begins. */
+/** The size of text after which a script or MGET is sent and the next one begins, in code units. */
 const MAX_BATCH_TEXT = 1_048_576;
 
 /**
@@ -39,11 +39,11 @@ const MAX_BATCH_TEXT = 1_048_576;
  * Each may end with `?replicas=N`, the option `replicas`, and `eviction=allow`, the option
  * `eviction`.
  *
- * Afterwards the store reconnects by itself, without end; while Redis is unreachable every step
- * rejects with `unavailable` at once.
+ * Afterwards the store reconnects by itself, without a time limit; while Redis is unreachable every
+ * step rejects with `unavailable` at once.
  *
- * @throws AtlasError `bad_request` where the URL is wrong, its credentials are refused or the
- * server may evict keys that have no TTL, `unavailable` where nobody answers within `timeoutMs`.
+ * @throws AtlasError `bad_request` if the URL is wrong, its credentials are refused or the server
+ * may evict keys that have no TTL, `unavailable` if nobody answers within `timeoutMs`.
  */
 export async function redisStore(url: string, options: RedisStoreOptions = {}): Promise<Store> {
   const timeoutMs = options.timeoutMs ?? 5_000;
@@ -79,7 +79,7 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   return new RedisStore(withReplicaAck(backend, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
 }
 
-/** A backend that is not open yet. */
+/** A backend that is not yet open. */
 function backendTo(
   target: RedisTarget,
   options: RedisConnectionOptions,

@@ -1,7 +1,7 @@
 /**
- * Opens the store in an Upstash Redis over HTTPS, on any runtime, also where there is no TCP.
- * Takes an address and a token; gives a `RedisStore` over `@upstash/redis`. Every step is a
- * script, so that the server that writes answers it, never a replica.
+ * Opens the store in an Upstash Redis over HTTPS, on any runtime, also without TCP. Takes an
+ * address and a token; gives a `RedisStore` over `@upstash/redis`. Every step is a script, so that
+ * the server that writes answers it, never a replica.
  */
 import { Redis } from "@upstash/redis";
 import { AtlasError } from "../../../src/errors.ts";
@@ -38,9 +38,9 @@ export interface UpstashStoreOptions extends StrategyOptions, EvictionOptions {
  * attempt did; a network that repeats it may make it answer false. `status()` tells whether the
  * last request was answered.
  *
- * @throws AtlasError `bad_request` where an option isn't allowed, or the server says that it may
- * evict keys that have no TTL (Upstash itself doesn't say), `unauthorized` where the
- * token is refused, `unavailable` where nobody answers within `timeoutMs`.
+ * @throws AtlasError `bad_request` if an option isn't allowed, or the server says that it may evict
+ * keys that have no TTL (Upstash itself doesn't say), `unauthorized` if the token is refused,
+ * `unavailable` if nobody answers within `timeoutMs`.
  *
  * @example
  * ```ts
@@ -77,9 +77,10 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
 }
 
 /**
- * The client with a requester of our own, with bounds and without repeats (its default sends
- * anything up to six times), no automatic deserialization, no telemetry. Plain JSON instead of
- * base64, whose decoder drops a byte order mark; all text here is well-formed Unicode.
+ * Makes the client with a requester that has bounds and doesn't repeat requests (the default one
+ * sends each up to six times), without automatic deserialization and telemetry. Answers come as
+ * plain JSON, because the decoder for base64 drops a byte order mark; all text here is well-formed
+ * Unicode.
  */
 function clientOf(url: URL, token: string, signal: () => AbortSignal): UpstashClient {
   return new PlainRedis(new UpstashRequester({ url, token, signal }));

@@ -1,6 +1,6 @@
 /**
- * What one master of a registry of several can do in one atomic step, and how the claims of all
- * masters, as one of them sees them, decide who owns a key. Each entry is written by one master
+ * Defines the atomic steps of one master in a registry of several masters, and decides who owns a
+ * key from the claims of all masters, as one master sees them. Each entry is written by one master
  * only, so copying by "last writer wins" loses nothing.
  *
  * Source: `docs/design.md`, Several masters.
@@ -11,12 +11,12 @@ import type { Claim, OwnershipPage, Stamp, Store } from "../../../src/ports/stor
 /** A claim of a key, written at one master. */
 export interface MasterClaim {
   readonly rrp: string;
-  /** {@link WITHDRAWN} where its owner withdrew it, and it still supersedes others. */
+  /** {@link WITHDRAWN} if its owner withdrew the claim and it still supersedes other claims. */
   readonly incarnation: string;
   readonly epoch: number;
   readonly opId: string;
   readonly master: string;
-  /** The epochs of other masters' claims that its claimer had seen: it supersedes those. */
+  /** The epochs of other masters' claims that the claimer had seen. This claim supersedes them. */
   readonly over: ReadonlyMap<string, number>;
 }
 
@@ -36,10 +36,11 @@ type Plain =
   | "close";
 
 /**
- * The atomic steps of one master. Whatever goes wrong MUST reject with an AtlasError.
+ * The atomic steps of one master. Every failure MUST reject with an AtlasError.
  *
- * The methods that it shares with the port keep the port's contract by what this master
- * has received so far. `commit` applies only where the ownership is the greatest claim there.
+ * The methods that it shares with the port keep the port's contract as far as this master has
+ * received other masters' writes. `commit` applies only if the ownership is the greatest claim
+ * there.
  */
 export interface Master extends Pick<Store, Plain> {
   readonly up: boolean;
@@ -48,27 +49,29 @@ export interface Master extends Pick<Store, Plain> {
   claims(key: string): Promise<readonly MasterClaim[]>;
 
   /**
-   * Writes this master's claim, superseding all that it knows, if the owner is as expected.
-   * Its epoch is above all that this master knows, and no other master's. Changes nothing
-   * where this master's claim has this `opId`. Answers the claims as they are afterwards.
+   * If the owner is as expected, writes this master's claim, which supersedes all claims that this
+   * master knows. Its epoch is above all epochs that this master knows, and no other master can
+   * give it. Changes nothing if this master's claim has this `opId`. Answers the claims as they are
+   * afterwards.
    */
   writeClaim(claim: Claim): Promise<readonly MasterClaim[]>;
 
   /**
-   * Withdraws this master's claim if it is this one. Answers whether it was the owner's. `after` is
-   * that of the port's `release`.
+   * Withdraws this master's claim if it is this one. Answers whether the claim was the owner's.
+   * `after` has the meaning that it has in the port's `release`.
    */
   withdraw(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
 
   /**
-   * Has this master's claim supersede all others that it knows, if it is this one and the owner's.
-   * Losers have seen it by then; claims that remain are those of nodes that died.
+   * Makes this master's claim supersede all other claims that it knows, if the claim is the given
+   * one and the owner's. By then losers have seen this claim, so the remaining claims are those of
+   * nodes that died.
    */
   settle(key: string, incarnation: string, epoch: number): Promise<void>;
 
   /**
-   * What is left of a key's state at this master: the last turn that was committed here, and
-   * whether the state is lost while other parts of it remain. Absent: it can't tell.
+   * What this master still has of a key's state: the last turn that was committed at this master,
+   * and whether the state is lost while other parts of it remain. Absent: the master can't tell.
    */
   stateLeft?(key: string): Promise<{ readonly last: Stamp; readonly isLost: boolean }>;
 
@@ -76,7 +79,7 @@ export interface Master extends Pick<Store, Plain> {
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 }
 
-/** Whether the claimer of `claim` had seen `other`, so that it supersedes that. */
+/** Whether the claimer of `claim` had seen `other`. If so, `claim` supersedes `other`. */
 export function supersedes(claim: MasterClaim, other: MasterClaim): boolean {
   return (claim.over.get(other.master) ?? -1) >= other.epoch;
 }
@@ -87,7 +90,9 @@ export function outranks(claim: MasterClaim, other: MasterClaim): boolean {
   return claim.incarnation > other.incarnation;
 }
 
-/** The claims that count: neither withdrawn, nor superseded by one that was withdrawn. */
+/**
+ * The claims that count: claims that were neither withdrawn nor superseded by a withdrawn claim.
+ */
 export function validClaims(claims: readonly MasterClaim[]): MasterClaim[] {
   const ended = claims.filter(({ incarnation }) => incarnation === WITHDRAWN);
   return claims.filter((claim) =>
@@ -95,14 +100,14 @@ export function validClaims(claims: readonly MasterClaim[]): MasterClaim[] {
   );
 }
 
-/** The owner's claim; null where nobody owns the key. */
+/** The owner's claim; null if nobody owns the key. */
 export function greatest(claims: readonly MasterClaim[]): MasterClaim | null {
   let best: MasterClaim | null = null;
   for (const claim of validClaims(claims)) if (!best || outranks(claim, best)) best = claim;
   return best;
 }
 
-/** The owner and, where there are any, the claims that it did not supersede. */
+/** The owner, and the claims that it did not supersede, if any. */
 export function ownerOf(claims: readonly MasterClaim[]): Ownership | null {
   const best = greatest(claims);
   if (best === null) return null;

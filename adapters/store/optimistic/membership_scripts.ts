@@ -2,9 +2,9 @@
  * The Lua of membership with several masters. Each master keeps the members that registered at it,
  * and its own marks about members of the others.
  *
- * A member's home is the master that it registered at; only that master renews it. A kill is a
- * mark at the killer's master. A member's state is the worst that its home or any mark says, so a
- * dead member stays dead everywhere once the mark has been copied.
+ * A member's home is the master at which it registered; only that master renews it. A kill is a
+ * mark at the killer's master. A member's state is the worst state that its home or any mark
+ * reports, so a dead member stays dead everywhere once the mark has been copied.
  *
  * Keys of the n-th master, each written by it alone: `atlas:{members}:<kind>/<master>`.
  */

@@ -3,15 +3,15 @@
  * field.
  *
  * Takes fields as each master has them, `<epoch> <turn>:<value>`, or `<epoch> <turn>-` for a
- * deleted one; gives fields and values. The greatest epoch and turn win. While a master's own
- * claim stands, what was written under that claim wins at this master: an owner reads its own
- * writes even where writes of a greater claim have arrived.
+ * deleted one; gives fields and values. The greatest epoch and turn win. While a master's own claim
+ * stands, writes under that claim win at this master: an owner reads its own writes even if writes
+ * of a greater claim have arrived.
  */
 import type { Range } from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";
 import { listOf, textOrNull } from "../redis/replies.ts";
 
-/** Who reads: the own master's index, and its claim's epoch where it has one. */
+/** Who reads: the own master's index, and its claim's epoch if it has one. */
 export interface Reader {
   readonly own: number;
   readonly claimEpoch: number | null;
@@ -28,7 +28,7 @@ export interface RangePart {
   readonly values: readonly unknown[];
 }
 
-/** A value with its epoch and turn; `value` is null where the field was deleted. */
+/** A value with its epoch and turn; `value` is null if the field was deleted. */
 interface Dated {
   readonly epoch: number;
   readonly turn: number;
@@ -48,8 +48,8 @@ export function mergedRead(
 }
 
 /**
- * Fields and values of a range. Asks again from where it got to, as long as deleted fields
- * left it short.
+ * Fields and values of a range. Asks again from the last field that it read, while deleted fields
+ * leave it with too few.
  */
 export async function mergedRange(
   key: string,
@@ -82,7 +82,7 @@ export async function mergedRange(
   }
 }
 
-/** The last field up to which every answer is complete; null where all are complete to the end. */
+/** The last field up to which every answer is complete; null if all are complete to the end. */
 function lastKnown(
   columns: readonly (readonly string[])[],
   limit: number,

@@ -40,11 +40,11 @@ const LEAST_RECHECK_MS = 1_000;
 /** Round trips that are measured when a store opens, at most. */
 const PROBES = 8;
 
-/** How a setting is called where it was given, and how it is written there. */
+/** The name of a setting in the place where it was given, and the form of its value there. */
 type Naming = (option: keyof StrategyOptions) => readonly [name: string, value: unknown];
 
 /**
- * Refuses options of the strategy that can't work; null where it isn't set.
+ * Refuses options of the strategy that can't work; null if it isn't set.
  *
  * @param naming how errors name them. Default: by the options' own names.
  */
@@ -80,8 +80,8 @@ export function checkStrategy(
 /**
  * A store over one master, once its round trip was measured.
  *
- * @throws AtlasError `bad_request` where the bound is below the round trip: then it surely
- * is below what copying takes.
+ * @throws AtlasError `bad_request` if the bound is below the round trip: it then is certainly below
+ * the time that copying takes.
  */
 export async function openOptimistic(
   master: Master,
@@ -107,8 +107,8 @@ export async function openOptimistic(
 }
 
 /**
- * Refuses a bound below the fastest of some round trips, in ms: a slower one may only show that the
- * machine is busy.
+ * Refuses a bound below the fastest of some round trips, in ms: a slower round trip may only show
+ * that the machine is busy.
  */
 async function checkBound(master: Master, boundMs: number): Promise<void> {
   let fastest = Infinity;
@@ -137,8 +137,8 @@ const PARAMETERS: { readonly [option in keyof Required<StrategyOptions>]: string
 };
 
 /**
- * Splits `?strategy=optimistic&master=a&masters=a,b&bound=500`, in any order, off a registry's
- * URL; one without any of these is answered as it is.
+ * Splits `?strategy=optimistic&master=a&masters=a,b&bound=500`, in any order, off a registry's URL;
+ * a URL without any of these settings is returned unchanged.
  *
  * @throws AtlasError `bad_request` for a part of it that can't work, isn't known, or comes twice.
  */

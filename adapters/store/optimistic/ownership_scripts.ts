@@ -5,15 +5,15 @@
  * `…:index/<master>:<key>`, and `atlas:{s<slot>}:epoch/<master>`.
  *
  * A claim's text is `<epoch> <incarnation> <opId> <over> <rrp>`; `over` is `-`, or
- * `<master>:<epoch>` for each other claim that its claimer had seen, joined by commas.
- * Epochs of the n-th of M masters are n modulo M, so that no two masters give the same.
- * A field's text is `<epoch> <turn>:<value>`, or `<epoch> <turn>-` where it was deleted
- * and another master may still have it: of several masters' the greatest counts.
+ * `<master>:<epoch>` for each other claim that its claimer had seen, joined by commas. Epochs of
+ * the n-th of M masters are n modulo M, so that no two masters give the same. A field's text is
+ * `<epoch> <turn>:<value>`, or `<epoch> <turn>-` if it was deleted and another master may still
+ * have it: of the texts of several masters, the greatest counts.
  *
  * What can't be read at a key is answered as `!~<what>: <text>`, and nothing is written.
  *
- * Where the memory is full (`full_scripts.ts`) all is taken but a commit that would leave more in
- * its own state than was there.
+ * If the memory is full (`full_scripts.ts`), every step is accepted except a commit that would make
+ * its own state grow.
  *
  * Text is compared by bytes, never by Lua's `<`, which follows the server's locale.
  */
@@ -114,13 +114,13 @@ return texts`;
 
 /**
  * KEYS: claims, the own state, its index, the own epoch counter. ARGV, after the masters:
- * incarnation, epoch, the epoch of the last turn that the owner knows of. Gives 1 where the claim
- * was this one and the owner's, else 0. What is left of a lost state is removed where its owner
+ * incarnation, epoch, the epoch of the last turn that the owner knows of. Gives 1 if the claim was
+ * this one and the owner's, else 0. The remaining parts of a lost state are removed if its owner
  * knows of the loss.
  *
- * A claim that this one superseded must not become the owner's when it is withdrawn; nor, where
- * this was the owner's, any rival: the new owner's epoch would be lower than the last. Where one
- * would, the claim stays, marked as withdrawn.
+ * A claim that this one superseded must not become the owner's when it is withdrawn; nor, if this
+ * was the owner's claim, may any rival's: the new owner's epoch would be lower than the last. If a
+ * claim would become the owner's that way, this claim stays, marked as withdrawn.
  */
 export const WITHDRAW: string = `${CLAIMS}
 ${READY}
@@ -146,8 +146,8 @@ end
 return wasOwner and 1 or 0`;
 
 /**
- * KEYS: claims. ARGV, after the masters: incarnation, epoch. Where the claim is this one
- * and the owner's, has it supersede all others. Gives 1 or 0.
+ * KEYS: claims. ARGV, after the masters: incarnation, epoch. If the claim is this one and the
+ * owner's, has it supersede all others. Gives 1 or 0.
  */
 export const SETTLE: string = `${CLAIMS}
 ${READY}
@@ -167,10 +167,10 @@ local function lacks(last, epoch, turn)
 end`;
 
 /**
- * KEYS: claims, states, the own index. ARGV, after the masters: incarnation, epoch, turn, the
- * turn that the own state must have (its epoch, itself), puts, field, value …, field to delete ….
- * Gives 1, 0 where it is fenced, or a list of the last turn where that turn is missing. Touches
- * every key that it will write before it writes any.
+ * KEYS: claims, states, the own index. ARGV, after the masters: incarnation, epoch, turn, the turn
+ * that the own state must have (its epoch, itself), puts, field, value …, field to delete …. Gives
+ * 1, 0 if it is fenced, or a list of the last turn if that turn is missing. Touches every key that
+ * it will write before it writes any.
  */
 export const COMMIT: string = `${CLAIMS}
 ${FULL}
@@ -239,8 +239,8 @@ end`;
 
 /**
  * KEYS: the own claim, states. ARGV: the own master's place, epoch and turn that its state must
- * have, fields. Gives the own claim, then each master's values; or a list with the own state's
- * last turn alone, in a list, where that turn is missing.
+ * have, fields. Gives the own claim, then each master's values; or a list with the own state's last
+ * turn alone, in a list, if that turn is missing.
  */
 export const READ: string = `${VALUES}
 ${LACKS}
@@ -251,8 +251,8 @@ for m = 2, #KEYS do reply[m] = values(KEYS[m], ARGV, 4, #ARGV) end
 return reply`;
 
 /**
- * KEYS: a master's state and index. Gives 1 where the state is gone and its index is there,
- * else 0; and the state's last turn.
+ * KEYS: a master's state and index. Gives 1 if the state is gone and its index is there, else 0;
+ * and the state's last turn.
  */
 export const LEFT: string = `
 local call = redis.call
@@ -265,8 +265,8 @@ return { isLost, call('HGET', KEYS[1], 'turn') }`;
  * repeats, each master's fields in the order asked for, each master's values of all the fields;
  * or as a read does.
  *
- * An index that has not as many members as its state has fields is passed over: the fields are
- * put in order here. This master's index is rebuilt; other masters write theirs.
+ * An index that has not as many members as its state has fields is ignored: the script sorts the
+ * fields itself. This master's index is rebuilt; other masters write theirs.
  */
 export const RANGE: string = `${VALUES}
 ${LACKS}

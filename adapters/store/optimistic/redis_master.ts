@@ -57,7 +57,7 @@ import {
   WRITE_CLAIM,
 } from "./ownership_scripts.ts";
 
-/** Every script of the strategy, to be loaded when a connection opens. */
+/** All scripts of the strategy, to be loaded when a connection opens. */
 export const OPTIMISTIC_SCRIPTS: readonly string[] = [
   READ_CLAIMS,
   WRITE_CLAIM,
@@ -327,7 +327,7 @@ export class RedisMaster implements Master {
     });
   }
 
-  /** The epoch of this master's own claim; null where it has none. */
+  /** The epoch of this master's own claim; null if it has none. */
   #epochOf(key: string, reply: unknown): number | null {
     const text = textOrNull(`claim of ${JSON.stringify(key)}`, reply);
     const { names, own } = this.#masters;
@@ -347,7 +347,7 @@ export class RedisMaster implements Master {
     return [next, keys];
   }
 
-  /** The owner of a scanned claim's key, listed once: where its own claim was scanned. */
+  /** The owner of a scanned claim's key, listed once: if its own claim was scanned. */
   async #listed(redisKey: string): Promise<[string, Ownership] | null> {
     const named = keyOf(redisKey) ?? "";
     const split = named.indexOf(":");

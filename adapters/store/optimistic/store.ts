@@ -4,14 +4,14 @@
  * reads again. The greatest claim (by epoch, then by incarnation) wins; a loser withdraws its own.
  *
  * Guarantee: eventually one owner. While copying between masters takes less than `boundMs`, always
- * one: each claimer waits twice the bound, so of two concurrent claims both are seen by both
- * before either is confirmed. Where copying takes longer (a partition), two nodes may own one key,
- * and each may commit at its own master; acknowledged calls may then be on both sides, and the app
- * merges. Lookups answer `contested` as soon as both claims are in one place. Within one
- * `recheckMs` the loser finds the winner's claim, stops, and runs `onConflict`. The claim of a
- * node that died is superseded by the owner's later lookups. Fields that both wrote read as those
- * of the greater epoch. A member killed on one side of a partition is dead on both once it has
- * healed, and registers again under a new incarnation.
+ * one: each claimer waits twice the bound, so of two concurrent claims both are seen by both before
+ * either is confirmed. If copying takes longer (a partition), two nodes may own one key, and each
+ * may commit at its own master; acknowledged calls may then be on both sides, and the app merges.
+ * Lookups answer `contested` as soon as both claims are in one place. Within one `recheckMs` the
+ * loser finds the winner's claim, stops, and runs `onConflict`. The claim of a node that died is
+ * superseded by the owner's later lookups. Fields that both wrote read as those of the greater
+ * epoch. A member killed on one side of a partition is dead on both once it has healed, and
+ * registers again under a new incarnation.
  *
  * Source: `docs/design.md`, Several masters; Lamport, "A Fast Mutual Exclusion Algorithm" (1987),
  * for Fischer's algorithm and why the wait must exceed a rival's time.
@@ -48,7 +48,7 @@ export interface OptimisticParts {
   readonly recheckMs: number;
   /** Monotonic time, ms. */
   now(): number;
-  /** Resolves after so many ms. */
+  /** Resolves after `ms` milliseconds. */
   pause(ms: number): Promise<void>;
 }
 
@@ -59,7 +59,7 @@ const GRACE_RECHECKS = 3;
 /** The most keys whose contest one store remembers. */
 const MAX_CONTESTS = 10_000;
 
-/** A contest that was seen, and is not over. */
+/** A contest that was seen and has not ended. */
 interface Contest {
   readonly epoch: number;
   readonly since: number;
@@ -131,7 +131,7 @@ export class OptimisticStore implements Store {
     return { won: false, owner: ownerIn(claims) };
   }
 
-  /** Answers by a lookup of each key; masters that copy each other have one lineage. */
+  /** Answers by a lookup of each key. Masters that copy each other have one common lineage. */
   async reassert(
     reassertions: readonly Reassertion[],
     lineage: LineageName,
@@ -186,8 +186,8 @@ export class OptimisticStore implements Store {
   }
 
   /**
-   * Ends a contest that outlasted its grace time: nobody withdraws the claim of a node that died,
-   * or one whose copy came late.
+   * Ends a contest that outlasted its grace time: no node withdraws the claim of a node that died,
+   * or a claim whose copy came late.
    */
   async #judge(key: string, owner: MasterClaim): Promise<void> {
     const { masterName: master, boundMs, now } = this.#parts;

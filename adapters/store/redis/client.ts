@@ -20,7 +20,7 @@ export interface RedisAddress {
   readonly password: string;
   readonly database: number;
   readonly tls: boolean;
-  /** How many replicas must have what was written before it counts. Default 0. */
+  /** The number of replicas that must have a write before it counts. Default 0. */
   readonly replicas?: number;
   /** Whether the server may evict keys. Default: it may not. */
   readonly eviction?: "allow" | undefined;
@@ -34,8 +34,8 @@ export interface RedisClient {
 }
 
 /**
- * Opens a connection to database 0; `ended` runs once when it ends after that, whichever end closed
- * it. Clients ignore a failure to select a database, so the caller selects it.
+ * Opens a connection to database 0; `ended` runs once when the connection ends after that, at
+ * whichever end. Clients ignore a failure to select a database, so the caller selects it.
  */
 export type RedisDialer = (
   address: RedisAddress,
@@ -45,10 +45,10 @@ export type RedisDialer = (
 
 /** The settings that a Redis URL may end with. */
 export interface RedisQuery {
-  /** How many replicas must have what was written before it counts. */
+  /** The number of replicas that must have a write before it counts. */
   readonly replicas: number;
   readonly eviction: "allow" | undefined;
-  /** The others that are allowed. */
+  /** The other settings that are allowed. */
   readonly others: ReadonlyMap<string, string>;
 }
 
@@ -63,7 +63,7 @@ export function parseRedisQuery(query: string, others: readonly string[] = []): 
   for (const [name, value] of new URLSearchParams(query)) {
     if (!allowed.includes(name) || settings.has(name)) {
       const are = `one of ${allowed.join(", ")}, each at most once`;
-      // A value under a misspelt name may be a password, so it isn't shown.
+      // A value under a misspelt name may be a password, so its value isn't shown.
       const shown = /pass|user/i.test(name) ? name : `${name}=${value}`;
       throw refused("Redis URL query", `?${shown}`, are);
     }

@@ -34,11 +34,11 @@ import type { RedisBackend } from "./store.ts";
 /** The slot of all keys of membership. */
 const MEMBERS_SLOT = clusterSlot(MEMBER_KEYS[0] as string);
 
-/** Redirections that one step follows. */
+/** The largest number of redirections that one step follows. */
 const MAX_REDIRECTIONS = 8;
-/** Nodes that a cluster may have; Redis's own advice is a thousand. */
+/** The largest number of nodes in a cluster. Redis recommends at most a thousand. */
 const MAX_NODES = 1_024;
-/** Nodes that are asked for the list of slots, at most. */
+/** The largest number of nodes that are asked for the list of slots. */
 const MAX_ASKED = 8;
 /**
  * The first and the longest pause before a list is asked for again, or a step sent again, in ms.
@@ -46,14 +46,14 @@ const MAX_ASKED = 8;
 const FIRST_PAUSE = 25;
 const LAST_PAUSE = 250;
 
-/** A node that is connected to, or will be. */
+/** A node with a connection, or with one that is being opened. */
 interface Node {
   readonly id: string;
   readonly at: RedisAddress;
   readonly connection: RedisConnection;
   /** Settles with the first attempt to connect; never rejects. */
   readonly tried: Promise<unknown>;
-  /** Identifies the order of commands sent with ASKING, for slots that move there. */
+  /** Identifies the order of commands sent with ASKING, for slots that are moving to this node. */
   readonly asked: object;
 }
 
@@ -70,7 +70,7 @@ export class RedisCluster implements RedisBackend {
   readonly #nodes = new Map<string, Node>();
   #slots: (Node | undefined)[] = [];
   #masters: readonly Master[] = [];
-  /** The first slot without a master, by the latest list; -1 where each has one. */
+  /** The first slot without a master, by the latest list; -1 if each has one. */
   #uncovered = 0;
   /** The node that ran the last step on each slot, and whether by ASKING. */
   readonly #ran: { node: Node; asking: boolean }[] = [];
@@ -94,8 +94,8 @@ export class RedisCluster implements RedisBackend {
   /**
    * Connects to all masters, trying again until `timeoutMs` have passed.
    *
-   * @throws AtlasError `bad_request` where the nodes are of no cluster or refuse these
-   * credentials, `unavailable` where not all slots can be reached.
+   * @throws AtlasError `bad_request` if the nodes are of no cluster or refuse these credentials,
+   * `unavailable` if not all slots can be reached.
    */
   async open(): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
@@ -124,8 +124,8 @@ export class RedisCluster implements RedisBackend {
   }
 
   /**
-   * Which copies of the data answer: the replication id of each master, in the order of
-   * text. Rejects with `unavailable` unless all of them tell.
+   * Which copies of the data answer: the replication id of each master, in the order of text.
+   * Rejects with `unavailable` unless all masters answer.
    *
    * The list of masters is read again each time, from the master that keeps the members: a former
    * master that was cut off together with this node may not know yet that it was replaced.
@@ -151,7 +151,7 @@ export class RedisCluster implements RedisBackend {
     return (await Promise.all(ids)).sort();
   }
 
-  /** The connection that answered the last script on the key's slot. */
+  /** The connection over which the last script on the key's slot was answered. */
   runnerOf(key: string): RedisRunner {
     const slot = clusterSlot(key);
     const { node, asking } = this.#ran[slot] ?? {};
@@ -168,7 +168,7 @@ export class RedisCluster implements RedisBackend {
     return clusterReplicas(runner);
   }
 
-  /** Closes all connections for good. */
+  /** Closes all connections finally. */
   close(): void {
     this.#closed = true;
     for (const { connection } of this.#nodes.values()) connection.close();
@@ -186,7 +186,7 @@ export class RedisCluster implements RedisBackend {
     );
   }
 
-  /** Runs `send` at the master of the key's slot, and wherever it is redirected to. */
+  /** Runs `send` at the master of the key's slot, and at each node that it is redirected to. */
   async #route(
     key: string,
     send: (node: RedisConnection, how: Asking) => Promise<unknown>,
@@ -225,7 +225,7 @@ export class RedisCluster implements RedisBackend {
     }
   }
 
-  /** A slot has another master than listed, so the list is old. */
+  /** A slot has another master than the list says, so the list is outdated. */
   #moved(slot: number, node: Node): void {
     this.#slots[slot] = node;
     this.#heal(node.at);
@@ -245,7 +245,10 @@ export class RedisCluster implements RedisBackend {
     this.#healing = false;
   }
 
-  /** Reads the list from some node, and connects to its masters. Gives why slots are missing. */
+  /**
+   * Reads the list from some node, and connects to the masters in it. Gives the reason why slots
+   * are missing.
+   */
   async #relist(timeoutMs: number, of?: NodeAddress): Promise<unknown> {
     const giveUp = performance.now() + timeoutMs;
     try {
@@ -266,7 +269,10 @@ export class RedisCluster implements RedisBackend {
     return missing === null ? null : unavailable(missing);
   }
 
-  /** The nodes to ask, another one first each time, since one that was cut off has an old list. */
+  /**
+   * The nodes to ask. Each time a different node comes first, because a node that was cut off has
+   * an outdated list.
+   */
   #inTurn(of: NodeAddress | undefined): RedisAddress[] {
     const all = new Map<string, RedisAddress>();
     for (const at of [...this.#listed, ...this.#seeds]) all.set(idOf(at), this.#addressOf(at));
@@ -312,7 +318,8 @@ export class RedisCluster implements RedisBackend {
   }
 
   /**
-   * Closes connections to former masters: replicas now, or removed. New ones may have no slots yet.
+   * Closes connections to former masters: nodes that are replicas now or were removed. New masters
+   * may have no slots yet.
    */
   #leave(replicas: ReadonlySet<string>, masters: ReadonlyMap<Node, number>): void {
     for (const node of this.#nodes.values()) {
@@ -341,7 +348,7 @@ export class RedisCluster implements RedisBackend {
     return { ...this.#seeds[0] as RedisAddress, host, port };
   }
 
-  /** Which slots can't be reached, as a message; null where all can. */
+  /** Which slots can't be reached, as a message; null if all can. */
   #missing(): string | null {
     const away = this.#masters.find(({ node }) => !node.connection.up);
     if (away) return `${this.#name()} can't be reached whole: ${away.node.connection.lastError}`;

@@ -2,12 +2,12 @@
  * A Redis connection that reconnects by itself and never queues.
  *
  * While it is down every request rejects with `unavailable` at once, and so does all that was in
- * flight when it went down. A request without an answer within its time ends the connection: a
- * peer that hangs can't be distinguished from one that is gone.
+ * flight when it went down. A request without an answer within its time ends the connection: a peer
+ * that hangs can't be distinguished from one that has ended.
  *
- * It uses a master only. A server that says that it is a replica, when the connection opens or in
- * any later answer, is left at once, and its answer is discarded. Where a locator finds the server
- * (sentinels), it is asked before each attempt, and periodically while connected.
+ * It uses a master only. If a server reports that it is a replica, when the connection opens or in
+ * any later answer, the connection is closed at once and the answer is discarded. If a locator
+ * finds the server (sentinels), it is asked before each attempt, and periodically while connected.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, failedStep, unavailable, unsent } from "../check.ts";
@@ -47,8 +47,8 @@ export interface Asking {
 
 /**
  * Backoff of reconnections, from the first to the longest, doubling, with a random half to whole of
- * it; in ms. The longest is short beside any lease, so that a renewal reaches a server that comes
- * back before the lease is over.
+ * it; in ms. The longest is short compared to any lease, so that if a server comes back during a
+ * lease, a renewal reaches it before the lease ends.
  */
 const FIRST_BACKOFF = 25;
 const LAST_BACKOFF = 250;
@@ -75,12 +75,12 @@ export class RedisConnection implements RedisBackend {
   #watchTimer: ReturnType<typeof setTimeout> | undefined;
   #evictionTimer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
-  /** Whether this Redis is a node of a cluster; known once connected. */
+  /** Whether this Redis is a node of a cluster. Known once connected. */
   clustered = false;
-  /** Why the last attempt was given up, where the server is unfit. */
+  /** Why the last attempt was given up, if the server is unfit. */
   refusal: AtlasError | null = null;
 
-  /** To a Redis with a fixed address, or to the one that a locator finds. */
+  /** A connection to a Redis with a fixed address, or to the Redis that a locator finds. */
   constructor(target: RedisAddress | MasterLocator, options: RedisConnectionOptions) {
     this.#locator = "find" in target ? target : null;
     this.#address = "find" in target ? null : target;
@@ -92,7 +92,7 @@ export class RedisConnection implements RedisBackend {
     return this.#client !== null;
   }
 
-  /** Why it is down, while it is, as a message. */
+  /** The reason why it is down, as a message, while it is down. */
   get lastError(): string {
     return this.#unreachable().message;
   }
@@ -100,8 +100,8 @@ export class RedisConnection implements RedisBackend {
   /**
    * Connects, trying again until `timeoutMs` have passed.
    *
-   * @throws AtlasError `unavailable` where nobody answers, `bad_request` where the
-   * Redis refuses these credentials or this database, or isn't what the URL says.
+   * @throws AtlasError `unavailable` if nobody answers, `bad_request` if the Redis refuses these
+   * credentials or this database, or isn't what the URL says.
    */
   async open(): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
@@ -121,7 +121,7 @@ export class RedisConnection implements RedisBackend {
         }
         const wait = this.#nextBackoff();
         if (performance.now() + wait >= giveUp) {
-          // If the last attempt had no time left, the one before tells more.
+          // If the last attempt had no time left, the error of the one before is more informative.
           const shown = hadTime ? why : before ?? why;
           throw unavailable(`${this.#name()} can't be reached: ${shown}`, error);
         }
@@ -132,7 +132,7 @@ export class RedisConnection implements RedisBackend {
   }
 
   /**
-   * Begins to connect, and goes on until {@link close}. Resolves when the first attempt
+   * Begins to connect, and continues until {@link close}. Resolves when the first attempt
    * succeeded, rejects when it failed.
    */
   begin(): Promise<void> {
@@ -154,7 +154,7 @@ export class RedisConnection implements RedisBackend {
     };
   }
 
-  /** Runs a script by its digest, or sends it in full where Redis doesn't have it. */
+  /** Runs a script by its digest, or sends it in full if Redis doesn't have it. */
   async run(
     script: string,
     keys: readonly string[],
@@ -193,7 +193,10 @@ export class RedisConnection implements RedisBackend {
     };
   }
 
-  /** The server's replicas, by the locator; null without one, and where it knows none. */
+  /**
+   * The server's replicas, as the locator reports them; null if there is no locator, or it knows
+   * none.
+   */
   replicasOf(_runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null> {
     return this.#locator?.replicas?.(timeoutMs) ?? Promise.resolve(null);
   }
@@ -203,8 +206,8 @@ export class RedisConnection implements RedisBackend {
   }
 
   /**
-   * Sends one command. Rejects with `unavailable`, whatever went wrong; where the server
-   * refused it, the cause holds what it said.
+   * Sends one command. Rejects with `unavailable` on every failure. If the server refused the
+   * command, the cause holds its message.
    */
   send(command: string, args: string[], how?: Asking): Promise<unknown> {
     const client = this.#client;
@@ -227,7 +230,7 @@ export class RedisConnection implements RedisBackend {
       this.#pending.add(fail);
       const refuse = (error: unknown): void => {
         const why = messageOf(error);
-        // Before all the others fail: this one certainly did not run.
+        // Rejects this request before all others fail, because it certainly did not run.
         fail(failedStep(why, `${this.#name()}: ${why}`, error));
         if (NOT_SERVING.test(why)) this.#drop(client, why);
       };
@@ -242,12 +245,12 @@ export class RedisConnection implements RedisBackend {
     });
   }
 
-  /** Values of keys. This server takes the writes, too. */
+  /** Values of keys. This server also takes the writes. */
   mget(keys: readonly string[], how?: Asking): Promise<unknown> {
     return this.send("MGET", [...keys], how);
   }
 
-  /** Closes it for good. */
+  /** Closes it finally. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#redialTimer);
@@ -354,7 +357,7 @@ export class RedisConnection implements RedisBackend {
     this.#redialTimer = setTimeout(() => this.#attempt().catch(() => {}), this.#nextBackoff());
   }
 
-  /** One attempt to connect; where it fails there will be another. */
+  /** One attempt to connect. If it fails, another one follows. */
   async #attempt(): Promise<void> {
     try {
       await this.#connect(this.#options.timeoutMs);
@@ -372,7 +375,7 @@ export class RedisConnection implements RedisBackend {
     return wait;
   }
 
-  /** Why a first attempt failed; where the client gives no reason, ioredis tries once. */
+  /** Why a first attempt failed; if the client gives no reason, ioredis tries once. */
   async #explain(error: unknown): Promise<string> {
     const address = this.#address;
     if (this.#dial === dialIoredis || this.#closed || !address) return messageOf(error);
@@ -404,15 +407,15 @@ function isRefusal(error: unknown): error is AtlasError {
 
 /** Finds a Redis whose address changes. */
 export interface MasterLocator {
-  /** The name of what it finds, in messages. */
+  /** The name, in messages, of what the locator finds. */
   readonly name: string;
   /**
-   * The present address. Rejects where it can't be found, with `bad_request` where it never will.
+   * The present address. Rejects if it can't be found, with `bad_request` if it can never be found.
    */
   find(timeoutMs: number): Promise<RedisAddress>;
   /** The address that was found turned out to be wrong. */
   invalidate(): void;
-  /** Why a connection to `address` must be given up; null where it may stay. Never rejects. */
+  /** Why a connection to `address` must be given up; null if it may stay. Never rejects. */
   elsewhere(address: RedisAddress, timeoutMs: number): Promise<string | null>;
   /** The replicas of that Redis, as of now. Absent: unknown. */
   replicas?(timeoutMs: number): Promise<ReplicaGroup>;

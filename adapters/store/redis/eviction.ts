@@ -5,7 +5,7 @@
  *
  * Takes INFO of a server; gives an error, or events for the node's log.
  *
- * Source: Redis' key eviction: `noeviction` evicts nothing, `volatile-…` what has a TTL.
+ * Source: Redis' key eviction: `noeviction` evicts nothing, `volatile-…` only keys with a TTL.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
@@ -14,11 +14,11 @@ import { fieldOf } from "./replies.ts";
 
 export interface EvictionOptions {
   /**
-   * `allow`: opens the store also on a Redis that may evict what has no TTL, and warns. Default:
-   * that is refused.
+   * `allow`: opens the store also on a Redis that may evict keys without TTL, and warns. Default:
+   * such a Redis is refused.
    */
   eviction?: "allow";
-  /** Gets what the store detects by itself. MUST NOT throw. */
+  /** Gets events of what the store detects by itself. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }
 
@@ -65,7 +65,7 @@ export class EvictionMonitor {
    * Checks INFO of a server.
    *
    * @param server its name in messages.
-   * @throws AtlasError `bad_request` where it may evict, and the store isn't open yet
+   * @throws AtlasError `bad_request` if it may evict, and the store isn't open yet
    */
   judge(server: string, about: unknown): void {
     const verdict = verdictOf(about);

@@ -1,9 +1,9 @@
 /**
  * Lua that the scripts share for a Redis whose memory is full (`maxmemory` with `noeviction`).
- * Redis refuses a command that may need memory only as the first write of a script, so whether a
- * later step of a batch were taken would be chance. A script that writes therefore tests first, by
- * a command that changes nothing; from then on Redis takes all its writes, and the script itself
- * refuses steps that would grow, before it writes.
+ * Redis refuses a command that may need memory only as the first write of a script, so it would be
+ * chance whether it accepts a later step of a batch. A script that writes therefore tests first, by
+ * a command that changes nothing; from then on Redis accepts all writes of the script. The script
+ * itself refuses steps that would make a state grow, before it writes.
  *
  * Source: Redis, `scriptVerifyOOM` (7) and `luaRedisGenericCommand` (6.2); the same in Valkey.
  */
@@ -31,7 +31,7 @@ local function full(key)
   return isFull
 end`;
 
-/** The reply to a step that a script refuses for want of memory. */
+/** The reply to a step that a script refuses because the memory is full. */
 export const OOM: string = `'OOM the memory is full, and this would take more of it'`;
 
 /** Bytes that a field takes besides its name (stored twice) and its value, roughly. */

@@ -1,10 +1,10 @@
 /**
- * A connection to a Redis over HTTP, by Upstash's REST API. There is no lasting connection; all
- * scripts of a tick go in one `/pipeline` request, each atomic by itself.
+ * A connection to a Redis over HTTP, by Upstash's REST API. No connection is kept open. All scripts
+ * of a tick are sent in one `/pipeline` request; each is atomic by itself.
  *
- * An attempt without a readable answer (cut off, an HTTP error, a body of another form) is
- * repeated a bounded number of times within the step's time. A script that is to be sent `once` is
- * not repeated; it fails with `unavailable`. What Redis itself refuses is not repeated.
+ * An attempt without a readable answer (cut off, an HTTP error, a body of another form) is repeated
+ * a bounded number of times within the step's time. A script that is to be sent `once` is not
+ * repeated; it fails with `unavailable`. A step that Redis itself refuses is not repeated.
  *
  * Needs only `fetch`, `AbortController` and timers. `http_requester.ts` bounds what an endpoint
  * may answer.
@@ -45,26 +45,29 @@ export interface UpstashConnectionOptions {
   client(signal: () => AbortSignal): UpstashClient;
 }
 
-/** Most scripts of one request. */
+/** The largest number of scripts in one request. */
 const MAX_REQUEST_SCRIPTS = 32;
 /** Code units of arguments after which a request is sent. Upstash refuses some megabytes. */
 export const MAX_REQUEST_TEXT = 262_144;
-/** Requests under way at once; further ones wait. */
+/** The number of requests that may be in flight at once; further requests wait. */
 const MAX_REQUESTS = 64;
-/** Requests that may wait before further ones are refused. */
+/** The number of requests that may wait before further requests are refused. */
 const MAX_WAITING = 4_096;
-/** Times that one request is sent, at most. */
+/** The largest number of times that one request is sent. */
 const MAX_ATTEMPTS = 3;
-/** Pauses before a repeat lie between half and whole of this times the attempt, in ms. */
+/**
+ * The pause before a repeat is between half and all of this value times the attempt's number, in
+ * ms.
+ */
 const REPEAT_PAUSE_MS = 40;
 
-/** Proves that scripts run, and gives INFO memory, where the server allows that. */
+/** Proves that scripts run, and gives INFO memory, if the server allows that. */
 const PROOF =
   `local info = redis.pcall('INFO', 'memory') return { type(info) == 'string' and info or '' }`;
 
 /** Refusals of credentials, by Redis or its gateway, that no repeat will change. */
 const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
-/** Their refusals of a request that is too long. */
+/** Refusals by Redis or its gateway of a request that is too long. */
 const TOO_LARGE = /max request size|too large|\b413\b/i;
 
 /** One script to run. */
@@ -111,16 +114,17 @@ export class UpstashConnection implements RedisBackend {
     });
   }
 
-  /** Whether the last request was answered, if need be after repeats. */
+  /** Whether the last request was answered, after repeats if they were needed. */
   get up(): boolean {
     return this.#answered && !this.#closed;
   }
 
   /**
-   * Loads the scripts, which proves address and token; tries again until the time is up.
+   * Loads the scripts, which proves that address and token are right. Tries again until the time
+   * limit has passed.
    *
-   * @throws AtlasError `unauthorized` where the token is refused or may not write,
-   * `unavailable` where nobody answers as a Redis does.
+   * @throws AtlasError `unauthorized` if the token is refused or may not write, `unavailable` if
+   * nobody answers as a Redis does.
    */
   async open(): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
@@ -129,7 +133,7 @@ export class UpstashConnection implements RedisBackend {
       try {
         return await this.#loadScripts(giveUp);
       } catch (error) {
-        // An earlier answer says more than that the last attempt ran out of time.
+        // An earlier answer is more informative than the timeout of the last attempt.
         if (why === undefined || !(error instanceof DeadlinePassed)) why = error;
         if (isAtlasError(error) && error.code === "bad_request") throw error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
@@ -150,7 +154,7 @@ export class UpstashConnection implements RedisBackend {
     return this.#jobs.push({ script, keys, args, once, whole: false, isInDoubt: false });
   }
 
-  /** Closes it for good; requests under way reject. */
+  /** Closes it finally; requests in flight reject. */
   close(): void {
     this.#closed = true;
     for (const controller of this.#open) controller.abort(closedError());
@@ -160,7 +164,7 @@ export class UpstashConnection implements RedisBackend {
   async #loadScripts(giveUp: number): Promise<void> {
     const pipeline = this.#client.pipeline();
     for (const script of this.#options.scripts) pipeline.scriptLoad(script);
-    // A token that may only read can load scripts, perhaps, but not run them.
+    // A token that may only read may be able to load scripts, but can't run them.
     pipeline.eval(PROOF, [], []);
     const answers = await this.#send(pipeline, this.#options.scripts.length + 1, giveUp);
     const refusal = answers.find(({ error }) => error !== undefined);
@@ -176,7 +180,7 @@ export class UpstashConnection implements RedisBackend {
     this.#options.eviction.judge(this.#options.name, Array.isArray(proof) ? proof[0] : "");
   }
 
-  /** Settles each entry, in as many attempts as that takes and is allowed. */
+  /** Settles each entry, in as many attempts as are needed and allowed. */
   async #deliver(batch: Queued<Job>[]): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
     let left = batch;
@@ -193,7 +197,7 @@ export class UpstashConnection implements RedisBackend {
     }
   }
 
-  /** Sends each by itself: one of them may have made the answer too long. */
+  /** Sends each script by itself, because one of them may have made the answer too long. */
   #deliverEach(batch: Queued<Job>[], error: AnswerTooLong): void {
     for (const entry of batch) {
       if (entry.op.once) entry.reject(this.#failure(error));
@@ -201,7 +205,10 @@ export class UpstashConnection implements RedisBackend {
     }
   }
 
-  /** Sends `batch` once and settles what was answered; gives what must be sent in full. */
+  /**
+   * Sends `batch` once and settles the scripts that were answered; gives those that must be sent in
+   * full.
+   */
   async #attempt(batch: Queued<Job>[], giveUp: number): Promise<Queued<Job>[]> {
     const pipeline = this.#client.pipeline();
     for (const { op: { script, keys, args, whole } } of batch) {
@@ -223,7 +230,7 @@ export class UpstashConnection implements RedisBackend {
     });
   }
 
-  /** Rejects what may not be sent again after `error`, and gives the rest. */
+  /** Rejects the scripts that must not be sent again after `error`, and gives the others. */
   #repeatable(
     batch: Queued<Job>[],
     error: unknown,
@@ -273,7 +280,7 @@ export class UpstashConnection implements RedisBackend {
     this.#running++;
   }
 
-  /** The result of `run`, unless its time is over or the connection closed before. */
+  /** The result of `run`, unless its time limit passes or the connection closes before. */
   #within<T>(giveUp: number, run: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(closedError());
     const controller = new AbortController();
@@ -297,7 +304,7 @@ export class UpstashConnection implements RedisBackend {
     if (this.#closed) return closedError();
     const reason = reasonOf(error);
     const message = `${this.#options.name}: ${reason}`;
-    // Only where the request held no other scripts: those may fit.
+    // Only if the request held no other scripts, because those may fit.
     if (alone && TOO_LARGE.test(reason)) {
       return new AtlasError("bad_request", message, { cause: error });
     }
@@ -332,7 +339,7 @@ function areAnswers(answers: unknown, count: number): answers is Answer[] {
     );
 }
 
-/** The reason for which a step of a script was refused; null where none was. */
+/** The reason for which a step of a script was refused; null if none was. */
 function refusedIn(reply: unknown): string | null {
   if (!Array.isArray(reply)) return null;
   return reply.find((text) =>
@@ -340,7 +347,7 @@ function refusedIn(reply: unknown): string | null {
   ) ?? null;
 }
 
-/** The time was over before an answer came. */
+/** The time limit passed before an answer came. */
 class DeadlinePassed extends Error {}
 
 function shown(value: unknown): string {

@@ -2,10 +2,10 @@
  * The HTTP requester given to `@upstash/redis`: `fetch`, with bounds that the package's own
  * requester lacks. The endpoint is not trusted: any server may answer at the URL's name.
  *
- * It takes a path and a body and gives the parsed answer. No redirect is followed, so token
- * and body go to the URL's own host alone; no compressed answer is asked for or taken; an
- * answer is JSON of at most `MAX_ANSWER_BYTES`, and all that are being read at once are at
- * most `MAX_ANSWERS_BYTES`, counted as they come, decompressed or not.
+ * It takes a path and a body and gives the parsed answer. No redirect is followed, so token and
+ * body go to the URL's own host alone; no compressed answer is asked for or taken; an answer is
+ * JSON of at most `MAX_ANSWER_BYTES`, and all that are being read at once are at most
+ * `MAX_ANSWERS_BYTES`, counted as they arrive, with or without decompression.
  */
 import { redirectOf } from "../../../src/model/redirect.ts";
 
@@ -68,14 +68,14 @@ export class UpstashRequester {
       redirect: "manual",
       cache: "no-store",
       signal,
-      // Bun would inflate all that has arrived at once: decompression is turned off.
+      // Bun would decompress everything that has arrived at once, so decompression is turned off.
       decompress: false,
     };
     const response = await fetch([this.#base, ...request.path ?? []].join("/"), init);
     try {
       return await this.#answerOf(response, signal, request.body);
     } finally {
-      // An unread body must not keep its connection, or go on arriving.
+      // An unread body must not keep its connection open, or continue to arrive.
       if (response.body && !response.bodyUsed) response.body.cancel().catch(() => {});
     }
   }
@@ -152,7 +152,9 @@ async function beginningOf(response: Response): Promise<string> {
   return shown(new TextDecoder().decode(value?.subarray(0, 80)));
 }
 
-/** The answers of a pipeline of so many commands. @throws Error where it is none */
+/**
+ * The answers of a pipeline of `count` commands. @throws Error if the body is not such an answer
+ */
 function answersIn(text: string, count: number): unknown {
   let answers: unknown;
   try {
@@ -170,7 +172,7 @@ function whole(status: number, refusal: string | null): string {
   return `it answers with HTTP ${status}${refusal === null ? "" : `: ${refusal}`}`;
 }
 
-/** The refusal by Redis or a proxy before it, as text; null where there is none. */
+/** The refusal by Redis or a proxy before it, as text; null if the request was not refused. */
 function refusalIn(text: string): string | null {
   try {
     const { error } = JSON.parse(text) as { error?: unknown };

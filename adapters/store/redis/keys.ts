@@ -26,8 +26,8 @@ export function ownPattern(): string {
 }
 
 /**
- * The resource's key in the Redis key of its ownership; null for any other. No key holds white
- * space: one that does is not Atlas's, and would break a cursor.
+ * The resource's key in the Redis key of its ownership; null for any other. Keys of Atlas hold no
+ * white space; a key that does belongs to another program, and would break a cursor.
  */
 export function keyOf(redisKey: string): string | null {
   return /^atlas:\{s\d+\}:own:(\S+)$/.exec(redisKey)?.[1] ?? null;
@@ -35,7 +35,7 @@ export function keyOf(redisKey: string): string | null {
 
 /** A cursor of `scan.ts`. */
 const CURSOR = /^(\d{1,20})(?:@\d{1,5}\.[0-9a-z]{1,8})?$/;
-/** SCAN's own cursors have 64 bits; Redis calls a greater one an error of no kind. */
+/** SCAN's own cursors have 64 bits. For a greater one Redis answers an error without a code. */
 const MAX_CURSOR = 2n ** 64n - 1n;
 
 const ENTRY = /^(\d{1,16}) (\S+) \S+ (rrp:\S+)$/;
@@ -66,7 +66,10 @@ export interface Scanner {
 export class Unlisted {
   readonly #errors = new Map<string, BrokenEntry>();
 
-  /** The result of `read` for each key; one that can't be read is left out, and recorded here. */
+  /**
+   * The result of `read` for each key; a value that can't be read is left out, and its error is
+   * recorded.
+   */
   async among<T>(keys: readonly string[], read: (key: string) => Promise<T>): Promise<T[]> {
     const found = await Promise.all(keys.map(async (key) => {
       try {
@@ -87,16 +90,17 @@ export class Unlisted {
   }
 }
 
-/** The most SCANs of one page, and the most keys that one may look at. */
+/** The largest number of SCANs of one page, and of keys that one SCAN may look at. */
 const MAX_SCANS = 32;
 const MAX_COUNT = 4_096;
 
 /**
  * One page of a listing by SCAN, never longer than asked.
  *
- * A scan that brings more than still fits is thrown away and the page ends before it;
- * where it alone is too much it is repeated finer. What even the finest brings too much
- * goes into the cursor by name: `<scan cursor> <redis key> <redis key> …`.
+ * If a scan gives more keys than still fit, its result is discarded and the page ends before it. If
+ * one scan alone gives too many keys, it is repeated with a smaller count. Keys that exceed the
+ * page even with the smallest count go into the cursor by name:
+ * `<scan cursor> <redis key> <redis key> …`.
  */
 export async function pageOf(scanner: Scanner): Promise<OwnershipPage> {
   const { limit } = scanner;

@@ -12,7 +12,7 @@ import { READY } from "./full_scripts.ts";
 
 /**
  * `copy()`: the replication id of the copy of the data that answers; it changes when a replica is
- * promoted, and when a server starts. Empty where a Redis doesn't report it.
+ * promoted, and when a server starts. Empty if a Redis doesn't report it.
  */
 export const COPY: string = `
 local function copy()
@@ -21,8 +21,9 @@ local function copy()
 end`;
 
 /**
- * How the membership scripts read what others may have written: a count that isn't one of at
- * most 15 digits is none, a state that isn't one counts as `superseded` (`member_rows.ts`).
+ * How the membership scripts read rows that other programs may have written: a count that isn't a
+ * number of at most 15 digits counts as absent; an invalid state counts as `superseded`
+ * (`member_rows.ts`).
  */
 export const READING: string = `
 local call = redis.call
@@ -57,7 +58,7 @@ local function fetched(infos, limit)
   return infos
 end`;
 
-/** The most ended members that one registration prunes. */
+/** The largest number of ended members that one registration prunes. */
 export const MAX_PRUNED = 256;
 
 /** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */
@@ -93,11 +94,11 @@ end`;
 
 /**
  * Compares the lineage's record with the copy that answers and with what the caller knows
- * (`lineage.ts` says the same): the id and term that it knows, both "" where it knows
- * none, "1" if it has waited, "1" if there are replicas, and the ids of all copies where
- * the data are spread over several servers ("" where they aren't): this one's own MUST be
- * one of them, and they are the id then. Gives id, term and "1" if settled. A record whose
- * term isn't one of at most 5 digits counts as none.
+ * (`lineage.ts` says the same): the id and term that it knows, both "" if it knows none, "1" if it
+ * has waited, "1" if there are replicas, and the ids of all copies if the data are spread over
+ * several servers ("" if they aren't): this one's own MUST be one of them, and they are the id
+ * then. Gives id, term and "1" if settled. A record whose term isn't a number of at most 5 digits
+ * counts as absent.
  */
 const MEET = `
 local function meet(theirs, since, waited, replicas, copies)
@@ -127,11 +128,11 @@ end`;
  * keep, a version of membership seen before this registration was first sent, and five of
  * the lineage. Gives the outcome, the version, and three of the lineage.
  *
- * A registration may be repeated by the network long after its member is dead and even
- * pruned, and must not bring it back to life: `stale` where members were pruned since the
- * version seen, so that this may be one of them. A name's holder counts only while it is
- * live, and a member that isn't dead is never pruned, whatever its row holds. A live member whose
- * own row differs writes it again.
+ * A registration may be repeated by the network long after its member is dead and even pruned, and
+ * must not bring it back to life: `stale` if members were pruned since the version seen, so that
+ * this may be one of them. A name's holder counts only while it is live, and a member that isn't
+ * dead is never pruned, whatever its row holds. If the row of a live member differs from what it
+ * registers, the row is written again.
  */
 export const REGISTER: string = `${MEMBERSHIP}${MEET}
 ready(states)

@@ -29,19 +29,19 @@ export interface RedisCommands extends RedisBackend {
    */
   runnerOf(key: string): RedisRunner;
   /**
-   * The replicas of a runner's server, by those that may promote one. Rejects where they can't
-   * tell. Null: nothing promotes replicas automatically.
+   * The replicas of a runner's server, by those that may promote one. Rejects if these can't tell.
+   * Null: nothing promotes replicas automatically.
    */
   replicasOf(runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null>;
 }
 
-/** The longest that one WAIT holds up a connection, in ms. */
+/** The longest time for which one WAIT blocks a connection, in ms. */
 const SLICE_MS = 50;
-/** The pause before steps that didn't count are waited for again, in ms. */
+/** The pause before another WAIT for steps that are not confirmed yet, in ms. */
 const PAUSE_MS = 10;
 /**
- * The replicas are asked for again after this time; an answer older than twice that is not used, in
- * ms.
+ * The time after which the replicas are asked for again, in ms. An answer older than twice that is
+ * not used.
  */
 const REFRESH_MS = 1_000;
 /** How long asking for the replicas may take, in ms. */
@@ -60,8 +60,8 @@ interface Waiting {
 /**
  * Adds `confirm` to a backend.
  *
- * @param least how many replicas must have a step in any case, from 1.
- * @param waitMs how long they are waited for; whole, from 1.
+ * @param least the least number of replicas that must have a step, from 1.
+ * @param waitMs how long it waits for replicas, in ms; a whole number from 1.
  */
 export function withReplicaAck(
   backend: RedisCommands,
@@ -99,7 +99,7 @@ class AckQueue {
   /** The replicas, by the last answer. */
   #seen: ReplicaGroup | null = null;
   #refreshing: Promise<ReplicaGroup | null> | null = null;
-  /** Why asking for the replicas failed last; empty where it succeeded. */
+  /** Why asking for the replicas failed last; empty if it succeeded. */
   #refreshError = "";
 
   constructor(backend: RedisCommands, least: number, waitMs: number) {
@@ -135,8 +135,8 @@ class AckQueue {
   }
 
   /**
-   * Waits for replicas once. Gives the steps that are still unconfirmed. @throws where the backend
-   * is down
+   * Waits for replicas once. Gives the steps that are still unconfirmed. @throws if the backend is
+   * down
    */
   async #round(batch: readonly Waiting[]): Promise<Waiting[]> {
     const [{ key, runner }] = batch as [Waiting];
@@ -146,8 +146,8 @@ class AckQueue {
     const wanted = Math.max(this.#least, this.#seen?.present ?? 0);
     const latest = batch.reduce((most, { giveUp }) => Math.max(most, giveUp), 0);
     const ms = Math.ceil(Math.min(SLICE_MS, Math.max(1, latest - performance.now())));
-    // WAIT is about this connection's last write: a script that had nothing to change has none,
-    // and what was read may not be copied yet.
+    // WAIT is about this connection's last write: a script that changed nothing has made no write,
+    // and what it read may not be copied yet.
     const touched = runner.send("INCR", [touchKey(key)]);
     const waited = runner.send("WAIT", [String(wanted), String(ms)]);
     const [, reply] = await Promise.all([touched, waited]);
@@ -179,7 +179,7 @@ class AckQueue {
   async #refresh(runner: RedisRunner): Promise<void> {
     await this.#refreshing?.catch(() => null);
     const askedAt = performance.now();
-    // Where nothing promotes replicas automatically, the configured number counts.
+    // If nothing promotes replicas automatically, the configured number counts.
     const known = { primary: runner.address, present: this.#least, hasAbsent: false, askedAt };
     try {
       this.#refreshing = this.#backend.replicasOf(runner, REFRESH_TIMEOUT_MS);
@@ -208,7 +208,7 @@ class AckQueue {
   }
 }
 
-/** A key of the same slot that nothing is read from. */
+/** A key of the same slot that is not read. */
 function touchKey(key: string): string {
   return `${key.slice(0, key.indexOf("}") + 1)}:touch`;
 }

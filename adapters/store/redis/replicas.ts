@@ -3,8 +3,8 @@
  * it.
  *
  * `WAIT` tells how many replicas have a write, not which. After a promotion the former primary and
- * another replica may go on for a while, so their number alone proves nothing. A write therefore
- * counts only where all replicas have it that are not known to be down; the promoted one
+ * another replica may continue for a while, so the number alone proves nothing. A write therefore
+ * counts only if all replicas that are not known to be down have it; a promoted replica
  * acknowledges nothing to its former primary.
  *
  * Source: `docs/design.md`, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
@@ -27,7 +27,7 @@ export interface ReplicaGroup {
 export interface CopiedStep {
   /** The server that ran it, as `host:port`. */
   readonly primary: string;
-  /** It had run by then, in ms of the same clock. */
+  /** The time by which it had run, in ms of the same clock. */
   readonly doneAt: number;
   /** How many replicas have it. */
   readonly copied: number;
@@ -36,7 +36,7 @@ export interface CopiedStep {
 /**
  * Whether a step is safe from a promotion.
  *
- * @param least how many replicas must have it in any case.
+ * @param least the least number of replicas that must have it.
  */
 export function isConfirmed(step: CopiedStep, least: number, group: ReplicaGroup): boolean {
   if (group.primary !== step.primary) return false;
@@ -56,9 +56,9 @@ export interface SentinelAnswer {
 
 /**
  * The replicas by the answers of several sentinels. Answers of a former configuration are ignored.
- * A replica is left out where all that list it, and more than half of all sentinels, call it down,
- * or don't know it as a replica yet: it would be the last to be promoted. One of priority 0 is
- * never promoted.
+ * A replica is left out if all sentinels that list it, and more than half of all sentinels, report
+ * it as down or don't know it as a replica yet: it would be the last to be promoted. A replica of
+ * priority 0 is left out, because it is never promoted.
  *
  * @param sentinels how many there are.
  */
@@ -95,9 +95,9 @@ interface ClusterMaster {
 }
 
 /**
- * The replicas of a cluster's master, by its own list. Left out are those that most masters
- * report as failed, and those that are configured never to be promoted. A new replica copies before
- * the cluster's nodes have all heard of it: as many as are connected count in any case.
+ * The replicas of a cluster's master, by its own list. Left out are those that most masters report
+ * as failed, and those that are configured never to be promoted. A new replica starts to copy
+ * before all nodes of the cluster know it, so at least as many replicas count as are connected.
  */
 export async function clusterReplicas({ address, send }: ClusterMaster): Promise<ReplicaGroup> {
   const askedAt = performance.now();

@@ -21,7 +21,7 @@ import { isState, parsedRow, readRows, tooLong } from "../member_rows.ts";
 const OUTCOMES: readonly unknown[] = ["registered", "name_taken", "fenced", "stale"];
 const STANDINGS: readonly unknown[] = ["kept", "restored", "behind", "lost"];
 
-/** A reply that is a list, of `length` items where that is known. */
+/** A reply that is a list, of `length` items if that is known. */
 export function listOf(what: string, reply: unknown, length?: number): readonly unknown[] {
   if (!Array.isArray(reply)) throw malformed(what, reply);
   if (length === undefined || reply.length === length) return reply;
@@ -34,7 +34,7 @@ export function textOrNull(what: string, reply: unknown): string | null {
   throw malformed(what, reply);
 }
 
-/** A whole number, or text as RESP2 gives it where a hash holds it. */
+/** A whole number, or text as RESP2 gives it for a hash's value. */
 export function wholeOf(what: string, reply: unknown): number {
   const value = typeof reply === "string" && reply !== "" ? Number(reply) : reply;
   if (typeof value === "number" && Number.isSafeInteger(value)) return value;
@@ -87,7 +87,10 @@ export function stampOf(key: string, reply: unknown): Stamp {
   throw brokenEntry(key, "last turn", text);
 }
 
-/** What a state remembers of former terms (`pastOf` in `lineage.ts`), as it is stored. */
+/**
+ * The last turns of former terms that a state remembers (`pastOf` in `lineage.ts`), as they are
+ * stored.
+ */
 export function pastIn(key: string, reply: unknown): readonly Stamp[] {
   const text = textOrNull(`former turns of ${JSON.stringify(key)}`, reply ?? null);
   return text === null ? [] : text.split(",").map((stamp) => stampOf(key, stamp));
@@ -176,7 +179,7 @@ export function malformed(what: string, reply: unknown): Error {
   return unavailable(`the store's answer can't be read: ${what} is ${shown}`);
 }
 
-/** Refusals by a server that is no master, or not yet. */
+/** Refusals by a server that is not, or not yet, a master. */
 export const NOT_SERVING: RegExp = /\b(?:READONLY|LOADING|MASTERDOWN)\b/;
 
 /** Refusals that no retry will change. */
@@ -184,8 +187,8 @@ export const REFUSED: RegExp =
   /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index is out of range|unknown command|cluster support disabled|No such master/i;
 
 /**
- * The refusal among a script's answers if the server can't write; null where there is none.
- * A script's steps fail one by one, each with text that starts with `!`.
+ * The refusal among a script's answers if the server can't write; null if it can. A script's steps
+ * fail one by one, each with text that starts with `!`.
  */
 export function refusalIn(reply: unknown): string | null {
   if (!Array.isArray(reply)) return null;
@@ -195,7 +198,7 @@ export function refusalIn(reply: unknown): string | null {
   return found === undefined ? null : found.slice(1);
 }
 
-/** A field of INFO's answer; empty where it isn't there. */
+/** A field of INFO's answer; empty if it isn't there. */
 export function fieldOf(info: unknown, name: string): string {
   return new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(String(info))?.[1] ?? "";
 }

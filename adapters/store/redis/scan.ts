@@ -1,13 +1,13 @@
 /**
  * Lists keys over all masters of a Redis, one master after the other.
  *
- * Takes a cursor and gives the next, `<SCAN's own>@<slot>.<life>`: the lowest slot of the master
- * it is at, and the run of that server it is valid for. SCAN's own cursors mean nothing to another
- * server, nor to the same one after a restart; there the master is listed from its beginning, so
- * that keys may come twice, but none is left out.
+ * Takes a cursor and gives the next one, `<SCAN's own>@<slot>.<life>`: `slot` is the lowest slot of
+ * the master that is being listed, `life` the run of that server for which the cursor is valid.
+ * SCAN's own cursors are not valid at another server, or at the same server after a restart. The
+ * master is then listed from its beginning, so that keys may come twice, but no key is left out.
  *
- * While a cluster moves slots between its masters, keys that move back over the cursor may be left
- * out.
+ * While a cluster moves slots between its masters, keys that move to a master that was already
+ * listed may be left out.
  */
 import { refused } from "../check.ts";
 import { malformed } from "./replies.ts";

@@ -1,9 +1,9 @@
 /**
  * The Lua that runs inside Redis. Each script is one atomic step, or all steps of one tick.
  *
- * Scripts take keys and text, and give lists of integers and text. Every key of one resource
- * shares the hash tag of its slot. Every script touches one tag only or, where Redis is no
- * cluster, all that one tick asked for.
+ * Scripts take keys and text, and give lists of integers and text. Every key of one resource shares
+ * the hash tag of its slot. Every script touches the keys of one tag only or, if Redis is no
+ * cluster, all keys that one tick asked for.
  *
  * Baseline Redis 6.2. No script reads the server's clock, and no key expires except `ended`, which
  * only helps to detect losses: safety rests on compare-and-set alone (`docs/design.md`, Claims).
@@ -26,9 +26,9 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  *
  * A key that is missing while others of its resource exist (it was evicted, or deleted by hand) is
  * detected. An index whose size differs from the number of the state's fields is rebuilt from the
- * state. Where the state is missing and its index exists, the index stays until the owner that
- * got the error of the loss has read, written or released it. A reply says so by `MENDED`: a list
- * of two numbers, the fields of the state and the members that its index had.
+ * state. If the state is missing and its index exists, the index stays until the owner that got the
+ * error of the loss has read, written or released it. A reply says so by `MENDED`: a list of two
+ * numbers, the fields of the state and the members that its index had.
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
@@ -36,27 +36,27 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * | C claim | own, epoch, state, ended, index | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won, last turn, MENDED or nil, and 1 if the epoch counter was lost; else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage, its term's first epoch | how it stands and last turn; 0: another lineage |
  * | R release | own, epoch, state, ended, index | guard, turn `after` (its epoch, itself) | 1, 0, or another's entry |
- * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
+ * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn if `after` is missing |
  * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
- * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values; where `after` is missing a list in a list: the last turn, and `lost`, or `moved` in another lineage |
+ * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values; if `after` is missing, a list in a list: the last turn, and `lost`, or `moved` in another lineage |
  * | N range | state, index | command, bound, bound, limit, turn `after` (its epoch, itself), lineage | MENDED if they differed, field, value …; or as G |
  *
  * A lineage is `*`, any, or `=` and the ids of the copies it is made of; this server's own,
  * its replication id, must be one of them. A last turn is `<epoch> <turn>`, or nil.
  *
- * Every step may come twice, and late: clients repeat, and so do networks. A claim that
- * is repeated finds its own entry by `opId`, a commit its turn, a release nothing. A late copy of
- * a claim whose ownership was released may win again, under a higher epoch: such an entry is like
- * any whose answer was lost.
+ * Every step may come twice, and late: clients repeat, and so do networks. A claim that is repeated
+ * finds its own entry by `opId`, a commit its turn, a release nothing. A late copy of a claim whose
+ * ownership was released may win again, under a higher epoch: such an entry is treated like any
+ * claim whose answer was lost.
  *
  * A step that fails answers text that starts with `!`, without affecting others; `!~<what>: <text>`
- * where its key's content can't be read. A commit touches every key that it will write before it
+ * if its key's content can't be read. A commit touches every key that it will write before it
  * writes, so that a key of a wrong type fails it as a whole. `unpack` is limited to about 8,000
  * values.
  *
- * Where the memory is full (`full_scripts.ts`) these still succeed: claims of keys with a state or
- * an owner, reassertions, releases, and commits that don't grow the state. Steps that would grow it
- * are refused (OOM) before they write anything.
+ * If the memory is full (`full_scripts.ts`), these steps still succeed: claims of keys with a state
+ * or an owner, reassertions, releases, and commits that don't grow the state. Steps that would grow
+ * it are refused (OOM) before they write anything.
  */
 export const STEPS: string = `
 local CHUNK = 4000

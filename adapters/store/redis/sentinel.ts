@@ -2,8 +2,8 @@
  * Finds the master that Redis Sentinels watch.
  *
  * Takes the sentinels' addresses and a master's name; gives the master's present address. Each
- * failover has a higher configuration epoch. A sentinel that reports an earlier epoch than one
- * already seen was cut off, and is ignored as long as another one answers.
+ * failover raises the configuration epoch. A sentinel that reports an earlier epoch than one
+ * already seen was cut off, and is ignored while another sentinel answers.
  *
  * Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/
  */
@@ -56,7 +56,7 @@ export class SentinelLocator implements MasterLocator {
         throw new Error(`it is behind, at epoch ${found.epoch} of ${this.#epoch}`);
       },
     }).catch((error) => {
-      // No sentinel that answers knows a later one: the sentinels were set up again from scratch.
+      // No sentinel that answers knows a later epoch: the sentinels were set up again from scratch.
       if (stale) return stale as MasterAddress;
       throw error;
     });
@@ -68,7 +68,7 @@ export class SentinelLocator implements MasterLocator {
     this.#first++;
   }
 
-  /** Asks the next sentinel; without an answer a master that responds is not left. */
+  /** Asks the next sentinel. If none answers, a connection to a master that responds is kept. */
   async elsewhere({ host, port }: RedisAddress, timeoutMs: number): Promise<string | null> {
     this.#first++;
     try {
@@ -82,8 +82,8 @@ export class SentinelLocator implements MasterLocator {
   }
 
   /**
-   * The replicas that may be promoted, by all sentinels that answer. One that did not answer the
-   * last time is waited for only as long as the others take, and is asked once at a time.
+   * The replicas that may be promoted, by all sentinels that answer. A sentinel that did not answer
+   * the last time is waited for only as long as the others take, and gets one question at a time.
    */
   async replicas(timeoutMs: number): Promise<ReplicaGroup> {
     const { sentinels } = this.#target;
@@ -140,7 +140,8 @@ export class SentinelLocator implements MasterLocator {
   #news(sentinel: RedisAddress, timeoutMs: number): Promise<MasterAddress> {
     const { master } = this.#target;
     return this.#ask(sentinel, timeoutMs, async (client) => {
-      // The address has a command of its own, which is right while a failover still ends.
+      // The address comes from a separate command, whose answer is right even at the end of a
+      // failover.
       const [address, about] = await Promise.all([
         client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
         client.send("SENTINEL", ["MASTER", master]),
@@ -206,11 +207,11 @@ const MAX_ANSWER_MS = 1_000;
 
 /** One question to each of several servers. */
 export interface Question<Answer> {
-  /** What is looked for, as the beginning of a message: `X can't be found`. */
+  /** The name of what is looked for, as the beginning of a message: `X can't be found`. */
   readonly what: string;
-  /** In the order in which they are asked. */
+  /** The servers, in the order in which they are asked. */
   readonly addresses: readonly RedisAddress[];
-  /** How long all of it may take, in ms. */
+  /** How long the whole search may take, in ms. */
   readonly timeoutMs: number;
   ask(address: RedisAddress, timeoutMs: number): Promise<Answer>;
 }
@@ -218,8 +219,8 @@ export interface Question<Answer> {
 /**
  * The first answer.
  *
- * @throws AtlasError `bad_request` where every server refuses for a reason that stays,
- * `unavailable` otherwise.
+ * @throws AtlasError `bad_request` if every server refuses for a reason that stays, `unavailable`
+ * otherwise.
  */
 export async function askInTurn<Answer>(inquiry: Question<Answer>): Promise<Answer> {
   const { what, addresses, timeoutMs, ask } = inquiry;

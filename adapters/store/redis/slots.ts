@@ -23,7 +23,7 @@ export interface SlotRange {
   readonly replicas: readonly NodeAddress[];
 }
 
-/** What a node says of a command that it didn't run. */
+/** A node's answer to a command that it didn't run. */
 export type Redirection =
   | { readonly kind: "moved" | "ask"; readonly to: NodeAddress }
   | { readonly kind: "again" }
@@ -31,7 +31,7 @@ export type Redirection =
 
 const ENCODER = new TextEncoder();
 
-/** The slot of a key: of its hash tag, where it has one that isn't empty. */
+/** The slot of a key: that of its hash tag, if the key has a tag that isn't empty. */
 export function clusterSlot(key: string): number {
   const open = key.indexOf("{");
   const end = open < 0 ? -1 : key.indexOf("}", open + 1);
@@ -53,10 +53,10 @@ function crc16(bytes: Uint8Array): number {
 }
 
 /**
- * Reads CLUSTER SLOTS. A node that doesn't know its own name leaves it out: it is where it
- * was asked.
+ * Reads CLUSTER SLOTS. A node that doesn't know its own name leaves it out: its address is the one
+ * at which it was asked.
  *
- * @throws AtlasError `unavailable` where it reads otherwise.
+ * @throws AtlasError `unavailable` if the answer has another form.
  */
 export function slotRangesOf(reply: unknown, asked: NodeAddress): SlotRange[] {
   if (!Array.isArray(reply)) throw malformed("CLUSTER SLOTS", reply);
@@ -79,7 +79,7 @@ function isSlot(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < CLUSTER_SLOTS;
 }
 
-/** The redirection in an error; null where it is another error. */
+/** The redirection in an error; null if it is another error. */
 export function redirectionOf(error: unknown, asked: NodeAddress): Redirection | null {
   const text = messageOf((error as { cause?: unknown } | null)?.cause ?? error);
   const [, kind, host, port] = /^(MOVED|ASK) \d+ (\S*):(\d{1,5})\s*$/.exec(text) ?? [];

@@ -60,7 +60,7 @@ export function claimStep(claim: Claim): Step {
   ]);
 }
 
-/** @param onFound gets what else a successful claim found. */
+/** @param onFound gets other findings of a successful claim. */
 export function claimReply(
   { key, rrp, incarnation }: Claim,
   reply: unknown,
@@ -106,7 +106,7 @@ export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): S
   return keptOf(turn, stampOf(key, last), pastIn(key, past));
 }
 
-/** A turn that no state has: an owner that doesn't say what it knows may know of some. */
+/** A turn that no state has. It stands for an owner that doesn't report the turns that it knows. */
 const UNKNOWN: Stamp = { epoch: Number.MAX_SAFE_INTEGER, turn: 0 };
 
 export function releaseStep(
@@ -119,7 +119,7 @@ export function releaseStep(
   return step(key, ["own", "epoch", "state", "ended", "index"], args);
 }
 
-/** What an owner knows of its state, as arguments of steps. */
+/** The turns that an owner knows of, as arguments of steps. */
 function knownBy({ after, lineage }: OwnerKnows = { after: NO_STAMP }): string[] {
   return [String(after.epoch), String(after.turn), lineageText(lineage)];
 }
@@ -178,7 +178,7 @@ function mendedOf(key: string, parts: unknown): Mended | null {
 /**
  * Fields and values.
  *
- * @param onFound gets what else was found.
+ * @param onFound gets other findings.
  * @throws LostTurns
  */
 export function rangeReply(
@@ -227,7 +227,10 @@ export function commitReply(key: string, reply: unknown): CommitReply {
   return doneOf(key, "commit", reply) ? "committed" : "fenced";
 }
 
-/** Whether a release or commit was done; text is the entry of another owner, if it reads as one. */
+/**
+ * Whether a release or commit was done; a text is the entry of another owner, if it can be read as
+ * one.
+ */
 export function doneOf(key: string, what: string, reply: unknown): boolean {
   if (reply === 1) return true;
   if (reply === 0) return false;
@@ -237,7 +240,7 @@ export function doneOf(key: string, what: string, reply: unknown): boolean {
   return false;
 }
 
-/** How an ownership's entry begins: no other ownership begins so. */
+/** The beginning of an ownership's entry, which no other ownership shares. */
 function guardOf(incarnation: string, epoch: number): string {
   return `${epoch} ${incarnation} `;
 }

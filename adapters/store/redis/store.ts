@@ -1,12 +1,12 @@
 /**
  * The port `Store` over a Redis, whether a single server, a cluster or an HTTP endpoint. Claims,
- * releases, commits and reads of a tick are one script. Lookups are too, unless the connection
- * surely leads to the server that writes: there they are one MGET. On a cluster they are split by
- * slot.
+ * releases, commits and reads of a tick are one script. Lookups are part of that script too, unless
+ * the connection certainly leads to the server that writes; then they are one MGET. On a cluster
+ * they are split by slot.
  *
  * An epoch is `term × 2^36 + counter`; the term rises when another copy of the data answers, which
- * its replication id tells. Where the connection waits for replicas, it does so for every script
- * that writes.
+ * its replication id tells. If the connection waits for replicas, it does so for every script that
+ * writes.
  *
  * Source: `docs/design.md`, Names and epochs; Store failover.
  */
@@ -93,7 +93,7 @@ export interface RedisBackend {
   /**
    * Runs one of `SCRIPTS` where writes are done, never on a replica.
    *
-   * A backend MAY send it again where the answer was lost, unless `once` is set: repeated scripts
+   * A backend MAY send it again if the answer was lost, unless `once` is set: repeated scripts
    * change nothing, but a repeated release can't tell what the first one did.
    */
   script(
@@ -102,24 +102,24 @@ export interface RedisBackend {
     args: readonly string[],
     once?: boolean,
   ): Promise<unknown>;
-  /** Values of keys, from the server that writes; absent where a replica might answer. */
+  /** Values of keys, from the server that writes; absent if a replica might answer. */
   mget?(keys: readonly string[]): Promise<unknown>;
   /**
-   * Resolves once enough replicas have all that was written over this backend so far; rejects
-   * where too few have. Absent: no replica is waited for.
+   * Resolves once enough replicas have everything that was written over this backend so far;
+   * rejects if too few have it. Absent: the store waits for no replica.
    *
    * @param key any key of the slot that was written to.
    */
   confirm?(key: string): Promise<void>;
   /**
-   * Where several servers write: the replication id of each copy of the data that answers. Absent:
-   * the server that runs a script adds its own.
+   * Present if several servers write: the replication id of each copy of the data that answers.
+   * Absent: the server that runs a script adds its own.
    */
   lineageIds?(): Promise<string[]>;
   close(): void;
 }
 
-/** Most steps of one script or MGET. */
+/** The largest number of steps in one script or MGET. */
 const MAX_BATCH_STEPS = 128;
 /** The most times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
@@ -258,7 +258,7 @@ export class RedisStore implements Store {
       try {
         return keptReply(turn, await this.#step(keptStep(turn.key, lineage)));
       } catch (error) {
-        // Unknown: whoever reads the state gets the error that it can't be read.
+        // Unknown: readers of the state get the error that it can't be read.
         if (error instanceof BrokenEntry) return turn.last;
         throw error;
       }
@@ -355,7 +355,7 @@ export class RedisStore implements Store {
   ): Promise<unknown> {
     const reply = await this.#backend.script(script, keys, args, once);
     await this.#backend.confirm?.(keys[0] as string).catch((error) => {
-      // The script ran, so its effect may exist whatever was refused since.
+      // The script ran, so its effect may exist even if later commands were refused.
       throw refusalOf(error) === null ? error : unavailable(detailOf(error), error);
     });
     return reply;
@@ -369,7 +369,7 @@ export class RedisStore implements Store {
     return [known.id, String(known.term), known.waited ? "1" : "0", replicas, copies];
   }
 
-  /** Where the data are spread over several servers: the ids of all copies, as one. */
+  /** The ids of all copies as one id, if the data are spread over several servers. */
   async #copies(): Promise<string> {
     return (await this.#backend.lineageIds?.())?.join() ?? "";
   }

@@ -12,12 +12,12 @@ import {
   type RedisAddress,
 } from "./client.ts";
 
-/** Credentials and TLS, wherever the server is. */
+/** Credentials and TLS settings of any server. */
 export type RedisLogin = Omit<RedisAddress, "host" | "port" | "replicas" | "eviction">;
 
 /** Settings of any target. */
 interface TargetSettings {
-  /** How many replicas must have what was written before it counts. */
+  /** The number of replicas that must have a write before it counts. */
   readonly replicas: number;
   /** Whether servers may evict keys that have no TTL. */
   readonly eviction: "allow" | undefined;
@@ -46,7 +46,7 @@ export interface SingleTarget extends TargetSettings {
 
 export type RedisTarget = SingleTarget | SentinelTarget | ClusterTarget;
 
-/** Most sentinels, or nodes of a cluster to begin with, that one URL may name. */
+/** The largest number of sentinels, or of a cluster's first nodes, that one URL may name. */
 const MAX_HOSTS = 32;
 
 const URL_PARTS =

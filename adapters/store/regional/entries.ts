@@ -2,8 +2,8 @@
  * How a region's store encodes what moves need beside an ownership: a departure, or an arrival
  * whose state is being copied.
  *
- * Takes ownerships as a store keeps them and gives what they mean. Stores know nothing of it: a
- * departure is an ownership by nobody; an arrival is one by a marked incarnation, so that every
+ * Takes ownerships as a store keeps them and gives their meaning. Stores don't know this encoding:
+ * a departure is an ownership by nobody; an arrival is one by a marked incarnation, so that every
  * claim, commit and release that expects the plain owner fails.
  */
 import type { Ownership } from "../../../src/model/ownership.ts";
@@ -15,7 +15,7 @@ import { brokenEntry } from "../check.ts";
 export interface Pointer {
   readonly to: string;
   readonly from: string;
-  /** Every ownership at `from` before was of a lower epoch, every one at `to` is of a higher. */
+  /** Every earlier ownership at `from` has a lower epoch, every ownership at `to` a higher one. */
   readonly at: number;
 }
 
@@ -26,7 +26,7 @@ export type Stored = NonNullable<Claim["expected"]>;
 export type Entry =
   | { readonly kind: "nobody" }
   | { readonly kind: "owner"; readonly owner: Ownership }
-  /** `owner`, as nodes know it, is copying the state; `pointer` says from where. */
+  /** `owner`, as nodes know it, is copying the state from the region that `pointer` names. */
   | {
     readonly kind: "arriving";
     readonly owner: Ownership;
@@ -48,7 +48,7 @@ export const ARRIVING = "arriving:";
 /** `|` is in no token, so no node has such a name. */
 const MARKED = /^rrp:([^/]+)\/\|([^|/]+)\|(\d*)\|([^/]*)\/(.+)$/;
 
-/** Reads an entry. @throws AtlasError `unavailable` where its address can't be read */
+/** Reads an entry. @throws AtlasError `unavailable` if its address can't be read */
 export function entryOf(stored: Ownership | null): Entry {
   if (stored === null) return { kind: "nobody" };
   const { rrp, incarnation, epoch } = stored;
@@ -77,7 +77,7 @@ export function isOwnership({ rrp }: Ownership): boolean {
 /**
  * The claim that makes an ownership a departure; a repeat is the same one.
  *
- * @param pointer its `at` is null where it is the epoch that this claim wins.
+ * @param pointer its `at` is null if that is the epoch that this claim wins.
  */
 export function departure(
   key: string,
@@ -95,8 +95,8 @@ export function departure(
 }
 
 /**
- * The claim that replaces an entry, or none, by a departure to the key's home; over that departure
- * itself it signs it.
+ * The claim that replaces an entry, or an absent one, by a departure to the key's home. If the
+ * entry is that departure already, the claim signs it.
  */
 export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
   return {
@@ -120,7 +120,7 @@ export function arrival(
     key,
     rrp: rrpAt(to, `|${from}|${at}|${node}`, key),
     incarnation: ARRIVING + incarnation,
-    // A new one each time: each turn of an epoch counts once.
+    // A new incarnation each time, because each turn of an epoch counts once.
     opId: `${opId}.${attempt}`,
     expected,
     above: at,

@@ -1,18 +1,18 @@
 /**
  * Restores departures that another region's store lost when a copy of it took over.
  *
- * Takes the keys that moved here and are owned by this node, and the lineage of each other
- * region's store. Where that lineage changes, writes at the region that the key is here; if
- * another owner claimed the key while the departure was missing, gives that rival.
+ * Takes the keys that moved here and are owned by this node, and the lineage of each other region's
+ * store. If that lineage changes, writes at that region that the key is here; if another owner
+ * claimed the key while the departure was missing, reports that rival.
  *
  * New claims wait for the takeover time in a store that failed over. Meanwhile owners elsewhere
  * restore the departure, by compare-and-set and in the new lineage only. A node that takes a moved
  * key also checks the departure at the key's first home.
  *
- * Where a rival stands there, the higher epoch wins. Usually that is the rival, which claimed
- * after the failover had raised the term; then this node's owner stops. Otherwise the departure
- * replaces the rival's entry and that region's term is raised once more: its nodes reassert what
- * they own, and learn what they lost.
+ * If the entry there is a rival's, the higher epoch wins. Usually that is the rival's, because it
+ * claimed after the failover had raised the term; then this node's owner stops. Otherwise the
+ * departure replaces the rival's entry and that region's term is raised once more: its nodes
+ * reassert what they own, and learn what they lost.
  *
  * Source: `docs/design.md`, Store failover; Regions and moves.
  */
@@ -39,10 +39,10 @@ const MAX_FORMER = 10_000;
 /** A key that moved here, and is or was owned here. */
 interface MovedKey {
   readonly key: string;
-  /** Null where it isn't owned here any more. */
+  /** Null if it is no longer owned here. */
   readonly owner: Ownership | null;
   readonly pointer: Pointer;
-  /** An owner of a higher epoch, found where the departure was missing. */
+  /** An owner of a higher epoch, found if the departure was missing. */
   rival: Ownership | null;
 }
 
@@ -65,7 +65,7 @@ export class ForwardingRepair {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #owned = new Map<string, MovedKey>();
-  /** Keys without an owner here. Departures still lead here, and from here on. */
+  /** Keys without an owner here. Departures still lead to this region, and from it to others. */
   readonly #former = new Map<string, MovedKey>();
   readonly #regions = new Map<string, RegionRepair>();
 
@@ -180,7 +180,7 @@ export class ForwardingRepair {
         if (repair.overwritten.size > 0) await raiseTerm(store, repair);
       });
     } catch {
-      // The rest is due when the region's members can be read again.
+      // The remaining repairs are due when the region's members can be read again.
     } finally {
       repair.isBusy = false;
     }
@@ -190,7 +190,7 @@ export class ForwardingRepair {
     return this.#owned.get(key) ?? this.#former.get(key);
   }
 
-  /** Makes lookups of a key in a region lead here, or notes the rival that stands there. */
+  /** Makes lookups of a key in a region lead here, or records the rival that owns the key there. */
   async #repair(
     store: Store,
     key: string,
@@ -210,7 +210,7 @@ export class ForwardingRepair {
       if (entry.kind === "owner" && this.holds(key, entry.owner)) break;
       const standing = missingDeparture(entry, moved);
       if (standing === false) break;
-      // Unowned, but the key has come back there since: nothing is missing.
+      // The key is unowned, but has come back to that region since: nothing is missing.
       if (standing === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
       const claim = shortcut(key, standing, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
@@ -225,11 +225,14 @@ export class ForwardingRepair {
   }
 }
 
-/** The entry that a missing departure is to replace, null: none; false where none is missing. */
+/**
+ * The entry that a missing departure has to replace; null: no entry; false: no departure is
+ * missing.
+ */
 function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored | null | false {
   if (entry.kind === "nobody") return null;
   if (entry.kind === "owner") {
-    // Usually an ownership from before the key left.
+    // Usually the entry is an ownership from before the key left.
     const { incarnation, epoch } = entry.owner;
     return { incarnation, epoch };
   }
@@ -238,7 +241,7 @@ function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored |
   return isOpen || entry.pointer.at < at ? entry.stored : false;
 }
 
-/** Raises the region's term where an overwritten owner lives, so that its node reasserts. */
+/** Raises the term of the region of an overwritten owner, so that the owner's node reasserts. */
 async function raiseTerm(store: Store, { overwritten }: RegionRepair): Promise<void> {
   const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...overwritten]);
   if (watched.some(({ state }) => !hasEnded(state))) {

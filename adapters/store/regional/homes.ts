@@ -1,7 +1,7 @@
 /**
- * Which region's registry keeps a key: where the key is known to have moved, else what its id's
- * prefix, its type or a rule says. Answers from memory; a move that this process has not seen is
- * found by a lookup.
+ * Determines which region's registry keeps a key: the region that the key is known to have moved
+ * to, else the one that its id's prefix, its type or a rule gives. Answers from memory; a move that
+ * this process has not seen is found by a lookup.
  *
  * Source: `docs/design.md`, Regions and moves.
  */
@@ -14,8 +14,8 @@ import type { Pointer } from "./entries.ts";
 import { checkHomeRules } from "./options.ts";
 
 /**
- * The home region of a key that was never moved. The first of these that gives one wins: the id's
- * prefix (`eu-west-1~room-7`, where it names one of the regions), `types`, `rule`, `default`.
+ * The home region of a key that was never moved. The first of these that gives a region wins: the
+ * id's prefix (`eu-west-1~room-7`, if it names one of the regions), `types`, `rule`, `default`.
  *
  * Every node MUST have the same rules, and they MUST never change: a key whose home changed would
  * have two owners, and its state would stay behind. Add rules only for types and ids that are not
@@ -24,15 +24,17 @@ import { checkHomeRules } from "./options.ts";
 export interface HomeRules {
   /** Regions by resource type: `{ channels: "eu-west-1" }`. */
   readonly types?: Readonly<Record<string, string>>;
-  /** A region by type and decoded id; null or undefined: none of its own. */
+  /** Gives a region by type and decoded id; null or undefined: this rule gives none. */
   readonly rule?: (type: string, id: string) => string | null | undefined;
-  /** The home of all other keys. Default: the first region, as JavaScript orders the names. */
+  /**
+   * The home of all other keys. Default: the first region, in JavaScript's order of property names.
+   */
   readonly default?: string;
 }
 
 /**
- * A rule that spreads keys evenly over `regions`, by highest random weight. The list is
- * part of the rule: a region added to it would take keys away from the others. Give new regions
+ * A rule that spreads keys evenly over `regions`, by highest random weight. The list is part of the
+ * rule: a region that is added to it would take keys away from the others. Give new regions
  * prefixes or types of their own instead.
  *
  * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998).
@@ -62,10 +64,10 @@ export class Homes {
   readonly #regions: ReadonlySet<string>;
   readonly #rules: HomeRules;
   readonly #default: string;
-  /** Oldest first; the first is evicted, and a lookup finds it again. */
+  /** Oldest first. The first is evicted; a lookup finds it again. */
   readonly #moved = new Map<string, Moved>();
 
-  /** @throws AtlasError `bad_request` where a rule names none of the regions. */
+  /** @throws AtlasError `bad_request` if a rule names none of the regions. */
   constructor(regions: readonly string[], rules: HomeRules = {}) {
     checkHomeRules(rules);
     this.#regions = new Set(regions);
@@ -76,7 +78,7 @@ export class Homes {
     }
   }
 
-  /** The home, as far as this process knows. @throws AtlasError where a rule names no region */
+  /** The home, as far as this process knows. @throws AtlasError if a rule names no region */
   of(key: string): string {
     return this.#moved.get(key)?.to ?? this.first(key);
   }
@@ -102,13 +104,13 @@ export class Homes {
 
   /**
    * Remembers where a key moved, unless this move or a later one is known to have ended. A move
-   * that was taken back has ended too, and a lookup that was under way meanwhile is outdated.
+   * that was taken back has ended too, and a lookup that was in progress meanwhile is outdated.
    */
   learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
     const known = this.#moved.get(key);
     if (known?.isSettled && known.at >= at) return;
     this.#moved.delete(key);
-    // Back at its first home with its state: as if it had never moved.
+    // The key is back at its first home with its state, as if it had never moved.
     if (isSettled && to === this.first(key)) return;
     if (this.#moved.size >= MAX_CACHED_LOCATIONS) {
       this.#moved.delete(this.#moved.keys().next().value as string);
@@ -128,7 +130,7 @@ export class Homes {
 }
 
 /**
- * The region that a rule gives a key. @throws AtlasError `bad_request` with the key where it throws
+ * The region that a rule gives a key. @throws AtlasError `bad_request` with the key if it throws
  */
 function ruleOn(rule: NonNullable<HomeRules["rule"]>, key: string): string | null | undefined {
   const { type, id } = parseKey(key);

@@ -12,12 +12,12 @@ import type { RegionalStores } from "./region_stores.ts";
 export const OBSERVER = "observer";
 /** The age at which a renewal reads a region's members again, in ms. */
 export const MEMBERS_MAX_AGE_MS = 2_000;
-/** The same where a caller waits for them. */
+/** The age at which they are read again if a caller waits for them, in ms. */
 const WAITED_MAX_AGE_MS = 500;
 
 interface CachedMembers {
   readAt: number;
-  /** The read that is under way. */
+  /** The read in progress. */
   reading: Promise<void> | null;
   known: Membership | null;
 }
@@ -54,7 +54,7 @@ export class MemberCache {
     for (const [region, cached] of this.#cached) this.#readIfDue(region, cached, isAsked);
   }
 
-  /** A region's members, once what is due has been read. Never rejects. */
+  /** A region's members, after a read if one is due. Never rejects. */
   async fresh(region: string): Promise<readonly Member[]> {
     const cached = this.#cached.get(region);
     if (!cached) return [];
@@ -114,7 +114,7 @@ export class MemberCache {
   async #read(region: string, cached: CachedMembers): Promise<void> {
     try {
       const membership = await this.#stores.at(region, (store) => store.members());
-      // Where two regions share a registry it has the other region's members, too.
+      // If two regions share a registry, it also has the other region's members.
       const members = membership.members.filter((member) => member.region === region);
       const isNews = cached.known
         ? membership.version !== cached.known.version
@@ -126,7 +126,7 @@ export class MemberCache {
       }
       this.#onRead(region, membership);
     } catch {
-      // The former members stay; the next read is due as usual.
+      // The former members stay. The next read is due as usual.
     } finally {
       cached.readAt = this.#now();
       cached.reading = null;

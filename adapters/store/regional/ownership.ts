@@ -1,15 +1,16 @@
 /**
- * Ownership of keys across regions. A key's home is where its latest departure points.
+ * Ownership of keys across regions. A key's home is the region to which its latest departure
+ * points.
  *
  * Takes claims, departures and lookups; gives ownerships as nodes know them. Each region that a
  * key has left has a departure in its store. Their epochs rise in the order of the moves, so a
  * departure older than the one that led to it belongs to an earlier stay, and the key is at home
  * there again.
  *
- * A moved key is claimed in four steps, each a compare-and-set on the one before: the claimer
- * signs the departure at the former home, writes an arrival that nobody else acts upon, copies the
- * state, and takes the key under one more epoch. After a crash in between, the next claimer goes
- * on with what is there.
+ * A moved key is claimed in four steps, each a compare-and-set on the one before: the claimer signs
+ * the departure at the former home, writes an arrival that nobody else acts upon, copies the state,
+ * and takes the key under one more epoch. After a crash in between, the next claimer continues from
+ * the step that was reached.
  *
  * Source: `docs/design.md`, Regions and moves; Claims. For departures as forwarding addresses:
  * Fowler, "The complexity of using forwarding addresses for decentralized object finding" (1986).
@@ -42,7 +43,10 @@ const MAX_ROUNDS = 8;
 export interface Found {
   readonly home: string;
   readonly entry: Exclude<Entry, { kind: "departed" }>;
-  /** A departure of an earlier stay that is still stored there, since no owner has arrived yet. */
+  /**
+   * A departure of an earlier stay that is still stored at the home, because no owner has arrived
+   * yet.
+   */
   readonly old: Stored | null;
   readonly pointer: Pointer | null;
 }
@@ -72,14 +76,14 @@ export class RegionalOwnership {
   /**
    * A key's owner, read in its home region.
    *
-   * This region's store is asked together with the supposed home. Where it says that the key's home
-   * is here, no other region has to answer.
+   * This region's store is asked together with the supposed home. If it says that the key's home is
+   * here, no other region has to answer.
    *
    * @throws AtlasError that names an unreachable region
    */
   async locate(key: string): Promise<Found> {
     const known = this.#homes.moved(key);
-    // A move that is not known to be complete may have been taken back.
+    // A move that is not known to be complete may have been taken back since.
     const pointer = known?.isSettled ? known : null;
     const home = pointer?.to ?? this.#homes.first(key);
     if (home === this.#self) return await this.#follow(key, home, pointer);
@@ -88,14 +92,16 @@ export class RegionalOwnership {
     const first = await Promise.race([here, abroad.then(() => null, () => here)]);
     if (!first) return await abroad;
     if ("home" in first) return first;
-    // It left for there, and may have moved on. Regions that know only earlier moves are skipped.
+    // The key left for that region, and may have moved on. Regions that know only earlier moves are
+    // skipped.
     const found = await abroad.catch(() => null);
     if (found && (found.pointer?.at ?? 0) >= first.at) return found;
     return await this.#follow(key, first.to, first);
   }
 
   /**
-   * What this region's store knows by itself: the key is here, or where it moved; null: nothing.
+   * What this region's store knows by itself: that the key is here, or the region that it moved to;
+   * null: nothing.
    */
   async #here(key: string): Promise<Found | Pointer | null> {
     const [stored, arrived] = await this.#own((store) =>
@@ -113,7 +119,7 @@ export class RegionalOwnership {
     return { home: this.#self, entry, old: null, pointer };
   }
 
-  /** Follows departures, beginning where `pointer` leads. */
+  /** Follows departures, beginning with the region to which `pointer` leads. */
   async #follow(key: string, home: string, known: Pointer | null): Promise<Found> {
     let region = home;
     let pointer = known;
@@ -168,7 +174,8 @@ export class RegionalOwnership {
     }
     const rival = this.#repair.rivalOf(key);
     if (!rival) this.#identity.check(region);
-    // An owner that yields to one there leaves before that one arrives.
+    // An owner that yields to an owner in that region writes its departure before that owner
+    // arrives.
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
@@ -221,7 +228,7 @@ export class RegionalOwnership {
       if (!isMine(entry.owner, claim)) return { won: false, owner: entry.owner };
       return await this.#bring(claim, entry.stored, entry.pointer, round);
     }
-    // Its owner took it with its state.
+    // The key's owner claimed it together with its state.
     const isHere = entry.kind === "owner" ||
       old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
     if (isHere) {
@@ -271,7 +278,7 @@ export class RegionalOwnership {
     return reply;
   }
 
-  /** Refuses to go on with a move whose source is this same registry under another name. */
+  /** Refuses to continue a move whose source is this same registry under another name. */
   async #checkSource(key: string, from: string): Promise<void> {
     const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
     const misplacedMove = misplaced(entry, from);
@@ -283,11 +290,11 @@ export class RegionalOwnership {
     else this.#homes.forget(key);
   }
 
-  /** Has the first home point directly to a key's home, for later lookups. */
+  /** Makes the first home point directly to a key's home, for later lookups. */
   #shorten(key: string, first: Stored, { pointer }: Found): void {
     if (!pointer || pointer.to === this.#homes.first(key)) return;
     const claim = shortcut(key, first, pointer);
-    // If it fails, lookups go on following all departures.
+    // If this fails, lookups continue to follow all departures.
     this.#stores.at(this.#homes.first(key), (store) => store.claim(claim)).catch(() => {});
   }
 
@@ -296,35 +303,35 @@ export class RegionalOwnership {
   }
 }
 
-/** The move of an entry that this region's own registry can't hold; null where it can. */
+/** The move in an entry that can't be in this region's own registry; null if the entry can be. */
 function misplaced(entry: Entry, region: string): Pointer | null {
   const isSo = entry.kind === "departed" && entry.pointer.to === region ||
     entry.kind === "arriving" && entry.pointer.to !== region;
   return isSo ? entry.pointer : null;
 }
 
-/** Whether a claimer may go on with an arrival: its own, or that of the owner it expects. */
+/** Whether a claimer may continue an arrival: its own, or that of the owner that it expects. */
 function isMine(owner: Ownership, { incarnation, expected }: Claim): boolean {
   if (owner.incarnation === incarnation) return true;
   return owner.incarnation === expected?.incarnation && owner.epoch === expected.epoch;
 }
 
 /**
- * What is found at a key's home. A departure that is stored there is one of an earlier stay: the key
- * has come back since, and nobody owns it.
+ * What is found at a key's home. A departure that is stored there belongs to an earlier stay: the
+ * key has come back since, and nobody owns it.
  */
 function foundIn(home: string, entry: Entry, pointer: Pointer | null): Found {
   if (entry.kind !== "departed") return { home, entry, old: null, pointer };
   return { home, entry: { kind: "nobody" }, old: entry.stored, pointer };
 }
 
-/** The claim's answer where the key has moved: its owner there. */
+/** The claim's answer if the key has moved: its owner there. */
 function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
   if (entry.kind === "nobody") throw elsewhere(key, home);
   return { won: false, owner: entry.owner };
 }
 
-/** The error of a claim by a node of another region than the key's home. */
+/** The error of a claim by a node that is not in the key's home region. */
 function elsewhere(key: string, home: string): Error {
   return publicError(`${key} is at home in ${home}: a node there has to claim it`);
 }
@@ -342,10 +349,10 @@ export async function sign(from: Store, key: string, pointer: Pointer): Promise<
 }
 
 /**
- * Takes an open departure back, in whichever region's store it stands; one to `but` is left. Gives
- * the key's home and the epoch to claim above; null where there was nothing to take back.
+ * Takes an open departure back, in the region whose store has it, except a departure to `but`.
+ * Gives the key's home and the epoch above which to claim; null if there was nothing to take back.
  *
- * @param start a region in which the key has been: it is followed from there.
+ * @param start a region in which the key has been, from which its departures are followed.
  * @throws AtlasError that names an unreachable region
  */
 export async function takeBack(
@@ -355,7 +362,7 @@ export async function takeBack(
   but: string | null,
 ): Promise<Pointer | null> {
   const regions = new Set([start]);
-  // Follows further departures, and ends where one leads back to an earlier stay.
+  // Follows further departures, and ends if one leads back to an earlier stay.
   for (const region of regions) {
     const entry = entryOf(await stores.at(region, (store) => store.lookup(key)));
     if (entry.kind !== "departed") return null;

@@ -1,6 +1,6 @@
 /**
  * The stores of all regions, each opened when it is first needed. Takes a region and a step; gives
- * the step's answer, or `unavailable` with the region's name where that region can't be reached.
+ * the step's answer, or `unavailable` with the region's name if that region can't be reached.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
@@ -9,7 +9,7 @@ import type { Store } from "../../../src/ports/store.ts";
 import { closedError, publicError } from "../check.ts";
 import { sameStore } from "./options.ts";
 
-/** A store, or how to open it. */
+/** A store, or a function that opens it. */
 export type StoreOrOpener = Store | (() => Promise<Store>);
 
 export class RegionalStores {
@@ -46,7 +46,7 @@ export class RegionalStores {
     return this.#sources.has(region);
   }
 
-  /** Has a region's store do a step. @throws AtlasError that names the region */
+  /** Runs a step at a region's store. @throws AtlasError that names the region */
   async at<T>(region: string, step: (store: Store) => Promise<T>): Promise<T> {
     if (this.#isClosed) throw closedError();
     const store = await this.#open(region).catch((error) => {
@@ -76,7 +76,7 @@ export class RegionalStores {
     let opening = this.#opening.get(region);
     if (!opening) {
       this.#opening.set(region, opening = this.#opened(region, source));
-      // The next step tries again.
+      // The next step tries to open it again.
       opening.catch(() => this.#opening.delete(region));
     }
     return opening;
@@ -101,7 +101,10 @@ export class RegionalStores {
     );
   }
 
-  /** A store that opens only after the close is closed at once; another region's is refused. */
+  /**
+   * A store that opens only after the close is closed at once; a store of another region is
+   * refused.
+   */
   async #opened(region: string, source: () => Promise<Store>): Promise<Store> {
     const store = await source();
     if (this.#isClosed) {

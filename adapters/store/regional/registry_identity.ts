@@ -3,10 +3,11 @@
  *
  * Takes members as they are read, and heartbeats; gives the reason why a registry is not its
  * region's own, and reports it once. Two regions with one registry work only until a key moves
- * between them: copying a state from a store into itself would delete it. URLs that are equal are
- * refused at start (`url.ts`). Others (another DNS name, a proxy) show here: this node is among
- * another region's members, or live members of another region are among its own. Their heartbeats
- * must be seen to move, since no node of this region kills them.
+ * between them: copying a state from a store into itself would delete it. Equal URLs are refused at
+ * start (`url.ts`). Different URLs of one registry (another DNS name, a proxy) are detected here:
+ * this node is among another region's members, or live members of another region are among this
+ * region's members. Their heartbeats must be seen to change, because no node of this region marks
+ * them dead.
  */
 import type { AtlasError } from "../../../src/errors.ts";
 import { hasEnded, type Member } from "../../../src/model/member.ts";
@@ -15,16 +16,16 @@ import type { Observation } from "../../../src/ports/store.ts";
 import { publicError } from "../check.ts";
 import type { Pointer } from "./entries.ts";
 
-/** A foreign member is alive if its heartbeat moved within this time, in ms. */
+/** A foreign member is alive if its heartbeat changed within this time, in ms. */
 const ALIVE_MS = 60_000;
 /** The most foreign members of one registry that are watched. */
 const MAX_FOREIGN = 8;
 
-/** A member of another region than the one in whose registry it is. */
+/** A member in the registry of a region that is not its own. */
 interface ForeignMember {
   readonly name: string;
   readonly seq: number;
-  /** When its heartbeat was last seen to move. */
+  /** When its heartbeat was last seen to change. */
   readonly beatAt: number;
 }
 
@@ -34,7 +35,7 @@ export class RegistryIdentity {
   readonly #onEvent: (event: NodeEvent) => void;
   /** This process's incarnations. */
   readonly #incarnations = new Set<string>();
-  /** Other regions that have one of them as a member. */
+  /** Other regions that have one of these incarnations as a member. */
   readonly #sameRegistry = new Set<string>();
   /** By the region in whose registry they are, and their incarnation. */
   readonly #foreignMembers = new Map<string, ReadonlyMap<string, ForeignMember>>();
@@ -73,7 +74,7 @@ export class RegistryIdentity {
     this.#reportIfShared(region);
   }
 
-  /** Foreign members among this region's own members; renewals return their heartbeats. */
+  /** Foreign members in this region's registry; renewals return their heartbeats. */
   get foreignMembers(): readonly string[] {
     return [...this.#foreignMembers.get(this.#self)?.keys() ?? []];
   }
@@ -97,13 +98,16 @@ export class RegistryIdentity {
     return why === null ? null : `the registry of region ${region} is not its own: ${why}`;
   }
 
-  /** @throws AtlasError `unavailable` where a region's registry is not its own */
+  /** @throws AtlasError `unavailable` if a region's registry is not its own */
   check(region: string): void {
     const obstacle = this.whyShared(region);
     if (obstacle !== null) throw publicError(obstacle);
   }
 
-  /** The error of a region whose registry holds an entry that only another region's can have. */
+  /**
+   * The error of a region whose registry holds an entry that only another region's registry can
+   * have.
+   */
   sharedRegistry(region: string, { from, to }: Pointer): AtlasError {
     const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
     this.#report(region, why);

@@ -1,10 +1,10 @@
 /**
  * Copies a moved key's state from its former home to its new one, resumably.
  *
- * Takes the former home's store, where the state is frozen, and the new one's, with an ownership
- * there that nobody else uses; resolves once the whole state is there. Each page is committed
- * together with a progress mark, under that ownership, so that a copier that was overtaken is
- * fenced. A page that was copied is not copied again.
+ * Takes the former home's store, in which the state is frozen, and the new home's store, with an
+ * ownership there that nobody else uses. Resolves once the new home has the whole state. Each page
+ * is committed together with a progress mark, under that ownership, so that a copier is fenced once
+ * another one has taken over. A page that was copied is not copied again.
  *
  * Source: `docs/design.md`, Regions and moves.
  */
@@ -18,10 +18,10 @@ const LAST = "\uffff";
 /** Fields of the first page, and of the largest. */
 const FIRST_PAGE = 16;
 const MOST_PAGE = 1_024;
-/** Characters of one commit, unless a single value has more. */
+/** The largest text of one commit, in characters; a single larger value is committed alone. */
 const MOST_TEXT = 262_144;
 
-/** The progress of the move that ended epoch `at`. */
+/** The progress of the move that ended the ownership of epoch `at`. */
 interface Mark {
   readonly at: number;
   /** The region that it came from. */
@@ -32,7 +32,7 @@ interface Mark {
   readonly after: string;
 }
 
-/** What is copied from where to where. */
+/** What is copied, and between which stores. */
 export interface StateImport {
   readonly key: string;
   readonly from: Store;
@@ -41,7 +41,10 @@ export interface StateImport {
   readonly region: string;
   /** The epoch that ended the key's time at `from`. */
   readonly at: number;
-  /** The ownership at `to` to write under: fresh, no turn of it is used. */
+  /**
+   * The ownership at `to` under which the state is written. It is new: none of its turns has been
+   * used.
+   */
   readonly incarnation: string;
   readonly epoch: number;
   /** The last turn that was committed at `to`. */
@@ -67,13 +70,13 @@ export async function arrivalOf(
 export async function importState(source: StateImport): Promise<void> {
   const { to, key, at, region: from } = source;
   let mark = await readMark(to, key);
-  // A late copy of an earlier move's arrival: the state here is newer.
+  // This is a late copy of an earlier move's arrival: the state at this home is newer.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
     throw publicError(`a later move of ${key} to this region is in progress`);
   }
   const copier = new StateCopier(source);
-  // Committed here after the key left: by the owner that won the conflict.
+  // The owner that won the conflict committed here after the key left.
   if (mark?.at !== at && source.last.epoch > at) return await copier.keep({ at, from });
   if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
   if (mark.phase === "clear") {
@@ -91,7 +94,7 @@ class StateCopier {
     this.#source = source;
   }
 
-  /** Keeps the state that is here. */
+  /** Keeps the state that is at this home. */
   async keep(move: Pick<Mark, "at" | "from">): Promise<void> {
     await this.#commit({ ...move, phase: "done", after: "" }, [], []);
   }
@@ -168,7 +171,7 @@ async function readMark(store: Store, key: string): Promise<Mark | null> {
       return { at, from: String(from), phase, after: String(after) };
     }
   } catch {
-    // Reported below, as any other unreadable entry.
+    // Reported below, like any other unreadable entry.
   }
   throw brokenEntry(key, "mark of its move", text);
 }

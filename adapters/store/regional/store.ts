@@ -2,8 +2,8 @@
  * The port `Store` over one registry for each region, for nodes of one region.
  *
  * A node registers and renews in its own region only, and owns only keys whose home is there; it
- * reads and follows keys at home elsewhere. So an outage of one region touches no other region's
- * leases, claims and commits, and capacity grows with the regions.
+ * reads and follows keys whose home is another region. So an outage of one region affects no other
+ * region's leases, claims and commits, and capacity grows with the number of regions.
  *
  * Source: `docs/design.md`, Regions and moves.
  */
@@ -50,8 +50,8 @@ export interface RegionalStoreOptions {
   /** The region of the nodes that use this handle. */
   readonly self: string;
   /**
-   * Each region's registry, open or how to open it. Others than `self`'s are opened when
-   * they are first needed. All are closed with this store.
+   * Each region's registry: an open store, or a function that opens it. Registries other than that
+   * of `self` are opened when they are first needed. All are closed with this store.
    */
   readonly stores: Readonly<Record<string, StoreOrOpener>>;
   /** Homes of keys; by default the first region of `stores`. */
@@ -59,8 +59,8 @@ export interface RegionalStoreOptions {
   /** Monotonic time in ms, for the age of other regions' members. Default: the system's. */
   readonly now?: () => number;
   /**
-   * Gets events of other regions' stores that can't be opened, and of registries that two regions
-   * share. MUST NOT throw.
+   * Gets events about other regions' stores that can't be opened, and about registries that two
+   * regions share. MUST NOT throw.
    */
   readonly onEvent?: (event: NodeEvent) => void;
 }
@@ -79,8 +79,8 @@ export interface RegionalStoreOptions {
  *   homes: { default: "us-east-1", types: { sessions: "eu-west-1" } },
  * });
  * ```
- * @throws AtlasError `bad_request` where regions or rules don't fit each other, or whatever
- * opening this region's own store throws.
+ * @throws AtlasError `bad_request` if regions or rules don't fit each other, or whatever opening
+ * this region's own store throws.
  */
 export async function regionalStore(options: RegionalStoreOptions): Promise<Store> {
   checkRegional(options);
@@ -104,7 +104,7 @@ class RegionalStore implements Store {
   readonly #memberCache: MemberCache;
   readonly #repair: ForwardingRepair;
   readonly #identity: RegistryIdentity;
-  /** Present where a copy may replace this region's registry. */
+  /** Present if a copy may replace this region's registry. */
   readonly kept?: NonNullable<Store["kept"]>;
   /** The incarnation that registered last. */
   #life: string | null = null;
@@ -131,7 +131,7 @@ class RegionalStore implements Store {
     });
   }
 
-  /** This region's status; other regions' failures show in the calls that need them. */
+  /** This region's status; failures of other regions are reported by the calls that need them. */
   status(): "up" | "down" {
     return this.#stores.isClosed ? "down" : this.#own.status();
   }
@@ -163,7 +163,8 @@ class RegionalStore implements Store {
     watch: readonly string[],
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
-    // Also while this region's registry is unreachable: nodes elsewhere may be reachable.
+    // Also done while this region's registry can't be reached, because nodes of other regions may
+    // be reachable.
     this.#memberCache.read(this.#repair.isNeeded);
     const [own, abroad] = this.#parted(watch);
     const all = [...own, ...this.#identity.foreignMembers];
@@ -229,7 +230,7 @@ class RegionalStore implements Store {
     checkClaim(claim);
     const rival = await this.#rivalOf(claim.key);
     const reply = rival ? { won: false, owner: rival } : await this.#ownership.claim(claim);
-    // A key that moved away meanwhile may have an owner elsewhere.
+    // A key that moved away meanwhile may have an owner in another region.
     if (reply.owner) {
       this.#memberCache.noteRegion(regionOf(reply.owner.rrp), reply.owner.incarnation);
     }
@@ -290,7 +291,7 @@ class RegionalStore implements Store {
    * For `rrp:<region>/…` that region's resources only; else those of all regions, one region after
    * the other, until one has any.
    *
-   * @throws AtlasError `unavailable`, naming the region, where one that is needed is unreachable.
+   * @throws AtlasError `unavailable`, naming the region, if one that is needed is unreachable.
    */
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
@@ -331,7 +332,7 @@ class RegionalStore implements Store {
     return home === this.#self ? knows : undefined;
   }
 
-  /** At this region's store; an owner whose key has left is fenced. */
+  /** Commits at this region's store. An owner whose key has left is fenced. */
   async commit(commit: Commit): Promise<CommitReply> {
     const reply = await this.#here((store) => store.commit(commit));
     if (reply === "fenced") this.#repair.left(commit.key, commit.epoch);
@@ -342,7 +343,7 @@ class RegionalStore implements Store {
     return this.#stores.close();
   }
 
-  /** The home to read from: this region if it owns the key; else where a lookup finds it. */
+  /** The home to read from: this region if it owns the key; else the region that a lookup finds. */
   async #homeNow(key: string): Promise<string> {
     if (this.#homes.of(key) === this.#self) return this.#self;
     return (await this.#ownership.locate(key)).home;
@@ -364,7 +365,7 @@ class RegionalStore implements Store {
   }
 }
 
-/** A page's cursor: the region it is in, and that region's own. */
+/** A page's cursor: the region that it is in, and that region's own cursor. */
 function cursorOf(
   cursor: string | null,
   regions: readonly string[],

@@ -1,6 +1,6 @@
 /**
  * Parses a registry by region, `us-east-1=redis://…,eu-west-1=https://…`, into regions and URLs.
- * The first region is the home of every key that has no other.
+ * The first region is the home of every key that has no other home.
  */
 import { resolve } from "node:path";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
@@ -12,10 +12,10 @@ import { checkRegion } from "./options.ts";
 const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+(?:\+[a-z]+)?:)/g;
 
 /**
- * A registry's URLs by region, in their order; null where `text` is a single URL.
+ * A registry's URLs by region, in their order; null if `text` is a single URL.
  *
- * @throws AtlasError `bad_request` that names the region which isn't allowed or stands twice, or
- * both regions that have one registry.
+ * @throws AtlasError `bad_request` that names the region that isn't allowed or appears twice, or
+ * both regions that share one registry.
  */
 export function parseRegistries(text: string): ReadonlyMap<string, string> | null {
   const found = [...text.matchAll(ENTRY)];
@@ -75,7 +75,7 @@ const HOST = /^(\[[^\]]*\]|[^:]+)(?::(\d+))?$/;
 /** Names of this machine in URLs. */
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
-/** The addresses of a registry: none for one in memory, or where `url` can't be read. */
+/** The addresses of a registry: none for a registry in memory, or if `url` can't be read. */
 export function placesOf(url: string): string[] {
   if (url.startsWith("file:")) return [`file ${pathOf(url)}`];
   if (/^https?:/.test(url)) return httpPlace(url);

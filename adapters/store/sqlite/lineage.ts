@@ -1,6 +1,6 @@
 /**
  * The lineage of a SQLite file. A file that was copied, or restored from a backup, has another
- * inode than its record names: it begins a new lineage, as a promoted replica does. Source:
+ * inode than its record names. It then begins a new lineage, as a promoted replica does. Source:
  * `docs/design.md`, Store failover.
  *
  * Its steps run inside a transaction of the transaction queue.
@@ -11,7 +11,10 @@ import { MAX_TERM } from "../check.ts";
 import { meetLineage } from "../lineage.ts";
 import type { Database, Statement } from "./schema.ts";
 
-/** Identifies a file and its write-ahead log among others at the same path; null: there is none. */
+/**
+ * Identifies a file and its write-ahead log among others at the same path; null: the path has no
+ * file.
+ */
 export function fileAt(path: string): string | null {
   const inode = inodeAt(path);
   return inode === null ? null : `${inode} ${inodeAt(`${path}-wal`)}`;
@@ -35,7 +38,7 @@ export class SqliteLineage {
     this.#write = database.prepare("INSERT OR REPLACE INTO atlas_lineage VALUES (1, ?, ?, ?, ?)");
   }
 
-  /** Compares it with what a caller knows, and writes the resulting record. */
+  /** Compares the lineage with what a caller knows, and writes the resulting record. */
   meet(known: KnownLineage | null): Lineage {
     const row = this.#record.get();
     const term = Number(row?.["term"]);

@@ -1,6 +1,6 @@
 /**
- * Membership in SQLite. Its steps run inside a transaction of the transaction queue; a step that fails
- * is rolled back.
+ * Membership in SQLite. Its steps run inside a transaction of the transaction queue; a step that
+ * fails is rolled back.
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { hasEnded, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
@@ -15,7 +15,7 @@ import { countIn, parsedRow, readRows, stateIn, tooLong } from "../member_rows.t
 import type { SqliteLineage } from "./lineage.ts";
 import type { Database, Row, Statement } from "./schema.ts";
 
-/** A seq as text: one that others wrote may be greater than a driver can read. */
+/** A seq as text: a seq that another program wrote may be greater than a driver can read. */
 const SEQ = "CAST(seq AS TEXT) AS seq";
 
 export class SqliteMembers {
@@ -40,7 +40,7 @@ export class SqliteMembers {
     this.#rivals = prepare(`SELECT count(*) AS count FROM atlas_member WHERE ${named}`);
     this.#supersede = prepare(`UPDATE atlas_member SET state = 'superseded' WHERE ${named}`);
     this.#add = prepare("INSERT INTO atlas_member VALUES (?, ?, ?, ?, ?, 0, 'live', NULL)");
-    // `ended` is the version that the end made, so it tells the order of ends.
+    // `ended` is the version that the member's end caused, so it gives the order of ends.
     this.#prune = prepare(
       "DELETE FROM atlas_member WHERE incarnation IN (SELECT incarnation FROM atlas_member " +
         `WHERE state IN ('dead', 'left') ORDER BY ended DESC LIMIT -1 OFFSET ${MAX_DEAD_MEMBERS})`,
@@ -71,7 +71,7 @@ export class SqliteMembers {
     const present = this.#observe(incarnation);
     if (present && present.state !== "live") return "fenced";
     if (present) {
-      // Others may have overwritten its row.
+      // Another program may have overwritten the member's row.
       const { address } = info;
       const roles = rolesText(info);
       const { changes } = this.#rewrite.run(
@@ -166,13 +166,13 @@ export class SqliteMembers {
 
 /**
  * A member's types and roles in one column: its types, followed by an object with its roles, which
- * readers of former versions take for one more type.
+ * readers of former versions read as one more type.
  */
 function rolesText({ hosts, serves }: MemberInfo): string {
   return JSON.stringify(serves ? [...hosts, { serves }] : hosts);
 }
 
-/** A row's member info; a text with the reason where it can't be read. */
+/** A row's member info, or a text with the reason why it can't be read. */
 function infoOf(row: Row): unknown {
   if (row["hosts"] === null) return tooLong();
   if (row["short"] !== 1) return `its address is longer than ${MAX_ADDRESS} characters`;

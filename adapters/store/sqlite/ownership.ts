@@ -149,14 +149,14 @@ export class SqliteOwnership {
         const row = this.#turn.get(key) ?? this.#ended.row(key);
         return keptOf(last, this.#last(key, row), pastIn(key, row));
       } catch (error) {
-        // Unknown: whoever reads the state gets the error that it can't be read.
+        // Unknown: readers of the state get the error that it can't be read.
         if (error instanceof BrokenEntry) return last;
         throw error;
       }
     });
   }
 
-  /** Needs no `after`: a file that lacks a state lacks all of it. */
+  /** Needs no `after`: a file can't lose a part of a state. */
   release(key: string, incarnation: string, epoch: number): boolean {
     if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
     this.#ended.released(key);
@@ -221,7 +221,7 @@ export class SqliteOwnership {
     return "committed";
   }
 
-  /** @throws LostTurns where the state lacks what its owner knows */
+  /** @throws LostTurns if the state lacks what its owner knows */
   #checkKnown(key: string, knows: OwnerKnows | undefined): void {
     if (!knows || knows.after.epoch === 0) return;
     const last = this.#last(key);
@@ -232,7 +232,7 @@ export class SqliteOwnership {
   /**
    * The last epoch that a slot gave; 0: none.
    *
-   * @throws AtlasError where it can't be read: epochs must not fall
+   * @throws AtlasError if it can't be read: epochs must not fall
    */
   #drawn(key: string, slot: number): number {
     const counter = this.#counter.get(slot)?.["counter"] ?? "0";
@@ -249,7 +249,7 @@ export class SqliteOwnership {
   }
 }
 
-/** What a state remembers of former terms (`pastOf`). */
+/** The last turns of former terms that a state remembers (`pastOf`). */
 function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   const text = String(row?.["past"] ?? "");
   if (text === "") return [];
@@ -260,7 +260,7 @@ function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   });
 }
 
-/** An epoch that has a successor; null for any other value. */
+/** The value, if it is an epoch that has a successor; else null. */
 function epochIn(value: unknown): number | null {
   const epoch = /^\d{1,16}$/.test(String(value)) ? Number(value) : NaN;
   return epoch < Number.MAX_SAFE_INTEGER ? epoch : null;
@@ -315,14 +315,14 @@ export class EndedTurns {
     );
   }
 
-  /** An ownership was released: where its state has no field, its last turn moves here. */
+  /** An ownership was released: if its state has no field, its last turn moves here. */
   released(key: string): void {
     if (Number(this.#add.run(key, key).changes) === 0) return;
     this.#dropTurn.run(key);
     this.#prune.run(MAX_ENDED);
   }
 
-  /** A key that has no last turn is claimed: where it has one here, that moves back. */
+  /** A key without a last turn is claimed: if its last turn was kept here, that moves back. */
   claimed(key: string): void {
     if (Number(this.#restore.run(key).changes) > 0) this.#drop.run(key);
   }

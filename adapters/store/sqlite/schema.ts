@@ -26,8 +26,8 @@ export interface Database {
 const VERSION = 2;
 
 /**
- * How long SQLite itself waits for a lock, blocking the process, in ms. Short: after it the step
- * is tried again by timer.
+ * How long SQLite itself waits for a lock, blocking the process, in ms. This is short, because the
+ * step is then tried again by timer.
  */
 const BUSY_MS = 15;
 
@@ -68,18 +68,18 @@ CREATE TABLE IF NOT EXISTS atlas_lineage (
 PRAGMA user_version = ${VERSION};`;
 
 /**
- * Sets the connection up and creates the tables. MAY throw a busy error; then it can be
+ * Sets the connection up and creates the tables. MAY throw a busy error; the call can then be
  * repeated on a new connection.
  *
- * @throws AtlasError `bad_request` where the file's format is another version's, or
- * the file system has no WAL.
+ * @throws AtlasError `bad_request` if the file's format is another version's, or the file system
+ * has no WAL.
  */
 export function prepareSchema(
   database: Database,
   path: string,
   synchronous: "normal" | "full",
 ): void {
-  // Before journal_mode, which needs a lock of its own.
+  // Set before journal_mode, which needs a lock of its own.
   database.prepare(`PRAGMA busy_timeout = ${BUSY_MS}`).get();
   const mode = database.prepare("PRAGMA journal_mode = WAL").get()?.["journal_mode"];
   if (mode !== "wal") throw unusable(path, `it can't use WAL (its journal mode is ${mode})`);
@@ -106,8 +106,8 @@ export function isBusy(error: unknown): boolean {
 }
 
 /**
- * Text as it is stored: without NUL, where one runtime's driver cuts a text off. Keeps the order of
- * texts; see {@link fromStored}.
+ * Text as it is stored: without NUL, at which one runtime's driver cuts a text off. Keeps the order
+ * of texts; see {@link fromStored}.
  */
 export function toStored(text: string): string {
   // deno-lint-ignore no-control-regex

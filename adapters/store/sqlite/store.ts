@@ -52,7 +52,7 @@ export interface SqliteStoreOptions {
   synchronous?: "normal" | "full";
   /** How long a step, or opening the file, waits for other processes, in ms. Default 5,000. */
   timeoutMs?: number;
-  /** What opens the file: a class like `DatabaseSync`. Default that of `node:sqlite`. */
+  /** The class that opens the file, like `DatabaseSync`. Default: that of `node:sqlite`. */
   driver?: SqliteDriver;
 }
 
@@ -60,10 +60,10 @@ export interface SqliteStoreOptions {
 export type SqliteDriver = new (path: string) => Database;
 
 /**
- * Opens the store in the file at `path`; creates the file and its directory where they are missing.
+ * Opens the store in the file at `path`; creates the file and its directory if they are missing.
  *
- * @throws AtlasError `bad_request` where the file or directory can't be used at all,
- * `unavailable` where other processes kept it locked for `timeoutMs`, or the disk is full.
+ * @throws AtlasError `bad_request` if the file or directory can't be used at all, `unavailable` if
+ * other processes kept it locked for `timeoutMs`, or the disk is full.
  */
 export async function sqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<Store> {
   const synchronous = options.synchronous ?? "normal";
@@ -94,7 +94,7 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
   }
 }
 
-/** An open file, and what works on it. */
+/** An open file, and the objects that work on it. */
 interface OpenFile {
   readonly database: Database;
   readonly tables: SqliteOwnership;
@@ -105,7 +105,7 @@ interface OpenFile {
   readonly isGone: () => boolean;
 }
 
-/** Opens or creates the file at `path`. MAY throw a busy error; then it can be repeated. */
+/** Opens or creates the file at `path`. MAY throw a busy error; the call can then be repeated. */
 function openFile(
   path: string,
   synchronous: "normal" | "full",
@@ -140,8 +140,8 @@ function openFile(
 }
 
 /**
- * Creates a folder, its parents first. (Node's own option, `recursive`, never returns where a
- * parent exists in which nothing can be created, as in `/proc`: seen with 24.21.)
+ * Creates a folder, its parents first. (Node's own option, `recursive`, never returns if a parent
+ * exists in which nothing can be created, as in `/proc`: seen with 24.21.)
  */
 function makeFolder(path: string): void {
   const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
@@ -161,22 +161,22 @@ class SqliteStore implements Store {
   #file: OpenFile;
   #isClosed = false;
 
-  /** @param open opens the file that is at the path then. */
+  /** @param open opens the file that is at the path when it is called. */
   constructor(file: OpenFile, open: () => OpenFile) {
     this.#file = file;
     this.#open = open;
   }
 
-  /** The file at the path; opened again after a step that found another one there. */
+  /** The file at the path. It is opened again after a step that found another file there. */
   get #present(): OpenFile {
     if (this.#isClosed || !this.#file.isGone()) return this.#file;
-    // Closed first: where only the write-ahead log is missing, its content is written back now.
-    // SQLite does not touch the path of a file that was moved away (sqlite3PagerClose).
+    // Closed first: if only the write-ahead log is missing, its content is written back now. SQLite
+    // does not touch the path of a file that was moved away (sqlite3PagerClose).
     close(this.#file);
     try {
       this.#file = this.#open();
     } catch {
-      // Its steps fail as missing; the next one tries again.
+      // The steps of a missing file fail; the next step tries again.
     }
     return this.#file;
   }

@@ -24,11 +24,14 @@ export interface TransactionQueueOptions {
 
 interface Step {
   readonly run: () => unknown;
-  /** When it fails, on the monotonic clock. */
+  /** The time at which it fails, on the monotonic clock. */
   readonly giveUp: number;
 }
 
-/** Most steps of one transaction: it blocks the process for a few milliseconds. */
+/**
+ * The largest number of steps in one transaction, which then blocks the process for a few
+ * milliseconds.
+ */
 const MAX_STEPS = 512;
 /**
  * Backoff of a busy file, from the first to the longest, doubling, with a random half to whole of
@@ -61,8 +64,8 @@ export class TransactionQueue {
       maxOps: Infinity,
       maxSize: Infinity,
       sizeOf: () => 0,
-      // A file answers within the same event-loop turn; a caller that asks again after each
-      // answer would starve every timer, heartbeats first.
+      // A file answers within the same turn of the event loop. A caller that asks again after each
+      // answer would starve every timer, including the heartbeats.
       atTickEnd: (send) => void setImmediate(send),
       run: (batch) => this.#take(batch),
     });
@@ -82,7 +85,7 @@ export class TransactionQueue {
     return this.#batcher.push({ run, giveUp: performance.now() + this.#options.timeoutMs });
   }
 
-  /** Rejects all that waits. Answers whether it was open. */
+  /** Rejects all waiting steps. Returns whether the queue was open. */
   close(): boolean {
     if (this.#closed) return false;
     this.#closed = true;
@@ -118,7 +121,8 @@ export class TransactionQueue {
       this.#coming = this.#waiting.length > 0;
       if (this.#coming) setImmediate(this.#pump);
     } else {
-      // Not before an attempt: this process may have been suspended, while the file was free.
+      // Checked only after an attempt: this process may have been suspended while the file was
+      // free.
       this.#dropOverdue();
       this.#coming = this.#waiting.length > 0;
       if (!this.#coming) return;
@@ -141,9 +145,9 @@ export class TransactionQueue {
   }
 
   /**
-   * Runs a batch and answers how many of its first entries are settled: fewer than all
-   * where another process holds the file. Where one step fails, each gets a transaction
-   * of its own, so that others are unaffected.
+   * Runs a batch and returns how many of its first entries are settled: fewer than all if another
+   * process holds the file. If one step fails, each step gets a transaction of its own, so that the
+   * failure affects no other step.
    */
   #transact(batch: Queued<Step>[]): number {
     let replies: unknown[];

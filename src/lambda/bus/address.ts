@@ -1,9 +1,9 @@
 /**
  * Addresses of processes: `<incarnation>/<process>`.
  *
- * Within its own node a process's address has no incarnation: it stays the same when the node
- * takes a new incarnation, and never equals the address of a process on another node. Messages
- * that leave the node get the incarnation added.
+ * On its own node, the address of a process has no incarnation. So it stays the same when the node
+ * takes a new incarnation, and never equals the address of a process on another node. Messages that
+ * leave the node get the incarnation added.
  */
 
 /** `<incarnation>/<process>`; `/<process>` for a process of this node. */
@@ -27,7 +27,7 @@ export const AUTHORITY = "authority";
 export const BROKER = "broker";
 export const BOOTSTRAP = "bootstrap";
 
-/** Most cached addresses; a full cache is cleared. */
+/** The largest number of cached addresses; a full cache is cleared. */
 const MAX_KEPT = 16_384;
 
 /** An address split into node and process. */

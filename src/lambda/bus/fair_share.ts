@@ -1,16 +1,17 @@
 /**
- * Max-min fair shares of a need among those with limited room, and shares in proportion to weights.
+ * Computes max-min fair shares of a need among participants with limited room, and shares in
+ * proportion to weights.
  *
  * Source: water-filling (Bertsekas and Gallager, "Data Networks", §6.5.2).
  */
 
 /**
- * How much each takes of `need`, as evenly as `room` allows. Whole numbers; earlier entries get
- * the remainder.
+ * How much of `need` each participant takes, as evenly as `room` allows. Whole numbers; earlier
+ * entries get the remainder.
  */
 export function fairShare(need: number, room: readonly number[]): number[] {
   const taken = room.map(() => 0);
-  // In order of room: what one can't take, those with more room share.
+  // In ascending order of room: participants with more room share what one participant can't take.
   const order = room.map((_, at) => at)
     .sort((a, b) => (room[a] as number) - (room[b] as number) || b - a);
   let left = need;

@@ -3,7 +3,7 @@
  * nodes over their links.
  *
  * Each process receives the messages of one sender in the order in which they were sent, one at a
- * time, never while it handles another. A message either arrives, or everyone who watches its
+ * time, never while it handles another. A message either arrives, or every process that watches its
  * receiver gets a `down`. A process that throws is stopped, and restarted if it must exist.
  * Remembers the addresses of nodes that messages name.
  *
@@ -71,7 +71,7 @@ export class MessageBus {
     return this.spawn(name, make());
   }
 
-  /** Stops a process: cancels its timers and tells those who watch it. */
+  /** Stops a process: cancels its timers and sends `down` to the processes that watch it. */
   stopProcess(address: Address, reason: string): void {
     this.#restarts.forget(address);
     this.#end(address, reason);
@@ -118,8 +118,8 @@ export class MessageBus {
     const known = this.discovery.at(address).find((incarnation) => present(incarnation));
     if (known !== undefined) return known;
     const found = (await meet(address))?.peer.incarnation ?? null;
-    // A node may answer at an address that it does not publish: remembered, it needs no second
-    // link.
+    // A node may answer at an address that it does not publish. Remembering that address avoids a
+    // second link.
     if (found !== null) this.discovery.met(address, found);
     return found;
   }
@@ -149,8 +149,8 @@ export class MessageBus {
   /** A link to a peer closed: messages may be lost, so all its processes count as gone. */
   closed(incarnation: string): void {
     this.#nodeLost(incarnation, "its node can't be reached");
-    // The peer may be alive and watch over a newer link: it is told, and told again if that link
-    // breaks too.
+    // The peer may be alive and watch over a newer link. It gets a `down` now, and again if that
+    // link breaks too.
     const isPresent = this.#parts.present(incarnation) !== undefined;
     for (const name of this.#monitors.watchedBy(incarnation)) {
       if (isPresent) this.#sendMonitorDown(incarnation, name);
@@ -243,7 +243,8 @@ export class MessageBus {
   #control(message: BusMessage, incarnation: string): void {
     if (message.kind === "monitor_down") {
       const target = addressOf(incarnation, message.process);
-      // After everything that process sent; before anything that its successor of that name sends.
+      // Sent after everything that the process sent, and before anything that its successor of that
+      // name sends.
       this.#enqueue(() => {
         for (const down of this.#takeDowns(target, "it ended")) this.#deliver(down);
       });
@@ -297,7 +298,7 @@ export class MessageBus {
       return;
     }
     const peer = this.discovery.find(incarnation);
-    // Deferred, so that a process that sends first and watches after is told too.
+    // Deferred, so that a process that sends first and watches afterwards also gets the `down`.
     if (!peer) return this.#enqueue(() => this.#nodeLost(incarnation, "its address is not known"));
     this.#dial(peer, [envelope]);
   }
@@ -307,7 +308,7 @@ export class MessageBus {
     this.#outboxes.set(incarnation, outbox);
     this.#parts.dial(peer).then((link) => this.#flush(incarnation, outbox, link), (error) => {
       if (this.#outboxes.get(incarnation) !== outbox) return;
-      // The peer may have dialled us meanwhile: then it is reachable, and nothing was lost.
+      // The peer may have dialled this node meanwhile. Then it is reachable, and nothing was lost.
       const link = this.#parts.present(incarnation);
       if (link) this.#flush(incarnation, outbox, link);
       else this.#nodeLost(incarnation, messageOf(error));
@@ -332,7 +333,7 @@ export class MessageBus {
         content: tuple,
         body,
       });
-      // A message must not be lost silently: closing the link tells both ends.
+      // A message must not be lost silently: closing the link notifies both ends.
       if (!sent) link.close("the send buffer is full");
     } catch (error) {
       this.#log("warning", "message not sent", { kind: message.kind, why: messageOf(error) });
@@ -347,7 +348,7 @@ export class MessageBus {
     queueMicrotask(() => this.#readAll());
   }
 
-  /** Delivers queued messages until the event loop is due a turn. */
+  /** Delivers queued messages until it has to yield to the event loop. */
   #readAll(): void {
     this.#isReading = true;
     let at = 0;
@@ -442,7 +443,10 @@ export interface MessageBusParts {
  */
 export class Discovery {
   readonly #contacts = new Map<string, Peer>();
-  /** By address, who answered there last; a node may answer at an address other than its own. */
+  /**
+   * By address, the node that answered there last. A node may answer at an address that it does not
+   * publish.
+   */
   readonly #answered = new Map<string, string>();
   readonly #membership: (incarnation: string) => Peer | undefined;
 

@@ -1,8 +1,8 @@
 /**
  * All messages that processes of the market send each other, and their wire form.
  *
- * Within a node a message is passed on as it is, and nobody may change it. Between nodes it is a
- * tuple of its kind's number and its fields; a body, if it has one, follows undecoded.
+ * Within a node a message is passed on unchanged, and no process may change it. Between nodes it is
+ * a tuple of its kind's number and its fields; a body, if it has one, follows undecoded.
  *
  * Source: `docs/design.md`, Modules; totals instead of increments: link credit of AMQP 1.0 §2.6.7
  * and QUIC (RFC 9000 §4.1).
@@ -59,7 +59,7 @@ export interface BusMessages {
   unwatch: { readonly process: string };
   /** A process that the receiver watches or wrote to does not exist. */
   monitor_down: { readonly process: string };
-  /** A watched process, or its node, is gone. Never sent between nodes. */
+  /** A watched process or its node has ended or can't be reached. Never sent between nodes. */
   down: { readonly address: Address; readonly reason: string };
 
   // The mesh: authorities, brokers, bootstrap.
@@ -96,8 +96,8 @@ export interface BusMessages {
     readonly version: string;
   };
   /**
-   * Exchange to broker, or broker to trader: there is no room for this order at this revision.
-   * The sender of the order sends it again later.
+   * Exchange to broker, or broker to trader: the book has no room for this order at this revision.
+   * The order's sender sends it again later.
    */
   full: { readonly id: number; readonly revision: number };
 

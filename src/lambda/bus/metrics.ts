@@ -4,7 +4,7 @@
 import { MAX_METERS } from "../../limits.ts";
 
 export interface ModuleCounters {
-  /** Credits, counted by sellers. issued = used + revoked + outstanding. */
+  /** Credits, as sellers count them: issued = used + revoked + outstanding. */
   issued: number;
   used: number;
   revoked: number;
@@ -57,7 +57,7 @@ export class CallCounters {
     if (metrics.has(module)) this.attach();
   }
 
-  /** Whether its counts are in no module's counters yet. */
+  /** Whether its counts have not been added to a module's counters yet. */
   get isDetached(): boolean {
     return this.#shared === null;
   }

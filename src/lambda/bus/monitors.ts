@@ -1,8 +1,8 @@
 /**
- * Which process monitors which, as in Erlang.
+ * Records which processes monitor which, as in Erlang.
  *
  * Holds the monitors of processes here on processes anywhere, and of other nodes on processes here;
- * gives who must be told when a process or a whole node is gone.
+ * gives the processes and nodes to notify when a process or a whole node has ended.
  */
 import { type Address, nodeOf } from "./address.ts";
 
@@ -36,14 +36,14 @@ export class Monitors {
     return true;
   }
 
-  /** Removes and returns all who watch `target`. */
+  /** Removes and returns all watchers of `target`. */
   take(target: Address): Address[] {
     const watchers = [...this.#watchers.get(target) ?? []];
     for (const watcher of watchers) this.remove(watcher, target);
     return watchers;
   }
 
-  /** Removes all monitors of a process here; returns the targets that nobody watches now. */
+  /** Removes all monitors of a process here; returns the targets that no process watches now. */
   removeWatcher(watcher: Address): Address[] {
     return [...this.#targets.get(watcher) ?? []].filter((target) => this.remove(watcher, target));
   }

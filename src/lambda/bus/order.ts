@@ -36,13 +36,13 @@ export interface Order {
   /** What is wanted from any seller, or free, at this revision. */
   readonly quantity: number;
   /**
-   * What a buyer would exchange for capacity of sellers in its own region; without a range only
-   * for version `than`.
+   * How much a buyer would exchange for capacity of sellers in its own region; if it has no range,
+   * only for version `than`.
    */
   readonly nearby: number;
-  /** What a buyer without a range would exchange for versions above `than`. */
+  /** How much a buyer without a range would exchange for versions above `than`. */
   readonly newer: number;
-  /** The oldest version that a buyer without a range holds; empty: none. */
+  /** The oldest version that a buyer without a range holds; empty: it holds none. */
   readonly than: string;
   /** The version sold; empty in a buy order. */
   readonly version: string;

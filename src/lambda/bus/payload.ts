@@ -2,8 +2,8 @@
  * The body of a message: encoded arguments or an encoded result.
  *
  * Within a node the encoded bytes are passed on, and each reader decodes its own copy. A body that
- * came over a link is decoded on arrival, because its bytes are only lent and copying them would
- * cost as much.
+ * came over a link is decoded on arrival, because its bytes are valid only during the delivery and
+ * copying them would cost as much.
  */
 import { AtlasError } from "../../errors.ts";
 import { pack, unpack } from "../../model/value.ts";

@@ -1,9 +1,9 @@
 /**
  * A process of the market: a state machine that receives messages and sends messages.
  *
- * It handles one message at a time. No process calls another; the architecture test checks that.
- * One that throws is stopped, and those who watch it get a `down`; one that must exist is
- * restarted (`restarts.ts`).
+ * It handles one message at a time. No process calls another; the architecture test checks that. A
+ * process that throws is stopped, and the processes that watch it get a `down`. A process that must
+ * exist is restarted (`restarts.ts`).
  *
  * Source: `docs/design.md`, Modules; Erlang/OTP's processes and one-for-one supervisors.
  */
@@ -15,7 +15,7 @@ import type { BusMessage } from "./messages.ts";
 /** All that a process can use of the outside world. */
 export interface ProcessContext {
   readonly address: Address;
-  /** This node, as others dial it now. */
+  /** This node, as other nodes dial it now. */
   self(): Peer;
   /** Monotonic ms. */
   now(): number;
@@ -24,7 +24,9 @@ export interface ProcessContext {
   /** A number that is unique on this node. */
   nextId(): number;
   send(to: Address, message: BusMessage): void;
-  /** Monitors the process at `to`: a `down` comes when it is gone or unreachable. */
+  /**
+   * Monitors the process at `to`: a `down` comes when that process has ended or can't be reached.
+   */
   watch(to: Address): void;
   unwatch(to: Address): void;
   /** Starts another process on this node. */
@@ -33,7 +35,10 @@ export interface ProcessContext {
   stop(process: Address, reason: string): void;
   /** Runs `run` after the messages that are queued now. */
   defer(run: () => void): void;
-  /** Runs `run` at once. Only from a promise callback, never while a message is handled. */
+  /**
+   * Runs `run` at once. To be called only from a promise callback, never while a message is
+   * handled.
+   */
   resume(run: () => void): void;
   after(ms: number, run: () => void): Timer;
   log(level: "debug" | "info" | "warning" | "error", event: string, fields: Fields): void;

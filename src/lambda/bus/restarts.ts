@@ -31,7 +31,7 @@ export class Restarts {
     this.#kept.delete(address);
   }
 
-  /** Restarts no process any more. */
+  /** Stops restarting processes. */
   stop(): void {
     for (const address of [...this.#kept.keys()]) this.forget(address);
   }

@@ -1,8 +1,8 @@
 /**
  * Encodes the fields of messages for the wire, and validates and decodes those that come in.
  *
- * Takes values and gives what MessagePack encodes; or the reverse, or throws `bad_request`. No
- * process sees a field that was not validated.
+ * Takes values and gives what MessagePack encodes; or the reverse, or throws `bad_request`.
+ * Processes get validated fields only.
  */
 import { AtlasError, type WireError } from "../../errors.ts";
 import type { Peer } from "../../ports/transport.ts";
@@ -56,7 +56,10 @@ export const wireError: Shape<WireError> = plain(
     typeof wire[1] === "string" && typeof wire[2] === "boolean" && typeof wire[3] === "boolean",
 );
 
-/** The address of a process; the reader's own are decoded without the incarnation. */
+/**
+ * The address of a process; addresses of the reader's own processes are decoded without the
+ * incarnation.
+ */
 export const address: Shape<Address> = {
   write: (value, self) => nodeOf(value) === "" ? self + value : value,
   read(wire, self) {

@@ -35,7 +35,7 @@ export interface Opening {
 /** What is still wanted; see {@link Order}. */
 export type Need = Pick<Order, "quantity" | "nearby" | "newer" | "than">;
 
-/** A channel to be lowered to `grant`, or drained if that is 0. */
+/** A channel whose grant has to be lowered to `grant`; it is drained if that is 0. */
 export interface Return {
   readonly view: ChannelView;
   readonly grant: number;
@@ -74,7 +74,7 @@ export class Allocation {
     if (prefer !== "near") return { quantity, nearby: 0, newer: 0, than: "" };
     const near = grantOf(views.filter((view) => this.#isViewNear(view))) +
       this.#pending(({ isNear }) => isNear);
-    // Excludes what is held near already, and what any seller may supply anyway.
+    // Excludes capacity that is already held nearby, and `quantity`, which any seller may supply.
     return { quantity, nearby: Math.max(0, wanted - near - quantity), newer: 0, than: "" };
   }
 
@@ -117,7 +117,7 @@ export class Allocation {
     return this.isNear(contact.region);
   }
 
-  /** What to give back because more is held than wanted, the least preferred first. */
+  /** Capacity to give back because more is held than wanted, the least preferred first. */
   returns(): Return[] {
     const { wanted, range } = this.#terms;
     const views = this.#views();
@@ -140,7 +140,10 @@ export class Allocation {
     return this.#terms.prefer === "near" ? this.#farthest(views, surplus) : evenly(views, surplus);
   }
 
-  /** Takes from other regions first, then from the own one; in each the smallest grant first. */
+  /**
+   * Takes from other regions first, then from the buyer's own region; in each the smallest grant
+   * first.
+   */
   #farthest(views: readonly ChannelView[], surplus: number): Return[] {
     const order = views.map((view) => ({ view, near: this.#isViewNear(view) ? 1 : 0 }))
       .sort((a, b) => a.near - b.near || a.view.grant - b.view.grant);
@@ -155,7 +158,7 @@ export class Allocation {
     return returns;
   }
 
-  /** Regions, the best first: the own one, then by round-trip time of the openings. */
+  /** Regions, the best first: the buyer's own region, then by round-trip time of the openings. */
   regions(): string[] {
     const best = new Map<string, number>();
     for (const { contact, rttMs } of this.#views()) {

@@ -41,7 +41,8 @@ export class CallQueue {
 
   /** Sends a call, or queues it. */
   add(call: ModuleCall): void {
-    // Queued calls can't use this credit: the code of that channel lacks their functions.
+    // Calls that are queued already can't use this credit, because that channel's code lacks their
+    // functions.
     const view = this.#pool.pick(call.name);
     if (view) return this.#send(call, view);
     if (call.noWait) {
@@ -53,7 +54,7 @@ export class CallQueue {
     this.probeLater();
   }
 
-  /** The caller no longer waits. */
+  /** The call's caller no longer waits. */
   remove(call: ModuleCall): void {
     this.#waiting.remove(call);
   }
@@ -93,7 +94,7 @@ export class CallQueue {
     }
   }
 
-  /** A call no longer waits, for whatever reason. */
+  /** A call no longer waits. */
   endWait(call: ModuleCall): void {
     if (call.waitsSince === 0) return;
     this.#counters.add("waitedMs", this.#context().now() - call.waitsSince);

@@ -142,7 +142,7 @@ export class ChannelPool {
     this.#weigh(view);
   }
 
-  /** Takes a channel out of the draw; its calls are still answered. */
+  /** Excludes a channel from draws; its calls are still answered. */
   drain(view: ChannelView): void {
     if (view.isDraining) return;
     view.isDraining = true;
@@ -158,7 +158,7 @@ export class ChannelPool {
     this.views.delete(view.address);
   }
 
-  /** A channel with credit whose code has this function; null: none now. */
+  /** A channel with credit whose code has this function; null: no such channel has credit now. */
   pick(name: string): ChannelView | null {
     const { total } = this.#weights;
     if (total === 0) return null;
@@ -183,9 +183,7 @@ export class ChannelPool {
     }));
   }
 
-  /**
-   * Draws among channels whose code has the function, where channels export different functions.
-   */
+  /** Draws among channels whose code has the function, if channels export different functions. */
   #pickAmong(name: string): ChannelView | null {
     const fit = [...this.views.values()].filter((view) =>
       !view.isDraining && unusedCredit(view) > 0 && view.exports.has(name)

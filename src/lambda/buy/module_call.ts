@@ -1,5 +1,5 @@
 /**
- * A call of a module's function from the proxy to its answer, the queue of calls, and their errors.
+ * Holds a call of a module's function until its answer, the queue of such calls, and their errors.
  */
 import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
@@ -27,7 +27,7 @@ export function checkCall(options: ModuleCallOptions): ModuleCallOptions {
   return options;
 }
 
-/** Is told when a call ends. */
+/** Gets notified when a call ends. */
 export interface ModuleCallKeeper {
   /** The call passed its deadline or was aborted by its caller. */
   abandoned(call: ModuleCall, what: string, cause: unknown): void;
@@ -177,7 +177,7 @@ export class PendingCalls {
     this.#calls.add(call);
   }
 
-  /** Puts calls at the head that a channel did not accept, in order. */
+  /** Puts calls that a channel did not accept at the head, in order. */
   putBack(calls: readonly ModuleCall[]): void {
     this.#returned = new Set([...calls, ...this.#returned]);
   }

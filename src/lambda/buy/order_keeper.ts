@@ -17,7 +17,10 @@ import type { ChannelView } from "./module_call.ts";
 
 /** How long a listener may take to answer an `open`, ms. */
 const OPEN_MS = 2_000;
-/** Backoff before an order is placed again after a failed opening, ms: least, most. */
+/**
+ * The shortest and the longest backoff before an order is placed again after a failed opening, in
+ * ms.
+ */
 const RETRY_MS = [20, 1_000] as const;
 
 /** What the load balancer does for its order keepers. */
@@ -64,7 +67,7 @@ export class OrderKeeper {
     );
   }
 
-  /** Its channels that are not draining. */
+  /** The order's channels that are not draining. */
   get views(): ChannelView[] {
     return this.#pool.viewsOf(this);
   }
@@ -195,7 +198,7 @@ export class OrderKeeper {
   }
 
   #returnExcess(): void {
-    // Not before every replacement has credit, so that callers never have less in between.
+    // Waits until every replacement has credit, so that callers always keep their capacity.
     if (this.views.some(({ allowed }) => allowed === 0)) return;
     for (const { view, grant } of this.#allocation.returns()) {
       if (grant === 0) this.#hooks.drain(view);
@@ -219,7 +222,9 @@ export class OrderKeeper {
     this.update();
   }
 
-  /** An opening failed: orders again after a backoff, when the exchanges know the new quantities. */
+  /**
+   * An opening failed: orders again after a backoff, once the exchanges know the new quantities.
+   */
   #failed(nonce: number): void {
     const opening = this.#openings.get(nonce);
     if (!opening) return;

@@ -1,8 +1,8 @@
 /**
  * All buy orders of one load balancer, which share its pool of channels.
  *
- * Passes each message to the order it is about. The wanted capacity is split among the orders in
- * proportion to what each asked for at first.
+ * Passes each message to the order that it concerns. The wanted capacity is split among the orders
+ * in proportion to what each asked for at first.
  */
 import type { PlbOrderStats } from "../../api/modules.ts";
 import type { Address } from "../bus/address.ts";
@@ -44,7 +44,7 @@ export class OrderKeepers {
     return this.#orders.every(({ isSatisfied }) => isSatisfied);
   }
 
-  /** What is asked for, in words. */
+  /** The orders' terms as text, for errors. */
   get asked(): string {
     const ranges = new Set(this.#orders.map(({ terms }) => terms.range ?? "any stable version"));
     return `capacity ${this.wanted} of ${this.#name}, ${[...ranges].join(" and ")}`;

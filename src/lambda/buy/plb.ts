@@ -44,7 +44,7 @@ export interface PlbParts {
   readonly state: { isClosing: boolean };
   /** Its capacity changed. */
   readonly onChange: () => void;
-  /** It was closed and has returned all capacity. */
+  /** The load balancer was closed and has returned all capacity. */
   readonly onClosed: () => void;
 }
 
@@ -106,7 +106,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     return this.#inFlight;
   }
 
-  /** What is asked for, in words. */
+  /** The orders' terms as text, for errors. */
   get asked(): string {
     return this.#orders.asked;
   }
@@ -272,7 +272,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     if (isFirst) this.#orders.changed(view);
   }
 
-  /** After a channel's message: sends queued calls; credit still missing may be lost. */
+  /** Sends queued calls after a channel's message. Credit that is still missing may be lost. */
   #answered(view: ChannelView): void {
     this.#waiting.pump();
     if (isShort(view)) this.#waiting.probeLater();

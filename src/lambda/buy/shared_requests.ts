@@ -1,9 +1,10 @@
 /**
- * Calls by `request`, which buy nothing for themselves: all calls of one module and range share one
- * load balancer.
+ * Handles calls by `request`, which have no load balancer of their own: all calls of one module and
+ * range share one.
  *
- * Each load balancer wants as much capacity as calls are in flight. A periodic review lowers it
- * when a quarter or more went unused since the last review, and closes it when all of it did.
+ * Each load balancer wants as much capacity as calls are in flight. A periodic review lowers that
+ * capacity if a quarter or more of it was unused since the last review, and closes the load
+ * balancer if all of it was unused.
  */
 import { checkRange } from "../../api/module.ts";
 import type { ModuleCallResult, ModuleRequestOptions } from "../../api/modules.ts";
@@ -67,7 +68,7 @@ export class SharedRequests {
         : error;
     } finally {
       shared.inFlight--;
-      // Without capacity and without waiting calls, it must not go on buying.
+      // A load balancer without capacity and without waiting calls must not continue to buy.
       if (shared.inFlight === 0 && shared.ref.current.granted === 0) this.#close(key, shared);
     }
   }

@@ -6,10 +6,11 @@
  * `not_interested` from brokers; tells brokers about authorities and exchanges. Opens an exchange
  * if it is responsible for the module, and closes its own if there are too many.
  *
- * Each authority decides alone and alike who is responsible: by rank of a hash over authority and
- * module (rendezvous hashing; Thaler and Ravishankar, 1998), so exchanges spread over authorities
- * and those with equal knowledge agree. If the two best do not open theirs within 1 s, any
- * authority that misses an exchange opens one.
+ * Each authority decides by itself, by the same rule, which authorities are responsible: by rank of
+ * a hash over authority and module (rendezvous hashing; Thaler and Ravishankar, 1998). So exchanges
+ * spread over the authorities, and authorities with equal knowledge agree. If the two best-ranked
+ * authorities do not open theirs within 1 s, any authority that knows fewer than two exchanges
+ * opens one.
  *
  * Source: `docs/design.md`, Modules.
  */
@@ -36,7 +37,7 @@ export class Authority extends Process {
   readonly #brokers = new Map<Address, Set<string>>();
   readonly #exchanges = new Map<string, Map<Address, Peer>>();
   readonly #own = new Map<string, Address>();
-  /** Is told which authorities answered or were lost. */
+  /** Gets notified which authorities answered or were lost. */
   readonly #bootstrap: Address;
   #review: Timer | null = null;
   #loggedAt = -Infinity;
@@ -47,7 +48,7 @@ export class Authority extends Process {
   }
 
   protected override started(): void {
-    // After a restart, the broker here knows the other authorities.
+    // After a restart, the broker of this node still knows the other authorities.
     this.context.send(addressOf("", BROKER), {
       kind: "find_authorities",
       contact: this.context.self(),
@@ -95,7 +96,8 @@ export class Authority extends Process {
   #acknowledged(from: Address, topology: Topology): void {
     const isNew = !this.#mesh.has(from);
     if (!this.#met(from, topology) || !isNew) return;
-    // The other was not told of exchanges opened since the greeting: it was not in the mesh yet.
+    // The other authority does not know the exchanges that were opened since the greeting, because
+    // it was not in the mesh yet.
     this.#sendTopology(from, [], [...this.#own.keys()].flatMap((module) => this.#listings(module)));
   }
 
@@ -115,7 +117,7 @@ export class Authority extends Process {
   /** Adds an exchange; returns whether it is new. */
   #addExchange({ module, exchange, contact }: ExchangeListing): boolean {
     const known = this.#exchanges.get(module) ?? new Map<Address, Peer>();
-    // Own exchanges are added only when this process opens them.
+    // An exchange of its own is added only when this process opens it.
     if (known.has(exchange) || nodeOf(exchange) === "") return false;
     if (known.size >= MAX_PEERS || this.#exchanges.size >= MAX_MODULES) return false;
     this.#exchanges.set(module, known.set(exchange, contact));

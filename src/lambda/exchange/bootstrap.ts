@@ -1,10 +1,10 @@
 /**
  * Finds authorities for this node.
  *
- * On `search`, and periodically, resolves its list and asks the broker of each address, and of each
- * authority that was met and then lost (`find_authorities`). Passes each `topology` on to the
- * broker and to the authority of this node, if any. A list that takes longer than `BOOTSTRAP_MS` is
- * resolved again; a late result still counts.
+ * On `search`, and periodically, resolves its list and asks the broker at each address, and the
+ * broker of each authority that was known and then lost (`find_authorities`). Passes each
+ * `topology` on to the broker and to the authority of this node, if any. A list that takes longer
+ * than `BOOTSTRAP_MS` is resolved again; a late result still counts.
  *
  * Source: `docs/design.md`, Modules.
  */
@@ -19,7 +19,7 @@ import type { BusMessage } from "../bus/messages.ts";
 import { Process } from "../bus/process.ts";
 
 const MAX_PORT = 65_535;
-/** Most nodes of one list that are asked. */
+/** The largest number of nodes of one list that are asked. */
 const MAX_NODES = 1_024;
 
 /** Resolves a validated source to the nodes that it names now. */
@@ -100,7 +100,10 @@ export class Bootstrap extends Process {
   #lookup: AbortController | null = null;
   /** Whether a search was requested during the lookup. */
   #mustRepeat = false;
-  /** Whether an authority was found since one was lost: the nodes asked may know none yet. */
+  /**
+   * Whether an authority was found since one was lost. The nodes that were asked may not know any
+   * yet.
+   */
   #foundAny = false;
 
   /** @param meet dials an address; gives the incarnation that answers, null for this node. */
@@ -220,19 +223,19 @@ export class Bootstrap extends Process {
   }
 }
 
-/** An authority that this node has met. */
+/** An authority that has answered this node. */
 interface Entry {
   incarnation: string;
-  /** Since when it is unreachable, monotonic ms; Infinity: it is reachable. */
+  /** The time since when it can't be reached, monotonic ms; Infinity: it can be reached. */
   lostAt: number;
   attempts: number;
   dueAt: number;
 }
 
 /**
- * The authorities that this node has met, beyond those that its list names. Gives those that were
- * lost to be asked again, each after a growing backoff. Bounded: the one lost for longest is
- * evicted first.
+ * Remembers the authorities that this node has known besides those that its list names. Gives the
+ * lost ones to be asked again, each after a growing backoff. Bounded: the authority that was lost
+ * longest ago is evicted first.
  */
 export class KnownAuthorities {
   readonly #entries = new Map<string, Entry>();
@@ -252,7 +255,7 @@ export class KnownAuthorities {
   /** An authority became unreachable. */
   lost({ address, incarnation }: Peer, now: number): void {
     const entry = this.#entries.get(address);
-    // Another authority answers at that address by now.
+    // Another authority now answers at that address.
     if (entry?.incarnation !== incarnation || entry.lostAt < Infinity) return;
     entry.lostAt = entry.dueAt = now;
   }

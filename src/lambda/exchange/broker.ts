@@ -2,9 +2,10 @@
  * The broker of a node: passes the orders of its traders to all exchanges of their modules.
  *
  * Takes `order` and `cancel` from traders here, `topology` from authorities and the bootstrap,
- * `match` and `full` from exchanges. Passes each match to its trader once, however many exchanges
- * found it, and never more than the order still asks for. An order for which an exchange had no
- * room is sent there again later; one for which there is no room here is answered `full`.
+ * `match` and `full` from exchanges. Passes each match to its trader once, even if several
+ * exchanges found it, and never passes on more than the order still asks for. If an exchange had no
+ * room for an order, the order is sent there again later. If the broker itself has no room, it
+ * answers `full`.
  *
  * Source: `docs/design.md`, Modules.
  */
@@ -16,7 +17,10 @@ import type { BusMessage, BusMessageOf, Topology } from "../bus/messages.ts";
 import type { Order } from "../bus/order.ts";
 import { Process } from "../bus/process.ts";
 
-/** Backoff before an order is sent again to an exchange without room for it, ms: least, most. */
+/**
+ * The shortest and the longest backoff before an order is sent again to an exchange that had no
+ * room for it, in ms.
+ */
 const RESEND_MS = [1_000, 10_000] as const;
 
 interface Entry {
@@ -146,7 +150,8 @@ export class Broker extends Process {
     const entry = this.#orders.get(match.id);
     if (!entry || match.revision !== entry.order.revision) return;
     if (!this.#exchanges.get(entry.order.module)?.has(exchange)) return;
-    // Another exchange may have matched the same seller: only what exceeds that counts.
+    // Another exchange may have matched the same seller: only the quantity beyond that match
+    // counts.
     const offer = `${match.seller} ${match.offer}`;
     const before = entry.passed.get(offer) ?? 0;
     const quantity = Math.min(match.quantity - before, entry.remaining);

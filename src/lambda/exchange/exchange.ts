@@ -3,9 +3,10 @@
  *
  * Takes `order` and `cancel` from brokers; sends `match` to a buyer's broker when a seller has what
  * the order asks for. Matched capacity is held until either order's next revision, or for 5 s at
- * most. The orders of a broker are dropped when it is gone. When the book is full, an order that
- * asks for nothing makes room for a new one; an order without room is answered `full`, and its
- * broker sends it again later. The exchange stops with the authority that opened it.
+ * most. A broker's orders are dropped when the broker has ended or can't be reached. When the book
+ * is full, an order that asks for nothing makes room for a new one; an order without room is
+ * answered `full`, and its broker sends it again later. The exchange stops with the authority that
+ * opened it.
  *
  * Source: `docs/design.md`, Modules.
  */
@@ -27,7 +28,7 @@ import {
 
 /** How long a match is held without a new revision, ms: longer than an opening takes. */
 const HOLD_MS = 5_000;
-/** Most orders in one answer. */
+/** The largest number of orders in one answer. */
 const MAX_SHOWN = 4_096;
 /** The least interval between two log events `exchange full`, ms. */
 const LOG_INTERVAL_MS = 60_000;
@@ -107,7 +108,7 @@ export class Exchange extends Process {
     if (asksForNothing(order)) return false;
     const [first] = [...firstOf(this.#idle.buys), ...firstOf(this.#idle.sells)];
     if (first === undefined) return false;
-    // Its next revision brings it back.
+    // The order's next revision adds it again.
     this.#drop(first);
     return true;
   }
@@ -171,7 +172,8 @@ export class Exchange extends Process {
       this.#unmatched.clear();
       const supply = supplyOf(this.#book);
       for (const buy of unmatched) this.#record(buy, match(buy, supply));
-      // Exchanges come last: they must not take capacity that another buyer lacks.
+      // Orders that exchange capacity are matched last: they must not take capacity that another
+      // buyer lacks.
       for (const buy of unmatched) this.#record(buy, improve(buy, supply));
     });
   }

@@ -2,8 +2,8 @@
  * Decides which sellers a buy order is matched with, and for how much. Changes nothing.
  *
  * An order with a range accepts all versions in it alike. An order without one accepts stable
- * versions only, the newest first, and older ones for what the newer can't supply. Within a
- * version: by region, then spread over nodes, then by capacity.
+ * versions only, the newest first, and older versions for what the newer ones can't supply. Within
+ * a version: by region, then spread over nodes, then by capacity.
  *
  * Source: `docs/design.md`, Modules.
  */
@@ -12,13 +12,15 @@ import type { Address } from "../bus/address.ts";
 import { fairShare } from "../bus/fair_share.ts";
 import type { Order } from "../bus/order.ts";
 
-/** An order in the book, and how much of it is held for matches. */
+/** An order in the book, and the quantity of it that is held for matches. */
 export interface StandingOrder {
   readonly key: string;
   readonly broker: Address;
   order: Order;
   readonly matches: Set<Match>;
-  /** Held of its quantity; and of what a buyer would exchange. */
+  /**
+   * The quantity held for matches: of what is wanted or free, and of what a buyer would exchange.
+   */
   held: number;
   heldBetter: number;
 }

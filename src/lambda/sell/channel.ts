@@ -36,7 +36,10 @@ import { Context, Run } from "./run.ts";
 
 /** How long after its deadline a request is aborted if its caller did not abandon it, ms. */
 const ABANDON_MS = 100;
-/** How long credit is withheld at most while outstanding credit is above the low watermark, ms. */
+/**
+ * The longest time for which credit is withheld while outstanding credit is above the low
+ * watermark, ms.
+ */
 const ISSUE_DELAY_MS = 10;
 
 /** How a request ended. */
@@ -62,7 +65,8 @@ export class Channel extends Process {
   readonly #buyer: Address;
   readonly #running = new Map<number, Run>();
   /**
-   * The grant it should have; the actual one is higher while running requests and credit need it.
+   * The grant that the channel should have. The actual grant is higher while running requests and
+   * credit need it.
    */
   #target = 0;
   /** Total credit that its buyer returned. */
@@ -200,7 +204,7 @@ export class Channel extends Process {
   #request(request: BusMessageOf<"request">): void {
     const { id } = request;
     const { issued, used, revoked } = this.#record;
-    // It has arrived before, or was overtaken and counts as lost: it must not run twice.
+    // The request has arrived before, or was overtaken and counts as lost. It must not run twice.
     if (id <= used) return;
     if (id > issued - revoked) {
       const why = this.#isDraining ? "the channel is closing" : "the request is beyond its credit";
@@ -289,7 +293,7 @@ export class Channel extends Process {
       const body = encodeResult(name, outcome.value);
       this.#sendToBuyer({ kind: "reply", id, allowed: this.#record.issued, body });
     } catch (thrown) {
-      // It has run: an app's own `unavailable` must not look like one from Atlas.
+      // The function has run: an app's own `unavailable` must not look like an error of Atlas.
       const code = isAtlasError(thrown) ? thrown.code : "app";
       const error = new AtlasError(code, messageOf(thrown), { maybeExecuted: true, cause: thrown });
       this.#fail(id, error);
@@ -385,7 +389,7 @@ function encodeResult(name: string, value: unknown): Uint8Array {
   }
 }
 
-/** What buyers are told of a module. */
+/** What buyers learn about a module. */
 export function labelOf({ version, exports, hash }: Module): CodeLabel {
   return { version, exports, hash };
 }

@@ -135,7 +135,7 @@ export class ListenerProcess extends Process {
       : next;
   }
 
-  /** Stops selling, and stops once all channels have drained. */
+  /** Stops selling, and ends the process once all channels have drained. */
   close(): void {
     if (this.isClosing) return;
     this.#state.isClosing = true;

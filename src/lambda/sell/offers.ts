@@ -29,7 +29,7 @@ export class Offer {
   }
 }
 
-/** What one channel holds of each order; granted last is returned first. */
+/** The capacity that one channel holds of each order. What was granted last is returned first. */
 export type ChannelGrant = Map<Offer, number>;
 
 export class Offers {
@@ -43,7 +43,7 @@ export class Offers {
     return this.all.reduce((sum, { granted }) => sum + granted, 0);
   }
 
-  /** Free capacity for a buyer in this region. */
+  /** The free capacity for a buyer in this region. */
   free(region: string): number {
     return this.#for(region).reduce((sum, { free }) => sum + free, 0);
   }
