@@ -21,7 +21,7 @@ async function divided() {
   return { clock, made, eu, us, events };
 }
 
-/** Whether a call to a region succeeds; the message of its error otherwise. */
+/** Calls a resource in a region; gives the error's message if the call fails. */
 async function answerOf(
   clock: FakeClock,
   node: AtlasNode<TestApp>,
@@ -61,7 +61,7 @@ it("a call's error says that its region's registry can't be read, either", async
   );
 });
 
-it("a closed link is logged once, again for another reason, and when it opens", async () => {
+it("a closed link is logged once, again if the reason changes, and once it opens", async () => {
   const { clock, made, us, events } = await divided();
   const lines = () =>
     events.map(({ level, event, fields: { node, reason = "" } }) =>

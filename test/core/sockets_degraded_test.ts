@@ -41,7 +41,7 @@ it("delivers each message once and in order when links break during delivery", a
     await untilBy(clock, () => log.includes(`begun ${n}`), `${n} is begun`);
     transport.breakAll();
     await clock.advance(200);
-    // It is closed in the middle: the remaining messages are delivered all the same.
+    // The socket is closed in the middle: the remaining messages are delivered nevertheless.
     if (n === 6) one.end();
     Gate.of(`g${n}`).open();
   }

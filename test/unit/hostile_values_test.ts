@@ -204,7 +204,7 @@ describe("a key named __proto__", () => {
         } catch {
           return;
         }
-        // The decoder would have called it so.
+        // The decoder renames a key `__proto__` to this.
         expect(JSON.stringify(value)).not.toContain('"__proto_"');
       }),
       { numRuns: 2_000 },
