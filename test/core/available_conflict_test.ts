@@ -38,7 +38,7 @@ describe("after another owner took over", () => {
     return { made, a, b };
   }
 
-  test("the new owner's state stays, and the former owner learns where it is and merges", async () => {
+  test("the new owner's state stays, and the former owner learns the new owner's pointer and merges", async () => {
     const { made, a, b } = await split();
     const owner = await made.store.lookup("notes/x");
     expect(owner?.rrp).toBe("rrp:local/b/notes/x");

@@ -64,7 +64,7 @@ describe("a drain by prefix", () => {
     expect(a.state).toBe("serving");
   });
 
-  test("loses no call, whichever node is asked meanwhile", async () => {
+  test("loses no call, whichever node is called during the drain", async () => {
     const all = cluster();
     const nodes = [await all.node("a"), await all.node("b"), await all.node("c")];
     const [a] = nodes as [typeof nodes[0] & object];

@@ -31,7 +31,7 @@ async function answerOf(
   return await clock.run(call).then(() => "done", (error: Error) => error.message);
 }
 
-it("a call's error says why the nodes of its region can't be reached", async () => {
+it("a call's error has the reason why the nodes of its region can't be reached", async () => {
   const { clock, made, us } = await divided();
   made.setLink("us/a", "eu/b", false, "no route to host");
   const failure = await answerOf(clock, us, 200);

@@ -141,7 +141,7 @@ async function moved(registries: CopiedRegistries): Promise<{ us: Node; ap: Node
   return { us, ap };
 }
 
-it("a forwarding entry lost in a failover is restored before anybody may claim the key", async () => {
+it("a forwarding entry lost in a failover is restored before any node may claim the key", async () => {
   for (const keeps of [isNoDeparture, () => false]) {
     const registries = new CopiedRegistries(["us", "eu", "ap"]);
     const { us, ap } = await moved(registries);

@@ -62,7 +62,7 @@ export function firstSince(node: NodeProcess, event: string, at: number): LogEve
 /**
  * Checks the lookups of one failover: only `quarantine` (or `suspect`, if the store did not answer)
  * from the time at which a node saw the copy until claims could be open again, and `unowned` at the
- * end. Lookups that require a confirmed owner get an error meanwhile.
+ * end. Lookups that require a confirmed owner get an error in this time.
  *
  * @param sawCopy when each node saw the copy; @param untilMs when the first claim could be made.
  */

@@ -264,7 +264,7 @@ export class ThreeRegions {
     return this.#routes.get(`${from} ${to} ${target}`) as NamedRoute;
   }
 
-  /** Observes one connection of a route: a registry's as it is, a link's in frames. */
+  /** Observes one connection of a route: a registry's as bytes, a link's as frames. */
   #observe({ from, to, target }: NamedRoute): Tap {
     const readers = { out: new FrameReader(), back: new FrameReader() };
     return (direction, bytes) => {

@@ -99,7 +99,7 @@ describe("the header Origin", () => {
     }
   });
 
-  test("a token as a subprotocol counts only where tokens are checked", () => {
+  test("a token as a subprotocol counts only on routes that check tokens", () => {
     const headers = { host, origin: EVIL, "sec-websocket-protocol": "atlas.token.x" };
     expect(refused(headers, open())).toContain("header Origin");
     expect(refused(headers, open({ hasSecret: true }), "/atlas/link")).toContain("header Origin");

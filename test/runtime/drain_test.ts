@@ -217,7 +217,7 @@ describe("POST /v1/drain", () => {
     await expect.poll(() => a.count(prefix)).toBe(0);
   });
 
-  test("drains one node, whole or by prefix, and refuses unknown names", async () => {
+  test("drains one node, completely or by prefix, and refuses unknown names", async () => {
     const [a, b] = [await open("a"), await open("b")];
     await open("a", { region: "s" });
     await b.resource("channels", "at-b").send("ann", "1");

@@ -51,7 +51,7 @@ async function openNode(
   };
 }
 
-/** A clock that moves when told to. */
+/** A clock that moves only when a test advances it. */
 function handClock(): Clock & { move(ms: number): void } {
   let now = 0;
   let timers: { at: number; run: () => void }[] = [];
@@ -165,7 +165,7 @@ describe("hostile peers", () => {
     }).toEqual([4_408]);
   });
 
-  it(`can't hold more than ${MAX_HANDSHAKES} handshakes open; others get in all the same`, async () => {
+  it(`can't hold more than ${MAX_HANDSHAKES} handshakes open; other peers still get links`, async () => {
     const on = await network();
     const bob = await openNode(on, "bob");
     const ann = await openNode(on, "ann");

@@ -81,8 +81,8 @@ function same(a: Owner, b: Owner): boolean {
 }
 
 /**
- * Whether some order of all operations explains every answer; tries all. Requests may come
- * twice: each operation may also take effect once more, at any time after it was asked for.
+ * Whether some order of all operations explains every answer; tries all. Requests may come twice:
+ * each operation may also take effect once more, at any time after it was requested.
  */
 function isExplained(ops: readonly Op[]): boolean {
   const epochs = ops.flatMap(({ owner }) => owner?.epoch ?? []);

@@ -257,7 +257,7 @@ describe("credentials", unless(redisMissing), () => {
   });
 });
 
-test("a port where nobody listens is unavailable", async () => {
+test("a port without a server is unavailable", async () => {
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
   await refuses(redisStore(url, { timeoutMs: 200 }), "unavailable", `127.0.0.1:${port}`);

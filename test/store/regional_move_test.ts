@@ -139,7 +139,7 @@ describe("a move", () => {
     expect(await contents(ap, key)).toEqual(fields);
   });
 
-  test("copies state once: later writes stay, whoever claims next", async () => {
+  test("copies state once: later writes stay, whichever node claims next", async () => {
     const world = regions();
     const { key } = await gone(world);
     const eu = await world.handle("eu");

@@ -140,7 +140,7 @@ test("an interrupted move does not go on if its source is its own target", async
   expect(await contents(eu, key)).toEqual({ "s:seq": "2" });
 });
 
-test("a node that is also a member of another region begins no move, and its error says why", async () => {
+test("a node that is also a member of another region begins no move, and its error has the reason", async () => {
   const shared = new Shared();
   const [us] = await shared.joined("us");
   const { key, owner } = await filled(us);

@@ -203,7 +203,7 @@ describe("a step that fails", () => {
 });
 
 describe("a path that can't be used", () => {
-  test("is a bad request that says why", async () => {
+  test("is a bad request with the reason", async () => {
     writeFileSync(path, "this is no database ".repeat(100));
     await refuses(sqliteStore(path), "bad_request", "not a database");
     await refuses(sqliteStore(join(path, "below.db")), "bad_request", path);
@@ -226,7 +226,7 @@ describe("a path that can't be used", () => {
   });
 });
 
-test("stored text has no NUL, comes back whole, and keeps its order", () => {
+test("stored text has no NUL, is returned unchanged, and keeps its order", () => {
   const parts = ["", "\0", "\u0001", "\u0002", "a"];
   const texts = parts.flatMap((a) => parts.flatMap((b) => parts.map((c) => a + b + c)));
   for (const text of texts) {

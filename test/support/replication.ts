@@ -11,7 +11,7 @@ import { Redis } from "ioredis";
 export interface Replication {
   /** How long each change takes to the other side from now on, in ms. */
   delay(ms: number): void;
-  /** Stops copying in both directions; changes wait meanwhile. */
+  /** Stops copying in both directions; changes wait until it resumes. */
   hold(): void;
   /** Copies the waiting changes once, or resumes copying. */
   release(which?: (copied: CopiedKey) => boolean): void;

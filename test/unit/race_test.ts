@@ -160,7 +160,7 @@ test("a race whose time runs out ends with the trials so far", async () => {
   expect(left).toBe(0);
 });
 
-test("a race in which nobody contends ends without trials", async () => {
+test("a race without contention ends without trials", async () => {
   // The second one's read arrives long after the first has written.
   const delay = (_: SeededRandom, contender: number) => contender === 0 ? 1 : 1_000;
   const { report, left } = await run({ delay, trials: 2, limitMs: 600_000 });
