@@ -46,7 +46,7 @@ serveQuestions({ url: node.url }, async (question) => {
       for (const id of ids) await echo(id);
       return node.stats().resources;
     case "throughput":
-      // Calls within one node do no I/O, so nothing else lets the lease be renewed.
+      // Calls within one node do no I/O: without this pause the lease would not be renewed.
       return await throughput(
         call,
         inFlight as number,

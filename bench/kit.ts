@@ -1,6 +1,6 @@
 /**
  * Timing and output that all benches share: takes measurements, gives {@link Figure}s, each with
- * its peer's.
+ * the figure of its peer.
  */
 
 /** One measured value, beside its peer's. */
@@ -13,16 +13,16 @@ export interface Figure {
   readonly peerValue: number;
   /** `value / peerValue`. */
   readonly ratio: number;
-  /** What Atlas ran on. */
+  /** The runtime of Atlas. */
   readonly runtime: string;
-  /** Runs that the medians are of. */
+  /** The number of runs of each median. */
   readonly runs: number;
 }
 
 export interface BenchOptions {
   /** Shorter runs, whose figures are only rough. */
   readonly quick: boolean;
-  /** Prints progress for a person; never figures. */
+  /** Prints progress for a reader, but no figures. */
   readonly log: (line: string) => void;
 }
 
@@ -40,7 +40,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 ? upper : ((sorted[half - 1] ?? NaN) + upper) / 2;
 }
 
-/** The figure of both sides' runs. */
+/** The figure for the runs of both sides. */
 export function figure(
   about: Pick<Figure, "bench" | "metric" | "unit" | "peer"> & { runtime?: string },
   ours: readonly number[],
@@ -83,7 +83,7 @@ export async function byTurns<T>(
  */
 export class LoopYield {
   #due: number = performance.now() + 10;
-  /** What every loop awaits before its next call; null: nothing. */
+  /** The pause that every loop awaits before its next call; null if there is none. */
   pause: Promise<void> | null = null;
 
   /** Starts a pause if one is due. */

@@ -1,5 +1,5 @@
 /**
- * Measures one process: empty, then filled.
+ * Measures the memory of one process: empty, then filled.
  *
  * Takes `atlas|bare COUNT`; prints `{"bytesEach"}`. Measures resident memory after forced
  * collections, as the system reports it.
@@ -73,7 +73,7 @@ async function atlas(): Promise<number> {
   return await measure(make, () => node.stats().resources);
 }
 
-/** Bytes of each of `count` objects, in a process that has made some before. */
+/** Bytes per object for `count` objects, in a process that has created some before. */
 async function measure(
   make: (id: string) => Promise<unknown>,
   held: () => number,

@@ -18,7 +18,7 @@ export interface OwnRedis {
   stop(): Promise<void>;
 }
 
-/** @throws PeerMissing where `redis-server` or `redis-benchmark` is not on the path. */
+/** @throws PeerMissing if `redis-server` or `redis-benchmark` is not on the path. */
 export async function startRedis(): Promise<OwnRedis> {
   const version = /v=(\S+)/.exec(outputOf("redis-server"))?.[1] ?? "?";
   outputOf("redis-benchmark");

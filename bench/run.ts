@@ -1,5 +1,6 @@
 /**
- * `npm run bench`: runs benches by name and prints each figure with its peer's from the same run.
+ * `npm run bench`: runs benches by name and prints each figure with the peer's figure from the same
+ * run.
  *
  * Takes `[--quick] [--json] [--list] [--help] [NAME…]`; prints a table, or with `--json` one line
  * per figure, on standard output; progress and skipped benches with the reason on standard error.

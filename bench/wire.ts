@@ -97,7 +97,7 @@ async function rawWire(url: string): Promise<Wire> {
   return wire;
 }
 
-/** The median round trip of `count` in sequence, in µs. */
+/** The median time of `count` round trips in sequence, in µs. */
 function oneAtATime(wire: Wire, count: number): Promise<number> {
   const message = new Uint8Array(MESSAGE_BYTES);
   const took = new Float64Array(count);

@@ -1,7 +1,7 @@
 /**
  * Runs each side of a bench in its own process and talks to it.
  *
- * A worker script prints one JSON line when it is ready, then answers each JSON line with one:
+ * A worker script prints one JSON line when it is ready, then answers each JSON line with one line:
  * `{"result": …}` or `{"error": …}`. It ends with its parent.
  */
 import { spawn } from "node:child_process";

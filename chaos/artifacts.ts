@@ -19,7 +19,7 @@ export interface Artifacts {
   readonly violations: readonly Violation[];
 }
 
-/** Violations and records that are printed; all are in the folder. */
+/** The number of violations and records that are printed; the folder has all of them. */
 const MOST_SHOWN = 10;
 
 /** Prints a failed round and keeps it. Gives the folder's path. */
@@ -56,7 +56,7 @@ function show({ rule, message, at }: Violation, calls: readonly CallRecord[]): v
   for (const record of concerned.slice(0, MOST_SHOWN)) console.error(`  ${line(record)}`);
 }
 
-/** JSON has no Infinity: a call that never came back returned at null. */
+/** JSON has no Infinity: for a call that never returned, `returnedAt` is null. */
 function line(record: CallRecord): string {
   return JSON.stringify(record);
 }

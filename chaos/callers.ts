@@ -1,5 +1,5 @@
 /**
- * Callers: call journals over HTTP through any process, also frozen and replaced ones, with
+ * Callers, which call journals over HTTP through any process, also frozen and replaced ones, with
  * idempotency keys or without, and record the answers in the simulator's format. Each caller waits
  * for its answer before the next call, because requests over HTTP keep no order.
  */
@@ -23,7 +23,7 @@ export interface ChaosCall {
   readonly isConfirmed?: boolean;
 }
 
-/** Repeats of a keyed call that was not answered, through another process each time. */
+/** How often a keyed call is repeated until it is answered, through another process each time. */
 const MAX_REPEATS = 3;
 /** The longest pause of a caller between two calls, in ms. */
 const LONGEST_PAUSE_MS = 100;
@@ -49,7 +49,7 @@ export class Recorder {
     return `v${this.#ids.next++}`;
   }
 
-  /** Makes one call through a process. Never rejects: what happened is in the record. */
+  /** Makes one call through a process. Never rejects: the record has the outcome. */
   async call(run: NodeRun, call: ChaosCall): Promise<CallRecord> {
     const { what, key, value, idempotencyKey, caller, timeoutMs } = call;
     const record = openRecord({
@@ -153,9 +153,12 @@ export class Callers {
     };
   }
 
-  /** One call; where it has an idempotency key, repeated until answered or given up. */
+  /**
+   * Makes one call; with an idempotency key it is repeated until it is answered or its repeats are
+   * used up.
+   */
   async #run(call: ChaosCall, random: SeededRandom): Promise<void> {
-    // A call without repeats shows whether "not executed" was true of the first attempt.
+    // A call without repeats shows whether "not executed" was correct for the first attempt.
     const repeats = random.below(MAX_REPEATS + 1);
     for (let repeat = 0; repeat <= repeats; repeat++) {
       const runs = this.#runs();
@@ -166,7 +169,9 @@ export class Callers {
     }
   }
 
-  /** Several calls at once, each by its own caller; sometimes all with one idempotency key. */
+  /**
+   * Makes several calls at once, each by its own caller; sometimes all with one idempotency key.
+   */
   async #burst(call: ChaosCall, count: number, random: SeededRandom): Promise<void> {
     const isTwin = call.idempotencyKey !== null && random.chance(0.5);
     const calls = Array.from({ length: count }, (_, i) => {

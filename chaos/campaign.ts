@@ -18,7 +18,7 @@ import { FaultRunner } from "./fault_runner.ts";
 import { HistoryRecorder } from "./history_recorder.ts";
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
-/** The longest time in which faults of a round begin, ms. */
+/** The longest period in which the faults of a round begin, ms. */
 const FAULTS_MS = 40_000;
 const LASTING_KEYS = 10;
 const FLEETING_KEYS = 6;
@@ -39,7 +39,7 @@ export interface Summary {
   refused: number;
   /** Calls with an unknown outcome. */
   unknown: number;
-  /** Epochs in answers; and those that moved a name from one node to another. */
+  /** Epochs seen in answers, and the number of them that moved a name to another node. */
   ownerships: number;
   takeovers: number;
   namesTakenBack: number;

@@ -1,8 +1,8 @@
 /**
  * Applies a round's faults to real processes on a real registry, each at its time, and counts them.
  *
- * A fault is skipped if its node is down already or if it would leave no node up; only a blackout
- * may do that. When {@link heal} resolves, every fault is undone.
+ * A fault is skipped if its node is already down or if it would leave no node up; only a blackout
+ * may take down all nodes. When {@link heal} resolves, every fault is undone.
  */
 import type { RuntimeName } from "../test/e2e/process.ts";
 import { timing } from "../src/registry/lease.ts";
@@ -28,7 +28,7 @@ export class FaultRunner {
   readonly counts: Map<FaultKind, number> = new Map();
   /** The faults and restarts of this round, in order. */
   readonly log: FaultRecord[] = [];
-  /** Names that a resumed process took back, because its successor's lease had lapsed. */
+  /** Names that a resumed process got back, because its successor's lease had lapsed. */
   namesTakenBack = 0;
   readonly #registry: Registry;
   readonly #report: Report;
@@ -89,7 +89,7 @@ export class FaultRunner {
     await this.#pause(began + lengthMs - performance.now());
   }
 
-  /** Heals everything: the store is up, every process runs, every name is taken. */
+  /** Heals everything: afterwards the store is up, every process runs, and every name has a process. */
   async heal(): Promise<void> {
     this.#note("healing begins");
     this.#healing.abort();
@@ -97,7 +97,7 @@ export class FaultRunner {
     this.#note("healed");
   }
 
-  /** Kills everything that runs. */
+  /** Kills all processes. */
   close(): void {
     this.#isClosed = true;
     for (const node of this.nodes) node.close();
@@ -117,7 +117,7 @@ export class FaultRunner {
     this.#underWay.add(done);
   }
 
-  /** Starts the fault; null where it is not possible now. */
+  /** Starts the fault; null if it is not possible now. */
   #work({ kind, node, ms }: Fault): Promise<void> | null {
     switch (kind) {
       case "redis_kill":
@@ -182,9 +182,9 @@ export class FaultRunner {
   }
 
   /**
-   * A process ended by itself: its supervisor starts another. It may end where a resumed process
-   * registered under the name first, after both leases had lapsed; the one that starts now keeps the
-   * name.
+   * A process ended by itself: its supervisor starts another. It ends if a resumed process
+   * registered under the name first, after both leases had lapsed; the process that starts now
+   * keeps the name.
    */
   async #ended(node: ManagedNode, id: string, status: number | string): Promise<void> {
     this.#note(`${id} ended by itself: ${status}`);

@@ -11,7 +11,7 @@ import type { ManagedNode, NodeRun } from "./managed_node.ts";
 import type { Report } from "./report.ts";
 import { type FaultRunner, TAKEOVER_MS } from "./fault_runner.ts";
 
-// One of them because a restarted Redis is another lineage, in which claims wait.
+// One takeover time is for a restarted Redis, which is another lineage, in which claims wait.
 const WITHIN_MS = 3 * TAKEOVER_MS;
 const AGAIN_MS = 100;
 const PROBE_TIMEOUT_MS = 1_000;
@@ -51,7 +51,10 @@ export async function checkHealing(
   return performance.now() - began;
 }
 
-/** How the membership of this process differs from the running processes; empty: it doesn't. */
+/**
+ * The difference between this process's membership and the running processes; empty if there is
+ * none.
+ */
 async function membershipError(run: NodeRun, all: readonly NodeRun[]): Promise<string> {
   try {
     const response = await fetch(`${run.url}/v1/nodes`, {
@@ -72,7 +75,7 @@ function portOf(url: string): string {
   return new URL(url).port;
 }
 
-/** Appends once; gives the error; empty: none. */
+/** Appends once; gives the error, or an empty text. */
 async function probe(recorder: Recorder, run: NodeRun, key: string): Promise<string> {
   const { id, outcome, code } = await recorder.call(
     run,

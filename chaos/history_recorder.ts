@@ -1,8 +1,8 @@
 /**
  * Records calls as they are made and as they return, and reports answers that no single owner with
  * rising epochs can have given:
- * - An answer, or a `confirmed` lookup, of a lower epoch than one that had returned before the call
- *   was made.
+ * - An answer, or a `confirmed` lookup, with a lower epoch than one that was returned before the
+ *   call was made.
  * - After an `unowned` lookup, an answer of an ownership that was observed before it.
  * - One epoch under two locations.
  */
@@ -10,7 +10,7 @@ import type { CallRecord } from "../sim/engine/history.ts";
 import { LASTING } from "./app.ts";
 import type { Report } from "./report.ts";
 
-/** What is known of a key. */
+/** The knowledge about a key. */
 interface Known {
   /** Later calls must have at least this epoch. */
   floor: number;
@@ -18,7 +18,7 @@ interface Known {
   by: string;
   /** The highest epoch in an answer. */
   answered: number;
-  /** Where each epoch lives. */
+  /** The location of each epoch. */
   readonly locations: Map<number, string>;
   lastRrp: string;
 }
@@ -29,7 +29,7 @@ export class HistoryRecorder {
   takeovers = 0;
   readonly #report: Report;
   readonly #keys = new Map<string, Known>();
-  /** What was known when each open call was made. */
+  /** The knowledge at the time when each open call was made. */
   readonly #floors = new Map<CallRecord, Pick<Known, "floor" | "by" | "answered">>();
 
   constructor(report: Report) {

@@ -27,13 +27,13 @@ export class ManagedNode {
   readonly name: string;
   readonly runtime: RuntimeName;
   state: ManagedNodeState = "down";
-  /** The process that has the name; frozen or ended ones too, until another has it. */
+  /** The process that has the name, also if it is frozen or has ended, until another one has it. */
   current: NodeRun | null = null;
   /** Processes that lost the name while they were frozen, and have not ended. */
   readonly former: Set<NodeRun> = new Set();
-  /** Those of them that have the name again. */
+  /** The processes among them that have the name again. */
   readonly returned: Set<NodeRun> = new Set();
-  /** Everything that ran here since {@link forget}, for its logs. */
+  /** All processes that ran here since {@link forget}, for their logs. */
   readonly programs: { id: string; program: Program }[] = [];
   /** Called when the process that has the name ended by itself, with its exit status. */
   onDeath: (run: NodeRun, status: number | string) => void = () => {};

@@ -23,8 +23,8 @@ export const FAULT_KINDS = [
  * - `replace`: a node is frozen, a successor starts under its name, and the old one is resumed `ms`
  *   later and has to end.
  * - `blackout`: SIGKILL of all nodes at once, started again after `ms`.
- * - `redis_kill`, `redis_freeze`: the same of the Redis; of its master, where there are sentinels.
- * - `redis_planned`: the sentinels are told to promote a replica.
+ * - `redis_kill`, `redis_freeze`: the same for the Redis, or with sentinels for the master.
+ * - `redis_planned`: a sentinel is ordered to promote a replica.
  */
 export type FaultKind = typeof FAULT_KINDS[number];
 
@@ -47,14 +47,14 @@ const WEIGHTS: Record<FaultKind, number> = {
   redis_freeze: 2,
   redis_planned: 2,
 };
-/** How much more often faults of the store are drawn where there are sentinels. */
+/** How much more often faults of the store are drawn if there are sentinels. */
 const OFTENER = 4;
 /** The longest pause between two faults is twice the mean, drawn for each round. */
 const MEAN_GAPS_MS = [1_200, 2_000, 3_500];
 /** The end of a round without new faults, so that the last ones take effect, in ms. */
 const QUIET_MS = 1_500;
 
-/** The faults of a round, in order. `lengthMs` is how long it goes on before it is healed. */
+/** The faults of a round, in order. `lengthMs` is the time until it is healed. */
 export function drawFaults(
   seed: number,
   round: number,
@@ -80,7 +80,7 @@ export function drawFaults(
 function drawKinds(random: SeededRandom, there: readonly FaultKind[]): FaultKind[] {
   const drawn = there.filter(() => random.chance(0.7));
   const kinds = drawn.length > 0 ? drawn : there;
-  // Where servers replace each other, failovers matter most.
+  // If servers replace each other, failovers matter most.
   const times = there.includes("redis_planned") ? OFTENER : 1;
   return kinds.flatMap((kind) => {
     const weight = WEIGHTS[kind] * (kind.startsWith("redis") ? times : 1);
@@ -88,7 +88,7 @@ function drawKinds(random: SeededRandom, there: readonly FaultKind[]): FaultKind
   });
 }
 
-/** Longer than a `fast` lease where that matters: another node has to take over. */
+/** Longer than a `fast` lease if another node has to take over. */
 function longMs(random: SeededRandom, kind: FaultKind): number {
   return kind === "freeze" || kind === "replace"
     ? random.between(3_000, 8_000)

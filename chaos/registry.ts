@@ -1,6 +1,7 @@
 /**
  * The registry of a chaos run: a Redis, a Redis master with replicas and sentinels, or a SQLite
- * file. Gives its URL, the switches that faults use, and how a node may be frozen beside it.
+ * file. Gives its URL, the switches that faults use, and a function that freezes a node without
+ * blocking the registry.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -65,7 +65,7 @@ function text(store: StoreKind, summary: Summary): string {
     `faults: ${kinds || "none"}`;
 }
 
-/** The settings; what is wrong with them; or empty where help is asked for. */
+/** The settings; or the error; or an empty text if help was requested. */
 function read(args: string[]): Settings | string {
   try {
     const { values } = parseArgs({

@@ -1,6 +1,6 @@
 /**
- * Verifies a round: compares what clients were told with the final state of the resources, by the
- * simulator's rules for histories and some that need the stored epochs.
+ * Verifies a round: compares the answers that clients got with the final state of the resources, by
+ * the simulator's rules for histories and by some rules that need the stored epochs.
  */
 import { HISTORY_CHECKERS } from "../sim/checkers/all.ts";
 import type { HistoryChecker } from "../sim/checkers/checker.ts";
@@ -10,15 +10,15 @@ import type { EntryRow } from "./app.ts";
 import type { NodeRun } from "./managed_node.ts";
 import type { Report } from "./report.ts";
 
-/** Entries that one call reads. */
+/** The number of entries that one call reads. */
 const PAGE = 2_000;
 const TIMEOUT_MS = 10_000;
 
 /**
  * Reads the journals of `keys` and checks the calls against them.
  *
- * @param reported keys for which a node reported that acknowledged turns are lost: what is missing
- * there breaks no rule, and is given as `lost`.
+ * @param reported keys for which a node reported that acknowledged turns are lost: entries missing
+ * there break no rule, and are given as `lost`.
  */
 export async function verify(
   calls: readonly CallRecord[],
@@ -36,7 +36,7 @@ export async function verify(
   return history;
 }
 
-/** Acknowledged appends that are missing where a node reported losses, by key. */
+/** Acknowledged appends that are missing from keys for which a node reported losses, by key. */
 function lostOf(
   calls: readonly CallRecord[],
   journals: ReadonlyMap<string, readonly Entry[]>,
@@ -48,7 +48,7 @@ function lostOf(
     const gone = calls.filter((call) =>
       call.key === key && call.what === "append" && call.outcome === "ok" && !there.has(call.value)
     );
-    // What a read saw may be lost too, although its append was never acknowledged.
+    // An entry that a read saw may be lost too, although its append was never acknowledged.
     lost.set(key, new Set(gone.map(({ value }) => value)));
   }
   return lost;
@@ -75,7 +75,7 @@ async function readJournal(run: NodeRun, key: string, report: Report): Promise<E
 
 /**
  * Epochs of a journal's entries never fall, and an entry was written under the epoch that
- * acknowledged it; under an earlier one where its idempotency key was asked again.
+ * acknowledged it; or under an earlier one if its idempotency key was used again.
  */
 const written: HistoryChecker = {
   name: "written",

@@ -13,12 +13,12 @@ export interface Answer {
   readonly isWhole: boolean;
 }
 
-/** What no answer may contain: stack traces and paths of the code. */
+/** Text that no answer may contain: stack traces and paths of the code. */
 const INSIDE = /(?:\n|\\n)\s+at [^\n]{1,200}:\d+|node_modules|file:\/\/\/|\.[cm]?[jt]s:\d+/;
-/** What a node answers after an unexpected exception. */
+/** The answer of a node after an unexpected exception. */
 const FAILED_INSIDE = /failed inside the node|internal (?:server )?error/i;
 
-/** The HTTP answers that the bytes begin with. */
+/** The HTTP answers at the beginning of the bytes. */
 export function answersIn(bytes: Buffer): Answer[] {
   const answers: Answer[] = [];
   for (let at = 0; at < bytes.length;) {
@@ -58,14 +58,15 @@ function chunksAt(bytes: Buffer, from: number): readonly [Buffer, number, boolea
   }
 }
 
-/** What is wrong with the bytes that came back over a connection. */
+/** The errors in the bytes that were received over a connection. */
 export function faultsOf(bytes: Buffer): string[] {
   const faults: string[] = [];
   const text = bytes.toString("latin1");
   const inside = INSIDE.exec(text);
   if (inside) faults.push(`an answer exposes internals: ${shown(text, inside.index)}`);
   for (const { status, body, isWhole } of answersIn(bytes)) {
-    // The runtimes' parsers answer so to what is not HTTP/1, before any code of Atlas runs.
+    // The runtimes' parsers give this answer to input that is not HTTP/1, before any code of Atlas
+    // runs.
     if (status < 500 || status === 505 || !isWhole) continue;
     const error = errorOf(body);
     if (!error || STATUS_OF[error.code as keyof typeof STATUS_OF] !== status) {
@@ -77,7 +78,7 @@ export function faultsOf(bytes: Buffer): string[] {
   return faults;
 }
 
-/** The Atlas error in a body; null where there is none. */
+/** The Atlas error in a body; null if there is none. */
 export function errorOf(body: Buffer): { code: string; message: string } | null {
   try {
     const { error } = JSON.parse(body.toString()) ?? {};

@@ -12,7 +12,7 @@ const copy: Module<{ echo: (value: unknown) => unknown }> = defineModule({
   functions: { echo: (value: unknown) => value },
 });
 
-/** Is deactivated soon, so that what hostile input wrote is read from the store again. */
+/** Is deactivated soon, so that data which hostile input wrote is read from the store again. */
 const IDLE_MS = 2_000;
 
 const app: App<{

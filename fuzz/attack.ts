@@ -16,13 +16,18 @@ export interface Part {
   readonly name: string;
   /** The kind of registry that the node under attack has. */
   readonly registry: "file" | "redis" | "upstash";
-  /** Whether the lease may lapse and healthy calls may fail meanwhile: the registry gives wrong replies. */
+  /**
+   * Whether the lease may lapse and healthy calls may fail, because the registry gives wrong
+   * replies.
+   */
   readonly liesOfRegistry?: boolean;
   /**
    * Connections that the node may keep open to its registry. Default 0: the base includes them.
    */
   readonly ownConnections?: number;
-  /** Statuses that some inputs must be answered with; otherwise the input reaches no code. */
+  /**
+   * Statuses with which some inputs must be answered; otherwise the inputs don't reach the code.
+   */
   readonly reaches: readonly number[];
   /** Called once, when the node serves; gives the sender of inputs. */
   begin(target: Target, report: Report): Promise<Sender>;
@@ -43,9 +48,9 @@ export class Attack {
   readonly target: Target;
   /** Whether it is one of the few that may take long. */
   readonly isSlow: boolean;
-  /** What it does, for the report. */
+  /** A description of the input, for the report. */
   what = "not started";
-  /** The beginning of what it wrote, for the report. */
+  /** The first bytes that it wrote, for the report. */
   written: Buffer = Buffer.alloc(0);
   /** Set when its time is over. */
   isLate = false;
@@ -85,8 +90,7 @@ export class Attack {
   }
 
   /**
-   * Closes its connections, in a drawn way; gives what is wrong with the answers, and their
-   * statuses.
+   * Closes its connections, in a drawn way; gives the errors in the answers, and their statuses.
    */
   finish(onStatus: (status: number) => void): string[] {
     const faults: string[] = [];

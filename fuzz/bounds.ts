@@ -1,5 +1,5 @@
 /**
- * The bounds that a node must keep under hostile input, and how much of it a run sends. Each has
+ * The bounds that a node must keep under hostile input, and the amount of input in a run. Each has
  * its unit. A run that breaks a bound fails.
  */
 
@@ -8,12 +8,12 @@ const MIB = 1_048_576;
 /**
  * Resident memory that a node may take beyond what it had before the input, in bytes: 256 MiB of
  * heap, V8's limit (`target.ts`), and 384 MiB outside of the heap: dozens of bodies of 1 MiB at
- * once, each as bytes and text, what waits on sockets, and garbage.
+ * once, each as bytes and text, data that waits on sockets, and garbage.
  */
 export const MAX_GROWTH_BYTES: number = 640 * MIB;
 /** The same once all connections are closed: its resources, and memory not yet given back. */
 export const LEFT_GROWTH_BYTES: number = 448 * MIB;
-/** A node that has taken so much more is killed, to spare the machine. In bytes. */
+/** A node that takes this much more memory is killed, to protect the machine. In bytes. */
 export const END_GROWTH_BYTES: number = 1_500 * MIB;
 /** Descriptors that a node may hold beyond its base and the open connections to it. */
 export const SPARE_DESCRIPTORS = 64;
@@ -41,7 +41,7 @@ export const REST_MS = 40;
 export const INPUT_MS = 12_000;
 /** How long a slow input may take, in ms: longer than a node waits for a head. */
 export const SLOW_INPUT_MS = 75_000;
-/** One input in so many is slow; at most so many are slow at once. */
+/** One input in this many is slow, and at most this many are slow at once. */
 export const SLOW_ONE_IN = 60;
 export const MAX_SLOW = 6;
 /** Bytes of a connection's answers that are kept for checks. */

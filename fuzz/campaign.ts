@@ -58,7 +58,7 @@ export interface PartResult {
   readonly artifacts: string | null;
 }
 
-/** From so many inputs on, each status that the part reaches must have been answered. */
+/** After this many inputs, each status that the part reaches must have been answered. */
 const REACHING = 200;
 /** The last inputs that are kept, to find the one that broke a rule. */
 const REMEMBERED = 300;
@@ -118,7 +118,7 @@ class Assault {
   #isOver = false;
   /** Whether the node has ended. */
   isNodeOver = false;
-  /** Whether it was told to end. */
+  /** Whether it was signalled to end. */
   isStopping = false;
 
   constructor(
@@ -163,7 +163,7 @@ class Assault {
     while (!this.#isOver && this.sent < inputs) {
       const number = from + this.sent++;
       const draw = new Draw(seed, `${part.name} ${number}`);
-      // Always drawn, so that an input doesn't depend on the others.
+      // Always drawn, so that the content of an input doesn't depend on other inputs.
       const isSlow = draw.below(SLOW_ONE_IN) === 0;
       if (!isSlow) await this.#send(new Attack(number, draw, this.#target, this.#lines, false));
       else if (this.#slow < MAX_SLOW) void this.#sendSlowly(number, draw);
@@ -199,7 +199,7 @@ class Assault {
     }
   }
 
-  /** Resolves soon after the run is over, even if an input would go on. */
+  /** Resolves soon after the run has ended, even if an input is still running. */
   async #over(attack: Attack): Promise<void> {
     while (!this.#isOver && !attack.isLate) await rest(100);
     attack.isLate = true;

@@ -60,7 +60,7 @@ export class Draw extends SeededRandom {
     return bytes;
   }
 
-  /** A length near one of the critical ones, up to `most`. */
+  /** A length near one of the critical lengths, up to `most`. */
   length(most: number): number {
     const near = this.pick(LENGTHS) + this.whole(-1, 1);
     return Math.min(most, Math.max(0, this.chance(0.1) ? this.below(most + 1) : near));

@@ -1,6 +1,6 @@
 /**
- * Encodes invalid and hostile WebSocket frames and upgrade requests. What a frame declares and what
- * it holds need not agree. Source: RFC 6455 §5.2.
+ * Encodes invalid and hostile WebSocket frames and upgrade requests. A frame's declared length and
+ * its content need not agree. Source: RFC 6455 §5.2.
  */
 import type { Draw } from "./draw.ts";
 
@@ -65,7 +65,7 @@ export function upgrade(path: string, lines: readonly string[] = []): string {
   ].join("\r\n");
 }
 
-/** The same with faults in its headers. */
+/** The same head with faults in its headers. */
 export function oddUpgrade(draw: Draw, path: string, lines: readonly string[]): string {
   const head = [
     draw.weighted([[12, `GET ${path} HTTP/1.1`], [1, `POST ${path} HTTP/1.1`], [
@@ -109,7 +109,7 @@ export function oddUpgrade(draw: Draw, path: string, lines: readonly string[]): 
   return [...head.filter((line) => line !== ""), "", ""].join("\r\n");
 }
 
-/** A frame, or a few, with something wrong about them. */
+/** One or a few frames with errors. */
 export function oddFrames(draw: Draw): { what: string; bytes: Buffer } {
   const opcode = draw.pick([CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG]);
   const payload = draw.bytes(draw.length(2_000));

@@ -9,7 +9,10 @@ const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-
 /** Characters that a head must not contain, and some that it may. */
 const ODD = "\0\x01\t\x0b\x0c\x1f \"(),/:;<=>?@[\\]{}\x7f\x80\xa0\xff%&#'*+.^`|~";
 
-/** The number of resources of each type: what each keeps is bounded, such as 4 MiB of events. */
+/**
+ * The number of resources of each type, which is bounded because each one keeps data, such as 4 MiB
+ * of events.
+ */
 const KEYS = 16;
 
 /** A resource that only hostile input uses. */
@@ -95,7 +98,7 @@ function hostLine(draw: Draw): string[] {
   ])();
 }
 
-/** Odd values of a header of this name. */
+/** Unusual values of the header with this name. */
 const VALUES: readonly (readonly [name: string, value: (draw: Draw) => string])[] = [
   [
     "Authorization",
@@ -134,7 +137,7 @@ const VALUES: readonly (readonly [name: string, value: (draw: Draw) => string])[
   ["Forwarded", (draw) => "for=1,".repeat(draw.length(2_000))],
 ];
 
-/** Lines that are not headers, or not one. */
+/** Lines that are not a header, or more than one. */
 function invalidRequestLine(draw: Draw): string {
   return draw.weighted<() => string>([
     [

@@ -11,7 +11,7 @@ import { Agent, request } from "node:http";
 import { parentPort, workerData } from "node:worker_threads";
 import { WebSocket } from "ws";
 
-/** What the probe is given. */
+/** The input of the probe. */
 export interface Instructions {
   readonly port: number;
   readonly authorization: string;
@@ -69,7 +69,7 @@ function ask(agent: Agent, method: string, path: string, body: string): Promise<
   });
 }
 
-/** How long a thread has waited for a processor so far, in ms; 0 where that is unknown. */
+/** How long a thread has waited for a processor so far, in ms; 0 if that is unknown. */
 function waited(path: string): number {
   try {
     return Number(readFileSync(path, "utf8").split(" ")[1]) / 1e6;
@@ -85,7 +85,7 @@ function starved(): number {
 /** When the pending request was sent, and how long both threads had waited by then. */
 let asked: { began: number; before: number } | null = null;
 
-/** Counts the time since, also while the answer is pending. */
+/** Records the delay so far, also while the answer is pending. */
 function measure(): void {
   if (!asked) return;
   const { health } = figures;

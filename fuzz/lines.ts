@@ -1,6 +1,6 @@
 /**
  * Raw TCP connections to a node, limited in number, that send only what an input writes. They can
- * be half closed, reset or kept open; what came back is kept.
+ * be half closed, reset or kept open; received bytes are kept.
  *
  * They use other loopback addresses than the well-behaved callers, so that limits per address do
  * not affect those.
@@ -44,7 +44,7 @@ export class RawConnection {
     return this.#chunks[0] ?? Buffer.alloc(0);
   }
 
-  /** Writes, and waits until the node has read it, with a time limit. False where it has not. */
+  /** Writes, and waits until the node has read it, with a time limit. False if it has not. */
   async write(data: Uint8Array | string): Promise<boolean> {
     if (this.#socket.destroyed || this.#socket.writableEnded) return false;
     const bytes = typeof data === "string" ? Buffer.from(data, "latin1") : data;
@@ -52,7 +52,7 @@ export class RawConnection {
     return await this.#waitFor(() => !this.#socket.writableNeedDrain, WRITE_MS);
   }
 
-  /** Waits until the received bytes meet the condition; false where they don't after `ms`. */
+  /** Waits until the received bytes meet the condition; false if they don't within `ms`. */
   until(condition: (bytes: Buffer) => boolean, ms: number): Promise<boolean> {
     return this.#waitFor(() => condition(this.bytes), ms);
   }
@@ -113,14 +113,14 @@ export class RawConnections {
   readonly #open: Set<Socket> = new Set();
   /** The most connections that were open between two ticks. */
   readonly #most: number[] = [0];
-  /** Connections that were opened so far. */
+  /** The number of connections opened so far. */
   opened = 0;
 
   constructor(port: number) {
     this.#port = port;
   }
 
-  /** Connections open now. */
+  /** The number of open connections. */
   get held(): number {
     return this.#open.size;
   }

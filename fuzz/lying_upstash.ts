@@ -14,7 +14,7 @@ import { altered, oddJson, value } from "./values.ts";
 
 /** Bytes that a compressed answer grows to. */
 const BOMB_BYTES = 400 * 1_048_576;
-/** Bytes of an endless answer at most, and how long it is then kept open, in ms. */
+/** The most bytes of an endless answer, and the time for which it is then kept open, in ms. */
 const ENDLESS_BYTES = 256 * 1_048_576;
 const OPEN_MS = 20_000;
 const PIECE: Buffer = Buffer.alloc(65_536, "[");
@@ -149,7 +149,7 @@ export class LyingUpstash {
     await wrongReplies[name]?.();
   }
 
-  /** A request here followed a redirect. */
+  /** Counts a request that followed a redirect. */
   async #note(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await textOf(request);
     const brings = [

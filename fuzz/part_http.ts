@@ -103,7 +103,7 @@ async function pipeline(attack: Attack): Promise<void> {
   if (draw.chance(0.3)) line.resume();
 }
 
-/** A request that is cut off anywhere, with its connection. */
+/** A request that is cut off at any point, by closing its connection. */
 async function early(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   attack.what = "a request that ends early";
@@ -158,7 +158,7 @@ async function burst(attack: Attack): Promise<void> {
   await attack.rest(draw.whole(0, 500));
 }
 
-/** A head or body, a byte now and then, until the node closes the connection. */
+/** A head or body sent slowly, byte by byte, until the node closes the connection. */
 async function trickle(attack: Attack): Promise<void> {
   const { draw, target } = attack;
   const inBody = draw.chance(0.5);

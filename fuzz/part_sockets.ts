@@ -53,7 +53,7 @@ async function send(attack: Attack): Promise<void> {
   }
   if (packed) lines.push("Sec-WebSocket-Protocol: atlas.msgpack");
   const line = await attack.say(upgrade(path, lines));
-  // Some don't wait for the answer.
+  // Some inputs don't wait for the answer.
   if (draw.chance(0.9) && !await line.until((bytes) => bytes.includes("\r\n\r\n"), ANSWER_MS)) {
     return;
   }
@@ -107,7 +107,7 @@ async function content(attack: Attack, line: RawConnection, packed: boolean): Pr
   await line.over(draw.whole(20, ANSWER_MS));
 }
 
-/** What a client may send, partly wrong. */
+/** Frames that a client may send, some of them invalid. */
 function messageBytes(draw: Draw, packed: boolean): Buffer {
   const odd = <T>(good: T): unknown => draw.chance(0.25) ? value(draw) : good;
   const said: Record<string, unknown> = draw.chance(0.4)

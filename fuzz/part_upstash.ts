@@ -1,7 +1,7 @@
 /**
  * A registry at an HTTP endpoint that alternates between wrong and right replies, while calls of
- * many keys query it. The lease may lapse and calls may fail meanwhile; the node must stay within its
- * bounds and serve again afterwards.
+ * many keys query it. The lease may lapse and calls may fail during that; the node must stay within
+ * its bounds and serve again afterwards.
  */
 import { answersIn } from "./answers.ts";
 import type { Attack, Part, Report, Sender } from "./attack.ts";
@@ -10,7 +10,7 @@ import { attackedKey, callHead } from "./heads.ts";
 import type { LyingUpstash } from "./lying_upstash.ts";
 import type { Target } from "./target.ts";
 
-/** How long it gives wrong replies, and how long right ones, in ms. */
+/** The durations of wrong and of right replies, in ms. */
 const LIES_MS = 4_000;
 const TRUTH_MS = 2_500;
 const ANSWER_MS = 3_000;
@@ -66,7 +66,7 @@ async function send(attack: Attack): Promise<void> {
   await line.until((bytes) => answersIn(bytes).some(({ isWhole }) => isWhole), ANSWER_MS);
 }
 
-/** Waits until the node serves a key that nobody has called before. */
+/** Waits until the node serves a new key. */
 async function recover({ node, authorization }: Target, report: Report): Promise<void> {
   const giveUp = performance.now() + RECOVER_MS;
   let last = "nothing";

@@ -29,7 +29,7 @@ const WANTED: LinkIdentity = { region: ANYONE, node: ANYONE, incarnation: ANYONE
 export class Peer {
   readonly line: RawConnection;
   readonly self: LinkIdentity;
-  /** The address that it claims to have dialled. */
+  /** The address that the peer claims to have dialled. */
   readonly #address: string;
   readonly #keys: Promise<CryptoKey[]>;
   /** The first messages sent and received, once there are any. */
@@ -43,7 +43,7 @@ export class Peer {
     this.#keys = importKeys([secret]);
   }
 
-  /** Requests a link; null where the node accepts no further ones now. */
+  /** Requests a link; null if the node accepts no further links now. */
   static async ask(attack: Attack, secret: string): Promise<Peer | null> {
     const line = await attack.say(upgrade(LINK));
     if (!await line.until((bytes) => bytes.includes("\r\n\r\n"), STEP_MS)) return null;
@@ -74,7 +74,7 @@ export class Peer {
     return this.send(frameOf(encodeHead(message), bodyOf(message)));
   }
 
-  /** Sends a hello and waits for the challenge; false where none comes. */
+  /** Sends a hello and waits for the challenge; false if none arrives. */
   async greet(): Promise<boolean> {
     await this.send(this.makeHello());
     const [challenge] = await this.frames(1);
@@ -83,7 +83,7 @@ export class Peer {
     return true;
   }
 
-  /** Runs the whole handshake; false where the node refuses. */
+  /** Runs the whole handshake; false if the node refuses. */
   async join(): Promise<boolean> {
     if (!await this.greet()) return false;
     const signatures = await sign(await this.#keys, this.hello, this.challenge);
@@ -92,7 +92,7 @@ export class Peer {
     return welcome !== undefined && checkWelcome(welcome, signatures);
   }
 
-  /** The payloads of the first frames received; fewer where no more come. */
+  /** The payloads of the first frames received; fewer if no more arrive. */
   async frames(count: number): Promise<Buffer[]> {
     const read = (): Buffer[] => new FrameReader().read(this.line.bytes);
     await this.line.until(() => read().length >= count, STEP_MS);

@@ -1,6 +1,6 @@
 /**
- * Writes invalid rows to a SQLite registry. Column types that the tables enforce are kept, because
- * any writer of the file must keep them too.
+ * Writes invalid rows to a SQLite registry. Values have the column types that the tables enforce,
+ * because the tables enforce them for any writer.
  */
 import { DatabaseSync } from "node:sqlite";
 import { slotOf } from "../src/model/rrp.ts";

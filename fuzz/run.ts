@@ -96,7 +96,7 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
   return results;
 }
 
-/** Prints the answers by status, and what was broken with the command that repeats it. */
+/** Prints the answers by status, and the violations with the commands that repeat them. */
 function printResult(
   { runtime, part, statuses, violations, artifacts }: PartResult,
   name: string,
@@ -159,7 +159,7 @@ function textOf(results: readonly PartResult[]): string {
   return table(HEAD, rows).trimEnd();
 }
 
-/** The settings; what is wrong with them; or empty where help is asked for. */
+/** The settings; or the error; or an empty text if help was requested. */
 function read(args: string[]): Settings | string {
   try {
     const { values } = parseArgs({

@@ -2,8 +2,8 @@
  * A node under attack, as a real process, and its registry: a SQLite file, a Redis, or an HTTP
  * Redis with wrong replies. Gives the node, its address, and the secrets that some inputs use.
  *
- * The cluster's secret is short on purpose: such a node dials loopback addresses only, whatever
- * hostile rows and peers name.
+ * The cluster's secret is short on purpose: such a node dials only loopback addresses, whatever
+ * addresses hostile rows and peers name.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ export interface Target {
   /** The valid value of `Authorization`. */
   readonly authorization: string;
   readonly secret: string;
-  /** The SQLite file; null where the registry is not SQLite. */
+  /** The SQLite file; null if the registry is not SQLite. */
   readonly file: string | null;
   readonly redis: TestRedis | null;
   readonly upstash: LyingUpstash | null;

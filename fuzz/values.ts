@@ -1,6 +1,6 @@
 /**
- * Draws values as JSON and MessagePack, valid and invalid: wrong types, deep, huge, with names of
- * built-in properties, truncated, mutated.
+ * Draws values as JSON and MessagePack, valid and invalid: with wrong types, nested deeply, huge,
+ * with names of built-in properties, truncated, mutated.
  */
 import { pack } from "../src/model/value.ts";
 import type { Draw } from "./draw.ts";
@@ -25,7 +25,7 @@ const TEXTS = [
 ];
 const NUMBERS = [0, -0, -1, 1.5, 2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 53), 1e308, 5e-324];
 
-/** Any shallow value. */
+/** Any value without deep nesting. */
 export function value(draw: Draw, depth: number = 0): unknown {
   return draw.weighted<() => unknown>([
     [4, () => draw.pick(TEXTS)],

@@ -1,7 +1,7 @@
 /**
  * Observes a node under attack from outside: memory and descriptors (Linux, /proc), its log, and
- * the figures of the well-behaved clients. Reports what exceeds its bound, and keeps the worst of
- * each.
+ * the figures of the well-behaved clients. Reports figures that exceed their bounds, and keeps the
+ * worst of each.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
@@ -18,48 +18,48 @@ import type { RawConnections } from "./lines.ts";
 import type { Target } from "./target.ts";
 import type { Figures, Instructions } from "./health_probe.ts";
 
-/** Why nothing can be measured on this machine; null where it can. */
+/** Why nothing can be measured on this machine; null if it can. */
 export const unmeasurable: string | null = existsSync("/proc/self/fd")
   ? null
   : "this machine has no /proc, from which a node's memory and descriptors are read";
 
-/** What a node uses at a moment. */
+/** The memory and descriptors that a node uses at one time. */
 interface Sample {
   readonly resident: number;
   readonly descriptors: number;
 }
 
-/** Well-behaved calls before the base is measured. */
+/** The number of well-behaved calls before the base is measured. */
 const WARM_CALLS = 20;
 const EVERY_MS = 250;
 /** The number of measurements that cover more time than a lease of 6 s. */
 const RECENT = 28;
 /**
- * Where a node's main thread waited for a processor for so long in that time, in ms, a lapse of the
+ * If a node's main thread waited for a processor for this long in that time, in ms, a lapse of the
  * lease is not the node's fault.
  */
 const EXCUSING_MS = 2_000;
-/** The end of the log that is kept, in UTF-16 code units. */
+/** The length of the kept end of the log, in UTF-16 code units. */
 const KEPT_LOG = 2_000_000;
 
 /** Lines of a node's log that report internal errors. */
 const FAULT = /http request failed|uncaught|unhandled|panicked|out of memory/i;
 
-/** What a node logs when its lease has lapsed. */
+/** The log line of a node whose lease has lapsed. */
 const LAPSE = '"message":"lease lapsed"';
 
 export class Watch {
   readonly base: Sample;
   peak: Sample;
-  /** What it uses once all connections are closed. */
+  /** Its usage once all connections are closed. */
   left: Sample;
   log = "";
   figures: Figures;
   lapses = 0;
-  /** How long the node's main thread waited for a processor meanwhile. */
+  /** How long the node's main thread waited for a processor in that time. */
   starvedMs = 0;
   readonly #starvedBefore: number;
-  /** The same since the node began, at the last measurements. */
+  /** The same since the node started, at the last measurements. */
   readonly #recent: number[];
   /** Whether the lease lapsed for want of a processor, so that calls may have failed. */
   isExcused = false;
@@ -115,7 +115,7 @@ export class Watch {
     return watch;
   }
 
-  /** Measures once more, and waits until what the connections used is given back. */
+  /** Measures again, and waits until the memory and descriptors of the connections are released. */
   async settle(): Promise<void> {
     clearInterval(this.#timer);
     await this.#look();
@@ -126,7 +126,7 @@ export class Watch {
     this.starvedMs = starvedOf(this.#target.node.pid) - this.#starvedBefore;
   }
 
-  /** The most that may be left once all connections are closed. */
+  /** The greatest usage that is allowed once all connections are closed. */
   get #mostLeft(): Sample {
     const { resident, descriptors } = this.base;
     const { ownConnections = 0 } = this.#part;
@@ -170,7 +170,7 @@ export class Watch {
     this.readLog();
   }
 
-  /** Reads what the node has logged since. */
+  /** Reads the lines that the node has logged since the last read. */
   readLog(): void {
     const { output } = this.#target.node;
     const text = output.stderr;

@@ -13,9 +13,9 @@ import type { CallRecord } from "../engine/history.ts";
 import type { CheckContext, HistoryChecker, LiveChecker, Report } from "./checker.ts";
 
 /**
- * Rule: no answer comes from a fenced owner. The ownership that a client was told of existed at
- * some instant of its call. `confirmed` was true at such an instant with the owner alive, and so
- * was `unowned`.
+ * Rule: no answer comes from a fenced owner. The ownership that a client got existed at some
+ * instant of its call. `confirmed` was true at such an instant with the owner alive, and so was
+ * `unowned`.
  */
 export const answers: LiveChecker = {
   name: "answers",
@@ -86,16 +86,19 @@ export const fifo: HistoryChecker = {
     }
     const isLost = ({ key, value }: CallRecord): boolean => lost?.get(key)?.has(value) ?? false;
     for (const ofCaller of byCaller.values()) {
-      // What a failover took out of the journal has left its place to others.
+      // The positions of entries that a failover lost are used again.
       checkCallOrder(ofCaller.filter((call) => !isLost(call)), report);
     }
   },
 };
 
-/** One process's appends that were answered by the owner it had known before, as asked. */
+/**
+ * One process's appends that were answered by the owner that it already knew, in the order in which
+ * they were made.
+ */
 function settled(calls: readonly CallRecord[]): CallRecord[] {
   const answered = calls.filter(({ outcome, what, via = [] }) =>
-    // What went through other journals took its turn among their calls.
+    // Calls through other journals have no order with direct calls.
     outcome === "ok" && what !== "lookup" && via.length === 0
   );
   const byReturn = [...answered].sort((a, b) => a.returnedAt - b.returnedAt);
@@ -121,9 +124,9 @@ function checkCallOrder(calls: readonly CallRecord[], report: Report): void {
 }
 
 /**
- * Rule: an acknowledged call is in the state exactly once, at the position that it was told; a call
+ * Rule: an acknowledged call is in the state exactly once, at the position in its answer; a call
  * that failed as not executed is not there; any other is there at most once; and nothing else is
- * there. Losses of a store failover are another checker's.
+ * there. Another checker covers losses of a store failover.
  */
 export const once: HistoryChecker = {
   name: "once",
@@ -170,7 +173,7 @@ interface Asked {
   readonly by: string;
   readonly key: string;
   readonly epoch: number;
-  /** Whether it may be passed on: its epoch is then the highest that its caller has seen. */
+  /** Whether it may be forwarded: then its epoch is the highest that its caller has seen. */
   readonly relay: boolean;
 }
 
@@ -202,7 +205,7 @@ export const addressee: LiveChecker = {
       open.set(call, calls.filter((it) => it !== asked));
       if (message.kind === "failure" || asked.epoch === 0) return;
       if (asked.epoch === message.epoch) return;
-      // Sent on to who owns the key now, by one who owned it before or stands in between.
+      // Forwarded to the key's current owner, by a former owner or by a node on the way.
       if (message.passed && message.epoch > asked.epoch) return;
       if (asked.relay && asked.epoch < message.epoch) return;
       const { by, key, epoch } = asked;
@@ -211,7 +214,7 @@ export const addressee: LiveChecker = {
     let isListening = false;
     return {
       process() {
-        // The first one is there: so is the network.
+        // The first process exists, and so does the network.
         if (!isListening) world().network.onFrame(sent);
         isListening = true;
       },
@@ -223,8 +226,8 @@ export const addressee: LiveChecker = {
  * Rule: a chain of calls that returns to a busy resource fails at once with `reentrant_call`,
  * unless its type allows it; no other chain gets that error.
  *
- * Chains with idempotency keys are excluded from the first half: a repeat may get an earlier answer
- * of a journal on the way. Source: docs/design.md, Calls.
+ * Chains with idempotency keys are excluded from the first half: a repeated call may get an earlier
+ * answer of a journal on the way. Source: docs/design.md, Calls.
  */
 export const chains: HistoryChecker = {
   name: "chains",

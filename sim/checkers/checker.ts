@@ -18,7 +18,7 @@ export interface CheckContext {
   readonly plan: RunPlan;
   /** Keys that every node must serve after healing. */
   readonly keys: () => readonly string[];
-  /** The world, once it exists: checkers are made before. */
+  /** The world, once it exists: checkers are created before it. */
   readonly world: () => World;
 }
 

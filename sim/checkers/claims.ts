@@ -17,9 +17,9 @@ import { fitIntervals } from "./ownership_intervals.ts";
  * reply that was received, epochs only rise, and no owner is treated as dead before it was declared
  * dead.
  *
- * Uses only what processes asked the store and the replies that they received. An attempt whose
- * reply was lost may have been done at any time, never, or twice. Replies of a replicated store
- * count only if replicas confirmed them. {@link fitIntervals} checks each key at the end.
+ * Uses only the processes' requests to the store and the replies that they received. An attempt
+ * whose reply was lost may have been done at any time, never, or twice. Replies of a replicated
+ * store count only if replicas confirmed them. {@link fitIntervals} checks each key at the end.
  *
  * Source: Herlihy and Wing, "Linearizability" (1990).
  */
@@ -30,7 +30,7 @@ export const claims: LiveChecker = {
     const isReplaced = faults.some(({ kind }) => kind === "registry_replaced");
     if (isReplaced || lagMs !== undefined && !isConfirmed) return {};
     const keys = new Map<string, Observations>();
-    /** When an incarnation's death was first asked for. */
+    /** When an incarnation's death was first requested. */
     const deathAskedAt = new Map<string, number>();
     const of = (key: string): Observations => {
       let it = keys.get(key);
@@ -57,7 +57,7 @@ export const claims: LiveChecker = {
           checkSense(step.args[0], answer, report);
           of(step.args[0].key).claimed(step.args[0], answer, step.at, at);
         } else if (step.name === "lookup") {
-          // It may have read what no replica has copied, and none ever will.
+          // The step may have read writes that no replica will ever copy.
           if (lagMs !== undefined) return;
           of(step.args[0]).saw(reply as Ownership | null, step.at, at);
         } else if (step.name === "release") {
@@ -76,7 +76,7 @@ export const claims: LiveChecker = {
   },
 };
 
-/** What no register may answer, whatever happened before. */
+/** Replies that are wrong whatever happened before. */
 function checkSense(
   { key, incarnation, expected }: Claim,
   reply: ClaimReply,
@@ -101,7 +101,7 @@ function checkSense(
 export const singleClaim: LiveChecker = {
   name: "single claim",
   watch(_context, report) {
-    /** The claim of each process and key whose answer is awaited. */
+    /** The pending claim of each process and key. */
     const waiting = new Map<string, Step>();
     const winners = new Map<string, string>();
     const over = (step: Step): void => {

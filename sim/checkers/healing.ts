@@ -45,7 +45,7 @@ export const healing: LiveChecker = {
 
 /** More timers than any node of a simulation needs. */
 const MOST_TIMERS = 2_000;
-/** Events between two checks. */
+/** The number of events between two checks. */
 const EVERY = 64;
 
 /**

@@ -15,7 +15,7 @@ export const linearizable: HistoryChecker = {
   name: "linearizable",
   check(history, report) {
     for (const [key, entries] of history.journals) {
-      // A journal that lost entries has two histories, and no order of one.
+      // A journal that lost entries has two histories, and can't be ordered as one.
       if (history.lost?.has(key)) continue;
       const calls = history.calls.filter((call) => call.key === key && call.what !== "lookup");
       checkKey(key, entries.map(({ value }) => value), calls, report);
@@ -30,7 +30,7 @@ function checkKey(
   report: Report,
 ): void {
   const { invoked, returned } = intervals(values, calls);
-  // By when, at the latest, entry n and all before it were there.
+  // The latest time by which entry n and all before it were present.
   const latest = returned.slice();
   for (let n = latest.length - 2; n >= 0; n--) {
     latest[n] = Math.min(latest[n] as number, latest[n + 1] as number);
@@ -41,7 +41,7 @@ function checkKey(
       report(`${key}: entry ${n - 1}, ${values[n - 1]}, was called after a later one had returned`);
     }
   }
-  // By when, at the earliest, entry n can have been there.
+  // The earliest time at which entry n can have been present.
   const earliest = invoked.slice();
   for (let n = 1; n < earliest.length; n++) {
     earliest[n] = Math.max(earliest[n] as number, earliest[n - 1] as number);

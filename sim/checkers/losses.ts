@@ -1,8 +1,8 @@
 /**
  * Rules on losses of the store:
  *
- * - `losses`: what a failover lost is reported by those who knew of it.
- * - `parts`: what one part of a resource lost is reported, and `list` agrees with `get`.
+ * - `losses`: losses of a failover are reported by the processes that knew of the lost entries.
+ * - `parts`: the loss of one part of a resource is reported, and `list` agrees with `get`.
  */
 import type { StoreState } from "../../adapters/store/store_state.ts";
 import type { CommitReply } from "../../src/ports/store.ts";
@@ -17,26 +17,26 @@ interface Loss {
 }
 
 /**
- * Rule: losses of a failover are reported. Where a promoted replica lacks acknowledged entries,
- * every process that knew of their commits and still runs at the end reports it, whether it owns
- * the key, has released it, or its lease has lapsed.
+ * Rule: losses of a failover are reported. If a promoted replica lacks acknowledged entries, every
+ * process that knew of their commits and still runs at the end reports it, whether it owns the key,
+ * has released it, or its lease has lapsed.
  *
  * Source: docs/design.md, Store failover.
  */
 export const losses: LiveChecker = {
   name: "losses",
   watch({ plan: { shape: { store: { isConfirmed } } }, keys }, report) {
-    // With confirmation nothing that was acknowledged may be missing at all.
+    // With confirmation by replicas no acknowledged entry may be missing.
     if (isConfirmed) return {};
     const living = new Set<string>();
     const acknowledged = new Set<string>();
-    /** Processes that heard of an entry's commit, by its value. */
+    /** Processes that received the reply for an entry's commit, by its value. */
     const heardBy = new Map<string, Set<string>>();
-    /** When a process last told of a loss, by process and key. */
+    /** When a process last reported a loss, by process and key. */
     const toldAt = new Map<string, number>();
     let lost: Loss[] = [];
     let present: StoreState | null = null;
-    // A commit whose answer got lost is asked for again, and done by the copy then.
+    // A commit whose reply was lost is repeated, and then applied by the copy.
     const leaveOutRepeated = (): void => {
       const copy = present;
       if (!copy) return;
@@ -103,11 +103,11 @@ export const parts: LiveChecker = {
       readonly values: readonly string[];
       readonly at: number;
     }[] = [];
-    /** When it was last said of a key that its state was lost. */
+    /** When the loss of each key's state was last reported. */
     const toldAt = new Map<string, number>();
     return {
       failedOver() {
-        // With the registry went what would have shown the loss.
+        // The lost registry also held the data that would have shown the loss.
         lost.length = 0;
       },
       stateLost(key, fields, at) {

@@ -2,7 +2,7 @@
  * What processes observed of one key's owners: for each ownership, the bounds of its beginning and
  * its end.
  *
- * Takes what processes asked and were told, with true times; gives intervals and attempts for
+ * Takes the processes' requests and replies, with true times; gives intervals and attempts for
  * {@link fitIntervals}.
  */
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -13,36 +13,36 @@ import type { Report } from "./checker.ts";
 export interface OwnershipInterval {
   readonly epoch: number;
   readonly incarnation: string;
-  /** It had begun by then: somebody had heard of it. */
+  /** It had begun by then: a process knew of it. */
   begunBy: number;
-  /** It had not ended before: somebody who asked then found it. */
+  /** It had not ended before: a request that was sent then found it. */
   endedAfter: number;
-  /** It had ended by then: somebody found it gone. */
+  /** It had ended by then: a process found it gone. */
   endedBy: number;
-  /** From when on somebody wanted it to end, by release or takeover; Infinity: nobody. */
+  /** When its end was first requested, by release or takeover; Infinity: never. */
   endableAfter: number;
-  /** From when on its release was asked for; Infinity: never. */
+  /** When its release was first requested; Infinity: never. */
   releasedAfter: number;
-  /** Whether somebody was told that he had released it: then nobody took it over. */
+  /** Whether a process was told that it had released it: then no takeover ended it. */
   wasReleased: boolean;
-  /** The attempt that was told to have won it. */
+  /** The attempt whose reply said that it won. */
   winner: Attempt | null;
 }
 
-/** One compare-and-set, however often it was asked for under the same name. */
+/** One compare-and-set, however often it was requested under the same `opId`. */
 export interface Attempt {
   readonly opId: string;
   readonly incarnation: string;
   readonly expected: Claim["expected"];
-  /** First asked for. */
+  /** When it was first requested. */
   readonly at: number;
 }
 
-/** Nobody owned the key at some instant of this span. */
+/** The key was unowned at some instant of this span. */
 export interface Vacancy {
   readonly from: number;
   readonly to: number;
-  /** Whoever saw it knew of this epoch: it had begun before. 0: of none. */
+  /** The process that saw it knew of this epoch, which had begun before. 0: it knew of none. */
   readonly after: number;
 }
 
@@ -51,7 +51,7 @@ export class Observations {
   readonly intervals: Map<number, OwnershipInterval> = new Map();
   readonly attempts: Map<string, Attempt> = new Map();
   readonly vacancies: Vacancy[] = [];
-  /** Epochs that may have been written back after they had ended: by a late reassertion. */
+  /** Epochs that a late reassertion may have restored after they had ended. */
   readonly #revived = new Set<number>();
   readonly #report: Report;
 
@@ -60,7 +60,7 @@ export class Observations {
     this.#report = report;
   }
 
-  /** A claim is asked for; whoever expects an owner has heard of it. */
+  /** A claim is requested; a process that expects an owner knows of it. */
   attempted({ opId, incarnation, expected }: Claim, at: number): void {
     if (!this.attempts.has(opId)) this.attempts.set(opId, { opId, incarnation, expected, at });
     if (!expected) return;
@@ -74,11 +74,11 @@ export class Observations {
     interval.endableAfter = Math.min(interval.endableAfter, at);
   }
 
-  /** A claim asked for at `from` was answered at `to`. */
+  /** A claim requested at `from` was answered at `to`. */
   claimed(claim: Claim, { won, owner }: ClaimReply, from: number, to: number): void {
     const { opId, expected } = claim;
     const interval = this.saw(owner, from, to, expected?.epoch);
-    // Whether it was taken over or was gone already: what was expected is over.
+    // Whether it was taken over or was already gone: the expected ownership has ended.
     if (expected) this.gone(expected.epoch, to);
     const attempt = this.attempts.get(opId);
     if (!won || !interval || !attempt) return;
@@ -91,7 +91,7 @@ export class Observations {
     }
   }
 
-  /** Its owner says an ownership again: it may have been released by then, or be so soon. */
+  /** An owner reasserts an ownership, which may have been released by then or soon after. */
   reasserted(epoch: number): void {
     this.#revived.add(epoch);
     const interval = this.intervals.get(epoch);
@@ -100,7 +100,9 @@ export class Observations {
     interval.endedBy = Infinity;
   }
 
-  /** A release asked for at `from` was answered at `to`: either way the interval is over. */
+  /**
+   * A release requested at `from` was answered at `to`: whatever the answer, the interval is over.
+   */
   released(epoch: number, wasDone: boolean, from: number, to: number): void {
     if (this.#revived.has(epoch)) return;
     this.gone(epoch, to);
@@ -111,7 +113,9 @@ export class Observations {
     interval.wasReleased = true;
   }
 
-  /** Somebody, who knew of epoch `after`, asked for the owner at `from`, and heard at `to`. */
+  /**
+   * A process that knew of epoch `after` asked for the owner at `from`, and got the reply at `to`.
+   */
   saw(
     owner: Ownership | null,
     from: number,

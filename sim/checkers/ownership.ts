@@ -1,5 +1,5 @@
 /**
- * Rules on who owns what, and on leases and names:
+ * Rules on owners, leases and names:
  *
  * - `single owner`: at most one process can commit to a key.
  * - `epochs`: epochs only rise.
@@ -20,11 +20,11 @@ import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker } from "./checker.ts";
 
 /**
- * Rule: at most one process can commit to a key. Whoever sends a commit owns the key at that
+ * Rule: at most one process can commit to a key. A process that sends a commit owns the key at that
  * instant, by the ground truth.
  *
- * An owner must fence itself before the store has to: an owner whose successor has claimed the key
- * does not even send a commit.
+ * An owner must fence itself before the store does: once its successor has claimed the key, it
+ * doesn't even send a commit.
  */
 export const singleOwner: LiveChecker = {
   name: "single owner",
@@ -125,14 +125,14 @@ export const oneLife: LiveChecker = {
 };
 
 /**
- * Rule: death is permanent. Once any process was told that an incarnation is dead or has left, no
- * later request is told that it lives, not even if its registration arrives after it left. A
+ * Rule: death is permanent. Once a reply said that an incarnation is dead or has left, no reply to
+ * a later request says that it lives, not even if its registration arrives after it left. A
  * promoted replica that lacks a death is a new store: the rule holds within each.
  */
 export const death: LiveChecker = {
   name: "death",
   watch(_context, report) {
-    /** When each incarnation's death was first heard of. */
+    /** When a process first learned of each incarnation's death. */
     const dead = new Map<string, number>();
     const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
       const who = `${incarnation} ${step.copy ?? ""}`;
@@ -162,9 +162,11 @@ export const death: LiveChecker = {
   },
 };
 
-/** A newcomer looks for longer than this before it takes a name, in heartbeats. */
+/** A new process watches a name for longer than this before it takes it, in heartbeats. */
 const SEEN_FROM_BEATS = 2.25;
-/** And what is done earlier than this it has heard of, where nothing is slow. */
+/**
+ * The process has seen all renewals that are older than this, in heartbeats, if nothing is slow.
+ */
 const SEEN_TO_BEATS = 1;
 
 /**
@@ -176,7 +178,7 @@ export const nameKept: LiveChecker = {
   watch({ plan }, report) {
     const { lease: { heartbeatMs }, linkConditions: { tail, loss, baseMs } } = plan.shape;
     if (tail > 0 || loss > 0 || baseMs > heartbeatMs / 10) return {};
-    /** Who has each name, and when its last renewals were done. */
+    /** The process with each name, and the times of its last renewals. */
     const holders = new Map<string, { incarnation: string; renewals: number[] }>();
     return {
       applied(step, reply, at) {
@@ -208,7 +210,7 @@ export const nameKept: LiveChecker = {
   },
 };
 
-/** What a renewal, its connection and the pause before it may take, in heartbeats. */
+/** The time that a renewal, its connection and the pause before it may take, in heartbeats. */
 const SPARE_BEATS = 1.5;
 
 /**

@@ -2,14 +2,14 @@
  * Decides whether the observations of a key's owners are consistent with one sequence of
  * ownerships.
  *
- * Linearizability in general needs a search over all orders of the attempts; epochs make it
- * needless. Whoever ends an ownership (a release, a takeover) names its epoch, so every ended
+ * In general, linearizability needs a search over all orders of the attempts; epochs make that
+ * unnecessary. A release or takeover names the epoch of the ownership that it ends, so every ended
  * ownership was observed, only the last can be unknown, and epochs give the order. What remains is
  * to choose an instant for each beginning and end, within bounds and in order, with a vacancy
  * between two ownerships wherever one was observed. Choosing the earliest instant leaves most room
  * for the rest; a beginning is delayed only for an observed vacancy that no later gap can hold. One
- * pass; exact for ownerships whose winner was told. If the winner's reply was lost, every attempt
- * that it may have been is allowed.
+ * pass; exact for ownerships whose winner received the reply. If the winner's reply was lost, every
+ * attempt that it may have been is allowed.
  *
  * Source: Herlihy and Wing, "Linearizability" (1990); Gibbons and Korach, "Testing Shared Memories"
  * (1997), for why unique values avoid the search.
@@ -17,12 +17,12 @@
 import type { Report } from "./checker.ts";
 import type { Attempt, Observations, OwnershipInterval, Vacancy } from "./observations.ts";
 
-/** A interval with how it can have come about. */
+/** An interval, and how it can have begun. */
 interface FittedInterval {
   readonly interval: OwnershipInterval;
-  /** It can't have begun before. */
+  /** It can't have begun before this time. */
   readonly begunAfter: number;
-  /** Whether the throne may have been empty before it. */
+  /** Whether the key may have been unowned before it. */
   readonly afterVacancy: boolean;
 }
 
@@ -51,7 +51,7 @@ export function fitIntervals(
   if (trouble !== null) report(`${key}: ${trouble}`);
 }
 
-/** How a interval can have followed the one before; or why it can't, in words. */
+/** How an interval can have followed the one before it; or the reason why it can't. */
 function succeed(
   interval: OwnershipInterval,
   before: OwnershipInterval | null,
@@ -75,7 +75,7 @@ function succeed(
       why = `was taken from epoch ${before.epoch}, which had been released`;
       from = Infinity;
     } else if (expected.incarnation !== interval.incarnation) {
-      // Taken from somebody else, who must have been dead.
+      // Taken over from another incarnation, which must have been dead.
       from = Math.max(from, deathAskedAt.get(expected.incarnation) ?? Infinity);
       if (from === Infinity) why = `was taken from ${expected.incarnation}, which nobody ended`;
     }
@@ -84,7 +84,7 @@ function succeed(
   return begunAfter === Infinity ? why : { interval, begunAfter, afterVacancy };
 }
 
-/** Finds an instant for each beginning and end; or tells what doesn't fit. */
+/** Finds an instant for each beginning and end; or reports what doesn't fit. */
 function fit(line: readonly FittedInterval[], vacancies: readonly Vacancy[]): string | null {
   let left = [...vacancies];
   /** When the interval before ends, at the earliest. */
@@ -115,7 +115,7 @@ function fit(line: readonly FittedInterval[], vacancies: readonly Vacancy[]): st
   return misfit ? vacancyTrouble(misfit, last) : null;
 }
 
-/** The latest that a beginning must be put off to, for vacancies that fit nowhere later. */
+/** The latest time to which a beginning must be delayed, for vacancies that fit nowhere later. */
 function putOff(
   line: readonly FittedInterval[],
   i: number,
@@ -133,7 +133,7 @@ function putOff(
   }
 }
 
-/** When the throne is empty again, at the earliest, after a interval that began then. */
+/** The earliest time at which the key is unowned again, after an interval that began then. */
 function nextGap(line: readonly FittedInterval[], i: number, begun: number): number {
   for (let at = i; at < line.length; at++) {
     const ended = endOf(line, at, begun);
@@ -145,13 +145,14 @@ function nextGap(line: readonly FittedInterval[], i: number, begun: number): num
   return Infinity;
 }
 
-/** When a interval that began then ends, at the earliest. */
+/** The earliest time at which an interval that began then ends. */
 function endOf(line: readonly FittedInterval[], i: number, begun: number): number {
   const interval = line[i]?.interval as OwnershipInterval;
   const next = line[i + 1];
   const ended = Math.max(begun, interval.endedAfter);
   if (!next) return interval.endedBy < Infinity ? Math.max(ended, interval.endableAfter) : ended;
-  // A successor who found an empty throne: the release comes first. Else the takeover ends it.
+  // If the successor found the key unowned, the release comes first. Otherwise the takeover ends
+  // it.
   const { afterVacancy, begunAfter } = next;
   return Math.max(ended, afterVacancy ? Math.min(interval.releasedAfter, begunAfter) : begunAfter);
 }

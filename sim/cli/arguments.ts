@@ -5,7 +5,7 @@ import { MOST_SEEDS } from "../mutants/mutant.ts";
 import { type WorldName, WORLDS } from "../plan/plan.ts";
 
 export interface SimArguments {
-  /** How many seeds; Infinity with `minutes`. */
+  /** The number of seeds; Infinity with `minutes`. */
   readonly seeds: number;
   readonly from: number;
   /** One seed only, printed in full. */
@@ -14,14 +14,14 @@ export interface SimArguments {
   readonly worlds: readonly WorldName[];
   /** A file with a plan or a kept schedule, which is run and printed in full. */
   readonly plan: string | null;
-  /** Where the shrunk plan of a seed that broke a rule goes. */
+  /** The file for the shrunk plan of a seed that broke a rule. */
   readonly keep: string | null;
   /** Whether all mutants are tried, and whether their table goes into the docs. */
   readonly areMutants: boolean;
   readonly isWritten: boolean;
   /** One mutant only; with `seed`, one seed of it in full. */
   readonly mutant: string | null;
-  /** Whether what breaks a rule is shrunk. */
+  /** Whether a plan that breaks a rule is shrunk. */
   readonly isShrunk: boolean;
   readonly minutes: number | null;
   readonly workers: number;
@@ -107,7 +107,7 @@ function worldsOf(name: string = "all"): readonly WorldName[] {
   throw new Error(`--world is ${JSON.stringify(name)}, it must be ${WORLDS.join(", ")} or all`);
 }
 
-/** The flags that have values, and those that have none. */
+/** The flags with values, and those without. */
 function sorted(
   words: readonly string[],
 ): { values: Map<string, string>; switches: Set<string> } {

@@ -13,15 +13,15 @@ import { runPlan } from "../worlds/simulation.ts";
 import { addResults, addTally, newTally, summary, type Tally } from "./tally.ts";
 import { planOf } from "../draw/draw.ts";
 
-/** Seeds that a worker runs before it reports. */
+/** The number of seeds that a worker runs before it reports. */
 const BATCH = 25;
 const SHOWN_FAILURES = 20;
-/** Between two lines of progress, s. */
+/** Time between two lines of progress, in s. */
 const PROGRESS_S = 10;
-/** How much longer than it was given a worker may take before it is stopped, ms. */
+/** How much longer than its time limit a worker may take before it is stopped, in ms. */
 const GRACE_MS = 60_000;
 
-/** Runs each seed that falls to this worker, and reports in lines of JSON. Gives the exit code. */
+/** Runs each seed of this worker, and reports in lines of JSON. Gives the exit code. */
 export async function work(options: SimArguments): Promise<number> {
   const { seeds, from, workers, minutes, worlds } = options;
   const end = performance.now() + (minutes ?? Infinity) * 60_000;
@@ -43,7 +43,7 @@ export async function work(options: SimArguments): Promise<number> {
   return 0;
 }
 
-/** Shares the seeds out among worker processes. Gives the exit code. */
+/** Distributes the seeds among worker processes. Gives the exit code. */
 export async function runMany(options: SimArguments): Promise<number> {
   const { seeds, from, minutes, workers } = options;
   const started = performance.now();
@@ -95,7 +95,7 @@ async function printFirst({ failed }: Tally, options: SimArguments): Promise<voi
   console.log("");
 }
 
-/** Runs one worker to its end. Gives its exit code; null where it had to be stopped. */
+/** Runs one worker to its end. Gives its exit code; null if it had to be stopped. */
 function runWorker(
   flags: string[],
   minutes: number | null,

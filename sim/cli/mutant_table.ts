@@ -8,9 +8,9 @@ import type { Verdict } from "../mutants/trials.ts";
 /** The result of a mutant's trial. */
 export interface Outcome {
   readonly mutant: Mutant;
-  /** Null: nobody caught it. */
+  /** Null if no rule caught it. */
   readonly verdict: Verdict | null;
-  /** Why there is no verdict; null: there is one. */
+  /** Why there is no verdict; null if there is one. */
   readonly trouble: string | null;
 }
 

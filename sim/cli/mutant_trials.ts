@@ -12,13 +12,13 @@ import { mutantOf, MUTANTS } from "../mutants/mutants.ts";
 import { document, HEADING, isRight, type Outcome, outcomeLine } from "./mutant_table.ts";
 import { runMutant, tryMutant } from "../mutants/trials.ts";
 
-/** Where the table goes. */
+/** The file for the table. */
 const DOCUMENT = "docs/mutants.md";
 
 /** Tries all mutants and the controls, `workers` at a time. */
 export async function runMutants(workers: number, isWritten: boolean): Promise<number> {
   const started = performance.now();
-  // The longest first.
+  // The longest trials first.
   const waiting = [...CONTROLS, ...MUTANTS];
   const outcomes: Outcome[] = [];
   console.log(HEADING);
@@ -48,7 +48,7 @@ export async function runMutants(workers: number, isWritten: boolean): Promise<n
   return wrong.length === 0 ? 0 : 1;
 }
 
-/** Tries one mutant, or runs one seed of it in full. @throws Error where there is none such */
+/** Tries one mutant, or runs one seed of it in full. @throws Error if there is no such mutant */
 export async function runOneMutant(
   name: string,
   { seed, seeds }: Pick<SimArguments, "seed" | "seeds">,

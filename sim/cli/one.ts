@@ -16,17 +16,17 @@ import { addResults, newTally, summary } from "./tally.ts";
 const REMARKS = 60;
 
 export interface ReportOptions {
-  /** What runs it again: `npm run sim -- --seed 9`. */
+  /** The command that replays it: `npm run sim -- --seed 9`. */
   readonly replay: string;
   readonly isShrunk: boolean;
-  /** The file in which the shrunk plan is kept, or the whole one where it isn't shrunk. */
+  /** The file in which the shrunk plan is kept, or the whole plan if it isn't shrunk. */
   readonly keep: string | null;
 }
 
 /** Gives the options for a world's failure. */
 export type ReportOptionsOf = (world: WorldName) => ReportOptions;
 
-/** The line that runs a seed again. */
+/** The command that replays a seed. */
 export function replayCommand(seed: number, world: WorldName): string {
   return `npm run sim -- ${world === "resources" ? "" : `--world ${world} `}--seed ${seed}`;
 }
@@ -60,7 +60,7 @@ export async function printFailure(
 ): Promise<void> {
   const [first] = result.violations;
   if (!first) return;
-  // The same again with remarks, which cost too much to keep always. An unhandled error did
+  // Replays it with remarks, which are too expensive to keep always. An unhandled error did
   // not end the simulation: only what came before it matters.
   const told = first.rule === "unhandled" ? { ...plan, endAt: first.at } : plan;
   const { remarks } = await runPlan(told, { remarks: REMARKS });

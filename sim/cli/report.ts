@@ -4,7 +4,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { Shrunk } from "./shrink.ts";
 import type { Result, Violation } from "../run/run_world.ts";
 
-/** The rules that were broken, the line that runs it again, all faults, the last events. */
+/** The broken rules, the command that replays it, all faults, and the last events. */
 export function failureReport(plan: Plan, result: Result, replay: string): string[] {
   return [
     ...result.violations.map(violationLine),
@@ -60,7 +60,7 @@ function shapeLine({ seed, shape, market, masters }: Plan): string {
   return `shape: seed=${seed} ${fields({ ...shape, ...market, ...masters && { masters } })}`;
 }
 
-/** Its time, whether it is a fault or work, its name, and whatever else it has. */
+/** Its time, whether it is a fault or work, its name, and its other fields. */
 function eventLine(at: number, sort: string, name: string, event: object): string {
   const rest = Object.entries(event).filter(([field]) => !["at", "kind", "what"].includes(field));
   return `${moment(at)}  ${sort.padEnd(5)}  ${name.padEnd(18)} ${fields(Object.fromEntries(rest))}`;
@@ -70,7 +70,7 @@ function moment(ms: number): string {
   return ms.toFixed(1).padStart(10);
 }
 
-/** `name=value` of each field, `name.inner=value` of those within. */
+/** `name=value` for each field, `name.inner=value` for nested ones. */
 function fields(record: object, prefix: string = ""): string {
   return Object.entries(record).map(([name, value]) => {
     if (typeof value === "object" && value !== null) return fields(value, `${prefix}${name}.`);

@@ -10,11 +10,11 @@ import type { Plan } from "../plan/plan.ts";
 import type { Violation } from "../run/run_world.ts";
 import { runPlan } from "../worlds/simulation.ts";
 
-/** How long shrinking takes at most, ms, where nothing else is asked for. */
+/** The default time limit of shrinking, in ms. */
 const WITHIN_MS = 20_000;
 
 export interface ShrinkOptions {
-  /** How long it may take, ms. Default 20,000. */
+  /** The time limit in ms. Default 20,000. */
   readonly withinMs?: number;
   /** Runs a plan; gives how it broke rules. Default: {@link runPlan}. */
   readonly run?: (plan: Plan) => Promise<readonly Violation[]>;
@@ -26,13 +26,13 @@ export interface Shrunk {
   readonly plan: Plan;
   /** How the shrunk plan breaks the rule. */
   readonly violation: Violation;
-  /** How many plans were run. */
+  /** The number of plans that were run. */
   readonly runs: number;
-  /** Whether nothing more could go; else the time was up. */
+  /** Whether nothing more could be removed; otherwise the time was up. */
   readonly isDone: boolean;
 }
 
-/** Shrinks a plan that breaks `rule`. Gives null where the plan doesn't break it. */
+/** Shrinks a plan that breaks `rule`. Gives null if the plan doesn't break it. */
 export async function shrink(
   plan: Plan,
   rule: string,
@@ -87,7 +87,7 @@ class Search {
     return this.#best?.plan as Plan;
   }
 
-  /** Simplifies it step by step; after one that helps, the steps are those of the new plan. */
+  /** Simplifies it step by step; after each success it tries the steps of the new plan. */
   async #cut(): Promise<void> {
     const tried = new Set<string>([JSON.stringify(this.#plan)]);
     for (let helped = true; helped && !this.#isTimeUp();) {
@@ -105,12 +105,12 @@ class Search {
 
 /**
  * Delta debugging: a part of `items`, in their order, of which `fails` is still true and from which
- * no single item can be removed; all of them where no smaller part fails.
+ * no single item can be removed; all of them if no smaller part fails.
  *
  * Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002),
  * algorithm ddmin.
  *
- * @param fails MUST be true of `items`. It is asked about n² parts at worst, n log n usually.
+ * @param fails MUST be true of `items`. It is called for n² parts at worst, usually for n log n.
  */
 export async function ddmin<T>(
   items: readonly T[],
@@ -127,7 +127,7 @@ export async function ddmin<T>(
       pieces = 2;
       continue;
     }
-    // With two pieces, the rest of one is the other, and both were tried.
+    // With two pieces, the complement of one is the other, and both were tried.
     const rests = pieces === 2 ? [] : parts.map((part) => without(left, part));
     const rest = await first(rests, fails);
     if (rest) {

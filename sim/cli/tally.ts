@@ -40,7 +40,7 @@ function addResult(tally: Tally, result: Result): void {
   tally.failed.push({ seed, world, what: `${first.rule}: ${first.message}` });
 }
 
-/** Adds another score. */
+/** Adds another tally. */
 export function addTally(tally: Tally, other: Tally): void {
   tally.seeds += other.seeds;
   tally.virtualMs += other.virtualMs;
@@ -52,7 +52,7 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.failed.push(...other.failed);
 }
 
-/** The score in one line. */
+/** The tally in one line. */
 export function summary(tally: Tally, seconds: number): string {
   const rules = tally.failed.length > 0 ? `by rule: ${countsText(tally.rules)}; ` : "";
   const { virtualMs } = tally;
@@ -70,7 +70,7 @@ function count(counts: Record<string, number>, what: string, by: number): void {
   counts[what] = (counts[what] ?? 0) + by;
 }
 
-/** Counts in words, by name. */
+/** Counts as text, by name. */
 function countsText(counts: Readonly<Record<string, number>>): string {
   const names = Object.keys(counts).sort();
   return names.map((name) => `${name} ${counts[name]}`).join(", ") || "none";

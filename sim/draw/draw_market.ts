@@ -27,7 +27,7 @@ const VERSIONS = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0-beta.1"] as const;
 const RANGES = ["", "", "^1", "^1.1", "1.1.0", ">=1.2 <3", "^2.1.0-beta"] as const;
 const BOOTSTRAP_KINDS: readonly BootstrapKind[] = ["registry", "static", "dns", "function"];
 const BEHAVIORS: readonly Behavior[] = ["return", "at_once", "throw", "deny", "heed"];
-/** Traders of each sort, at most. */
+/** The most traders of each kind. */
 const MOST_TRADERS = 7;
 
 /** The plan of a seed: a whole number from 0. */
@@ -88,16 +88,16 @@ function withSeveralOrders(random: SeededRandom, plan: Drawn): Drawn {
     if (trade.what === "publish") return { ...trade, isKept: random.chance(0.3) };
     if (trade.what !== "discover") return trade;
     if (!random.chance(0.4)) return trade;
-    // An order that nobody can serve would delay the other's capacity.
+    // An order that no seller can fill would delay the other order's capacity.
     return { ...trade, also: random.pick(RANGES), isWhole: false };
   });
   return { ...plan, trades };
 }
 
-/** Faults that keep a process's memory: a restarted process knows only the lost seed. */
+/** Faults that keep a process's memory: a restarted process would know only the lost node. */
 const LEAVE_MEMORY = ["one_way_partition", "partition", "isolation", "clog", "link_break", "pause"];
 
-/** The only node that bootstraps name is gone for good; later, links of the others break. */
+/** The only node that bootstraps name is removed; later, links of the others break. */
 function withLostSeed(random: SeededRandom, plan: Drawn): Drawn {
   const { nodes } = plan.shape;
   if (nodes < 3 || !random.chance(0.25)) return plan;

@@ -64,12 +64,12 @@ function drawSplits(random: SeededRandom): FaultEvent[] {
   }));
 }
 
-/** Half of the lookups may be answered from memory, where the protocol lets them. */
+/** Half of the lookups may be answered from memory if the protocol allows it. */
 function withPlainLookups(random: SeededRandom, work: readonly WorkEvent[]): WorkEvent[] {
   return work.map((it) => it.what === "lookup" ? { ...it, isConfirmed: random.chance(0.5) } : it);
 }
 
-/** Calls in bursts, through several nodes within one bound: so names are contended for. */
+/** Calls in bursts, through several nodes within one bound, so that nodes compete for names. */
 function drawWork(random: SeededRandom, { nodes, keys }: Shape, boundMs: number): WorkEvent[] {
   const work: WorkEvent[] = [];
   const gapMs = random.pick([60, 150, 400]);

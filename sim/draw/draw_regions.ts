@@ -11,12 +11,15 @@ import { drawFaults, drawShape, drawWork, HEAL_AT } from "./draw_resources.ts";
 import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 
 const REGIONS = ["east", "west", "south"];
-/** One way: round trips of 80 and 150 ms. */
+/** One-way latencies: round trips take 80 and 150 ms. */
 const NEAR_MS = 40;
 const FAR_MS = 75;
 /** Over long paths, unfinished work takes longer to find its owner. */
 const END_AT = 34_000;
-/** The share of seeds with registries that lose forwarding addresses, and until when. */
+/**
+ * The share of seeds with registries that lose forwarding addresses, and the time until which that
+ * happens.
+ */
 const FORGETFUL = 0.2;
 const LAST_LOSS_AT = HEAL_AT - 5_000;
 const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION_FAULTS];

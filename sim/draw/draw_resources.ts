@@ -43,7 +43,7 @@ export function drawShape(random: SeededRandom): Shape {
   const isCalm = random.chance(0.3);
   const baseMs = random.pick([0.2, 1, 10, 40]);
   const jitterMs = random.pick([0.5, 5, 30]);
-  // A takeover takes some round trips besides waiting: a short lease needs short paths.
+  // A takeover takes some round trips in addition to the wait: a short lease needs short paths.
   const lease = random.pick(baseMs + jitterMs > 15 ? LEASES.slice(0, 1) : LEASES);
   return {
     nodes: random.pick([2, 3, 3, 3, 4]),
@@ -63,7 +63,9 @@ export function drawShape(random: SeededRandom): Shape {
   };
 }
 
-/** Some kinds of faults, at some rate: seeds that differ in both find more than an even mix. */
+/**
+ * Some kinds of faults, at some rate: seeds that differ in both find more bugs than an even mix.
+ */
 export function drawFaults(
   random: SeededRandom,
   shape: Shape,

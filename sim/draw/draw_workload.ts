@@ -8,7 +8,7 @@ import type { SeededRandom } from "../engine/random.ts";
 /** Options of a seed's journals and nodes. */
 export type WorkloadOptions = Pick<Shape, "gateways" | "mailbox" | "isReentrant">;
 
-/** The longest that a call through several journals may take, ms: it blocks all of them. */
+/** The time limit of a call through several journals, in ms: it blocks all of them. */
 const CHAIN_MS = 400;
 /** A burst that overflows a small mailbox. */
 const CROWD = 12;

@@ -14,7 +14,7 @@ import {
   type WorkEvent,
 } from "../plan/plan.ts";
 
-/** A change to a source file that brings the bug back; `find` is there exactly once. */
+/** A change to a source file that brings the bug back; `find` occurs exactly once. */
 export interface Edit {
   readonly file: string;
   readonly find: string;
@@ -65,7 +65,7 @@ const PLAIN_PLAN: Plan = {
 const PLAIN: Schedule = { bug: "", rule: "", message: "", from: "", edits: [], plan: PLAIN_PLAN };
 const PLAIN_EDIT: Edit = { file: "", find: "", replace: "" };
 
-/** Characters of a line of a schedule's file. */
+/** The most characters in a line of a schedule's file. */
 const WIDTH = 100;
 
 /** Reads a schedule, or a plan by itself. @throws Error that names the field and its value */
@@ -111,7 +111,7 @@ export function printSchedule(schedule: Schedule): string {
   return `${printed({ ...schedule, plan: { ...plan, trades } }, "")}\n`;
 }
 
-/** `value` with missing fields taken from `plain`; checks that types agree. */
+/** `value` with missing fields taken from `plain`; checks that their types agree. */
 function filled<T extends object>(value: unknown, plain: T, path: string): T {
   if (!isRecord(value)) throw wrong(path, value, "an object");
   const whole: Record<string, unknown> = { ...plain, ...value };

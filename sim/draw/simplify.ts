@@ -151,7 +151,7 @@ function* worksOf(work: WorkEvent): Generator<WorkEvent> {
   yield { ...work, at: Math.round(work.at) };
 }
 
-/** The same without optional parts. */
+/** The plan without optional parts. */
 function without<T extends object, N extends keyof T>(it: T, name: N): Omit<T, N> {
   const { [name]: _, ...rest } = it;
   return rest;
@@ -218,7 +218,7 @@ export function* marketCuts(plan: Plan): Generator<Plan> {
   }
 }
 
-/** A trade with the default of something. */
+/** A trade with one field set to its default. */
 function plain(trade: Trade, field: typeof FIELDS[number]): Trade {
   return { ...trade, [field]: PLAIN_TRADE[field] };
 }

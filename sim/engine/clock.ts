@@ -13,7 +13,7 @@ const ROUNDING_MS = 1e-6;
 const WALL_START = 1_767_225_600_000;
 
 class SimTimer implements Timer {
-  /** Local monotonic time at which it fires. */
+  /** The local monotonic time at which it fires. */
   readonly due: number;
   scheduled: Scheduled | null = null;
   run: (() => void) | null;
@@ -81,7 +81,7 @@ export class SimClock implements Clock {
     this.#wallOffset += ms;
   }
 
-  /** Runs at another rate from now on. */
+  /** Changes the rate from now on. */
   setRate(rate: number): void {
     this.#settle();
     this.#rate = rate;

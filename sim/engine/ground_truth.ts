@@ -1,12 +1,12 @@
 /**
  * The ground truth about ownership and membership, in true time. Nodes can't read it; checkers
- * compare what nodes said and did with it.
+ * compare the nodes' replies and actions with it.
  *
- * Takes the steps that the store did; gives who owned a key, and an incarnation's state, at any
- * time. After a failover to a replica that lacks steps, the store's content and the rightful owner
- * may differ: an ownership that its winner was told of stays right, though the store has lost it,
- * until another is won or reasserted. Where winners are told only of what a replica has copied, the
- * promoted store is right.
+ * Takes the steps that the store applied; gives the owner of a key, and an incarnation's state, at
+ * any time. After a failover to a replica that lacks steps, the store's content and the rightful
+ * owner may differ: an ownership whose winner received the reply stays rightful, though the store
+ * has lost it, until another is won or reasserted. If replies are sent only for steps that a
+ * replica has copied, the promoted store is right.
  */
 import { hasEnded, type MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -22,7 +22,7 @@ import { JOURNALS, readJournal, valueIn } from "./journal_app.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";
 
-/** A value, and since when it held; it held until the next one. */
+/** A value and the time since when it holds, until the next one. */
 interface Since<T> {
   readonly at: number;
   readonly what: T;
@@ -31,21 +31,21 @@ interface Since<T> {
 export class GroundTruth implements Observer {
   /** Entries of each journal that failovers lost though they may have been acknowledged. */
   readonly lost: Map<string, Set<string>> = new Map();
-  /** Each key's rightful owners, in time; null: nobody. */
+  /** Each key's rightful owners, ordered by time; null: unowned. */
   readonly #owners = new Map<string, Since<Ownership | null>[]>();
-  /** Each key's owners by the store's entry, in time. */
+  /** Each key's owners by the store's entry, ordered by time. */
   readonly #entries = new Map<string, Since<Ownership | null>[]>();
   readonly #isConfirmed: boolean;
   readonly #states = new Map<string, Since<MemberState | undefined>[]>();
   /** Live incarnation of each region and node. */
   readonly #names = new Map<string, string>();
 
-  /** @param isConfirmed whether processes are told only of what a replica has copied. */
+  /** @param isConfirmed whether replies are sent only for steps that a replica has copied. */
   constructor(isConfirmed: boolean) {
     this.#isConfirmed = isConfirmed;
   }
 
-  /** A replica's state counts from now on. */
+  /** A replica's state is the store's state from now on. */
   failedOver(former: StoreState, promoted: StoreState, at: number): void {
     for (const key of this.#entries.keys()) {
       const entry = promoted.lookup(key);
@@ -130,12 +130,12 @@ export class GroundTruth implements Observer {
     push(this.#entries, key, at, owner);
   }
 
-  /** Who owns a key now. */
+  /** The current owner of a key. */
   owner(key: string): Ownership | null {
     return this.#owners.get(key)?.at(-1)?.what ?? null;
   }
 
-  /** Whether, at some instant of `[from, to]`, `is` held of a key's owner. */
+  /** Whether `is` held for a key's owner at some instant of `[from, to]`. */
   wasOwner(
     key: string,
     from: number,
@@ -145,7 +145,7 @@ export class GroundTruth implements Observer {
     return some(this.#owners.get(key) ?? [], from, to, is, null);
   }
 
-  /** Whether, at some instant of `[from, to]`, `is` held of a key's entry in the store. */
+  /** Whether `is` held for a key's entry in the store at some instant of `[from, to]`. */
   wasEntry(
     key: string,
     from: number,
@@ -186,7 +186,7 @@ function push<T>(lists: Map<string, Since<T>[]>, key: string, at: number, what: 
   else lists.set(key, [{ at, what }]);
 }
 
-/** Whether `is` held of the value at some instant of `[from, to]`. */
+/** Whether `is` held for the value at some instant of `[from, to]`. */
 function some<T>(
   list: readonly Since<T>[],
   from: number,

@@ -6,14 +6,14 @@
 /**
  * - `ok`: answered.
  * - `fail`: refused, and said not to have been executed.
- * - `info`: nobody knows; it may have been executed, or may be yet.
+ * - `info`: unknown; it may have been executed, or may still be.
  */
 export type Outcome = "ok" | "fail" | "info";
 
 export interface CallRecord {
-  /** Rises with each call. */
+  /** The call's number, which rises with each call. */
   readonly id: number;
-  /** `call`: of a method that the checkers know nothing of. */
+  /** `call`: a method that the checkers don't know. */
   readonly what: "append" | "read" | "lookup" | "call";
   readonly key: string;
   /** The process whose node was asked. */
@@ -21,28 +21,31 @@ export interface CallRecord {
   /** Calls of one caller to one key are made in order, without waiting for each other. */
   readonly caller: string;
   readonly idempotencyKey: string | null;
-  /** What was appended; another for each call, but for repeats of one idempotency key. */
+  /**
+   * The appended value; unique for each call, except that repeats with one idempotency key share
+   * it.
+   */
   readonly value: string;
   readonly timeoutMs: number;
-  /** Keys of the resources that a call goes through before it comes to its own. */
+  /** Keys of the resources through which a call goes before it reaches its own. */
   readonly via?: readonly string[];
-  /** Whether such a chain of calls may come back to where it has been. */
+  /** Whether such a chain of calls may return to a resource in it. */
   readonly mayReenter?: boolean;
-  /** When its caller gave it up. */
+  /** When its caller aborted it. */
   givenUpAt?: number;
   /** When it was made, ms of a clock that all records share. */
   readonly invokedAt: number;
-  /** When it came back; Infinity where it never did. */
+  /** When it returned; Infinity if it never did. */
   returnedAt: number;
   outcome: Outcome;
-  /** The error's code, where there was one. */
+  /** The error's code, if there was an error. */
   code: string | null;
-  /** `append`: the place it got, from 0. `read`: how many there were. */
+  /** `append`: its position, from 0. `read`: the number of entries. */
   seq: number;
-  /** Of the resource that was asked: the first of `via`, if any. */
+  /** The location of the called resource: the first of `via`, if any. */
   epoch: number;
   rrp: string | null;
-  /** Of a lookup, or of an answer that was given without the store. */
+  /** The verdict of a lookup, or of an answer that was given without the store. */
   verdict: string | null;
 }
 
@@ -65,18 +68,21 @@ export function openRecord(call: Call): CallRecord {
   };
 }
 
-/** One entry of a journal, as the store has it in the end. */
+/** One entry of a journal in the final state. */
 export interface Entry {
   readonly value: string;
   /** The epoch of the instance that wrote it. */
   readonly epoch: number;
 }
 
-/** What clients saw, and what is left. */
+/** The calls that clients saw, and the final state. */
 export interface History {
   readonly calls: readonly CallRecord[];
   /** The final state: each key's journal, in order. */
   readonly journals: ReadonlyMap<string, readonly Entry[]>;
-  /** Values that a failover of the store took out of a journal, though acknowledged perhaps. */
+  /**
+   * Values that a failover of the store removed from a journal, although they may have been
+   * acknowledged.
+   */
   readonly lost?: ReadonlyMap<string, ReadonlySet<string>>;
 }

@@ -1,6 +1,6 @@
 /**
  * The app that simulations run: journals, each a list of entries with their writer, position and
- * epoch, which show whatever goes wrong.
+ * epoch, which show lost, repeated and misplaced calls.
  */
 import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
 import { MAX_MAILBOX } from "../../src/limits.ts";
@@ -13,7 +13,7 @@ export const JOURNALS = "journals";
 const DIGITS = 6;
 
 export class Journal extends Resource {
-  /** Adds an entry; gives its place, from 0, and the epoch that wrote it. */
+  /** Adds an entry; gives its position, from 0, and the epoch that wrote it. */
   async append(value: string): Promise<[seq: number, epoch: number]> {
     const seq = (await this.storage.get<number>("n")) ?? 0;
     await this.storage.put(`e${String(seq).padStart(DIGITS, "0")}`, `${this.epoch} ${value}`);
@@ -21,15 +21,15 @@ export class Journal extends Resource {
     return [seq, this.epoch];
   }
 
-  /** Appends, and leaves work behind that would append once more after its turn is over. */
+  /** Appends, and leaves work behind that would append again after its turn has ended. */
   async leave(value: string): Promise<[seq: number, epoch: number]> {
-    // Called in this turn; by its answer another one may be running.
+    // Called in this turn; when it is answered another turn may be running.
     const looked = this.node.lookup(JOURNALS, this.id, { require: "confirmed" });
     void looked.then(() => this.append(`left-by-${value}`)).catch(() => {});
     return await this.append(value);
   }
 
-  /** Has the last of `path` append a value, each journal on the way calling the next. */
+  /** Makes the last journal of `path` append a value; each journal on the way calls the next. */
   async relay(
     path: string[],
     value: string,
@@ -43,14 +43,14 @@ export class Journal extends Resource {
     return result as [number, number];
   }
 
-  /** How many entries there are; below 0 where as many aren't listed. */
+  /** The number of entries; -1 if `list` gives a different number. */
   async audit(): Promise<number> {
     const listed = (await this.storage.list({ prefix: "e" })).size;
     const count = await this.count();
     return listed === count ? count : -1;
   }
 
-  /** How many entries there are. */
+  /** The number of entries. */
   async count(): Promise<number> {
     return (await this.storage.get<number>("n")) ?? 0;
   }
@@ -75,12 +75,12 @@ export function readJournal(state: Pick<StoreState, "range">, key: string): Entr
   return rows.map(([, text]) => entryOf(text));
 }
 
-/** The value of the entry that a commit puts into a journal; null: it puts something else. */
+/** The value of the entry that a commit adds to a journal; null if it adds none. */
 export function valueIn([field, text]: readonly [field: string, text: string]): string | null {
   return field >= FIRST && field < END ? entryOf(text).value : null;
 }
 
-/** Where entries stand among a journal's fields. */
+/** The bounds of the fields that are a journal's entries. */
 const FIRST = "s:e";
 const END = "s:f";
 

@@ -3,7 +3,7 @@
  * replicated.
  *
  * Does in plain maps what the Lua of the strategy `optimistic` does in Redis. Steps are atomic;
- * each writes only own entries, by writes that can be replicated as they are.
+ * each writes only the master's own entries, by writes that can be replicated unchanged.
  */
 import { SINGLE_LINEAGE } from "../../adapters/store/lineage.ts";
 import {
@@ -32,7 +32,7 @@ import type {
   RenewReply,
 } from "../../src/ports/store.ts";
 
-/** A field's value and when it was written; null where it was deleted. */
+/** A field's value and when it was written; null if it was deleted. */
 interface Dated {
   readonly epoch: number;
   readonly turn: number;
@@ -63,7 +63,7 @@ export class SimMaster {
   readonly #all: readonly MasterState[];
   readonly #write: (write: Write) => void;
 
-  /** @param all each master's entries as this one has them, its own included. */
+  /** @param all each master's entries as known to this master, its own included. */
   constructor(
     names: readonly string[],
     own: number,

@@ -26,10 +26,10 @@ import type { MastersShape } from "../plan/plan.ts";
 export interface MastersObserver {
   /** A master read a key's claims, for a lookup or a claim. */
   claimsRead(key: string, claims: readonly MasterClaim[], at: number): void;
-  /** A claim arrived at a master: first at the one where it was made. */
+  /** A claim arrived at a master; its own master comes first. */
   arrived(key: string, claim: MasterClaim, master: number, at: number): void;
   committed(commit: Commit, at: number): void;
-  /** A claim was answered; `stands`: whether its entry is at its master. */
+  /** A claim was answered; `stands`: whether its entry is still at its master. */
   claimed(key: string, opId: string, won: boolean, stands: boolean): void;
 }
 
@@ -38,7 +38,7 @@ interface ReplicatedWrite {
   readonly write: Write;
 }
 
-/** How late a repeated request may come, ms. */
+/** How late a duplicate of a request may arrive, in ms. */
 export const LATE_MS: number = 4_000;
 
 /** The network address of a master, by its number. */
@@ -55,9 +55,9 @@ export class SimMasters {
   readonly shape: MastersShape;
   readonly world: World;
   readonly #observer: MastersObserver;
-  /** Each master's entries, as each master has them. */
+  /** Each master's copy of every master's entries. */
   readonly #views: readonly (readonly MasterState[])[];
-  /** What each master wrote, and how much of it each other has done. */
+  /** The writes of each master, and how many of them each other master has applied. */
   readonly #sent: readonly ReplicatedWrite[][];
   readonly #done: readonly number[][];
   readonly #splits = new Set<object>();
@@ -73,12 +73,12 @@ export class SimMasters {
     this.#done = all.map(() => all.map(() => 0));
   }
 
-  /** The number of the master that a node asks, by the node's. */
+  /** The number of the master that a node uses, by the node's number. */
   masterOf(node: number): number {
     return node % this.shape.count;
   }
 
-  /** The store of a process of a node, by the node's number: at the master that it asks. */
+  /** The store of a process of this node, at the node's master. */
   open(process: SimProcess, clock: Clock, node: number): Store {
     const { boundMs, recheckMs, count } = this.shape;
     const master = this.masterOf(node);
@@ -158,7 +158,7 @@ export class SimMasters {
   }
 }
 
-/** One process's connection to its master: single requests, which may be lost or duplicated. */
+/** One process's connection to its master, over which single requests may be lost or duplicated. */
 class MasterConnection implements Master {
   readonly #masters: SimMasters;
   readonly #process: SimProcess;
@@ -235,7 +235,7 @@ class MasterConnection implements Master {
         else resolve(answer);
       };
       const arrive = (): void => {
-        // On healed paths nothing sent by dead processes arrives any more.
+        // Once the paths are healed, requests of dead processes no longer arrive.
         if (this.#masters.world.isHealed && !this.#process.isAlive) return;
         const answer = this.#do(step);
         trace.note("master", this.#process.id, this.#master);

@@ -23,14 +23,13 @@ import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Trace } from "./trace.ts";
 
-/** As the WebSocket transport: how long a handshake may take, and a silent link lasts. */
+/** As in the WebSocket transport: the time limits of a handshake and of a silent link. */
 const HANDSHAKE_MS = 5_000;
 const KEEPALIVE_MS = 15_000;
 
 /**
  * Receives each message that a process sends on a link, with the link's number; changes nothing.
- * `to` is the peer at the other end; `self` is the peer that the
- * other end believes to be at this one.
+ * `to` is the peer at the other end; `self` is the sender as the other end knows it.
  */
 export type FrameListener = (
   link: number,
@@ -40,7 +39,9 @@ export type FrameListener = (
   self: LinkIdentity | undefined,
 ) => void;
 
-/** Changes what is sent over a link, and was read as `message`: gives what is sent instead. */
+/**
+ * Replaces bytes that are sent over a link and were decoded as `message`; gives the bytes to send.
+ */
 export type MessageFault = (
   link: number,
   from: string,
@@ -71,7 +72,7 @@ class LinkEnd implements Link {
   #handlers: LinkHandlers | null = null;
   /** Messages that arrived before {@link start}. */
   #early: (() => void)[] = [];
-  /** When the last thing sent arrives: nothing overtakes it. */
+  /** When the last message sent arrives: later ones don't overtake it. */
   #lastArrival = 0;
   /** Messages of this tick, which travel together. */
   #frame: Uint8Array[] | null = null;
@@ -112,7 +113,7 @@ class LinkEnd implements Link {
     return true;
   }
 
-  /** What is sent, after all listeners have received it. */
+  /** The bytes to send, after all listeners have received the message. */
   #heard(bytes: Uint8Array): readonly Uint8Array[] {
     const { frameListeners, messageFault } = this.#exchange;
     if (frameListeners.length === 0 && !messageFault) return [bytes];
@@ -137,13 +138,13 @@ class LinkEnd implements Link {
     this.#onClose(this);
   }
 
-  /** Breaks the link: what is under way is lost, and this end notices after `ms`. */
+  /** Breaks the link: messages in flight are lost, and this end notices after `ms`. */
   tear(ms: number): void {
     this.#frame = null;
     this.#exchange.scheduler.after(ms, () => this.ended("the connection was reset"));
   }
 
-  /** The link is over for this end. */
+  /** The link has ended for this end. */
   ended(reason: string): void {
     if (!this.isOpen) return;
     this.isOpen = false;
@@ -163,7 +164,7 @@ class LinkEnd implements Link {
     this.#frameTick = this.#exchange.scheduler.events;
     this.#transmit(() => {
       const to = this.other;
-      // Torn links lose what is under way; the other end may have closed too.
+      // Broken links lose messages in flight; the other end may have closed too.
       if (!to || !to.isOpen || to.other !== this) return;
       to.#come(() => {
         for (const message of frame) if (!to.#isOver) to.#handlers?.message(message);
@@ -171,7 +172,7 @@ class LinkEnd implements Link {
     });
   }
 
-  /** Carries a message to the other end, after all that were sent before. */
+  /** Carries a message to the other end, after all earlier ones. */
   #transmit(arrive: () => void): void {
     const { scheduler } = this.#exchange;
     this.#path.whenOpen(() => {
@@ -186,7 +187,7 @@ class LinkEnd implements Link {
   }
 }
 
-/** Where a process listens. */
+/** The listener of a process. */
 interface ListeningNode {
   readonly address: string;
   readonly process: SimProcess;
@@ -248,7 +249,7 @@ export class SimNetwork implements NetworkContext {
     this.frameListeners.push(ear);
   }
 
-  /** Open ends of a process whose other end is gone: a keepalive will close them, in time. */
+  /** Open ends of a process whose other end is gone: keepalives will close them later. */
   orphans(process: SimProcess): number {
     let orphans = 0;
     for (const { process: owner, isOpen, other } of this.#ends) {
@@ -258,14 +259,14 @@ export class SimNetwork implements NetworkContext {
     return orphans;
   }
 
-  /** Tears the links between two machines. */
+  /** Breaks the links between two machines. */
   tear(a: string, b: string): void {
     for (const end of [...this.#ends]) {
       if (end.process.host === a && end.other?.process.host === b) this.#tear(end);
     }
   }
 
-  /** Has every dial fail until `token` is given to {@link allowDials}. */
+  /** Makes every dial fail until `token` is given to {@link allowDials}. */
   refuseDials(token: object): void {
     this.#refusals.add(token);
   }
@@ -284,7 +285,7 @@ export class SimNetwork implements NetworkContext {
     for (const end of [...this.#ends]) if (end.process === process) end.close(reason);
   }
 
-  /** Dials; `dials` holds the ends of those under way, should the dialling process give up. */
+  /** Dials; `dials` holds the ends of dials in progress, in case the dialling process aborts. */
   dial(
     process: SimProcess,
     self: LinkIdentity,
@@ -311,7 +312,7 @@ export class SimNetwork implements NetworkContext {
       const answer = (run: () => void): void =>
         back.whenOpen(() => this.scheduler.after(back.streamDelay(), run));
       out.whenOpen(() => {
-        // The handshake: there, back, there again.
+        // The handshake takes three messages.
         const ms = out.streamDelay() + back.delay() + out.delay();
         this.scheduler.after(ms, () => {
           const listener = this.#listening(peer.address);
@@ -319,7 +320,7 @@ export class SimNetwork implements NetworkContext {
             return answer(() => fail("the connection was refused"));
           }
           listener.process.enter(() => {
-            // By now it may have begun another incarnation.
+            // By now the process may have begun another incarnation.
             const present = this.#listeners.get(listener.address) ?? listener;
             if (![present.self.incarnation, ANYONE].includes(peer.incarnation)) {
               return answer(() => fail("somebody else answered"));
@@ -327,7 +328,7 @@ export class SimNetwork implements NetworkContext {
             const here = this.#connect(process, self, present);
             answer(() => {
               if (!process.isAlive) return this.#abandon(here);
-              // A paused process may find, when it wakes, that its time was up before.
+              // A paused process may find when it resumes that its time limit has passed.
               settle(
                 () => here.isOpen ? resolve(here) : reject(closedWhileDialled(peer)),
                 () => this.#abandon(here),
@@ -356,7 +357,7 @@ export class SimNetwork implements NetworkContext {
     return here;
   }
 
-  /** The dialling side has given up before the link was there. */
+  /** The dialling side has aborted before the link was open. */
   #abandon(here: LinkEnd): void {
     here.isOpen = false;
     this.#ends.delete(here);
@@ -371,7 +372,7 @@ export class SimNetwork implements NetworkContext {
     other?.tear(this.#random.between(0, 500));
   }
 
-  /** A process died: its machine resets its links, or went down with it and sends nothing. */
+  /** A process died: its machine resets its links, or is down too and sends nothing. */
   #crashed(process: SimProcess): void {
     for (const [address, listener] of this.#listeners) {
       if (listener.process === process) this.#listeners.delete(address);

@@ -22,49 +22,49 @@ export type StepName =
   | "range"
   | "commit";
 
-/** A step of the store as a process asks for it. */
+/** A step of the store as a process requests it. */
 export type Step = {
   [N in StepName]: {
     readonly name: N;
     readonly args: Parameters<StoreState[N]>;
-    /** Which process asked. */
+    /** The process that requested it. */
     readonly process: string;
-    /** True time at which it asked, ms. */
+    /** True time of the request, ms. */
     readonly at: number;
-    /** The copy of the store that did it, once it did. */
+    /** The copy of the store that applied it, once it has. */
     copy?: string;
   };
 }[StepName];
 
-/** What a step answered; of the same name as the step. */
+/** The reply to a step, under the step's name. */
 export type StepReply = ReturnType<StoreState[StepName]>;
 
 export interface Observer {
   /** A process handed a step to its connection to the store. */
   asked?(step: Step): void;
-  /** The store did a step, at true time `at`; `reply` is its answer. */
+  /** The store applied a step, at true time `at`; `reply` is its answer. */
   applied?(step: Step, reply: StepReply, at: number): void;
   /** A process received the answer. */
   replyReceived?(step: Step, reply: StepReply, at: number): void;
   /** A process gave up waiting for the answer, or learned that there is none. */
   missed?(step: Step, at: number): void;
-  /** A replica took the primary's place, at true time `at`; both states as they are then. */
+  /** A replica took the primary's place, at true time `at`; with both states at that time. */
   failedOver?(former: StoreState, promoted: StoreState, at: number): void;
-  /** A key's state vanished from the store, at true time `at`; its fields as they were. */
+  /** A key's state vanished from the store, at true time `at`; with its fields before. */
   stateLost?(key: string, fields: readonly (readonly [string, string])[], at: number): void;
   /** A node logged an event. */
   eventLogged?(process: string, event: NodeEvent, at: number): void;
   /** A client's call was made. */
   called?(call: CallRecord): void;
-  /** A client's call came back; its record is complete. */
+  /** A client's call returned; its record is complete. */
   returned?(call: CallRecord): void;
   /** A process began, or died. */
   process?(id: string, isAlive: boolean, at: number): void;
-  /** An event is over and all its promises have settled. */
+  /** An event has ended and all its promises have settled. */
   stepped?(at: number): void;
   /** Everything was healed, at true time `at`. */
   healed?(at: number): void;
-  /** The simulation is over. Nodes may be asked for their statistics now. */
+  /** The simulation has ended. Nodes' statistics may be read now. */
   finished?(): void;
 }
 

@@ -4,7 +4,7 @@
  *
  * Takes packets; gives when they arrive: soon, late (a heavy tail, or lost and resent), or only
  * once the path is open. Loss and duplication of single packets belong to the transport protocol: a
- * stream sees them as delay, a request without a stream sees them as they are.
+ * stream sees them as delay, single requests are really lost or duplicated.
  */
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -47,7 +47,7 @@ export class Path {
     return this.#blocks.size === 0;
   }
 
-  /** Nothing passes until `token` is given to {@link unblock}. What is under way arrives. */
+  /** Nothing passes until `token` is given to {@link unblock}. Packets in flight arrive. */
   block(token: object): void {
     this.#blocks.add(token);
   }
@@ -75,7 +75,7 @@ export class Path {
     this.#clogs.clear();
   }
 
-  /** Runs `send` now or, where the path is closed, once it is open. */
+  /** Runs `send` now or, if the path is closed, once it is open. */
   whenOpen(send: () => void): void {
     if (this.isOpen) send();
     else this.#held.push(send);
@@ -100,7 +100,7 @@ export class Path {
     return this.#latest(ms);
   }
 
-  /** What is under way when the path is healed arrives soon after. */
+  /** Packets in flight when the path is healed arrive soon after. */
   #latest(ms: number): number {
     return Math.min(ms, Math.max(this.#mendedAt + LAST_MS - this.#scheduler.now, LAST_MS));
   }
@@ -110,13 +110,13 @@ export class Path {
     return this.#random.chance(this.#linkConditions.loss);
   }
 
-  /** Draws whether a packet comes twice. */
+  /** Draws whether a packet is duplicated. */
   isDoubled(): boolean {
     return this.#random.chance(this.#linkConditions.duplicates);
   }
 }
 
-/** All paths, made as they are first used. */
+/** All paths, each created on first use. */
 export class Paths {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
@@ -126,8 +126,8 @@ export class Paths {
   readonly #distanceMs: (from: string, to: string) => number;
 
   /**
-   * @param mendedAt true time from which on nothing is held up for long, ms.
-   * @param distanceMs how much longer a path is than the link conditions say, ms.
+   * @param mendedAt true time after which no packet is delayed for long, ms.
+   * @param distanceMs additional delay of a path beyond the link conditions, ms.
    */
   constructor(
     scheduler: Scheduler,

@@ -9,12 +9,12 @@ import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 export class SimProcess {
-  /** Another for each process of a simulation. */
+  /** The number of the process, unique in a simulation. */
   readonly id: string;
-  /** The machine it runs on: its place in the network. */
+  /** The number of its machine in the network. */
   readonly host: string;
   isAlive = true;
-  /** How many callbacks have run in it. */
+  /** The number of callbacks that have run in it. */
   runs = 0;
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
@@ -38,7 +38,7 @@ export class SimProcess {
     return this.isAlive && this.#holds.size === 0;
   }
 
-  /** For how long it was paused in all, ms. */
+  /** The total time for which it was paused, ms. */
   get heldMs(): number {
     const present = this.#holds.size > 0 ? this.#scheduler.now - this.#heldSince : 0;
     return this.#heldMs + present;
@@ -57,7 +57,7 @@ export class SimProcess {
     this.#holds.add(token);
   }
 
-  /** Resumes it: callbacks that came meanwhile run. */
+  /** Resumes it: callbacks that came during the pause run. */
   resume(token: object): void {
     if (!this.#holds.delete(token) || this.#holds.size > 0) return;
     this.#heldMs += this.#scheduler.now - this.#heldSince;

@@ -47,7 +47,7 @@ export class SeededRandom implements Random {
     return from + this.next() * (to - from);
   }
 
-  /** True with this probability. Draws nothing where it is 0. */
+  /** True with this probability. Draws nothing if it is 0. */
   chance(probability: number): boolean {
     return probability > 0 && this.next() < probability;
   }

@@ -11,10 +11,10 @@ import type { Observer, Step, StepReply } from "./observer.ts";
 
 type ClaimStep = Extract<Step, { name: "claim" }>;
 
-/** A step as checkers understand it; null where it doesn't concern them. */
+/** A step as checkers understand it; null if it doesn't concern them. */
 interface Meaning {
   readonly step: Step;
-  /** What its answer means; undefined: nothing. */
+  /** The answer that checkers get; undefined: none. */
   answer(reply: StepReply): StepReply | undefined;
 }
 
@@ -23,7 +23,7 @@ type Stored = Ownership | null;
 /**
  * Gives each region's store an observer; together they report to `observer` as one store.
  *
- * @param isHome whether a key is at home in that region now, by the truth.
+ * @param isHome whether a key's home is that region now, by the ground truth.
  */
 export function atHome(
   observer: Required<Observer>,
@@ -99,7 +99,7 @@ class Interpreter {
     return false;
   }
 
-  /** The step that won, where a repeat of it only found that. */
+  /** The step that won, if a repeat of it only found that result. */
   winner(asked: Step, told: Step, answer: StepReply): Step {
     if (asked.name !== "claim" || told.name !== "claim") return told;
     const { won, owner } = answer as ClaimReply;
@@ -135,12 +135,12 @@ function plainMeaning(step: Step): Meaning | null {
   };
 }
 
-/** Whether a release ends no ownership: a departure that is struck out, or a pre-check. */
+/** Whether a release ends no ownership: it removes a departure, or is a pre-check. */
 function isOfNobody([, incarnation, epoch]: Parameters<StoreState["release"]>): boolean {
   return incarnation === DEPARTED || epoch === 0;
 }
 
-/** A departure is a release; a shortened forwarding address is nothing. */
+/** A departure is a release; a shortened forwarding address is not reported. */
 function departing(step: ClaimStep): Meaning | null {
   const { key, expected } = step.args[0];
   if (!expected || expected.incarnation === DEPARTED) return null;
@@ -156,7 +156,8 @@ function claiming(step: ClaimStep, claim: Claim, told: Claim): Meaning {
     answer(reply) {
       const { won, owner, quarantined } = reply as ClaimReply;
       if (quarantined) return { won, owner, quarantined };
-      // A forwarding address doesn't say who owns the key: the owner is elsewhere, or nobody yet.
+      // A forwarding address doesn't say who owns the key: the owner is elsewhere, or the key is
+      // still unowned.
       if (!won && (isAddress(owner) || isOther(claim, owner))) return undefined;
       return { won, owner: ownerOf(owner) };
     },

@@ -15,7 +15,7 @@ import { SimStore, STORE_HOST } from "./store.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";
 import type { RegionsShape } from "../plan/plan.ts";
 
-/** What regions share with the rest of the world. */
+/** Parts of the world that the regions use. */
 type Parts = Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">;
 
 /** The network address of a region's store. */
@@ -23,7 +23,7 @@ export function storeHost(region: string): string {
   return `${STORE_HOST}-${region}`;
 }
 
-/** How much longer than the link conditions say a packet takes between two regions, ms. */
+/** The additional delay of a packet between two regions, beyond the link conditions, ms. */
 export function distanceMs({ names, nearMs, farMs }: RegionsShape, a: string, b: string): number {
   if (a === b) return 0;
   return Math.max(names.indexOf(a), names.indexOf(b)) > 1 ? farMs : nearMs;
@@ -55,7 +55,10 @@ export class SimRegions {
     return this.names[index % this.names.length] as string;
   }
 
-  /** A process's store: one handle on each region's, joined as its own region sees them. */
+  /**
+   * A process's store: one handle on each region's store, joined from the view of the process's
+   * region.
+   */
   open(self: string, process: SimProcess, clock: Clock): Promise<Store> {
     const stores: Record<string, Store> = {};
     for (const [region, store] of this.#stores) stores[region] = store.open(process, clock);
@@ -64,8 +67,8 @@ export class SimRegions {
   }
 
   /**
-   * A region's store is replaced by a copy of itself that has forgotten where keys went, as
-   * far as these live elsewhere.
+   * Replaces a region's store by a copy of itself that lacks the forwarding addresses of keys that
+   * are elsewhere.
    */
   forget(index: number, keys: readonly string[]): void {
     const region = this.name(index);
@@ -85,7 +88,10 @@ export class SimRegions {
     for (const store of this.#stores.values()) store.clear();
   }
 
-  /** The store that truly has a key's state now: where its latest forwarding address points. */
+  /**
+   * The store that has a key's state now, by the ground truth: its latest forwarding address points
+   * there.
+   */
   stateOf(key: string): StoreState {
     const { region, pointer } = this.#homeOf(key);
     const state = this.#stateIn(region);
@@ -94,7 +100,7 @@ export class SimRegions {
     return isHere ? state : this.#stateIn(pointer.from);
   }
 
-  /** Where a key's latest address points. */
+  /** The region to which a key's latest address points. */
   #homeOf(key: string): { region: string; pointer: Pointer | null } {
     const [type = "", id = ""] = key.split("/");
     let region = spreadOver(this.names)(type, id);

@@ -10,7 +10,7 @@
 import type { Trace } from "./trace.ts";
 
 const nextTurn: (run: () => void) => void = globalThis.setImmediate;
-/** Turns of the runtime's event loop that are asked for at once. */
+/** The number of turns of the runtime's event loop that are queued at once. */
 const AHEAD = 64;
 
 /** A scheduled event. `run` is null once it was cancelled. */
@@ -51,7 +51,7 @@ export class Scheduler {
   }
 
   /**
-   * Runs all that happens until true time `until`, or until `isOver` says so.
+   * Runs all events until true time `until`, or until `isOver` returns true.
    *
    * @param afterEach runs after each event, once its promises have settled.
    */

@@ -29,14 +29,14 @@ import type { StoreShape } from "../plan/plan.ts";
 
 /** The store's network address. */
 export const STORE_HOST = "store";
-/** How long a repeated request may be under way, ms. */
+/** How long a duplicate of a request may be in flight, ms. */
 const LATE_MS = 8_000;
-/** How often a step that waits for replicas is looked at, ms. */
+/** How often a step that waits for replicas is checked, ms. */
 const POLL_MS = 2;
 
 const UNCONFIRMED = unavailable("the store: too few replicas confirmed the step");
 
-/** A step under way. */
+/** A step in flight. */
 interface Request {
   readonly step: Step;
   readonly connection: Connection;
@@ -114,7 +114,7 @@ export class SimStore {
     for (const run of queue) this.scheduler.after(0, run);
   }
 
-  /** Steps take up to `ms` to be begun, and as long to be answered. */
+  /** Steps take up to `ms` until they begin, and as long again until they are answered. */
   slow(token: object, ms: number): void {
     this.#slowness.set(token, ms);
   }
@@ -123,7 +123,7 @@ export class SimStore {
     this.#slowness.delete(token);
   }
 
-  /** Breaks one machine's connections; what is under way may be done, and isn't answered. */
+  /** Breaks one machine's connections; steps in flight may be applied, and are not answered. */
   tear(host: string): void {
     for (const connection of this.#connections) {
       if (connection.process.host === host) connection.tear();
@@ -139,7 +139,7 @@ export class SimStore {
     this.#replicas?.hurry(token);
   }
 
-  /** A replica becomes the primary, without what it had not copied. False: none can. */
+  /** A replica becomes the primary, without the steps that it had not copied. False if none can. */
   failover(promotion: Promotion): boolean {
     const former = this.state;
     const { now } = this.scheduler;
@@ -155,26 +155,26 @@ export class SimStore {
     return true;
   }
 
-  /** A replica is down until the answer is called; null where that can't be. */
+  /** Takes a replica down until the returned function is called; null if none may be down. */
   stopReplica(index: number): (() => void) | null {
     const { scheduler } = this;
     const stopped = this.#replicas?.stop(index, scheduler.now) ?? null;
     return stopped && (() => stopped.revive(scheduler.now));
   }
 
-  /** A former primary, and whoever stayed with it, copy the present one from now on. */
+  /** A former primary, and the replicas that stayed with it, copy the current one from now on. */
   rejoin(): void {
     this.#replicas?.rejoin(this.scheduler.now);
   }
 
-  /** A copy of itself takes its place that lacks these ownerships, and nothing else. */
+  /** Replaces the store by a copy of itself that lacks only these ownerships. */
   lose(keys: readonly string[]): void {
     this.state.lose(keys, `copy-${++this.#copies}`);
     this.trace.note("copy", ...keys);
     for (const connection of this.#connections) connection.tear();
   }
 
-  /** Machines that were left behind hear of the new primary. */
+  /** Machines that still use the former primary switch to the new one. */
   cutOver(hosts: readonly string[]): void {
     this.#replicas?.unite(hosts);
     for (const host of hosts) this.tear(host);
@@ -193,7 +193,7 @@ export class SimStore {
     this.#connections.delete(connection);
   }
 
-  /** A request has come. */
+  /** A request has arrived. */
   arrive(request: Request, reply: (answer: StepReply | Error) => void): void {
     if (this.#outages.size > 0) return reply(unavailable("the store refuses connections"));
     let ms = 0;
@@ -209,7 +209,7 @@ export class SimStore {
   #do(request: Request, ms: number, reply: (answer: StepReply | Error) => void): void {
     const { step, connection } = request;
     if (request.isLost) return;
-    // On healed paths nothing sent by dead processes arrives any more.
+    // Once the paths are healed, requests of dead processes no longer arrive.
     if (this.#isHealed && !connection.process.isAlive) return;
     const later = (answer: StepReply | Error): void => {
       if (ms > 0) this.scheduler.after(ms, () => reply(answer));
@@ -224,7 +224,7 @@ export class SimStore {
       step.copy = copy.id;
       this.trace.note("store", step.process, step.name);
       const isFormer = copy !== this.state && isWrite(step);
-      // What a replaced primary does is not part of the ground truth.
+      // Steps of a replaced primary are not part of the ground truth.
       if (!isFormer) this.observer.applied(step, answer, now);
       const place = this.#replicas?.did(step, copy, now) ?? null;
       if (!this.shape.isConfirmed || place === null) return later(answer);
@@ -235,7 +235,9 @@ export class SimStore {
     }
   }
 
-  /** Answers once enough replicas have the step, or that it never will count. */
+  /**
+   * Answers once enough replicas have the step, or with an error once that has become impossible.
+   */
   #confirm(
     place: LogPosition,
     answer: StepReply,
@@ -258,7 +260,7 @@ class Connection {
   readonly #out: Path;
   readonly #back: Path;
   readonly #requests = new Set<Request>();
-  /** When the last thing sent each way arrives: in a stream nothing overtakes it. */
+  /** When the last message in each direction arrives: in a stream later ones don't overtake it. */
   #lastOut = 0;
   #lastBack = 0;
   #isDown = false;
@@ -307,7 +309,7 @@ class Connection {
     });
   }
 
-  /** The connection breaks; what is under way fails. */
+  /** The connection breaks; steps in flight fail. */
   tear(): void {
     const { scheduler, random } = this.#store;
     for (const request of this.#requests) {
@@ -333,7 +335,7 @@ class Connection {
   #fail(requests: readonly Request[], why: string = "the connection was reset"): void {
     if (this.#store.shape.isStream) {
       this.#isDown = true;
-      // The next one goes over a new connection, which waits for nothing.
+      // The next step uses a new connection, without waiting for earlier steps.
       this.#lastOut = this.#lastBack = 0;
     }
     for (const request of requests) request.settle(unavailable(`the store: ${why}`));

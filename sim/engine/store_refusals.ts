@@ -1,7 +1,7 @@
 /**
  * A simulated store that refuses steps which need memory, for a while, by one kind of refusal
  * (`src/model/refusal.ts`). Like a full Redis, it still accepts renewals, releases and takeovers,
- * and repeats of commits that were done before.
+ * and repeats of commits that were applied before.
  */
 import { hasTurn } from "../../adapters/store/lineage.ts";
 import { type Refusal, StepRefused } from "../../src/model/refusal.ts";

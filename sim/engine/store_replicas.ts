@@ -1,8 +1,8 @@
 /**
  * The replicas of a simulated store, which copy the primary's steps with a lag and may be promoted.
  *
- * Takes each step of the primary and its true time; gives how many replicas have it, what a
- * failover manager reports of them (`ReplicaGroup`), and the state that a promoted replica
+ * Takes each step of the primary and its true time; gives the number of replicas that have it, a
+ * failover manager's report about them (`ReplicaGroup`), and the state that a promoted replica
  * continues with. The former primary may continue for some machines, with the other replica, until
  * they switch. Steps are deterministic, so a replica is the primary's log replayed from the start.
  *
@@ -28,9 +28,9 @@ const WRITES: ReadonlySet<StepName> = new Set<StepName>([
   "release",
   "commit",
 ]);
-/** How many replicas must have a step in any case, where steps wait for them. */
+/** The least number of replicas that must have a step, if steps wait for replicas. */
 const LEAST = 1;
-/** How long a replica must be silent before it is called down, ms. */
+/** How long a replica must be silent before it counts as down, ms. */
 const DOWN_AFTER_MS = 200;
 /** How old the known state of the replicas may be, ms. */
 const LOOK_MS = 1_000;
@@ -38,7 +38,7 @@ const LOOK_MS = 1_000;
 interface Logged {
   readonly step: Step;
   readonly at: number;
-  /** The copy that did it. */
+  /** The copy that applied it. */
   readonly id: string;
 }
 
@@ -51,15 +51,15 @@ export interface LogPosition {
 
 interface Replica {
   readonly name: string;
-  /** How much longer than the others' its copying takes, as a ratio. */
+  /** The ratio of its copying time to the other replicas'. */
   readonly slowness: number;
-  /** Places of the primary's log that it has. */
+  /** The number of entries of the primary's log that it has. */
   copied: number;
-  /** Since when it has copied without a break. */
+  /** The time since when it has copied without a break. */
   since: number;
-  /** It has caught up once it has so many places. */
+  /** It has caught up once it has this many entries. */
   mark: number;
-  /** Since when it is down; null: it isn't. */
+  /** The time since when it is down; null if it is up. */
   downSince: number | null;
 }
 
@@ -67,23 +67,23 @@ interface Replica {
 interface Former {
   readonly name: string;
   readonly state: StoreState;
-  /** Machines that still ask it. */
+  /** Machines that still use it. */
   readonly hosts: Set<string>;
   /** Replicas that go on copying it. */
   readonly beside: readonly Replica[];
-  /** When it did each step since. */
+  /** When it applied each step since then. */
   readonly log: number[];
 }
 
-/** How a replica comes to be promoted. */
+/** How a replica is promoted. */
 export interface Promotion {
-  /** Picks among the replicas that may be promoted; null: the one that has most. */
+  /** Picks one of the replicas that may be promoted; null: the one with the most steps. */
   readonly pick: SeededRandom | null;
-  /** Machines that go on asking the former primary until they are cut over. */
+  /** Machines that go on using the former primary until they switch. */
   readonly behind: readonly string[];
   /** Whether the other replicas go on copying the former primary until then. */
   readonly isBeside: boolean;
-  /** How much later the failover manager reports it, ms. */
+  /** How long after that the failover manager reports it, ms. */
   readonly toldAfterMs: number;
 }
 
@@ -101,7 +101,9 @@ export class Replicas {
   /** The primary's log. */
   #log: Logged[] = [];
   #primary = "server-0";
-  /** The primary as the failover manager reports it, and since when it reports the new one. */
+  /**
+   * The primary that the failover manager reports, and the time since when it reports the new one.
+   */
   #told = { primary: "server-0", after: 0 };
   #replicas: Replica[];
   /** A server that was the primary, and is not a replica yet. */
@@ -109,13 +111,13 @@ export class Replicas {
   #former: Former | null = null;
   #promotions = 0;
   #seen: ReplicaGroup | null = null;
-  /** The first replica's state, where lookups are answered from it. */
+  /** The first replica's state, if lookups are answered from it. */
   #copy = newState();
   #replayed = 0;
 
   /**
    * @param readsFromReplica whether `lookup` is answered by a replica: an error of a store.
-   * @param waits whether steps wait for replicas; there are two then, else one.
+   * @param waits whether steps wait for replicas; then there are two replicas, otherwise one.
    */
   constructor(lagMs: number, readsFromReplica: boolean, waits: boolean) {
     this.#lagMs = lagMs;
@@ -132,7 +134,9 @@ export class Replicas {
     return primary;
   }
 
-  /** A server did a step at true time `at`. Gives where it stands, if it wrote. */
+  /**
+   * A server applied a step at true time `at`. Gives the step's position in the log, if it wrote.
+   */
   did(step: Step, state: StoreState, at: number): LogPosition | null {
     if (!isWrite(step)) return null;
     const former = this.#former;
@@ -146,7 +150,10 @@ export class Replicas {
     };
   }
 
-  /** Whether a step counts by now; null: it never will, for its server is the primary no more. */
+  /**
+   * Whether a step is confirmed by now; null: it never will be, because its server is no longer the
+   * primary.
+   */
   counts(place: LogPosition, now: number): boolean | null {
     this.#catchUp(now);
     const copied = this.#copies(place, now);
@@ -183,7 +190,7 @@ export class Replicas {
     };
   }
 
-  /** Replicas lag `ms` more until `token` is given to {@link hurry}; 0 where they never lag. */
+  /** Replicas lag `ms` more until `token` is given to {@link hurry}; 0 if they never lag. */
   lag(token: object, ms: number): void {
     if (this.#lagMs > 0) this.#lags.set(token, ms);
   }
@@ -208,9 +215,9 @@ export class Replicas {
   }
 
   /**
-   * The state that a replica goes on with as primary; what it had not copied yet is gone. Null
-   * where none may be promoted: where steps wait for replicas, one that came back may not before
-   * it has what there was then.
+   * The state with which a replica continues as primary, without the steps that it had not copied.
+   * Null if none may be promoted: if steps wait for replicas, a replica that came back must first
+   * have the steps that existed then.
    */
   promote(former: StoreState, now: number, promotion: Promotion): StoreState | null {
     if (this.#former || this.#leaving !== null) return null;
@@ -241,7 +248,7 @@ export class Replicas {
     return promoted;
   }
 
-  /** Whoever is not a replica of the primary yet becomes one. */
+  /** Servers that are not replicas of the primary yet become replicas. */
   rejoin(now: number): void {
     this.#catchUp(now);
     const joining = [...this.#former?.beside ?? []];
@@ -254,12 +261,12 @@ export class Replicas {
     }
   }
 
-  /** These machines ask the new primary from now on. */
+  /** These machines use the new primary from now on. */
   unite(hosts: readonly string[]): void {
     for (const host of hosts) this.#former?.hosts.delete(host);
   }
 
-  /** No lag, no split, nobody down from now on. */
+  /** Ends all lags, splits and outages of servers. */
   clear(now: number): void {
     this.#lags.clear();
     this.rejoin(now);
@@ -268,7 +275,7 @@ export class Replicas {
   }
 
   #restart(replica: Replica, now: number): void {
-    // Where nothing waits for replicas, those that follow have been there all the time.
+    // If no step waits for replicas, all current replicas count as having copied all the time.
     replica.since = this.#waits ? now : -Infinity;
     replica.mark = this.#waits ? this.#log.length : 0;
   }
@@ -295,7 +302,7 @@ export class Replicas {
     }
   }
 
-  /** A replica's state, with all that has come to it. */
+  /** A replica's state, with all steps that have arrived. */
   #readable(now: number): StoreState {
     this.#catchUp(now);
     for (; this.#replayed < (this.#replicas[0]?.copied ?? 0); this.#replayed++) {
@@ -310,13 +317,13 @@ function newReplica(name: string, index: number): Replica {
   return { name, slowness: 1 + index, copied: 0, since: -Infinity, mark: 0, downSince: null };
 }
 
-/** What is copied is what the primary wrote, its name with it. */
+/** The copy includes the name that the primary wrote. */
 function replayStep(state: StoreState, step: Step, id: string): void {
   state.id = id;
   applyStep(state, step);
 }
 
-/** Does one step; the arguments are of the step's own name. */
+/** Applies one step; the arguments match the step's name. */
 export function applyStep(state: StoreState, step: Step): StepReply {
   const method = state[step.name] as (...args: readonly unknown[]) => StepReply;
   return method.apply(state, [...step.args]);

@@ -1,6 +1,6 @@
 /**
- * The trace of a simulation: a hash of all that happened, and optionally the last notes as text.
- * Two runs have the same hash only if they did the same at the same times.
+ * The trace of a simulation: a hash of all events, and optionally the last remarks as text. Two
+ * runs have the same hash only if the same events happened at the same times.
  *
  * Source: MurmurHash3's mixing step (Austin Appleby, public domain), in two words.
  */
@@ -32,7 +32,10 @@ export class Trace {
     this.#mix(sequence);
   }
 
-  /** Something happened within the running event. `what` is a few words that stay the same. */
+  /**
+   * Records that something happened within the running event. `what` is a short text that is the
+   * same in every run.
+   */
   note(what: string, ...details: readonly (string | number | boolean | null)[]): void {
     for (let i = 0; i < what.length; i++) this.#mix(what.charCodeAt(i));
     for (const detail of details) {
@@ -55,7 +58,7 @@ export class Trace {
     return [this.#a, this.#b].map((word) => (word >>> 0).toString(16).padStart(8, "0")).join("");
   }
 
-  /** The last remarks, at most `count`; none where they were not kept. */
+  /** The last remarks, at most `count`; none if they were not kept. */
   last(count: number): readonly string[] {
     return this.#lines.slice(-count);
   }

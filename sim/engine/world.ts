@@ -23,7 +23,7 @@ import { Scheduler } from "./scheduler.ts";
 import { SimStore } from "./store.ts";
 import { Trace } from "./trace.ts";
 
-/** How long a supervisor waits before it restarts a process that ended or couldn't start, ms. */
+/** The time after which a supervisor restarts a process that ended or couldn't start, ms. */
 export const SUPERVISOR_MS: number = 400;
 
 /** The app of a gateway: no types. */
@@ -43,11 +43,11 @@ export interface Slot {
   readonly region: string;
   readonly name: string;
   readonly host: string;
-  /** Null where none was started since the last ended. */
+  /** Null if none was started since the last one ended. */
   current: SimNode | null;
-  /** Earlier ones that may still run. */
+  /** Earlier processes that may still run. */
   former: SimNode[];
-  /** Its machine is gone for good: no process is started there any more. */
+  /** Whether its machine was removed: no process is started there any more. */
   isGone: boolean;
 }
 
@@ -66,15 +66,15 @@ export class World {
   readonly trace: Trace;
   readonly paths: Paths;
   readonly network: SimNetwork;
-  /** Of a world with regions, the first one's. */
+  /** In a world with regions, the first region's store. */
   readonly store: SimStore;
   readonly regions: SimRegions | null;
   readonly slots: readonly Slot[];
   readonly observer: Required<Observer>;
   isHealed = false;
-  /** Called for each node that is ready, within its process. */
+  /** Called within the process of each node that becomes ready. */
   onReady: ((slot: Slot, node: SimNode) => void) | null = null;
-  /** Several masters, in place of {@link store}. */
+  /** Several masters, instead of {@link store}. */
   masters: SimMasters | null = null;
   readonly #factory: NodeFactory;
   readonly #seed: number;
@@ -137,7 +137,7 @@ export class World {
     }
   }
 
-  /** Starts a process under a name, unless one was started since the last ended. */
+  /** Starts a process under a name, unless one was started since the last one ended. */
   start(index: number): void {
     const slot = this.slot(index);
     if (slot.current || slot.isGone) return;
@@ -199,7 +199,7 @@ export class World {
     slot.former = [];
   }
 
-  /** Starts another process under a name while the present one goes on. */
+  /** Starts another process under a name while the current one goes on. */
   replace(index: number): void {
     if (this.isHealed) return;
     const slot = this.slot(index);
@@ -259,7 +259,7 @@ export class World {
     this.observer.process(node.process.id, false, this.scheduler.now);
   }
 
-  /** A node has ended by itself: so has its process. */
+  /** A node ended by itself, and with it its process. */
   #ended(slot: Slot, ended: SimNode): void {
     if (!ended.process.isAlive) return;
     this.trace.note("ended", ended.process.id);
@@ -275,7 +275,7 @@ function hostOf(index: number): string {
   return `host-${index}`;
 }
 
-/** How far machines are from each other, where there are regions. */
+/** The additional delay between machines, in worlds with regions. */
 function distances({ regions, nodes }: Shape): (from: string, to: string) => number {
   if (!regions) return () => 0;
   const { names } = regions;
@@ -285,7 +285,10 @@ function distances({ regions, nodes }: Shape): (from: string, to: string) => num
   return (from, to) => distanceMs(regions, at(from), at(to));
 }
 
-/** The fields of a log event that the trace has. A stack names files of this machine. */
+/**
+ * The fields of a log event that the trace includes: not the stack, which names files of this
+ * machine.
+ */
 function tracedFields({ fields }: NodeEvent): NodeEvent["fields"][string][] {
   return Object.entries(fields).filter(([name]) => name !== "stack").map(([, value]) => value);
 }

@@ -35,7 +35,7 @@ const SPECIAL: readonly FaultKind[] = [
 
 const byName = new Map([...FAULTS, ...SPECIAL].map((kind) => [kind.name, kind]));
 
-/** The kind of this name. @throws where there is none */
+/** The kind of this name. @throws if there is none */
 export function faultKind(name: string): FaultKind {
   const kind = byName.get(name);
   if (!kind) throw new Error(`no fault is called ${name}; there are: ${[...byName.keys()]}`);

@@ -9,7 +9,7 @@ import { SeededRandom } from "../engine/random.ts";
 import type { World } from "../engine/world.ts";
 import type { FaultKind } from "./fault.ts";
 
-/** How long a server that was the primary takes to become a replica, ms, at most. */
+/** The longest time in which a former primary becomes a replica, ms. */
 const REJOIN_MS = 2_000;
 
 /** Kinds in which a former primary goes on for a while. */
@@ -19,14 +19,16 @@ export const WITH_FORMER: ReadonlySet<string> = new Set([
   "failover_stall",
 ]);
 
-/** The former primary copies the present one `ms` later, unless all was healed meanwhile. */
+/** The former primary copies the current one `ms` later, unless everything was healed before. */
 function rejoinAfter(world: World, ms: number): void {
   world.scheduler.after(ms, () => {
     if (!world.isHealed) world.store.rejoin();
   });
 }
 
-/** The machines learn of the new primary `ms` later; after that the former becomes a replica. */
+/**
+ * The machines switch to the new primary `ms` later; after that the former one becomes a replica.
+ */
 function cutOverAfter(world: World, behind: readonly string[], ms: number): void {
   world.scheduler.after(ms, () => {
     if (world.isHealed) return;
@@ -65,7 +67,7 @@ export const FAILOVER_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // The primary was only unreachable for the failover manager: some machines still ask it.
+    // Only the failover manager couldn't reach the primary: some machines still use it.
     name: "failover_split",
     begin(world, { a, b, ms }) {
       const behind = world.hosts.filter((_, index) => index === a || index === b);
@@ -74,8 +76,8 @@ export const FAILOVER_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // An operator has any of the replicas promoted; the former primary goes on for all machines,
-    // with the other replica beside it, until they are told.
+    // An operator promotes any of the replicas; the former primary, with the other replica, goes on
+    // serving all machines until they switch.
     name: "failover_planned",
     begin(world, { at, ms, x }) {
       const pick = new SeededRandom(Math.floor(at), "planned failover");
@@ -85,7 +87,7 @@ export const FAILOVER_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // The primary stalls, is replaced, and goes on beside the other replica.
+    // The primary stalls, is replaced, and then goes on with the other replica.
     name: "failover_stall",
     begin(world, { ms, x }) {
       const token = {};

@@ -5,8 +5,8 @@ import type { World } from "../engine/world.ts";
 export interface FaultKind {
   readonly name: string;
   /**
-   * Begins it now, and ends it after `fault.ms`. Ending it MUST do nothing
-   * where the world was healed meanwhile: faults are begun and ended by tokens.
+   * Begins it now, and ends it after `fault.ms`. Ending it MUST do nothing if the world was healed
+   * before: faults are begun and ended by tokens.
    */
   begin(world: World, fault: FaultEvent): void;
 }

@@ -18,7 +18,8 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // A node receives nothing from other nodes, or they from it. The store is reachable.
+    // A node receives nothing from other nodes, or other nodes receive nothing from it. The store
+    // is reachable.
     name: "isolation",
     begin(world, { a, ms, x }) {
       const one = world.slot(a).host;
@@ -59,7 +60,7 @@ export const NETWORK_FAULTS: readonly FaultKind[] = [
 /** The least `x` with which the node's links break once while the store is unreachable. */
 const BREAKS = 0.5;
 
-/** Whether links break besides. */
+/** Whether links break, too. */
 export function breaksLinks({ x }: FaultEvent): boolean {
   return x >= BREAKS;
 }

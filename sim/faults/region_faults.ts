@@ -1,6 +1,6 @@
 /**
  * Faults of regions: their stores fail one by one, regions are partitioned from each other, and
- * keys are moved between them meanwhile.
+ * keys are moved between them at the same time.
  */
 import { JOURNALS } from "../engine/journal_app.ts";
 import type { FaultEvent } from "../plan/plan.ts";
@@ -89,11 +89,12 @@ export const REGION_FAULTS: readonly FaultKind[] = [
   },
 ];
 
-/** Moves of keys: every plan with regions has some. */
+/** Moves of keys, which every plan with regions has. */
 export const MOVES: readonly FaultKind[] = [
   { name: "move", begin: move },
   {
-    // Some time after it began, the node that asked for it ends, or a node of the target region.
+    // Some time after the move began, the node that requested it is killed, or a node of the target
+    // region.
     name: "move_crash",
     begin(world, fault) {
       const { a, b, ms, x } = fault;
@@ -107,7 +108,7 @@ export const MOVES: readonly FaultKind[] = [
   },
 ];
 
-/** Lost forwarding addresses: only in plans where owners live and reach all regions. */
+/** Lost forwarding addresses: only in plans in which owners stay alive and reach all regions. */
 export const LOSSES: readonly FaultKind[] = [
   {
     name: "addresses_lost",
@@ -118,7 +119,7 @@ export const LOSSES: readonly FaultKind[] = [
   },
 ];
 
-/** Has a node move one of the keys to one of the regions. */
+/** Makes a node move one of the keys to one of the regions. */
 function move(world: World, { a, b, x }: FaultEvent): void {
   const { process, node } = world.slot(a).current ?? {};
   const key = `k${Math.floor(x * 9_973) % world.shape.keys}`;
@@ -126,7 +127,7 @@ function move(world: World, { a, b, x }: FaultEvent): void {
   process?.enter(() => {
     node?.move(JOURNALS, key, region, { timeoutMs: MOVE_MS }).then(
       ({ epoch }) => world.trace.note("moved", key, region, epoch),
-      // It may have moved or not: what clients see is checked.
+      // The key may have moved or not: the checkers judge what clients see.
       () => world.trace.note("not moved", key, region),
     );
   });

@@ -39,7 +39,7 @@ export const STORE_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // Requests are done; their answers come late, or too late.
+    // Requests are applied; their answers arrive late, or too late.
     name: "store_mute",
     begin(world, { a, ms }) {
       world.block([[STORE_HOST, world.slot(a).host]], ms);
@@ -107,15 +107,15 @@ export const LOSS_FAULTS: readonly FaultKind[] = [
     },
   },
   {
-    // While nodes run that have used the former one.
+    // Nodes run that have used the former registry.
     name: "registry_replaced",
     begin(world) {
       if (!isAlone(world)) return;
       const { scheduler, observer, trace, store } = world;
       const former = store.state;
       if (!world.slots.some(({ current }) => current?.node)) return;
-      // A node that has used the former one asks the new one first. Where none has,
-      // nobody can know that there was another.
+      // A node that has used the former registry uses the new one first. If there is no such node,
+      // no node can know that there was another registry.
       const { lineage } = former.renew("", 0, []);
       store.state = new StoreState(`${former.id}+`);
       store.state.renew("", 0, [], { ...lineage, waited: false });

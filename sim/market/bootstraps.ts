@@ -15,7 +15,7 @@ const PORT = 4_000;
 /** How long a DNS name or a function takes to answer, ms; and how often it fails. */
 const ANSWER_MS = [1, 60] as const;
 const FAILS = 0.1;
-/** Of those that fail, how many never answer. */
+/** The share of the failures that never answer. */
 const HANGS = 0.3;
 
 export function settingsOf({ market, seed }: MarketPlan): NodeSettings {
@@ -48,7 +48,7 @@ function bootstrapOf(kind: string, reader: Reader): Bootstrap {
   const { index, world, random } = reader;
   switch (kind) {
     case "static": {
-      // Where the seed node will be lost, it is the only node that bootstraps name.
+      // If the seed node will be lost, bootstraps name only that node.
       const other = world.slot(index === 0 || reader.isSeedOnly ? 0 : random.below(index));
       return { static: [addressOf(other.host)] };
     }
@@ -76,7 +76,7 @@ function authorities({ slots }: World, roles: readonly Role[]): Peer[] {
   });
 }
 
-/** An answer from outside: late, sometimes a failure, sometimes none. */
+/** An answer from outside: it arrives late, is sometimes a failure, and sometimes never arrives. */
 function answered<T>({ world, process, random }: Reader, answer: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     const isLost = !world.isHealed && random.chance(FAILS);

@@ -1,6 +1,6 @@
 /**
- * A buyer of a simulated market: discovers a module on one node, retries if nobody sold it, and
- * again in each new process of the node.
+ * A buyer of a simulated market: discovers a module on one node, retries if there was no seller,
+ * and discovers it again in each new process of the node.
  */
 import { isAtlasError } from "../../src/errors.ts";
 import type { DiscoverOptions, ModuleProxy } from "../../src/api/modules.ts";
@@ -15,7 +15,7 @@ const DISCOVER_MS = 3_000;
 export interface BoughtProxy {
   readonly sim: SimNode;
   proxy: ModuleProxy | null;
-  /** Aborts a discovery in progress. */
+  /** Aborts the discovery in progress. */
   giver: AbortController | null;
   /** It has returned all capacity. */
   isClosed: boolean;
@@ -46,7 +46,7 @@ export class SimBuyer {
     return undefined;
   }
 
-  /** The orders that it places, as their ranges. */
+  /** The version ranges of its orders. */
   get ranges(): string[] {
     const { range, also } = this.trade;
     return also === "none" ? [range] : [range, also];

@@ -18,19 +18,19 @@ import type { BoughtProxy, SimBuyer } from "./buyers.ts";
 import type { MarketShape } from "../plan/market_plan.ts";
 import type { Traders } from "./traders.ts";
 
-/** How many exchanges a module has, where there are as many authorities. */
+/** The number of exchanges of a module, if there are as many authorities. */
 const EXCHANGES = 2;
 
 /** The most links between two nodes: both may dial at once, for messages and to identify a peer. */
 const LINKS = 4;
 
-/** A listener and where it is. */
+/** A listener and its node. */
 interface ListenerAt extends ListenerStats {
   readonly sim: SimNode;
   readonly region: string;
 }
 
-/** A buyer and where it is. */
+/** A buyer and its node. */
 interface Buyer {
   readonly buyer: SimBuyer;
   readonly holder: BoughtProxy;
@@ -52,7 +52,7 @@ export class FinalStateCheck {
     this.#shape = shape;
   }
 
-  /** Lists everything that is wrong; reads the order books only where nothing else is. */
+  /** Lists everything that is wrong; reads the order books only if nothing else is wrong. */
   async check(): Promise<string[]> {
     const wrong = [...this.#missing(), ...this.#surplusLinks()];
     if (wrong.length > 0) return wrong;
@@ -96,7 +96,7 @@ export class FinalStateCheck {
     return wrong;
   }
 
-  /** The node names whose machines are not gone. */
+  /** The node names whose machines still exist. */
   get #slots(): Slot[] {
     return this.#world.slots.filter(({ isGone }) => !isGone);
   }
@@ -165,7 +165,7 @@ export class FinalStateCheck {
     return wrong;
   }
 
-  /** Calls that nodes still hold though nobody waits for them. */
+  /** Calls that nodes still hold although no caller waits for them. */
   #leftovers(): string[] {
     return [...this.#world.nodes()].flatMap(({ process, node }) => {
       const { moduleRunning = 0, moduleWaiting = 0 } = node?.stats() ?? {};
@@ -184,7 +184,7 @@ export class FinalStateCheck {
       this.#slots.map(({ current, name }) => {
         const node = current?.node;
         if (!node) return [`${name} is gone`];
-        // A process that ends meanwhile doesn't answer.
+        // A process that ends before it answers is left out.
         const gone = new Promise<string[]>((resolve) =>
           current.process.onEnd(() => resolve([`${name} went`]))
         );
@@ -230,7 +230,7 @@ export class FinalStateCheck {
   }
 }
 
-/** The authorities that answer a node; none where it ends before. */
+/** The authorities that answer a node; none if it ends before. */
 function knownTo(sim: SimNode | null): Promise<readonly string[]> {
   return new Promise((resolve) => {
     if (!sim?.node) return resolve([]);
@@ -242,9 +242,7 @@ function knownTo(sim: SimNode | null): Promise<readonly string[]> {
   });
 }
 
-/**
- * What a buyer's orders lack or have too much of, where that could be corrected.
- */
+/** Capacity that a buyer's orders lack or have in excess, if that could be corrected. */
 function unmet(bought: Buyer, listeners: readonly ListenerAt[]): string[] {
   const { buyer, holder, stats } = bought;
   const { capacity } = buyer.trade;
@@ -279,7 +277,7 @@ function unmetFor(
   ];
 }
 
-/** Capacity that a buyer with one order prefers over capacity that it has. */
+/** Available capacity that a buyer with one order prefers over capacity that it has. */
 function better({ buyer, region, stats }: Buyer, listeners: readonly ListenerAt[]): string[] {
   const { range, prefer } = buyer.trade;
   const free = suitable(listeners, buyer.module, range === "" ? null : range)

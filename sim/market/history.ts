@@ -26,19 +26,19 @@ export interface Publication {
   readonly listener: () => Listener;
   /** Functions that run. */
   running: number;
-  /** Its user closed it. */
+  /** Whether its user closed it. */
   isClosed: boolean;
 }
 
-/** One time that a function ran. */
+/** One run of a function. */
 export interface Run {
   readonly call: number;
   readonly publication: Publication;
   readonly version: string;
-  /** Of the code. */
+  /** The hash of the code. */
   readonly hash: string;
   readonly beganAt: number;
-  /** Infinity while it runs, or where its process died. */
+  /** Infinity while it runs, or if its process died. */
   endedAt: number;
 }
 
@@ -51,18 +51,18 @@ export interface ModuleCallRecord {
   readonly behavior: Behavior;
   readonly timeoutMs: number;
   readonly noWait: boolean;
-  /** Made after healing: it must be answered. */
+  /** Whether it was made after healing: then it must be answered. */
   readonly isProbe: boolean;
   readonly invokedAt: number;
-  /** For how long its process had been paused by then, ms. */
+  /** The total time for which its process had been paused by then, ms. */
   readonly heldMs: number;
   givenUpAt: number;
-  /** Infinity where it never returned. */
+  /** Infinity if it never returned. */
   returnedAt: number;
   outcome: Outcome;
   code: string | null;
   message: string;
-  /** Who answered, and what. */
+  /** The node and code that answered, and the answer. */
   node: string;
   version: string;
   result: unknown;
@@ -84,7 +84,7 @@ export interface ProcessSample {
   readonly marketStats: () => MarketStats;
 }
 
-/** What can be observed of a market, besides what can be of any world. */
+/** Observes a market, in addition to what can be observed of any world. */
 export interface MarketObserver extends Observer {
   published?(publication: Publication): void;
   began?(run: Run, call: ModuleCallRecord): void;
@@ -161,7 +161,7 @@ export class MarketHistory {
 export interface MarketCheckContext {
   readonly plan: MarketPlan;
   readonly history: MarketHistory;
-  /** The world, once it exists: checkers are made before. */
+  /** The world, once it exists: checkers are created before it. */
   readonly world: () => World;
 }
 

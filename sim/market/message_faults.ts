@@ -1,6 +1,6 @@
 /**
  * Decodes the messages between nodes of a market for the checkers, and loses, repeats or delays
- * some of those about credit, which must not matter.
+ * some of the messages about credit, which must have no effect.
  */
 import { addressOf } from "../../src/lambda/bus/address.ts";
 import { type BusMessage, readMessage } from "../../src/lambda/bus/messages.ts";

@@ -1,6 +1,6 @@
 /**
  * The traders of a simulated market: publishes, discovers and calls as planned through the nodes'
- * public API, again whenever a node restarts, and records the outcome in the history.
+ * public API, repeats that whenever a node restarts, and records the outcome in the history.
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import type { Listener } from "../../src/api/modules.ts";
@@ -15,7 +15,7 @@ const DRAIN_MS = 2_000;
 /** Limits of the calls that are made after healing, ms. */
 const PROBE_TIMEOUT_MS = 10_000;
 const PROBE_MS = 5;
-/** The capacity that is reserved for buyers of the node's region, where any is. */
+/** The capacity that is reserved for buyers of the node's region, if there is any. */
 const KEPT = 1;
 
 /** A module that a node publishes each time it starts. */
@@ -139,8 +139,8 @@ export class Traders {
   #update(seller: SimSeller | undefined, { version }: Trade): void {
     if (!seller) return;
     seller.version = version;
-    // A paused process takes it later, perhaps after the next update: checkers
-    // tell updates apart by hash.
+    // A paused process loads the code later, perhaps after the next update: checkers distinguish
+    // updates by hash.
     const build = seller.build = this.#modules.build();
     for (const [sim, publication] of seller.publications) {
       sim.process.enter(() => {
@@ -245,7 +245,7 @@ export class Traders {
     return { signal: giver.signal };
   }
 
-  /** Reads the order books, which a checker examines. */
+  /** Reads the order books, for a checker. */
   #look({ node, module }: Trade): void {
     const sim = this.#world.slot(node).current;
     sim?.process.enter(() => {
@@ -264,7 +264,7 @@ export class Traders {
   }
 }
 
-/** The name of a module by its number. */
+/** The name of the module with this number. */
 export function nameOf(module: number): string {
   return `goods-${module}`;
 }

@@ -79,7 +79,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     this.#tokens += allowed;
     view.allowed += allowed;`,
       },
-      // Checkers read the messages in the same form, so that the form alone isn't caught.
+      // Checkers decode messages in the changed form, so that the form alone isn't reported.
       {
         file: "sim/market/checkers/messages.ts",
         find: "counter.allowed = Math.max(counter.allowed, allowed);",

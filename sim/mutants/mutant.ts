@@ -24,7 +24,7 @@ export interface Mutant {
   readonly edits: readonly Edit[];
   /** The world whose seeds it is tried in. Default: `resources`. */
   readonly world?: WorldName;
-  /** A directed scenario of `scenarios.ts`, where random faults meet the mistake too rarely. */
+  /** A directed scenario of `scenarios.ts`, if random faults find the mistake too rarely. */
   readonly scenario?: string;
 }
 

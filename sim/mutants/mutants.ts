@@ -21,7 +21,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...OFFLINE_MUTANTS,
 ];
 
-/** The mutant of this name. @throws Error where there is none */
+/** The mutant of this name. @throws Error if there is none */
 export function mutantOf(name: string): Mutant {
   const mutant = MUTANTS.find((it) => it.name === name);
   if (mutant) return mutant;

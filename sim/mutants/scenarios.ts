@@ -50,9 +50,9 @@ function append(at: number, node: number, key: number = 0): WorkEvent {
 }
 
 /**
- * A replica is down, so that steps don't wait for it. It comes back, and one of the two is
- * promoted within the second for which the replicas' known state may be used. The former primary
- * continues with the other replica: what only they have must not count.
+ * A replica is down, so that steps don't wait for it. It comes back, and one of the two is promoted
+ * within the second for which the replicas' known state may be used. The former primary continues
+ * with the other replica: steps that only they have must not count as confirmed.
  */
 const backAndPromoted: Plan = scenario(
   { store: { isStream: true, timeoutMs: 3_000, lagMs: 5, isConfirmed: true } },
@@ -118,10 +118,10 @@ const KEYS = [0, 1, 2, 3, 4, 5];
 
 /**
  * Claims are delayed for up to 4 s while the node that sent them loses its lease and begins another
- * incarnation. What they win belongs to the dead incarnation, so that another node may take it over:
- * the new incarnation must not serve it.
+ * incarnation. What they win belongs to the dead incarnation, so that another node may take it
+ * over: the new incarnation must not serve it.
  *
- * Several keys, because each claim's delay is drawn.
+ * It uses several keys, because each claim's delay is drawn.
  */
 const lateClaim: Plan = scenario(
   { keys: KEYS.length, store: { isStream: false, timeoutMs: 10_000 } },
@@ -159,7 +159,7 @@ const lateReconciliation: Plan = makeOfflinePlan(1355);
 const lateSecondLook: Plan = {
   ...scenario(
     { idleAfterMs: 300 },
-    // From after its claim until the other was released.
+    // The pause lasts from after its claim until the other claim was released.
     [fault(1_600, "pause", 1, 1_200)],
     [
       // The first epoch of the first master is greater than that of the second.
@@ -290,7 +290,7 @@ const slowRenewal: Plan = scenario(
   ],
 );
 
-/** Twice another process is started under the name of one that serves and renews. */
+/** Starts another process twice under the name of one that serves and renews. */
 const twins: Plan = scenario(
   {},
   [fault(4_500, "twin", 0, 0), fault(7_000, "twin", 0, 0)],
@@ -303,7 +303,7 @@ const patient = (work: WorkEvent): WorkEvent => ({ ...work, timeoutMs: 9_000 });
 
 /**
  * The path to an owner in another region drops what is sent, while its link stays open. A second
- * call is made once that was noticed, and there is another node to go through: it must not arrive
+ * call is made once that was noticed, and can be forwarded by another node: it must not arrive
  * before the first, which TCP delivers once the path is open again.
  */
 const unresponsiveLink: Plan = scenario(
@@ -338,7 +338,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   outlived_work: outlivedWork,
 };
 
-/** The scenario of this name. @throws Error where there is none */
+/** The scenario of this name. @throws Error if there is none */
 export function scenarioOf(name: string): Plan {
   const plan = SCENARIOS[name];
   if (plan) return plan;

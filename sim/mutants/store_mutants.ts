@@ -64,7 +64,8 @@ export const STORE_MUTANTS: readonly Mutant[] = [
   {
     name: "retried_commit_done_anew",
     about: "A repeated commit is taken for a new one, because its turn number is not compared.",
-    // Ignoring a claim's id alone would be no mistake: a repeat finds that it is the owner itself.
+    // Ignoring only a claim's id would not be a mistake: a repeated claim finds that its own node
+    // is the owner.
     edits: [{
       file: STATE,
       find: `if (last.epoch === epoch && turn <= last.turn) return "committed";`,

@@ -14,19 +14,20 @@ const TRIAL_MS = 300_000;
 
 /** Which rule caught a mutant, and where. */
 export interface Verdict {
-  /** The checker's name, and what it said. */
+  /** The checker's name, and its message. */
   readonly rule: string;
   readonly message: string;
-  /** The first seed in which it happened, or else the scenario. */
+  /** The first seed in which it happened, or otherwise the scenario. */
   readonly seed: number | null;
   readonly scenario: string | null;
 }
 
 /**
- * Tries one mutant, or a control. Null: nobody caught it.
+ * Tries one mutant, or a control. Null if no rule caught it.
  *
- * @param seeds how many seeds, from 1, before its scenario; a control is tried with all of them.
- * @throws Error where an edit doesn't fit, or the mutant can't even run: that proves nothing.
+ * @param seeds the number of seeds, from 1, before its scenario; a control is tried with all of
+ * them.
+ * @throws Error if an edit doesn't fit, or the mutant can't run, which proves nothing.
  */
 export function tryMutant(
   mutant: Mutant,

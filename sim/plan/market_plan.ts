@@ -20,16 +20,16 @@ export interface MarketShape {
   readonly lost: number;
   readonly doubled: number;
   readonly late: number;
-  /** When the first node, the only one that the bootstraps name, is gone for good; 0: never. */
+  /** When the first node, the only one that the bootstraps name, is removed; 0: never. */
   readonly seedLostAt: number;
-  /** Nothing is closed and nothing goes wrong: every call must be answered. */
+  /** Whether nothing is closed and no fault happens: then every call must be answered. */
   readonly isCalm: boolean;
 }
 
 /**
- * What a trader does. `publish` and `discover` begin something that its node takes up again
- * whenever it is started; `update` and `close` are about something published, `leave` and
- * `call` about something discovered; `look` reads the order books.
+ * What a trader does. `publish` and `discover` are repeated whenever the node starts; `update` and
+ * `close` apply to a published module, `leave` and `call` to a discovered one; `look` reads the
+ * order books.
  */
 export type TradeAction = "publish" | "update" | "close" | "discover" | "leave" | "call" | "look";
 
@@ -50,7 +50,7 @@ export type Behavior =
 export interface Trade {
   readonly at: number;
   readonly what: TradeAction;
-  /** Where it is begun, from 0. */
+  /** The node of the trade, from 0. */
   readonly node: number;
   /** Selects one of the current sellers or buyers, modulo their number. */
   readonly pick: number;
@@ -73,7 +73,7 @@ export interface Trade {
   readonly count: number;
   readonly name: string;
   readonly behavior: Behavior;
-  /** How long each runs, and may take. */
+  /** How long each call runs, and its time limit. */
   readonly ms: number;
   readonly timeoutMs: number;
   /** When its caller aborts it, in ms; 0: never. */
@@ -134,13 +134,13 @@ export function plainly(trade: Trade): Trade {
   return { ...PLAIN_TRADE, ...Object.fromEntries(entries) };
 }
 
-/** What a trade has that the default one hasn't. */
+/** The fields in which a trade differs from the default. */
 export function special(trade: Trade): Partial<Trade> {
   const entries = Object.entries(trade) as [keyof Trade, unknown][];
   return Object.fromEntries(entries.filter(([name, value]) => value !== PLAIN_TRADE[name]));
 }
 
-/** A run plan of a market: its shape, and what buyers and sellers do. */
+/** A run plan of a market: its shape, and the trades. */
 export interface MarketPlan extends RunPlan {
   readonly market: MarketShape;
   readonly trades?: readonly Trade[];

@@ -9,12 +9,12 @@ import type { MarketShape, Trade } from "./market_plan.ts";
 export interface FaultEvent {
   readonly at: number;
   readonly kind: string;
-  /** Numbers of nodes, from 0; the store is none of them. */
+  /** Numbers of nodes, from 0; the store has no number. */
   readonly a: number;
   readonly b: number;
-  /** How long it lasts. */
+  /** Its duration, ms. */
   readonly ms: number;
-  /** How bad it is, 0 to 1. */
+  /** Its strength, 0 to 1. */
   readonly x: number;
 }
 
@@ -23,35 +23,35 @@ export interface WorkEvent {
   readonly at: number;
   /** The node it asks, from 0. */
   readonly node: number;
-  /** Which of the node's clients. */
+  /** The number of the client at that node. */
   readonly client: number;
   readonly key: number;
   readonly what: "append" | "read" | "lookup";
   /** Calls made at once, without waiting for each other. */
   readonly count: number;
-  /** With idempotency keys, and repeated under them until answered. */
+  /** Whether calls have idempotency keys and are repeated under them until answered. */
   readonly isKeyed: boolean;
   readonly timeoutMs: number;
-  /** Keys of the journals that an append goes through before it comes to its own. */
+  /** Keys of the journals through which an append goes before it reaches its own. */
   readonly path?: readonly number[];
   /** When the client aborts the call, ms from its beginning. */
   readonly giveUpMs?: number;
-  /** Of a lookup: insists on a confirmed answer. */
+  /** For a lookup: whether it requires a confirmed answer. */
   readonly isConfirmed?: boolean;
-  /** As many calls through each node. */
+  /** Whether this many calls are made through each node. */
   readonly isEverywhere?: boolean;
-  /** Of an append: its method leaves work behind that goes on after its turn. */
+  /** For an append: whether its method leaves work behind that goes on after its turn. */
   readonly leavesWork?: boolean;
 }
 
 /**
- * What simulations are about: resources that are owned, by regions or under several masters
- * too, or going on without a store; or modules that are traded.
+ * The worlds of simulations: resources with one store, in regions, under several masters, or
+ * without the store; or a market of modules.
  */
 export const WORLDS = ["resources", "regions", "market", "masters", "offline"] as const;
 export type WorldName = (typeof WORLDS)[number];
 
-/** Where a node stands and what it is called. */
+/** A node's region and name. */
 export interface NodePlace {
   readonly region: string;
   readonly node: string;
@@ -60,16 +60,16 @@ export interface NodePlace {
 /** The shape of a cluster. */
 export interface Shape {
   readonly nodes: number;
-  /** One for each node; without them they are in two regions by turns. */
+  /** One for each node; by default the nodes alternate between two regions. */
   readonly places?: readonly NodePlace[];
   readonly keys: number;
   readonly lease: LeaseTimes;
   readonly idleAfterMs: number;
-  /** How many nodes, the last ones, run no resources. Default 0. */
+  /** The number of nodes, the last ones, that run no resources. Default 0. */
   readonly gateways?: number;
-  /** How many calls may wait at a journal, where not as many as at any resource. */
+  /** The number of calls that may wait at a journal, if it differs from the usual limit. */
   readonly mailbox?: number | undefined;
-  /** Whether journals let call chains come back. Default false. */
+  /** Whether call chains may return to a journal. Default false. */
   readonly isReentrant?: boolean;
   /** Whether reads of a journal compare `list` with `get`. Default false. */
   readonly isAudited?: boolean;
@@ -77,9 +77,9 @@ export interface Shape {
   readonly isAvailable?: boolean;
   readonly store: StoreShape;
   readonly linkConditions: LinkConditions;
-  /** How far each node's clock may run fast or slow, as a ratio. */
+  /** The greatest deviation of a node's clock rate, as a ratio. */
   readonly drift: number;
-  /** Regions, each with a store like `store`; nodes stand in them by turns. */
+  /** Regions, each with a store like `store`; the nodes alternate between them. */
   readonly regions?: RegionsShape;
 }
 
@@ -88,7 +88,7 @@ export interface RunPlan {
   readonly seed: number;
   readonly shape: Shape;
   readonly faults: readonly FaultEvent[];
-  /** When everything is healed, and when the simulation ends; true ms. */
+  /** The times of healing and of the simulation's end, true ms. */
   readonly healAt: number;
   readonly endAt: number;
 }
@@ -103,17 +103,20 @@ export interface Plan extends RunPlan {
 
 export interface StoreShape {
   readonly isStream: boolean;
-  /** How long a process waits for an answer, ms of its own clock. */
+  /** How long a process waits for an answer, in ms of its own clock. */
   readonly timeoutMs: number;
   /** How far its replicas lag, ms. Without it there are none. */
   readonly lagMs?: number;
   /** Whether a step that writes is answered only once a replica has copied it. */
   readonly isConfirmed?: boolean;
-  /** Answers `lookup` from a replica, as no store may: to see that it is noticed. */
+  /**
+   * Whether `lookup` is answered from a replica, which no store may do: to check that it is
+   * reported.
+   */
   readonly readsFromReplica?: boolean;
 }
 
-/** Regions of a world, and how far from each other they are. */
+/** The regions of a world, and the latencies between them. */
 export interface RegionsShape {
   readonly names: readonly string[];
   /** One way between the first two, and from either to any further one, ms. */
@@ -123,7 +126,7 @@ export interface RegionsShape {
 
 /** The conditions on all paths, drawn once per simulation. */
 export interface LinkConditions {
-  /** Least and usual additional one-way delay, ms. */
+  /** The least one-way delay and the usual additional delay, ms. */
   readonly baseMs: number;
   readonly jitterMs: number;
   /** Share of packets with a heavy-tailed delay: above x ms with probability (tailMs/x)². */
@@ -141,13 +144,13 @@ export interface LinkConditions {
  */
 export interface MastersShape {
   readonly count: number;
-  /** How long a write takes to the other masters, ms. */
+  /** How long a write takes to reach the other masters, ms. */
   readonly lagMs: number;
-  /** What the nodes believe it takes at most, ms. */
+  /** The bound on that time which the nodes use, ms. */
   readonly boundMs: number;
-  /** How often an owner looks whether a greater claim came, ms. */
+  /** How often an owner checks for a greater claim, ms. */
   readonly recheckMs: number;
-  /** Whether copying keeps within the bound: there must never be two owners then. */
+  /** Whether replication stays within the bound: then there must never be two owners. */
   readonly isBounded: boolean;
 }
 

@@ -32,9 +32,9 @@ export interface Result {
   /** Calls that were answered. */
   readonly answered: number;
   readonly faults: readonly FaultEvent[];
-  /** The first ones of each rule. */
+  /** The first violations of each rule. */
   readonly violations: readonly Violation[];
-  /** The last remarks, where they were asked for. */
+  /** The last remarks, if they were requested. */
   readonly remarks: readonly string[];
 }
 
@@ -43,7 +43,7 @@ export interface RunOptions {
   readonly remarks?: number;
 }
 
-/** What a simulation runs: an app, its checkers and its clients. */
+/** The subject of a simulation: an app, its checkers and its clients. */
 export interface WorldSetup {
   /** Default: `resources`. */
   readonly world?: WorldName;
@@ -56,18 +56,18 @@ export interface WorldSetup {
   enter(world: World, report: Reporter, truth: GroundTruth): Clients;
 }
 
-/** The clients of an app: what they do, and what is checked at the end. */
+/** The clients of an app: their calls, and the checks at the end. */
 export interface Clients {
   readonly calls: readonly { readonly outcome: Outcome }[];
   /** Keys that every node must serve after healing. */
   keys(): readonly string[];
-  /** Schedules what they do. */
+  /** Schedules their calls. */
   begin(): void;
   /** Called at healing. */
   healed(): void;
   /** Whether they have finished before the end of the simulation. */
   isDone(): boolean;
-  /** Called at the end, where no rule was broken. */
+  /** Called at the end if no rule was broken. */
   finished(): void;
 }
 
@@ -77,7 +77,7 @@ export type Reporter = (rule: string) => (message: string) => void;
 /** The most violations that a result lists. */
 const MOST_VIOLATIONS = 8;
 
-/** Runs a plan with any app and its clients. @throws only where the simulator itself fails */
+/** Runs a plan with any app and its clients. @throws only if the simulator itself fails */
 export async function runWorld(
   plan: RunPlan,
   setup: WorldSetup,
@@ -112,7 +112,8 @@ export async function runWorld(
         () => violations.length > 0 || clients.isDone(),
       ),
   );
-  // Reported only now: when a rejection is noticed depends on the runtime; the trace must not.
+  // Reported only now: the time at which a rejection is noticed depends on the runtime, and the
+  // trace must not.
   for (const violation of unhandled) {
     if (violations.length < MOST_VIOLATIONS) violations.push(violation);
     world.trace.note("VIOLATION", violation.rule, violation.message);

@@ -1,6 +1,6 @@
 /**
  * Simulated clients: call journals through any node, with idempotency keys or without, and record
- * the answers. Each appended value is unique, so the final state shows what became of each call.
+ * the answers. Each appended value is unique, so the final state shows the outcome of each call.
  */
 import type { CallOptions, CallResult } from "../../src/api/calls.ts";
 import { isAtlasError } from "../../src/errors.ts";
@@ -9,7 +9,7 @@ import { JOURNALS } from "../engine/journal_app.ts";
 import type { WorkEvent } from "../plan/plan.ts";
 import type { SimNode, World } from "../engine/world.ts";
 
-/** How often a client repeats a keyed call whose outcome it doesn't know, and when. */
+/** How often a client repeats a keyed call whose outcome it doesn't know, and after which time. */
 const MAX_REPEATS = 3;
 const REPEAT_MS = 150;
 /** Between two probes of a healed world, and how long each may take. */
@@ -52,7 +52,7 @@ export class Workload {
 
   #beginAt(index: number, work: WorkEvent): void {
     const slot = this.#world.slot(index);
-    // Clients of a process that was replaced go on asking it while it is there.
+    // Clients of a replaced process go on calling it while it runs.
     const node = work.client === 1 ? slot.former.at(-1) ?? slot.current : slot.current;
     if (!node) return;
     node.process.enter(() => {
@@ -69,8 +69,9 @@ export class Workload {
   }
 
   /**
-   * Asks for every key through every node until each has answered once. Repeats end with
-   * that: dozens of them, each with several trips to the store, would only delay it.
+   * Asks for every key through every node until each has answered once. Then clients stop repeating
+   * calls: dozens of repeats, each with several round trips to the store, would only delay the
+   * answers.
    */
   probe(): void {
     this.#isProbing = true;
@@ -187,7 +188,7 @@ export class Workload {
     Object.assign(record, { outcome: "ok", ...originOf(told), seq });
   }
 
-  /** A signal by which the client gives the call up before its time. */
+  /** A signal with which the client aborts the call before its deadline. */
   #giveUp({ process }: SimNode, { giveUpMs }: WorkItem, record: CallRecord): AbortSignal {
     const giver = new AbortController();
     const { scheduler, trace } = this.#world;
@@ -216,7 +217,7 @@ export class Workload {
   }
 }
 
-/** Who gave an answer, and with which verdict. */
+/** The owner that answered, and the verdict. */
 function originOf(
   { rrp, epoch, verdict }: Omit<CallResult, "result">,
 ): Pick<CallRecord, "rrp" | "epoch" | "verdict"> {

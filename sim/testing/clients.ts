@@ -19,9 +19,9 @@ const START_MS = 500;
 /** Between two lookups of a key, and how long each may take, ms. */
 const PROBE_PAUSE_MS = 50;
 const PROBE_TIMEOUT_MS = 1_000;
-/** A method that no app has: the node that answers so owns the key. */
+/** A method that no app has: the node that answers that it doesn't exist owns the key. */
 const NO_METHOD = "isThereAnybody";
-/** How many keys are looked up after healing: the first ones that were called. */
+/** The number of keys that are looked up after healing: the first ones that were called. */
 const MOST_PROBED = 100;
 /** Errors that a caller must expect of any cluster. */
 const FAULT_CODES: readonly string[] = [
@@ -33,14 +33,14 @@ const FAULT_CODES: readonly string[] = [
 ];
 
 export class UserClients<A extends App> implements Clients {
-  /** What the workload or the check threw first. */
+  /** The first error that the workload or the check threw. */
   cause: unknown = undefined;
   readonly #settings: Settings<A>;
   readonly #seed: number;
   readonly #world: World;
   readonly #report: Reporter;
   readonly #client: SimulatedClient;
-  /** Clients that still work. */
+  /** The number of clients that still work. */
   readonly #busy = new Set<string>();
   #probed: readonly string[] = [];
   #isSettled = false;
@@ -75,7 +75,7 @@ export class UserClients<A extends App> implements Clients {
       this.#busy.add(context.caller);
       scheduler.at(context.random.between(0, START_MS), () => void this.#work(context));
     }
-    // Whatever was called by then must be found after healing, which comes next.
+    // All keys called by then must be found after healing, which comes next.
     scheduler.at(this.#settings.durationMs, () => {
       this.#probed = [...this.#client.keys.keys()].slice(0, MOST_PROBED);
     });
@@ -117,7 +117,7 @@ export class UserClients<A extends App> implements Clients {
     };
   }
 
-  /** A client's rounds until the time is over. */
+  /** Runs a client's rounds until the time is over. */
   async #work(context: WorkloadContext<A>): Promise<void> {
     const { workload, pauseMs } = this.#settings;
     const { random, caller, sleep, isOver } = context;
@@ -129,7 +129,7 @@ export class UserClients<A extends App> implements Clients {
           return this.#failed("workload", `${caller}: ${messageOf(error)}`, error);
         }
       }
-      // At least a moment, so that a workload that does nothing lets the clock go on.
+      // A short pause, so that the clock advances even if the workload does nothing.
       await sleep(1 + random.next() * 2 * pauseMs);
     }
     this.#busy.delete(caller);

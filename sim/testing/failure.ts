@@ -2,25 +2,28 @@
 import type { FaultEvent } from "../plan/plan.ts";
 import type { Violation } from "../run/run_world.ts";
 
-/** What is known of a simulation that failed. */
+/** The data of a failed simulation. */
 export interface SimulationFailure {
   readonly seed: number;
   /** The drawn link conditions, leases and clocks, as JSON. */
   readonly shape: string;
-  /** What was broken, the first first; rules of Atlas, or `check`, or `workload`. */
+  /** The broken rules, in order of time: rules of Atlas, `check` or `workload`. */
   readonly violations: readonly Violation[];
   /** The schedule of faults, by time. */
   readonly faults: readonly FaultEvent[];
-  /** The last things that happened. */
+  /** The last events. */
   readonly remarks: readonly string[];
-  /** Whether a second run of the seed did the same things. */
+  /** Whether a second run of the seed had the same events. */
   readonly isRepeatable: boolean;
 }
 
 /** Thrown by `simulate`. Its `cause` is what the workload or the check threw, if they did. */
 export class SimulationError extends Error {
   override readonly name = "SimulationError";
-  /** Private: the message tells all of it, and test runners print public fields once more. */
+  /**
+   * Private, because the message contains all of it and test runners would print public fields
+   * again.
+   */
   readonly #failure: SimulationFailure;
 
   constructor(failure: SimulationFailure, cause: unknown) {
@@ -28,7 +31,7 @@ export class SimulationError extends Error {
     this.#failure = failure;
   }
 
-  /** All that the message tells, as data. */
+  /** The content of the message, as data. */
   get failure(): SimulationFailure {
     return this.#failure;
   }
@@ -37,7 +40,7 @@ export class SimulationError extends Error {
     return this.#failure.seed;
   }
 
-  /** How to see it again. */
+  /** How to replay it. */
   get replay(): string {
     return replayText(this.#failure);
   }

@@ -1,15 +1,15 @@
 /**
- * A clock for tests that stands still until it is advanced. Timers fire in order; everything that
- * one causes is finished before the next fires.
+ * A clock for tests that stands still until it is advanced. Timers fire in order; all effects of
+ * one are finished before the next fires.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { Clock, Timer } from "../../src/ports/clock.ts";
 
-/** Taken before a test can put another in its place. */
+/** Saved before a test can replace it. */
 const nextTurn: (run: () => void) => void = globalThis.setImmediate;
 /** Turns of the event loop between two timers: a call over in-process links takes a few. */
 const TURNS = 8;
-/** Wall time at the beginning: 2026-01-01, ms since the Unix epoch. */
+/** The initial wall time: 2026-01-01, in ms since the Unix epoch. */
 const WALL_START = 1_767_225_600_000;
 const DEFAULT_LIMIT_MS = 600_000;
 
@@ -18,19 +18,19 @@ export interface FakeClock extends Clock {
   /** Timers that have not fired. */
   readonly pending: number;
   /**
-   * Goes on by `ms` milliseconds, both clocks alike: fires the timers that fall due, in
-   * order, each at its time. @throws AtlasError `bad_request` where `ms` is less than 0
+   * Advances both the monotonic and the wall clock by `ms` milliseconds: fires the timers that are
+   * due, in order, each at its time. @throws AtlasError `bad_request` if `ms` is less than 0
    */
   advance(ms: number): Promise<void>;
   /**
-   * Goes on from timer to timer until `work` is settled, and gives what it gave.
+   * Advances from timer to timer until `work` is settled, and returns its result.
    *
-   * @param limitMs how far at most. Default 600,000.
-   * @throws what `work` was rejected with; AtlasError `timeout` where the limit was reached,
-   * or where `work` waits for nothing of this clock's.
+   * @param limitMs the most ms to advance. Default 600,000.
+   * @throws the error with which `work` was rejected; AtlasError `timeout` if the limit was
+   * reached, or if `work` waits but not for this clock.
    */
   run<T>(work: Promise<T>, limitMs?: number): Promise<T>;
-  /** Sets the wall clock alone forward or back, as an operator does, or a machine that slept. */
+  /** Sets only the wall clock forward or back, like an operator, or like a machine that slept. */
   jump(ms: number): void;
 }
 
@@ -49,7 +49,7 @@ class StoppedClock implements FakeClock {
   #wallOffset = 0;
   /** In the order in which they were made. */
   readonly #timers = new Set<FakeTimer>();
-  /** Ends when nobody moves the clock. */
+  /** Resolves when no advance is running. */
   #moving: Promise<void> = Promise.resolve();
 
   get pending(): number {
@@ -111,7 +111,7 @@ class StoppedClock implements FakeClock {
     return await work;
   }
 
-  /** Moves the clock when nobody else does. */
+  /** Moves the clock once no other advance is running. */
   #alone(move: () => Promise<void>): Promise<void> {
     const moved = this.#moving.then(move);
     this.#moving = moved.catch(() => {});
@@ -132,7 +132,7 @@ class StoppedClock implements FakeClock {
   }
 }
 
-/** Resolves when what was set off has been worked off, as far as it needs no timer. */
+/** Resolves when all effects that need no further timer are finished. */
 async function quiet(): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) await new Promise<void>((done) => nextTurn(done));
 }

@@ -7,9 +7,9 @@ import type { Outcome } from "../engine/history.ts";
 
 /** One call of a simulation's client. */
 export interface SimulatedCall {
-  /** Who called: `client-0`, `client-1`, …, or `check`. */
+  /** The caller: `client-0`, `client-1`, …, or `check`. */
   readonly caller: string;
-  /** The node asked, as `region/node`; empty where none ran. */
+  /** The called node, as `region/node`; empty if none ran. */
   readonly node: string;
   readonly type: string;
   readonly id: string;
@@ -18,19 +18,19 @@ export interface SimulatedCall {
   readonly idempotencyKey: string | null;
   /** When it was made, in virtual ms. */
   readonly invokedAt: number;
-  /** When it came back; Infinity while it hasn't. */
+  /** When it returned; Infinity if it hasn't yet. */
   returnedAt: number;
   /**
    * - `ok`: answered; it was executed once, and is in the state.
    * - `fail`: refused; it was not executed, and never will be.
-   * - `info`: nobody knows; it may have been executed, or may be yet.
+   * - `info`: unknown; it may have been executed, or may still be.
    */
   outcome: Outcome;
-  /** What it answered; undefined unless `ok`. */
+  /** Its result; undefined unless `ok`. */
   result: unknown;
-  /** What it was rejected with; null unless it was. */
+  /** The error with which it was rejected; null if it wasn't. */
   error: AtlasError | null;
-  /** Where the resource lived that answered, and its epoch; null and 0 unless `ok`. */
+  /** The RRP and epoch of the resource that answered; null and 0 unless `ok`. */
   rrp: string | null;
   epoch: number;
 }

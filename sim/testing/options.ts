@@ -25,11 +25,11 @@ export interface SimulationRandom {
   uuid(): string;
 }
 
-/** What a workload gets. */
+/** The context that a workload gets. */
 export interface WorkloadContext<A extends App> {
   /**
-   * Calls through nodes picked at random, those that stand still or were replaced
-   * included. A call whose node dies is rejected as `unavailable`, `maybeExecuted`.
+   * Calls through nodes picked at random, including paused and replaced ones. A call whose node
+   * dies is rejected as `unavailable` with `maybeExecuted`.
    */
   readonly atlas: Atlas<A>;
   /** This client's own stream of random numbers. */
@@ -40,11 +40,11 @@ export interface WorkloadContext<A extends App> {
   sleep(ms: number): Promise<void>;
   /** Virtual ms since the beginning. */
   now(): number;
-  /** Whether `durationMs` have passed: loops of a workload's own end then. */
+  /** Whether `durationMs` have passed: then a workload must end its own loops. */
   isOver(): boolean;
 }
 
-/** What the check gets. */
+/** The context that the check gets. */
 export interface CheckContext<A extends App> extends WorkloadContext<A> {
   /** All calls of all clients, in the order in which they were made. */
   readonly history: readonly SimulatedCall[];
@@ -52,13 +52,13 @@ export interface CheckContext<A extends App> extends WorkloadContext<A> {
   fail(message: string): void;
 }
 
-/** A kind of fault, and how often it happens. */
+/** A kind of fault, and its rate. */
 export interface FaultRate {
   /** One of {@link faultKinds}. */
   readonly kind: string;
-  /** How often a minute on average; above 0, at most 600. Default 6. */
+  /** The average number per minute; above 0, at most 600. Default 6. */
   readonly perMinute?: number;
-  /** How long it lasts on average, in ms, for kinds that last; 0 to 60,000. Default 1,500. */
+  /** The average duration in ms, for kinds with a duration; 0 to 60,000. Default 1,500. */
   readonly ms?: number;
 }
 
@@ -73,32 +73,35 @@ export type Faults = "none" | "calm" | "wild" | readonly (string | FaultRate)[];
 export interface SimulateOptions<A extends App> {
   /** The seed of all random numbers: a whole number from 0. Default 1. */
   seed?: number;
-  /** How many seeds are run, from `seed` on, one after the other. Default 1. */
+  /** The number of seeds that are run, from `seed` on, one after the other. Default 1. */
   seeds?: number;
-  /** 1 to 16 nodes: how many, or each one as `region/node`. Default 3, in two regions. */
+  /** 1 to 16 nodes: their number, or a list of `region/node`. Default 3, in two regions. */
   nodes?: number | readonly string[];
-  /** How long clients work and faults happen, in virtual ms; 1,000 to 3,600,000. Default 16,500. */
+  /**
+   * The time for which clients work and faults happen, in virtual ms; 1,000 to 3,600,000. Default
+   * 16,500.
+   */
   durationMs?: number;
   /** Default `wild`. */
   faults?: Faults;
-  /** How many clients run the workload, 1 to 256. Default 4. */
+  /** The number of clients that run the workload, 1 to 256. Default 4. */
   clients?: number;
-  /** How long a client rests between two rounds on average, in ms, 0 to 60,000. Default 100. */
+  /** The average pause of a client between two rounds, in ms, 0 to 60,000. Default 100. */
   pauseMs?: number;
   /**
-   * One round of a client; run again and again until the time is over. Errors that any
-   * cluster gives at times (`timeout`, `unavailable`, `overloaded`, `not_owner`,
-   * `contested`) end a round; any other error fails the simulation.
+   * One round of a client, which is repeated until the time is over. Errors that any cluster gives
+   * at times (`timeout`, `unavailable`, `overloaded`, `not_owner`, `contested`) end a round; any
+   * other error fails the simulation.
    */
   workload(context: WorkloadContext<A>): Promise<unknown>;
-  /** Asserts the app's own invariants, after healing and once nothing runs. May throw. */
+  /** Asserts the app's own invariants, after healing and once no client runs. May throw. */
   check?(context: CheckContext<A>): Promise<unknown> | unknown;
 }
 
 /** The options with all defaults. */
 export interface Settings<A extends App> extends Required<Omit<SimulateOptions<A>, "nodes">> {
   readonly app: A;
-  /** Null: as the shape has it. */
+  /** Null: the default of the shape. */
   readonly places: readonly NodePlace[];
 }
 

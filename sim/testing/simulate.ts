@@ -15,7 +15,7 @@ import { type Settings, settingsOf, type SimulateOptions } from "./options.ts";
 /** The totals of a simulation in which no rule was broken. */
 export interface SimulationReport {
   readonly seeds: number;
-  /** A hash of all that happened: the same options always give the same one. */
+  /** A hash of all events: the same options always give the same hash. */
   readonly hash: string;
   readonly virtualMs: number;
   readonly events: number;
@@ -26,23 +26,23 @@ export interface SimulationReport {
   readonly faults: Readonly<Record<string, number>>;
 }
 
-/** Remarks in the report of a failure. */
+/** The number of remarks in the report of a failure. */
 const REMARKS = 40;
 
 /**
- * Runs `app` on a cluster in this process, on a virtual clock, once for each seed: nodes,
- * network, store and clients, with faults; heals everything; then runs `check`.
+ * Runs `app` on a cluster in this process, on a virtual clock, once for each seed: nodes, network,
+ * store and clients, with faults; heals everything; then runs `check`.
  *
- * Always checked besides: at most one owner able to commit, epochs that only rise, claims
- * that are linearizable, answers and `confirmed` lookups that were true, calls that come
- * back by their deadline, and that every node finds every key once all is healed. Nothing
- * of it takes real time but the computing: some milliseconds a seed.
+ * These rules are always checked, too: at most one owner can commit, epochs only rise, claims are
+ * linearizable, answers and `confirmed` lookups are correct, calls return by their deadline, and
+ * every node finds every key after healing. Only the computation takes real time: some milliseconds
+ * per seed.
  *
- * The app must draw time and chance from nothing but its arguments and storage; workload
- * and check from nothing but what they are given, and keep nothing between runs.
+ * The app must take times and random numbers only from its arguments and storage, the workload and
+ * the check only from their contexts; they must keep nothing between runs.
  *
- * @throws SimulationError at the first seed where something broke; AtlasError
- * `bad_request` or `invalid_rrp` where an option isn't allowed.
+ * @throws SimulationError at the first seed with a violation; AtlasError `bad_request` or
+ * `invalid_rrp` if an option isn't allowed.
  */
 export async function simulate<A extends App>(
   app: A,
@@ -80,7 +80,7 @@ async function runSeed<A extends App>(
   return { result, cause: clients?.cause };
 }
 
-/** Runs a seed that broke once more, this time with remarks, which cost too much always. */
+/** Replays a failed seed with remarks, which are too expensive to keep always. */
 async function failureOf<A extends App>(
   settings: Settings<A>,
   first: Result,

@@ -2,7 +2,8 @@
  * The client that a simulated workload uses: each call enters the cluster at another node.
  *
  * Carries calls and lookups to a node's process and the answers back, in virtual time, and records
- * them. A client belongs to no process: it survives the node it asked, and is told of its end.
+ * them. A client belongs to no process: it survives the node that it called, and is notified when
+ * that ends.
  */
 import type { Balancer, ModuleAtlas } from "../../src/api/modules.ts";
 import type { Atlas, AtlasNode } from "../../src/api/node.ts";
@@ -17,14 +18,16 @@ import type { SimNode, World } from "../engine/world.ts";
 import type { Reporter } from "../run/run_world.ts";
 import type { SimulatedCall } from "./history.ts";
 
-/** One-way latency between a client and a node, ms: least, most. Never 0, so that no loop of
- * calls holds the clock. */
+/**
+ * The least and greatest one-way latency between a client and a node, ms. Never 0, so that a loop
+ * of calls can't stop the clock.
+ */
 const NETWORK_MS = [0.1, 2] as const;
-/** How much later than its deadline a call may come back: timers and clocks are not exact. */
+/** How much later than its deadline a call may return, ms: timers and clocks are not exact. */
 const SLACK_MS = 200;
 const SLACK_RATIO = 0.01;
 
-/** Where a call was put, and how long the client waits for it. */
+/** The process of a call, and how long the client waits for it. */
 interface ClientRequest {
   readonly sim: SimNode | undefined;
   readonly timeoutMs: number;
@@ -32,9 +35,9 @@ interface ClientRequest {
 }
 
 export class SimulatedClient {
-  /** As checkers want them. */
+  /** The calls in the form for checkers. */
   readonly calls: CallRecord[] = [];
-  /** As users want them. */
+  /** The calls in the form for users. */
   readonly history: SimulatedCall[] = [];
   /** Keys that were called, and their type and id. */
   readonly keys: Map<string, { readonly type: string; readonly id: string }> = new Map();
@@ -43,7 +46,7 @@ export class SimulatedClient {
   readonly #healAt: number;
   readonly #report: (message: string) => void;
 
-  /** @param healAt true time from which on every call comes back, ms. */
+  /** @param healAt true time at which all calls must return, ms. */
   constructor(world: World, random: SeededRandom, healAt: number, report: Reporter) {
     this.#world = world;
     this.#healAt = healAt;
@@ -51,7 +54,7 @@ export class SimulatedClient {
     this.#report = report("returns");
   }
 
-  /** What a client called `caller` holds. */
+  /** The client named `caller`. */
   atlas(caller: string): Atlas {
     const exchange: CallBackend = {
       call: (target, method, args, options) => {
@@ -94,7 +97,7 @@ export class SimulatedClient {
     }
   }
 
-  /** Calls a method through one process, and leaves no record of it. */
+  /** Calls a method through one process, without a record. */
   send(
     sim: SimNode,
     type: string,
@@ -157,7 +160,7 @@ export class SimulatedClient {
     return this.#send({ sim: this.#pick(), timeoutMs: DEFAULT_TIMEOUT_MS, what }, ask);
   }
 
-  /** Any process that is ready, one that was replaced or stands still included. */
+  /** Any process that is ready, including replaced and paused ones. */
   #pick(): SimNode | undefined {
     const ready = [...this.#world.nodes()].filter(({ node }) => node !== null);
     return ready.length > 0 ? this.#random.pick(ready) : undefined;
@@ -176,7 +179,7 @@ export class SimulatedClient {
       }
       const waitMs = (1 + SLACK_RATIO) * timeoutMs + SLACK_MS;
       const late = scheduler.after(waitMs, () => {
-        // Before that, a process may have stood still.
+        // Before that time, a process may have been paused.
         if (sentAt >= this.#healAt && sim.process.isAlive) {
           this.#report(`${what} through ${sim.process.id} did not come back by its deadline`);
         }
@@ -244,14 +247,14 @@ function failed(error: AtlasError): Pick<CallRecord, "outcome" | "code"> {
   return { outcome: error.maybeExecuted ? "info" : "fail", code: error.code };
 }
 
-/** The way to one node: asks it, and brings back what it answers. */
+/** The path to one node: delivers a call, and returns the answer. */
 export type SendRequest = <T>(
   what: string,
   timeoutMs: number,
   ask: (node: AtlasNode) => Promise<T>,
 ) => Promise<T>;
 
-/** What clients can do with modules; `way` leads to another node each time. */
+/** The modules API of clients; `way` gives the path to another node each time. */
 export function simulatedModules(way: () => SendRequest): ModuleAtlas {
   const ask: SendRequest = (what, timeoutMs, asked) => way()(what, timeoutMs, asked);
   return {

@@ -42,7 +42,7 @@ export function settleMs({ lease, store }: Shape): number {
 function shapeOf<A extends App>({ faults, places }: Settings<A>, seed: number): Shape {
   const random = new SeededRandom(seed, "shape");
   const drawn = drawShape(random);
-  // How long a resource stays in memory, and how many there are, is the app's business.
+  // The app decides how long a resource stays in memory, and how many there are.
   const shape = { ...drawn, nodes: places.length, places, keys: 0, idleAfterMs: 0 };
   if (faults === "wild") return shape;
   return {

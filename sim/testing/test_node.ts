@@ -22,7 +22,7 @@ export interface TestNodeOptions {
   region?: string;
   /** Default `node-1`. */
   node?: string;
-  /** Those of another test node, for one that finds it. Default: of its own. */
+  /** Those of another test node, if this node is to find that one. Default: its own. */
   clock?: FakeClock;
   store?: Store;
   network?: InProcessNetwork;
@@ -31,7 +31,7 @@ export interface TestNodeOptions {
   onEvent?: (event: NodeEvent) => void;
 }
 
-/** A node and what it stands on. */
+/** A node with its store, network and clock. */
 export interface TestNode<A extends App> {
   readonly node: AtlasNode<A>;
   readonly clock: FakeClock;
@@ -41,21 +41,18 @@ export interface TestNode<A extends App> {
   close(): Promise<void>;
 }
 
-/** How many nodes each store has seen: no two of their incarnations may be the same. */
+/** The number of nodes on each store, so that their incarnations are unique. */
 const nodesOf = new WeakMap<Store, number>();
 
 /**
- * Starts a node that needs no waiting.
+ * Starts a node on a fake clock, so that tests don't wait.
  *
- * Calls that need no timer are answered at once; move the clock for all else.
+ * Calls that need no timer are answered at once; advance the clock for everything else.
  *
  * @example
- * ```ts
- * const { node, clock, close } = await testNode(app);
- * await node.resource("counters", "visits").add(1);
- * await clock.advance(60_000);
- * console.log(node.stats().resources); // 0: it was idle
- * await close();
+ * ```ts const { node, clock, close } = await testNode(app); await node.resource("counters",
+ * "visits").add(1); await clock.advance(60_000); console.log(node.stats().resources); // 0: it was
+ * idle await close();
  * ```
  * @throws AtlasError as `createNode`
  */

@@ -1,6 +1,7 @@
 /**
  * Runs one market simulation. After healing, the market must come to rest within a bound, as if no
- * fault had happened; then every buyer's calls must be answered; and then nothing may be left over.
+ * fault had happened; then every buyer's calls must be answered; and then no call or credit may be
+ * left over.
  */
 import { defineApp } from "../../src/api/app.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";
@@ -26,12 +27,12 @@ import { Traders } from "../market/traders.ts";
 
 /** Between two checks of the final state, ms. */
 const CHECK_MS = 250;
-/** Between two checks whether all nodes have met, so that the seed may be lost, in ms. */
+/** Between two checks whether all nodes have met, so that the seed node may be lost, in ms. */
 const MEETING_AGAIN_MS = 500;
 /** Time beyond all known waits: retries, and reservations of exchanges that expire. */
 const REST_MS = 12_000;
 
-/** Runs a market plan. @throws only where the simulator itself fails */
+/** Runs a market plan. @throws only if the simulator itself fails */
 export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result> {
   const history = new MarketHistory();
   let running: { readonly world: World; readonly traders: Traders } | undefined;
@@ -110,8 +111,8 @@ class MarketClients implements Clients {
   }
 
   /**
-   * Ends the seed once all others have met, however long their messages took: later nobody could
-   * tell them of others.
+   * Ends the seed node once all others have met, however long their messages took: without it they
+   * could not learn of each other.
    */
   async #loseSeed(): Promise<void> {
     const { scheduler } = this.#world;

@@ -22,22 +22,22 @@ import {
 } from "../run/run_world.ts";
 import { MastersCheckers } from "./masters_checkers.ts";
 
-/** From healing until there is one owner of each key, whatever arrives late, ms. */
+/** The time from healing until each key has one owner, whatever arrives late, ms. */
 const REST_MS = LATE_MS + 6_000;
 
 /** Rules that hold for these nodes as for any. */
 const CHECKERS = [healing, returns, bounded, oneLife];
 
 export interface MastersResult extends Result {
-  /** How often a key was read while two conflicting claims stood. */
+  /** The number of reads of a key while it had two conflicting claims. */
   readonly contests: number;
-  /** Clients' lookups that were answered while two claims stood. */
+  /** Clients' lookups that were answered while the key had two claims. */
   readonly lookups: number;
-  /** Ownerships that were conceded. */
+  /** The number of ownerships that were given up. */
   readonly conflictsLost: number;
 }
 
-/** Runs a plan. @throws only where the simulator itself fails */
+/** Runs a plan. @throws only if the simulator itself fails */
 export async function runMasters(
   plan: MastersPlan,
   options: RunOptions = {},
@@ -77,7 +77,7 @@ class MastersClients extends JournalClients {
     super.healed();
     this.world.scheduler.after(REST_MS, () => {
       this.#checkEnd(this.world.shape.linkConditions.duplicates > 0);
-      // Every node is asked for every key once more, after the last late claim.
+      // Every key is called at every node once more, after the last late claim.
       super.healed();
     });
   }

@@ -31,14 +31,14 @@ interface Sighting {
 }
 
 export class MastersCheckers implements MastersObserver, Observer {
-  /** How often two claims of a key were read, neither of which had seen the other. */
+  /** The number of reads of two claims of a key, neither of which had seen the other. */
   contests = 0;
   readonly #names: readonly string[];
   readonly #plan: MastersPlan;
-  /** This as one of the checkers. */
+  /** This object as a checker. */
   readonly checker: LiveChecker = { name: "masters", watch: () => this };
   #report!: Reporter;
-  /** When each claim came to each master, by key, master and epoch. */
+  /** When each claim arrived at each master, by key, master and epoch. */
   readonly #arrivals = new Map<string, Map<number, number>>();
   readonly #ids = new Map<string, string>();
   /** The claims at the masters when each unanswered lookup began. */
@@ -153,10 +153,10 @@ export class MastersCheckers implements MastersObserver, Observer {
   }
 
   /**
-   * Everything is healed, and everything that was under way has arrived.
+   * Called once everything is healed, and all messages in flight have arrived.
    *
-   * @param mayStray whether the network may have repeated a claim since the last call for its
-   * key: nobody knows of that claim, and the next call for the key ends it.
+   * @param mayStray whether the network may have repeated a claim since the last call for its key:
+   * no node knows of that claim, and the next call for the key ends it.
    */
   rested(masters: SimMasters, keys: readonly string[], inMemory: number, mayStray: boolean): void {
     const report = this.#report("one in the end");
@@ -180,7 +180,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     if (inMemory > owned) report(`${inMemory} resources are in memory, ${owned} are owned`);
   }
 
-  /** A claim must have seen the claims that it says it has seen. */
+  /** A claim must have seen the claims that its entry lists as seen. */
   #checkOver(key: string, claim: MasterClaim): void {
     const home = this.#names.indexOf(claim.master);
     for (const [master, epoch] of claim.over) {
@@ -190,7 +190,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     }
   }
 
-  /** Whether a claim was made before the other came to its master. */
+  /** Whether a claim was made before the other one arrived at its master. */
   #isBlind(key: string, claim: MasterClaim, other: MasterClaim): boolean {
     const home = this.#names.indexOf(claim.master);
     const madeAt = this.#arrivals.get(nameOf(key, claim))?.get(home) ?? -Infinity;

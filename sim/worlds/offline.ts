@@ -14,7 +14,7 @@ import { JournalClients } from "../run/journal_clients.ts";
 import { type Result, type RunOptions, runWorld, type WorldSetup } from "../run/run_world.ts";
 import { OfflineCheckers } from "./offline_checkers.ts";
 
-/** Rules that hold whether the store is there or not. */
+/** Rules that hold with and without the store. */
 const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
 
 export interface OfflineResult extends Result {
@@ -22,13 +22,13 @@ export interface OfflineResult extends Result {
   readonly marked: number;
   /** Times that `onConflict` ran. */
   readonly conflicts: number;
-  /** Answers of owners elsewhere that came to nodes without the store. */
+  /** The number of answers that nodes without the store got from owners elsewhere. */
   readonly reached: number;
   /** Turns that were logged offline and committed later. */
   readonly committed: number;
 }
 
-/** Runs a plan. @throws only where the simulator itself fails */
+/** Runs a plan. @throws only if the simulator itself fails */
 export async function runOffline(
   plan: Plan,
   options: RunOptions = {},
@@ -51,8 +51,8 @@ export async function runOffline(
 }
 
 /**
- * Journals that operate without the store, and report what they hold when they lose a conflict.
- * Every other one writes without reading, so that it can be claimed without the store, too.
+ * Journals that operate without the store, and report their values when they lose a conflict. Every
+ * second one writes without reading, so that it can also be claimed without the store.
  */
 function offlineApp(
   idleAfterMs: number,
@@ -78,7 +78,7 @@ function offlineApp(
       rules.conflicted({ key, rrp, epoch, values: await this.#values() });
     }
 
-    /** What it wrote and can still read. */
+    /** The values that it wrote and can still read. */
     async #values(): Promise<string[]> {
       const values: string[] = [];
       for (const field of this.#written) {

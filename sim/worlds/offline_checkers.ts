@@ -1,13 +1,16 @@
 /**
- * The rules for types that operate without the store: compare what callers were told with what
- * reached the store, and with what losers of a conflict were shown.
+ * The rules for types that operate without the store: compare the answers that callers got with the
+ * entries in the store, and with the values that losers of a conflict got.
  *
- * - *marked*: an answer without the offline mark is in the store by then.
- * - *kept*: it stays there, and nothing is there twice.
- * - *handed over*: an answer with the mark is in the store at the end, or was passed to `onConflict`,
+ * - *marked*: a write that was answered without the offline mark is in the store by then.
+ * - *kept*: it stays in the store, and no write is there twice.
+ * - *handed over*: a write that was answered with the mark is in the store at the end, or was
+ *   passed to
+ *   `onConflict`,
  *   unless the process that held it ended.
  * - *told once*: `onConflict` runs once for each conflict that a node reports, and never otherwise.
- * - *one in the end*: after healing no node operates without the store, and nothing is in memory that
+ * - *one in the end*: after healing no node operates without the store, and nothing is in memory
+ *   that
  *   is not owned.
  *
  * `offline_reach.ts` holds the rules for nodes that lose only the store.
@@ -21,7 +24,7 @@ import type { FaultEvent } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 import { Reach } from "./offline_reach.ts";
 
-/** What a call of `onConflict` got. */
+/** The arguments of a call of `onConflict`. */
 export interface Sighting {
   readonly key: string;
   readonly rrp: string;
@@ -35,12 +38,12 @@ export class OfflineCheckers implements Observer {
   marked = 0;
   /** Times that `onConflict` ran. */
   conflicts = 0;
-  /** This as one of the checkers. */
+  /** This object as a checker. */
   readonly checker: LiveChecker = { name: "offline", watch: () => this };
   #world!: World;
   #report!: Reporter;
   readonly #appends: CallRecord[] = [];
-  /** Values that some `onConflict` was shown. */
+  /** Values that a call of `onConflict` got. */
   readonly #shown = new Set<string>();
   /** Conflicts that nodes logged, less the calls of `onConflict`. */
   readonly #open = new Map<string, number>();
@@ -59,7 +62,7 @@ export class OfflineCheckers implements Observer {
     this.#reach = new Reach(this.#faults, world, report);
   }
 
-  /** Answers of owners elsewhere that came to nodes without the store. */
+  /** The number of answers that nodes without the store got from owners elsewhere. */
   get reached(): number {
     return this.#reach.reached;
   }
@@ -77,7 +80,7 @@ export class OfflineCheckers implements Observer {
     this.#report("marked")(`${nameOf(record)} is not in the store, and has no mark`);
   }
 
-  /** A resource heard that it lost. */
+  /** A resource was told that it lost a conflict. */
   conflicted({ key, rrp, epoch, values }: Sighting): void {
     this.conflicts++;
     for (const value of values) this.#shown.add(value);
@@ -100,7 +103,7 @@ export class OfflineCheckers implements Observer {
     for (const record of this.#appends) this.#checkKept(record);
     for (const [conflict, left] of this.#open) {
       const name = /of (\S+) under/.exec(conflict)?.[1] ?? "";
-      // A process may have ended between the two.
+      // A process may have ended between the loss and the call.
       if (left === 0 || (left > 0 && this.#ends.has(name))) continue;
       const what = left > 0 ? "was told, and onConflict did not run" : "was none";
       this.#report("told once")(`the conflict about ${conflict} ${what}`);

@@ -1,10 +1,10 @@
 /**
- * The rules for nodes that lose only the store: what a live owner holds is called there. Judged
- * only where `store_away` is the only fault.
+ * The rules for nodes that lose only the store: a key with a live owner is called there. Checked
+ * only if `store_away` is the only fault.
  *
- * - *reached*: a node answers no call itself if it has heard from the key's owner, and the owner lives
+ * - *reached*: a node answers no call itself if the key's owner has answered it before, is alive
  *   and still holds the key.
- * - *cut off*: no call to such an owner is broken off while the calling node is unaffected.
+ * - *cut off*: no call to such an owner is cut off while the calling node is unaffected.
  */
 import { breaksLinks, STORE_AWAY } from "../faults/network_faults.ts";
 import type { CallRecord } from "../engine/history.ts";
@@ -20,14 +20,14 @@ interface SeenOwner {
 }
 
 export class Reach implements Observer {
-  /** Answers of owners elsewhere that came to nodes without the store. */
+  /** The number of answers that nodes without the store got from owners elsewhere. */
   reached = 0;
   readonly #world: World;
   readonly #report: Reporter;
   readonly #isJudged: boolean;
   readonly #mayBreak: boolean;
   readonly #heard = new Map<string, SeenOwner>();
-  /** The life of the node that made each call that isn't answered yet. */
+  /** The incarnation of the calling node, for each unanswered call. */
   readonly #lives = new Map<CallRecord, string>();
 
   constructor(faults: readonly FaultEvent[], world: World, report: Reporter) {
@@ -62,13 +62,14 @@ export class Reach implements Observer {
   #failed(record: CallRecord, life: string | undefined, heard: SeenOwner | undefined): void {
     const { key, process, outcome, code } = record;
     if (outcome !== "info" || code !== "unavailable" || !this.#stands(record, heard)) return;
-    // A node that begins a new life closes the links of the one before; some faults break them.
+    // A node that begins a new incarnation closes the links of the former one; some faults break
+    // links.
     const node = this.#nodeOf(process)?.node;
     if (node?.state !== "fenced" || node.incarnation !== life || this.#mayBreak) return;
     this.#report("cut off")(`a call of ${process} to ${key} broke off, which ${heard?.rrp} has`);
   }
 
-  /** Whether the owner that answered last is another node, and still owns the key. */
+  /** Whether the owner that answered last is another node and still owns the key. */
   #stands({ key, process }: CallRecord, heard: SeenOwner | undefined): boolean {
     if (!heard || nodeIn(heard.rrp) === slotOf(process)) return false;
     const owner = this.#world.store.state.lookup(key);

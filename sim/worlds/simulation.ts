@@ -1,6 +1,7 @@
 /**
- * The simulated worlds: journals whose calls must be in their state once; journals under several
- * masters, or without any store; and the market of modules, whose capacity must not be oversold.
+ * The simulated worlds: journals, in which each acknowledged call must occur once; journals under
+ * several masters, or without the store; and the market of modules, whose capacity must not be
+ * oversold.
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
@@ -22,7 +23,7 @@ import {
 import type { Plan } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 
-/** Runs a plan of any sort. @throws only where the simulator itself fails */
+/** Runs a plan of any sort. @throws only if the simulator itself fails */
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const { market, masters } = plan;
   if (market) return runMarket({ ...plan, market }, options);

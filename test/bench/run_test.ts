@@ -1,4 +1,4 @@
-/** The bench's referee: knows its benches, and says so when asked for another. */
+/** The command line of the benches, and how figures and rates are computed. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -32,7 +32,7 @@ test("--help shows the usage", () => {
   expect(stdout).toContain("--json");
 });
 
-test("an unknown bench or option is bad usage, and names what there is", () => {
+test("an unknown bench or option is bad usage, and the error names the known ones", () => {
   const unknown = bench("speed");
   expect(unknown.status).toBe(2);
   expect(unknown.stderr).toMatch(
@@ -41,7 +41,7 @@ test("an unknown bench or option is bad usage, and names what there is", () => {
   expect(bench("--fast").status).toBe(2);
 });
 
-test("a figure holds medians, and its ratio is of them", () => {
+test("a figure has both medians and their ratio", () => {
   expect(median([3, 1, 2])).toBe(2);
   expect(median([4, 1, 2, 3])).toBe(2.5);
   const about = { bench: "b", metric: "m", unit: "u", peer: "p", runtime: "r" };

@@ -7,7 +7,7 @@ import { slotOf } from "../../src/model/rrp.ts";
 import { command } from "../support/redis_command.ts";
 import type { HostileWriter, RawMember } from "./store.ts";
 
-/** On a Redis; `master` of the strategy `optimistic`, whose keys have its name. */
+/** On a Redis; `master` is one of the strategy `optimistic`, whose keys contain its name. */
 export function redisWriter(server: { readonly url: string }, master?: string): HostileWriter {
   const send = (name: string, ...args: string[]) => command(server, name, ...args).then(() => {});
   const suffix = master === undefined ? "" : `/${master}`;
@@ -52,7 +52,7 @@ function infoOf({ info, incarnation, region, node, address, hosts }: RawMember):
   return `${JSON.stringify(parts).slice(0, -1)},"hosts":${hosts}}`;
 }
 
-/** On a SQLite file. Its tables refuse what is no integer where one belongs. */
+/** On a SQLite file. Its tables refuse other values in integer columns. */
 export function sqliteWriter(file: string): HostileWriter {
   const run = (sql: string, ...values: (string | bigint)[]): Promise<void> => {
     const database = new DatabaseSync(file);
@@ -102,7 +102,7 @@ export function sqliteWriter(file: string): HostileWriter {
   };
 }
 
-/** A whole number as it is; for all other text the lowest that a column holds. */
+/** A whole number unchanged; for any other text the lowest number that a column holds. */
 function integer(text: string): bigint {
   const isWhole = /^-?\d{1,19}$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text);
   return isWhole ? BigInt(text) : -(2n ** 63n);

@@ -1,15 +1,15 @@
 /**
- * Regional stores for the store suite: one with a single region, and one whose keys are spread
- * over three.
+ * Regional stores for the store suite: one with a single region, and one whose keys are spread over
+ * three.
  *
- * Takes the backends of the regions; gives a backend whose every step goes through the handle of
- * the region that the key is at home in, as nodes do.
+ * Takes the backends of the regions; gives a backend that takes each step through the handle of the
+ * key's home region, as nodes do.
  */
 import { regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
 import type { CommittedTurn, LineageName, Stamp, Store } from "../../src/ports/store.ts";
 import type { HostileWriter, StoreBackend } from "./store.ts";
 
-/** One region's backend, or as many as there are names. */
+/** A backend for each of the named regions. */
 export async function regionalBackend(
   regions: readonly string[],
   make: () => Promise<StoreBackend>,
@@ -21,7 +21,7 @@ export async function regionalBackend(
   return {
     open: () => openSpread(regions, backends),
     crash: backends[0]?.crash && (() => all((backend) => (backend.crash as () => Promise<void>)())),
-    // Membership is the first region's; keys lie in all: the writer writes in each.
+    // Membership is in the first region, keys are in all of them: the writer writes to each.
     ...writers.every((it) => it !== undefined) &&
       { writer: everywhere(writers as HostileWriter[]) },
     isParted: regions.length > 1,
@@ -29,7 +29,7 @@ export async function regionalBackend(
   };
 }
 
-/** All writers as one: what it writes stands in every region. */
+/** All writers as one, which writes to every region. */
 function everywhere(writers: readonly HostileWriter[]): HostileWriter {
   const [first] = writers as [HostileWriter];
   const all = (step: (writer: HostileWriter) => Promise<void>): Promise<void> =>
@@ -58,7 +58,7 @@ async function openSpread(
   return spread(handles);
 }
 
-/** Memory's one store is every handle's: closing one of them must leave it open. */
+/** All handles share one memory store: closing one of them must leave it open. */
 function opener(backend: StoreBackend): () => Promise<Store> {
   return async () => {
     const store = await backend.open();
@@ -73,7 +73,7 @@ function opener(backend: StoreBackend): () => Promise<Store> {
   };
 }
 
-/** All handles as one store: each key's steps by the handle of its home. */
+/** All handles as one store: each step goes to the handle of its key's home region. */
 function spread(handles: ReadonlyMap<string, Store>): Store {
   const [first] = [...handles.values()] as [Store];
   const of = (key: string): Store => handles.get(first.homeOf?.(key) ?? "") ?? first;

@@ -17,7 +17,7 @@ import { freePort } from "../support/ports.ts";
 const MAX_FRAME = 65_536;
 /** How long a dial that succeeds may take, on a busy machine, in ms. */
 const DIAL_MS = 30_000;
-/** What a WebSocket handshake has beside `Upgrade` (RFC 6455 §1.3). */
+/** The headers of a WebSocket handshake besides `Upgrade` (RFC 6455 §1.3). */
 const WS_HEADERS = "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -78,7 +78,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
   }
 
   describe("requests", () => {
-    it("answers with method, path, headers and body as they came", async () => {
+    it("have their method, path, headers and body unchanged", async () => {
       const { port } = await start(async (request) => {
         const text = await request.text();
         const { pathname, search } = new URL(request.url);
@@ -107,7 +107,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
     });
 
-    it("takes a body of 8 MiB", async () => {
+    it("may have a body of 8 MiB", async () => {
       const { port } = await start(async (request) =>
         new Response(String((await request.arrayBuffer()).byteLength))
       );
@@ -118,7 +118,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(await response.text()).toBe("8388608");
     });
 
-    it("answers 500 where the app throws, and serves on", async () => {
+    it("are answered with 500 if the app throws, and later ones are served", async () => {
       const { port } = await start((request) => {
         if (request.url.endsWith("/bad")) throw new Error("secret detail");
         return new Response("fine");
@@ -129,7 +129,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(await (await fetch(`http://127.0.0.1:${port}/good`)).text()).toBe("fine");
     });
 
-    it("refuses to upgrade a plain request", async () => {
+    it("without upgrade headers can't be upgraded", async () => {
       const far = new Recorder();
       const { port } = await start((_request, upgrade) => upgrade(far));
       const response = await fetch(`http://127.0.0.1:${port}/`);
@@ -138,7 +138,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(far.opens).toBe(0);
     });
 
-    it("serves HTTP/1.0 without a host, body and query too", async () => {
+    it("over HTTP/1.0 without a host are served, also with body and query", async () => {
       const { port } = await start(async (request) => {
         const { pathname, search } = new URL(request.url);
         return new Response([request.method, pathname + search, await request.text()].join(" "));
@@ -176,7 +176,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
   });
 
   describe("listening", () => {
-    it("says which port is in use", async () => {
+    it("names the port in its error if the port is in use", async () => {
       const { runtime, port } = await start(() => new Response("ok"));
       await expect(
         runtime.serve({
@@ -240,7 +240,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(socket.remote).toBeUndefined();
     });
 
-    it("have taken the bytes when send returns", async () => {
+    it("have copied the bytes when send returns", async () => {
       const { near, far, socket } = await pair();
       const bytes = new Uint8Array(MAX_FRAME);
       for (let i = 0; i < 100; i++) {
@@ -256,7 +256,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       }
     });
 
-    it("count what waits while the peer does not read", async () => {
+    it("count the bytes that wait while the peer does not read", async () => {
       const far = new Recorder();
       const { port } = await start((_request, upgrade) => upgrade(far));
       const client = connect(port, "127.0.0.1");
@@ -295,7 +295,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(far.closes.length).toBe(1);
     });
 
-    it("close when the served end says so", async () => {
+    it("close when the serving end closes them", async () => {
       const { near, far } = await pair();
       far.socket?.send("last");
       far.socket?.close(4_000, "done");
@@ -317,7 +317,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(two.near.messages).toEqual([]);
     });
 
-    it("close once where the peer dies without a close frame", async () => {
+    it("close once if the peer dies without a close frame", async () => {
       const far = new Recorder();
       const { port } = await start((_request, upgrade) => upgrade(far));
       const client = connect(port, "127.0.0.1");
@@ -348,7 +348,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
   describe("dialling", () => {
     const options = { maxFrameBytes: MAX_FRAME, timeoutMs: DIAL_MS };
 
-    it("rejects where nobody listens", async () => {
+    it("rejects if nothing listens on the port", async () => {
       const { runtime, port } = await start(() => new Response(), await freePort());
       await servers.splice(0)[0]?.close();
       const near = new Recorder();
@@ -358,7 +358,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect([near.opens, near.closes.length]).toEqual([0, 0]);
     });
 
-    it("rejects where the server refuses the upgrade, and follows no redirect", async () => {
+    it("rejects if the server refuses the upgrade, and follows no redirect", async () => {
       const far = new Recorder();
       const { runtime, port } = await start((request, upgrade) => {
         const { pathname, origin } = new URL(request.url);
@@ -375,7 +375,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(far.opens).toBe(0);
     });
 
-    it("gives up on a server that never answers", async () => {
+    it("rejects after a time limit if the server never answers", async () => {
       const { runtime, port } = await start(() => new Promise<Response>(() => {}));
       const near = new Recorder();
       await expect(

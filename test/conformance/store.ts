@@ -16,14 +16,14 @@ import { unless } from "../support/unless.ts";
 
 /** One backend, made for one run of the suite. */
 export interface StoreBackend {
-  /** A handle on it: a connection of its own where the store has such. */
+  /** Opens a handle on it, which has its own connection if the store uses connections. */
   open(): Promise<Store>;
   /**
-   * Ends the backend without warning and starts it on what it has on disk; handles may
-   * need a while, or to be opened anew. Absent where nothing outlives the process.
+   * Kills the backend and restarts it with its data on disk; handles may need some time, or have to
+   * be reopened. Absent if nothing outlives the process.
    */
   crash?(): Promise<void>;
-  /** Writes past the store, as others may; absent where nobody else can. */
+  /** Writes to the backend directly, as other programs may; absent if no other program can. */
   readonly writer?: HostileWriter;
   /** Whether its keys lie in several stores or masters, which have no common lineage. */
   readonly isParted?: boolean;
@@ -37,11 +37,11 @@ export interface RawMember {
   readonly region: string;
   readonly node: string;
   readonly address: string;
-  /** JSON, or what passes for it. */
+  /** JSON, or text in its place. */
   readonly hosts: string;
   readonly seq: string;
   readonly state: string;
-  /** The whole of what the node says of itself, where a store has it in one text. */
+  /** All of the member's own fields, if a store keeps them in one text. */
   readonly info?: string;
 }
 
@@ -60,7 +60,9 @@ export interface HostileWriter {
   counter(key: string, text: string): Promise<void>;
   /** The counter of membership's versions. */
   version(text: string): Promise<void>;
-  /** Removes what a key has of one part; absent where the parts can't be told from each other. */
+  /**
+   * Removes what a key has of one part; absent if the backend doesn't keep the parts separately.
+   */
   remove?(key: string, part: "own" | "state" | "index" | "epoch"): Promise<void>;
 }
 

@@ -16,7 +16,7 @@ import { TurnCommit } from "../../src/resource/turn_commit.ts";
 import type { Stores } from "./store.ts";
 import { claimOf, freshKey } from "./store_kit.ts";
 
-/** The system's clock, with times on the wall that a test sets. */
+/** The system's clock, with a wall time that a test sets. */
 function wallClock(): Clock & { ms: number } {
   return {
     ms: 1_800_000_000_000,
@@ -28,7 +28,7 @@ function wallClock(): Clock & { ms: number } {
   };
 }
 
-/** A new owner's commits on a key, with nothing at hand of what earlier ones read. */
+/** Makes a new owner's commits on a key, without anything that earlier owners have read. */
 async function ledgerOf(store: Store, key: string, clock: Clock): Promise<{
   commits: TurnCommit;
   owner: Ownership;
@@ -86,7 +86,7 @@ export function answersTests(stores: Stores): void {
       await release(key, owner);
     });
 
-    test("are dropped past their time without a keyed call, and leave nothing behind", async () => {
+    test("are dropped once they have expired, without a keyed call, and leave nothing behind", async () => {
       const key = freshKey();
       const clock = wallClock();
       const { commits, owner } = await ledgerOf(stores.store, key, clock);
@@ -108,7 +108,7 @@ export function answersTests(stores: Stores): void {
       expect((await fields()).filter((field) => field.startsWith("i:"))).toEqual(["i:young"]);
       expect(await commits.find(callOf("add", 3), "old")).toBeUndefined();
       await release(key, owner);
-      // Another owner, which knows nothing of what is kept.
+      // Another owner, which has not read the kept answers.
       const later = await ledgerOf(stores.store, key, clock);
       clock.ms += IDEMPOTENCY_MS;
       later.commits.begin();

@@ -1,4 +1,4 @@
-/** The store suite on endings: a backend that crashes, a handle that is closed. */
+/** The store suite on crashes of the backend and on closed handles. */
 import { describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -49,7 +49,7 @@ export function endsTests(stores: Stores): void {
     }
     for (const handle of stores.handles) {
       await eventually(() => handle.lookup(kept));
-      // One that reaches several servers may have heard of another's return first.
+      // A handle on several servers may have seen another server return first.
       await eventually(async () => handle.status() === "up" ? true : undefined);
     }
   });
@@ -72,7 +72,7 @@ export function endsTests(stores: Stores): void {
   });
 }
 
-/** That no method of a closed store answers. */
+/** Checks that every method of a closed store rejects. */
 export async function everythingRejects(store: Store): Promise<void> {
   const key = freshKey();
   const range = { start: "", end: "z", limit: 1, reverse: false };

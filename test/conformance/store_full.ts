@@ -82,7 +82,7 @@ export function fullConformance(
       const puts: [string, string][] = [["s:big", BIG], ["s:0", "new"]];
       const commit = () => store.commit({ ...fence, turn: 2, puts, deletes: ["s:1"] });
       await refuses(commit());
-      // A step of the same tick that is taken makes no difference.
+      // A step of the same tick that succeeds makes no difference.
       const released = store.release(idle, incarnation, epoch);
       await refuses(commit());
       expect(await released).toBe(true);
@@ -93,7 +93,7 @@ export function fullConformance(
       expect(await store.read(fence.key, ["s:big", "s:0", "s:1"])).toEqual([BIG, "new", null]);
     });
 
-    test("a turn that deletes is committed, also where it writes less than it deletes", async () => {
+    test("a turn that deletes is committed, also if it writes some data, but less than it deletes", async () => {
       const fence = await full();
       const deletes = FIELDS.slice(10).map(([field]) => field);
       expect(await store.commit({ ...fence, turn: 2, puts: [["s:n", "1"]], deletes }))

@@ -17,7 +17,7 @@ import { type FullBackend, fullConformance, type FullOptions } from "./store_ful
 
 const timeoutMs = 60_000;
 
-/** Limits what a Redis may take to less than it has taken, or lets it take what it wants. */
+/** Limits a Redis to less memory than it uses, or removes the limit. */
 function limits(redis: Pick<TestRedis, "url">): Pick<FullBackend, "fill" | "free"> {
   const limit = async (bytes: string): Promise<void> => {
     await command(redis, "CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", bytes);
@@ -73,7 +73,7 @@ async function regional(): Promise<FullBackend> {
   };
 }
 
-/** A SQLite whose file may have no more pages than it has, while it is full. */
+/** A SQLite store whose file may not grow while it is full. */
 async function sqlite(): Promise<FullBackend> {
   const directory = mkdtempSync(join(tmpdir(), "atlas-full-"));
   const file = join(directory, "registry.db");

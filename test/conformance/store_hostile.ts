@@ -16,7 +16,7 @@ const LONG = "x".repeat(MAX_ADDRESS + 1);
 const MILLION = `[${Array.from({ length: 1_000_000 }, () => '"a"').join()}]`;
 const TOO_MANY = `[${Array.from({ length: MAX_MEMBER_TYPES + 1 }, () => '"a"').join()}]`;
 
-/** Parts of a row that nobody can use, by what is wrong with them. */
+/** Parts of a row that can't be read, by what is wrong with them. */
 const ROWS: { readonly [kind: string]: Partial<RawMember> } = {
   "no JSON": { info: "not json" },
   "JSON that is no object": { info: "7" },
@@ -99,7 +99,7 @@ export function hostileTests(stores: Stores): void {
       }
     });
 
-    test("an unreadable row may hold a lease: it is watched, and killed by its seq", async () => {
+    test("a member with an unreadable row may hold a lease: it is watched, and killed by its seq", async () => {
       const watcher = freshMember();
       await store.register(watcher, { ifFree: true });
       for (const kind of ["no JSON", "a seq that is no number", "a state that nobody knows"]) {
@@ -210,7 +210,7 @@ export function hostileTests(stores: Stores): void {
         const { incarnation, epoch } = owner;
         const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [] };
         expect(await store.commit(turn)).toBe("committed");
-        // Repaired by hand: above all that was given.
+        // Repaired by hand: the counter is set above all epochs that were given.
         await writer.counter(key, String(owner.epoch + 1_000));
         expect((await store.claim(claimOf(key, { expected }))).owner?.epoch)
           .toBeGreaterThan(owner.epoch);

@@ -29,7 +29,7 @@ export function freshMember(over: Partial<MemberInfo> = {}): MemberInfo {
   };
 }
 
-/** A claim of `key` by a node `node`, all else fresh unless given. */
+/** A claim of `key` by a node `node`; all other fields are new unless given. */
 export function claimOf(key: string, over: Partial<Claim> = {}): Claim {
   return {
     key,
@@ -52,7 +52,7 @@ export async function own(
   return reply.owner as Ownership;
 }
 
-/** That `step` rejects with an AtlasError of this code, whose message or detail holds `part`. */
+/** Checks that `step` rejects with an AtlasError of this code, whose message or detail holds `part`. */
 export async function refuses(step: Promise<unknown>, code: string, part = ""): Promise<void> {
   const error = await step.then(() => null, (reason) => reason);
   expect(isAtlasError(error), String(error)).toBe(true);
@@ -60,7 +60,10 @@ export async function refuses(step: Promise<unknown>, code: string, part = ""): 
   expect([error.message, error.detail].join("\n")).toContain(part);
 }
 
-/** What `ask` gives once it gives anything but undefined or an error; polls for a minute at most. */
+/**
+ * Polls `ask` until its result is neither undefined nor an error, for a minute at most; gives the
+ * result.
+ */
 export async function eventually<T>(ask: () => Promise<T | undefined>): Promise<T> {
   const giveUp = performance.now() + 60_000;
   for (;;) {

@@ -15,7 +15,7 @@ import { claimOf, freshKey, freshMember, own, refuses } from "./store_kit.ts";
 
 const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
 
-/** The lineage that a store tells somebody who knows none. */
+/** The lineage that a store returns to a caller that knows none. */
 async function lineageOf(store: Store): Promise<Lineage> {
   return (await store.renew("nobody", 0, [])).lineage;
 }
@@ -61,7 +61,7 @@ export function lineageTests(stores: Stores): void {
         expect([outcome, lineage]).toEqual(["registered", { ...risen, settled: true }]);
       });
 
-      test("a claim in the present lineage is won, with an epoch of its term", async () => {
+      test("a claim in the current lineage wins, with an epoch of its term", async () => {
         const { id, term } = await lineageOf(stores.store);
         const key = freshKey();
         const { won, owner } = await stores.store.claim(claimOf(key, { lineage: { id, term } }));
@@ -69,7 +69,7 @@ export function lineageTests(stores: Stores): void {
         expect(owner?.epoch).toBeGreaterThan(term * EPOCHS_PER_TERM);
       });
 
-      test("a claim in another lineage changes nothing and says so", async () => {
+      test("a claim in another lineage changes nothing, and its reply says so", async () => {
         const key = freshKey();
         const lineage = { id: "elsewhere", term: 3 };
         expect(await stores.store.claim(claimOf(key, { lineage })))
@@ -118,7 +118,7 @@ export function lineageTests(stores: Stores): void {
     });
 
     describe("reassert", () => {
-      test("keeps ownerships that stand, and restores those that nobody or a lower epoch owns", async () => {
+      test("keeps existing ownerships, and restores those of keys that are unowned or owned under a lower epoch", async () => {
         const lineage = await lineageOf(stores.store);
         const [kept, freed, taken] = [freshKey(), freshKey(), freshKey()];
         const owners = await Promise.all([kept, freed, taken].map((key) => own(stores.store, key)));
@@ -139,13 +139,13 @@ export function lineageTests(stores: Stores): void {
         expect(await stores.store.lookup(kept)).toEqual(first);
         expect(await stores.store.lookup(freed)).toEqual(second);
         expect(await stores.store.lookup(taken)).toEqual(higher);
-        // The counter knows of it: whoever takes over is above.
+        // The counter includes its epoch: the next owner's epoch is higher.
         const expected = { incarnation: higher.incarnation, epoch: higher.epoch };
         const { owner } = await stores.store.claim(claimOf(taken, { expected }));
         expect(owner?.epoch).toBeGreaterThan(higher.epoch);
       });
 
-      test("comes too late where its slot has given epochs of the lineage's term", async () => {
+      test("is refused if its slot has already given epochs of the lineage's term", async () => {
         const lineage = await lineageOf(stores.store);
         const risen = { ...lineage, term: lineage.term + 1 };
         const key = freshKey();
@@ -157,7 +157,7 @@ export function lineageTests(stores: Stores): void {
         const { owner } = await stores.store.claim(claimOf(key, { lineage: risen }));
         const { incarnation, epoch } = owner as Ownership;
         await stores.store.release(key, incarnation, epoch);
-        // A copy of the request, which was under way all that time.
+        // A copy of the request, which was in flight all that time.
         expect(await stores.store.reassert([reassertion(key, first)], risen))
           .toEqual([{ standing: "lost", last: NO_TURNS }]);
         expect(await stores.store.lookup(key)).toBeNull();
@@ -165,7 +165,7 @@ export function lineageTests(stores: Stores): void {
           .toEqual([{ standing: "restored", last: NO_TURNS }]);
       });
 
-      test("an owner of an equal or a higher epoch stays", async () => {
+      test("leaves an owner of an equal or a higher epoch unchanged", async () => {
         const lineage = await lineageOf(stores.store);
         const key = freshKey();
         const owner = await own(stores.store, key);
@@ -181,7 +181,7 @@ export function lineageTests(stores: Stores): void {
         expect(await stores.store.lookup(key)).toEqual(owner);
       });
 
-      test("a state that lacks turns its owner knows of is behind, and returns its last turn", async () => {
+      test("reports `behind` with the state's last turn if the state lacks turns that its owner knows of", async () => {
         const lineage = await lineageOf(stores.store);
         const key = freshKey();
         const owner = await own(stores.store, key);
@@ -197,7 +197,7 @@ export function lineageTests(stores: Stores): void {
         ]);
       });
 
-      test("in another lineage nothing is accepted", async () => {
+      test("accepts nothing in another lineage", async () => {
         const key = freshKey();
         const owner = await own(stores.store, key);
         await stores.store.release(key, owner.incarnation, owner.epoch);
@@ -206,7 +206,7 @@ export function lineageTests(stores: Stores): void {
         expect(await stores.store.lookup(key)).toBeNull();
       });
 
-      test("many at once are answered in their order", async () => {
+      test("answers many at once in their order", async () => {
         const lineage = await lineageOf(stores.store);
         const keys = Array.from({ length: 300 }, () => freshKey());
         const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
@@ -315,7 +315,7 @@ export function lineageTests(stores: Stores): void {
           .toEqual({ lost: { epoch, turn: 4 } });
       });
 
-      test("in another lineage fails as moved where it would be lost or fenced", async () => {
+      test("in another lineage fails as `moved` if it would otherwise be lost or fenced", async () => {
         const key = freshKey();
         const { incarnation, epoch } = await own(stores.store, key);
         const base = { key, incarnation, epoch, lineage: "elsewhere", puts: [], deletes: [] };

@@ -1,4 +1,4 @@
-/** The store suite on membership: registration, renewal, kill and leave. */
+/** The store suite on membership: `register`, `renew`, `kill` and `leave`. */
 import { describe, expect, test } from "vitest";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { Member, MemberState } from "../../src/model/member.ts";
@@ -53,7 +53,7 @@ export function membershipTests(stores: Stores): void {
       expect(await state(young.incarnation)).toBe("live");
     });
 
-    test("if free: refuses a name that another live one holds, changing nothing", async () => {
+    test("if free: refuses a name that another live member holds, and changes nothing", async () => {
       const holder = freshMember();
       await stores.store.register(holder, asked);
       const before = await stores.store.members();
@@ -65,7 +65,7 @@ export function membershipTests(stores: Stores): void {
       expect((await stores.store.register(rival, { ifFree: true })).outcome).toBe("registered");
     });
 
-    test("if free: many at once, exactly one gets the name", async () => {
+    test("if free: of many concurrent registrations exactly one gets the name", async () => {
       const { node } = freshMember();
       const replies = await Promise.all(
         Array.from({ length: 16 }, (_, i) =>
@@ -76,7 +76,7 @@ export function membershipTests(stores: Stores): void {
       expect(replies.filter(({ outcome }) => outcome === "name_taken")).toHaveLength(15);
     });
 
-    test("keeps only so many of the dead, the latest; a pruned one is unknown", async () => {
+    test("keeps only a limited number of dead members, the latest; a pruned one is unknown", async () => {
       const gone = Array.from({ length: MAX_DEAD_MEMBERS + 6 }, () => freshMember());
       for (const info of gone) {
         await stores.store.register(info, asked);
@@ -96,7 +96,7 @@ export function membershipTests(stores: Stores): void {
       expect((await find(stores.store, last.incarnation))?.state).toBe("live");
     });
 
-    test("carries odd text in its fields", async () => {
+    test("keeps unusual text in its fields unchanged", async () => {
       const info = freshMember({ address: 'ws://[::1]:1/?a="\\é😀', hosts: [] });
       await stores.store.register(info, asked);
       expect(await find(stores.store, info.incarnation)).toEqual({
@@ -107,7 +107,7 @@ export function membershipTests(stores: Stores): void {
     });
   });
 
-  test("keeps a member's roles, besides the types that it hosts", async () => {
+  test("keeps a member's roles and the types that it hosts", async () => {
     const info = freshMember({ hosts: ["channels"], serves: ["authority"] });
     await stores.store.register(info, asked);
     expect(await find(stores.store, info.incarnation)).toEqual({ ...info, seq: 0, state: "live" });
@@ -167,7 +167,7 @@ export function membershipTests(stores: Stores): void {
   });
 
   describe("kill and leave", () => {
-    test("kill has no effect on a member whose seq has moved", async () => {
+    test("kill has no effect on a member whose seq has changed", async () => {
       const info = freshMember();
       await stores.store.register(info, asked);
       await stores.store.renew(info.incarnation, 2, []);
@@ -199,7 +199,7 @@ export function membershipTests(stores: Stores): void {
       expect(await stores.store.kill(crypto.randomUUID(), 0)).toBeNull();
     });
 
-    test("leave frees the name whatever the seq; dead and left are permanent", async () => {
+    test("leave frees the name whatever the seq is; the states dead and left are permanent", async () => {
       const info = freshMember();
       await stores.store.register(info, asked);
       await stores.store.renew(info.incarnation, 9, []);
@@ -213,7 +213,7 @@ export function membershipTests(stores: Stores): void {
       expect((await find(stores.store, next.incarnation))?.state).toBe("dead");
     });
 
-    test("a member that leaves before its registration arrives is fenced then", async () => {
+    test("a member that leaves before its registration arrives is fenced when it arrives", async () => {
       const info = freshMember();
       await stores.store.leave(info);
       expect((await find(stores.store, info.incarnation))?.state).toBe("left");
@@ -222,7 +222,7 @@ export function membershipTests(stores: Stores): void {
       expect((await stores.store.register(next, { ifFree: true })).outcome).toBe("registered");
     });
 
-    test("the version rises with each change of membership, and with nothing else", async () => {
+    test("the version rises with each change of membership, and at no other time", async () => {
       const info = freshMember();
       const versions = [await version(stores.store)];
       await stores.store.register(info, asked);

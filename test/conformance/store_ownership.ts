@@ -7,7 +7,7 @@ import { claimOf, fresh, freshKey, own, refuses } from "./store_kit.ts";
 
 export function ownershipTests(stores: Stores): void {
   describe("claim", () => {
-    test("of a key that nobody owns wins, and everyone can look it up", async () => {
+    test("of an unowned key wins, and every handle finds the owner", async () => {
       const claim = claimOf(freshKey());
       expect(await stores.store.lookup(claim.key)).toBeNull();
       const reply = await stores.store.claim(claim);
@@ -23,7 +23,7 @@ export function ownershipTests(stores: Stores): void {
       }
     });
 
-    test("many claimants over all handles: one winner, which all get", async () => {
+    test("by many claimants over all handles has one winner, which all of them get", async () => {
       for (let round = 0; round < 5; round++) {
         const claims = Array.from({ length: 64 }, () => claimOf("")).map((claim, i) => ({
           ...claim,
@@ -43,7 +43,7 @@ export function ownershipTests(stores: Stores): void {
       }
     });
 
-    test("repeated with its opId answers the same, from any handle", async () => {
+    test("repeated with its opId gets the same answer, from any handle", async () => {
       const claim = claimOf(freshKey());
       const first = await stores.store.claim(claim);
       for (const handle of stores.handles) expect(await handle.claim(claim)).toEqual(first);
@@ -78,7 +78,7 @@ export function ownershipTests(stores: Stores): void {
         .toEqual({ won: false, owner: taken.owner });
     });
 
-    test("expecting an owner where there is none neither wins nor names one", async () => {
+    test("that expects an owner of an unowned key neither wins nor names an owner", async () => {
       const expected = { incarnation: crypto.randomUUID(), epoch: 1 };
       const nobody = { won: false, owner: null };
       expect(await stores.store.claim(claimOf(freshKey(), { expected }))).toEqual(nobody);
@@ -89,7 +89,7 @@ export function ownershipTests(stores: Stores): void {
         .toEqual(nobody);
     });
 
-    test("two takeovers of one dead owner: one wins", async () => {
+    test("by two nodes that take over from one dead owner is won by one of them", async () => {
       const key = freshKey();
       const { incarnation, epoch } = await own(stores.store, key);
       const replies: ClaimReply[] = await Promise.all(
@@ -101,7 +101,7 @@ export function ownershipTests(stores: Stores): void {
       expect(new Set(replies.map(({ owner }) => owner?.incarnation)).size).toBe(1);
     });
 
-    test("epochs rise through release, re-claim and takeover", async () => {
+    test("gets a higher epoch after each release, re-claim and takeover", async () => {
       const key = freshKey();
       let last = 0;
       for (let round = 0; round < 10; round++) {
@@ -113,7 +113,7 @@ export function ownershipTests(stores: Stores): void {
       }
     });
 
-    test("with an epoch above the one that it names, and so is every later one", async () => {
+    test("gets an epoch above the one that it names, and so does every later claim", async () => {
       const key = freshKey();
       const first = await own(stores.store, key, { above: 5_000_000 });
       expect(first.epoch).toBeGreaterThan(5_000_000);
@@ -127,7 +127,7 @@ export function ownershipTests(stores: Stores): void {
       await refuses(stores.store.claim(claimOf(key, { above: -1 })), "bad_request", "above");
     });
 
-    test("2,000 at once in one tick, each answered with its own", async () => {
+    test("may be one of 2,000 in one tick, each with its own answer", async () => {
       const claims = Array.from({ length: 2_000 }, (_, i) => claimOf(freshKey(`t${i % 7}`)));
       const replies = await Promise.all(claims.map((claim) => stores.store.claim(claim)));
       replies.forEach(({ won, owner }, i) => {
@@ -137,7 +137,7 @@ export function ownershipTests(stores: Stores): void {
       found.forEach((owner, i) => expect(owner).toEqual(replies[i]?.owner));
     });
 
-    test("refuses what an entry can't hold", async () => {
+    test("is refused if an entry can't hold its fields", async () => {
       const key = freshKey();
       await refuses(stores.store.claim(claimOf("")), "bad_request", "key");
       await refuses(stores.store.claim(claimOf(key, { rrp: "rrp:a b" })), "bad_request", "rrp");
@@ -149,7 +149,7 @@ export function ownershipTests(stores: Stores): void {
   });
 
   describe("release", () => {
-    test("only by its owner, in its epoch, and once", async () => {
+    test("succeeds only for the owner in its epoch, and once", async () => {
       const key = freshKey();
       const { incarnation, epoch } = await own(stores.store, key);
       expect(await stores.store.release(key, crypto.randomUUID(), epoch)).toBe(false);

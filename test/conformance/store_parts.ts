@@ -67,13 +67,13 @@ export function partsTests(stores: Stores): void {
       last = { epoch: owner.epoch, turn: FIELDS.length };
     });
 
-    test("the index: it is rebuilt, and nothing is lost", async () => {
+    test("(the index): it is rebuilt, and nothing is lost", async () => {
       const { id } = (await store.renew("nobody", 0, [])).lineage;
       await remove(key, "index");
       expect(await agree()).toEqual({ a: "1", b: "2", c: "3" });
       await remove(key, "index");
       expect(await agree({ after: last, lineage: id })).toEqual({ a: "1", b: "2", c: "3" });
-      // Also one that was begun anew meanwhile.
+      // Also an index that a commit began again after it was lost.
       await remove(key, "index");
       expect(await commit(4, "b", last)).toBe("committed");
       expect(await agree()).toEqual({ a: "1", b: "4", c: "3" });
@@ -85,24 +85,24 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({ a: "1", b: "4", c: "3" });
     });
 
-    test("the state, under its owner: each step of the owner reports it", async () => {
+    test("(the state, which has an owner): each step of the owner reports the loss", async () => {
       await remove(key, "state");
       const knows = { after: last };
       await isLost(store.read(key, ["a"], knows));
       await isLost(store.range(key, ALL, knows));
       expect(await commit(4, "a", last)).toEqual({ lost: NONE });
-      // Asked again, as where the answer got lost.
+      // Repeated, as after a lost answer.
       await isLost(store.read(key, ["a"], knows));
       expect(await agree()).toEqual({});
     });
 
-    test("the state, and its owner releases without having noticed: the next owner gets it reported", async () => {
+    test("(the state, whose owner releases the key without noticing): the loss is reported to the next owner", async () => {
       await remove(key, "state");
       await release(last);
       const claim = claimOf(key);
       const reply = await store.claim(claim);
       expect(reply).toMatchObject({ won: true, isStateLost: true });
-      // So is a claim whose answer got lost, when it is sent again.
+      // The loss is also reported to a claim that is repeated because its answer was lost.
       expect(await store.claim(claim)).toMatchObject({ won: true, isStateLost: true });
       owner = reply.owner as Ownership;
       const { id } = (await store.renew("nobody", 0, [])).lineage;
@@ -116,7 +116,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({ b: "1" });
     });
 
-    test("the state, and it was reported to its owner: it isn't reported to the next", async () => {
+    test("(the state, whose loss was reported to its owner): it is not reported to the next owner", async () => {
       await remove(key, "state");
       await isLost(store.read(key, ["a"], { after: last }));
       await release(NONE);
@@ -126,7 +126,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({});
     });
 
-    test("state and index, under its owner: each step of the owner reports it", async () => {
+    test("(state and index, which have an owner): each step of the owner reports the loss", async () => {
       await remove(key, "state");
       await remove(key, "index");
       await isLost(store.read(key, ["a"], { after: last }));
@@ -135,7 +135,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({});
     });
 
-    test("the epoch counter: no epoch repeats", async () => {
+    test("(the epoch counter): no epoch repeats", async () => {
       await remove(key, "epoch");
       const expected = { incarnation: owner.incarnation, epoch: owner.epoch };
       const { owner: second } = await store.claim(claimOf(key, { expected }));
@@ -147,7 +147,7 @@ export function partsTests(stores: Stores): void {
       expect((await own(store, key)).epoch).toBeGreaterThan(owner.epoch);
     });
 
-    test("the epoch counter, then the state: no epoch repeats", async () => {
+    test("(the epoch counter, then the state): no epoch repeats", async () => {
       await remove(key, "epoch");
       await remove(key, "state");
       await remove(key, "index");
@@ -155,7 +155,7 @@ export function partsTests(stores: Stores): void {
       expect((await own(store, key)).epoch).toBeGreaterThan(owner.epoch);
     });
 
-    test("the ownership: its owner is fenced, and the next one's epoch is higher", async () => {
+    test("(the ownership): its owner is fenced, and the next owner's epoch is higher", async () => {
       await remove(key, "own");
       expect(await commit(4, "a", last)).toBe("fenced");
       await remove(key, "epoch");
@@ -164,7 +164,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({ a: "1", b: "2", c: "3" });
     });
 
-    test("the state, and another copy of the store answers: its owner reasserts first", async () => {
+    test("(the state, and another copy of the store answers): its owner reasserts first", async () => {
       await remove(key, "state");
       const { id } = (await store.renew("nobody", 0, [])).lineage;
       for (const lineage of [id, "another"]) {

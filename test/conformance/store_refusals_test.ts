@@ -37,7 +37,7 @@ function guarded(store: Store): Store {
 interface Kind {
   readonly refusal: Refusal;
   readonly message: RegExp;
-  /** Has the server refuse what writes. */
+  /** Makes the server refuse writes. */
   begin(redis: TestRedis): Promise<unknown>;
   end(redis: TestRedis): Promise<unknown>;
 }
@@ -99,14 +99,14 @@ const LINES: Readonly<Record<string, (redis: TestRedis) => Promise<Store>>> = {
   },
 };
 
-/** Owns a fresh key, and gives its first turn. */
+/** Claims a new key; gives its first turn. */
 async function firstTurn(store: Store): Promise<Commit> {
   const key = freshKey();
   const { incarnation, epoch } = await own(store, key);
   return { key, incarnation, epoch, turn: 1, puts: [["s:a", "1"]], deletes: [] };
 }
 
-/** That a step is refused so, and what its caller is told. */
+/** Checks that a step is refused in this way, and the error that its caller gets. */
 async function refuses(step: Promise<unknown>, refusal: Refusal, message: RegExp): Promise<void> {
   const error = await step.then((reply) => JSON.stringify(reply), (reason) => reason);
   expect(refusalOf(error), detailOf(error)).toBe(refusal);
@@ -137,7 +137,7 @@ for (const [line, open] of Object.entries(LINES)) {
   });
 }
 
-/** An endpoint that answers as it is told, or passes on to another one. */
+/** An endpoint that answers as a test sets it, or forwards to another one. */
 async function refusing(
   to: string,
 ): Promise<{ url: string; next: { answer: (() => Response) | null; asked: number } }> {
@@ -220,14 +220,14 @@ describe("upstash: an endpoint that answers", unless(redisMissing), () => {
       front.next.answer = answer;
       const asked = front.next.asked;
       await refuses(store.commit(turn), refusal, message);
-      // What no repeat will mend isn't asked for again.
+      // A refusal that no repetition can resolve is not retried.
       if (refusal === "lasting") expect(front.next.asked - asked).toBe(1);
       front.next.answer = null;
       expect(await store.commit(turn)).toBe("committed");
     });
   }
 
-  test("429 to the repeat of a request whose answer was lost is no refusal", async () => {
+  test("429 for the repetition of a request whose answer was lost is not treated as a refusal", async () => {
     const { front, store, turn } = await behindFront();
     let sent = 0;
     front.next.answer = () => new Response("gone", { status: sent++ === 0 ? 502 : 429 });
@@ -238,7 +238,7 @@ describe("upstash: an endpoint that answers", unless(redisMissing), () => {
 });
 
 describe("sqlite: a file that", () => {
-  /** A store whose database is at hand, and whose statements fail as `fault` says. */
+  /** A store with its database, whose statements fail as `fault` says. */
   async function opened(fault: { error: Error | null } = { error: null }) {
     const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
@@ -281,7 +281,7 @@ describe("sqlite: a file that", () => {
       new Error("disk I/O error"),
     ]
   ) {
-    test(`fails to be written is told so ${"errcode" in error ? "by number" : "by words"}, and may be written`, async () => {
+    test(`fails a write is recognised ${"errcode" in error ? "by the error's number" : "by the error's words"}, and the write may have happened`, async () => {
       const fault: { error: Error | null } = { error: null };
       const { store, file } = await opened(fault);
       const turn = await firstTurn(store);
@@ -312,7 +312,7 @@ describe("sqlite: a file that", () => {
     expect(error.message).toMatch(/its disk is full \(SQLITE_FULL\)/);
   });
 
-  test("lies where no folder can be created is refused, with the reason", async () => {
+  test("is in a folder that can't be created is refused, with the reason", async () => {
     const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     writeFileSync(join(directory, "file"), "");

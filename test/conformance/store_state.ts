@@ -44,7 +44,7 @@ export function stateTests(stores: Stores): void {
       expect(await everything(key)).toEqual([]);
     });
 
-    test("a field both deleted and put in one turn is there afterwards", async () => {
+    test("that both deletes and puts a field keeps the field", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       await commit(key, owner, 1, [["a", "1"]]);
@@ -52,7 +52,7 @@ export function stateTests(stores: Stores): void {
       expect(await everything(key)).toEqual([["a", "2"]]);
     });
 
-    test("is fenced for anyone but the present owner in its epoch", async () => {
+    test("is fenced for any caller but the current owner in its epoch", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       await commit(key, owner, 1, [["a", "1"]]);
@@ -101,12 +101,13 @@ export function stateTests(stores: Stores): void {
         const { incarnation, epoch } = owner;
         await commit(key, owner, 1, puts);
         expect(await commit(key, owner, 2, [], ["a"])).toBe("committed");
-        // As long as it is owned, a late repeat of an earlier turn must be known as one.
+        // As long as it is owned, a late repetition of an earlier turn must be recognised.
         expect(await commit(key, owner, 1, [["a", "late"]])).toBe("committed");
         expect(await everything(key)).toEqual([]);
         expect(await store.release(key, incarnation, epoch)).toBe(true);
         const next = await store.claim(claimOf(key));
-        // What a copy of the store, or another master, may lack has to be known for a while.
+        // The last turn is kept for some time, because a copy of the store or another master may
+        // lack it.
         const isKept = store.kept || store.recheckMs !== undefined;
         expect(next.last).toEqual(isKept ? { epoch, turn: 2 } : { epoch: 0, turn: 0 });
         expect(next.owner?.epoch).toBeGreaterThan(epoch);
@@ -121,7 +122,7 @@ export function stateTests(stores: Stores): void {
       expect((await stores.store.claim(claimOf(key))).last).toEqual({ epoch, turn: 3 });
     });
 
-    test("and a concurrent takeover: later reads agree with the answers", async () => {
+    test("at the same time as a takeover: later reads agree with the answers", async () => {
       const [one, other] = stores.handles as [Store, Store];
       for (let round = 0; round < 20; round++) {
         const key = freshKey();
@@ -136,7 +137,7 @@ export function stateTests(stores: Stores): void {
       }
     });
 
-    test("4,096 puts, then 4,096 deletes, are one step each", async () => {
+    test("of 4,096 puts, and then one of 4,096 deletes, is one step", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       const puts = Array.from({ length: 4_096 }, (_, i) => [name(i), `v${i}`] as const);
@@ -148,7 +149,7 @@ export function stateTests(stores: Stores): void {
       expect(await everything(key)).toEqual([]);
     });
 
-    test("many resources in one tick, some fenced, none affects another", async () => {
+    test("for many resources in one tick, of which some are fenced, affects no other resource", async () => {
       const keys = Array.from({ length: 200 }, () => freshKey());
       const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
       const replies = await Promise.all(owners.map((owner, i) =>
@@ -164,7 +165,7 @@ export function stateTests(stores: Stores): void {
       read.forEach((values, i) => expect(values).toEqual([i % 3 ? String(i) : null]));
     });
 
-    test("refuses values that can't be stored unchanged", async () => {
+    test("is refused for values that can't be stored unchanged", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       await refuses(commit(key, owner, 0, []), "bad_request", "turn");
@@ -174,7 +175,7 @@ export function stateTests(stores: Stores): void {
   });
 
   describe("read and range", () => {
-    test("read keeps the order asked, repeats included, with null for none", async () => {
+    test("read gives values in the requested order, repeated names included, and null for missing fields", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       await commit(key, owner, 1, [["a", "1"], ["b", ""]]);
@@ -184,7 +185,7 @@ export function stateTests(stores: Stores): void {
       expect(await stores.store.read(freshKey(), ["a"])).toEqual([null]);
     });
 
-    test("range: start inclusive, end exclusive, limit, both directions", async () => {
+    test("range includes its start, excludes its end, and keeps its limit in both directions", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       const fields = ["B", "a", "a/1", "a/2", "a0", "b", "~"];
@@ -206,7 +207,7 @@ export function stateTests(stores: Stores): void {
       await refuses(everything(key, { limit: 0 }), "bad_request", "limit");
     });
 
-    test("odd characters come back unchanged", async () => {
+    test("unusual characters are returned unchanged", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       const odd = ["", " ", "\0", "\u0001", "\0\u0001\0\0\u0001\u0002", "a\r\nb", "😀", "é\u0301"];
@@ -222,7 +223,7 @@ export function stateTests(stores: Stores): void {
       expect(await everything(key)).toEqual([]);
     });
 
-    test("values of 1 MiB, many at once", async () => {
+    test("many values of 1 MiB at once are returned unchanged", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       const values = ["a", "é", "\0"].map((letter) => letter.repeat(1_048_576));

@@ -36,7 +36,7 @@ async function sqlite(): Promise<StoreBackend> {
   const open = () => sqliteStore(file, { timeoutMs });
   return {
     open,
-    // The file is the backend: what a crash leaves is what a new handle finds in it.
+    // The file is the backend: after a crash a new handle reads what is in it.
     crash: async () => {},
     writer: sqliteWriter(file),
     dispose: async () => rmSync(directory, { recursive: true, force: true }),
@@ -99,7 +99,7 @@ if ("Bun" in globalThis) {
   storeConformance("redis, through ioredis", redis({}, { dial: dialIoredis }), redisMissing);
 }
 
-test("memory: closed for one is closed for all", async () => {
+test("memory: closing one handle closes the store for all", async () => {
   const store = memoryStore();
   expect(store.status()).toBe("up");
   await store.close();

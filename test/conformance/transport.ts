@@ -104,7 +104,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       expect(far.link.peer).toEqual(ann.self);
     });
 
-    it("carries messages whole, in order, both ways, the empty one too", async () => {
+    it("carries messages whole, in order, in both directions, also empty ones", async () => {
       const { near, far } = await linked();
       const sizes = [5, 0, 1, 127, 128, 129, 16_383, 16_384, 70_000, 3, 2_000_000, 0, 9, 500_000];
       for (const from of [near, far]) {
@@ -117,11 +117,11 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       }
     });
 
-    it("carries ten thousand messages of a tick, each once", async () => {
+    it("delivers each of ten thousand messages of one tick once", async () => {
       const { near, far } = await linked();
       const message = new Uint8Array(4);
       for (let i = 0; i < 10_000; i++) {
-        // One buffer for all: what was sent is the transport's own.
+        // All messages use one buffer: the transport must have copied what was sent.
         new DataView(message.buffer).setUint32(0, i);
         near.link.send(message);
       }
@@ -166,7 +166,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       await expect.poll(() => far.received.at(-1)).toEqual(Uint8Array.of(7));
     });
 
-    it("closes both ends once, delivering nothing afterwards", async () => {
+    it("closes both ends once, and delivers nothing afterwards", async () => {
       const { near, far } = await linked();
       near.link.send(Uint8Array.of(1));
       near.link.close("enough");
@@ -231,13 +231,13 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       link.close("seen");
     });
 
-    it("rejects a dial where nobody answers any more", async () => {
+    it("rejects a dial if the peer no longer answers", async () => {
       const [ann, bob] = await nodes();
       await bob.transport.close();
       await expect(ann.transport.dial(bob.peer)).rejects.toMatchObject({ code: "unavailable" });
     });
 
-    it("starts a new incarnation with no link of the former", async () => {
+    it("starts a new incarnation without the links of the former one", async () => {
       const { ann, bob, near, far } = await linked();
       const former = bob.peer;
       bob.self = identity("bob");

@@ -1,5 +1,5 @@
 /**
- * Both transports, held to the transport suite on whichever runtime runs this file.
+ * The transport suite on both transports, on the runtime that runs this file.
  *
  * Covers adapters/transport/in_process.ts.
  */

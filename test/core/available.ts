@@ -137,7 +137,7 @@ export async function heal(
   );
 }
 
-/** Resolves once the store says that a node's life is over; until then others may call it. */
+/** Resolves once the store says that a node is dead; until then other nodes may call it. */
 export async function seenDead({ store }: Cluster, name: string): Promise<void> {
   await until(async () => {
     const { members } = await store.members();

@@ -22,7 +22,7 @@ import {
 import { app as plainApp, type Cluster } from "./cluster.ts";
 import type { StoreConnection } from "./store_connection.ts";
 
-describe("when another owner took over", () => {
+describe("after another owner took over", () => {
   async function split(): Promise<{
     made: Cluster;
     a: { node: Node; connection: StoreConnection };
@@ -38,7 +38,7 @@ describe("when another owner took over", () => {
     return { made, a, b };
   }
 
-  test("the new owner's state stays, and the former owner learns where it is and merges", async () => {
+  test("the new owner's state stays, and the former owner learns the new owner's pointer and merges", async () => {
     const { made, a, b } = await split();
     const owner = await made.store.lookup("notes/x");
     expect(owner?.rrp).toBe("rrp:local/b/notes/x");
@@ -75,7 +75,7 @@ describe("when another owner took over", () => {
     expect(all).toEqual(expect.arrayContaining(["1", "a", "b"]));
   });
 
-  test("an owner that answered nobody meanwhile causes no conflict", async () => {
+  test("an owner that answered no call while it was cut off causes no conflict", async () => {
     const { made, a } = await one();
     const b = await member(made, "b");
     await add(a.node, "x", "1");

@@ -18,7 +18,7 @@ test("a draining node commits its kept turns if the store returns in time", asyn
   const closed = a.node.close({ drainMs: 10_000 });
   await clock.advance(2_000);
   expect(a.node.state).toBe("draining");
-  // It goes on meanwhile, and takes nothing else.
+  // Meanwhile it serves its own resources, and claims no others.
   expect((await add(a.node, "x", "3")).result).toEqual(["1", "2", "3"]);
   await expect(clock.run(a.node.call("notes", "new", "visit", [], { timeoutMs: 5_000 }))).rejects
     .toMatchObject({ code: "unavailable" });
@@ -32,7 +32,7 @@ test("a draining node commits its kept turns if the store returns in time", asyn
   expect(await add(b.node, "x", "4")).toMatchObject({ result: ["1", "2", "3", "4"] });
 });
 
-test("a draining node commits its kept turns if the store returns twice for a moment", async () => {
+test("a draining node commits its kept turns if the store is reachable only twice, for a moment each", async () => {
   const { made, a } = await kept();
   const closed = a.node.close({ drainMs: 30_000 });
   a.connection.isCut = false;

@@ -33,7 +33,7 @@ test("a new idempotency key is served once, however many keys came before", asyn
   expect(first).toMatchObject({ verdict: "suspect" });
   expect((await keyed(a.node, "new", "new")).result).toEqual(first.result);
   expect((await keyed(a.node, `${MANY - 1}`, `k${MANY - 1}`)).result).toHaveLength(MANY);
-  // Answered long ago: only the store has the answer.
+  // This key was answered long ago: only the store has the answer.
   await expect(keyed(a.node, "0", "k0")).rejects.toMatchObject(unknown);
   await heal(a);
   expect((await keyed(a.node, "new", "new")).result).toEqual(first.result);

@@ -1,6 +1,6 @@
 /**
  * Types with `partition: "available"`: a node that can't reach the store calls other owners while
- * it can reach them, and claims a key only if it can't.
+ * it can reach them, and claims a key only if it can't reach its owner.
  */
 import { expect, test } from "vitest";
 import { type AtlasNode, inProcessTransport } from "../../mod.ts";

@@ -1,5 +1,5 @@
 /**
- * Types with `partition: "available"`: what a node serves while the store is out of reach, how it
+ * Types with `partition: "available"`: what a node serves while the store is unreachable, how it
  * marks answers, and how turns are reconciled when the store is back.
  *
  * Covers src/resource/offline_log.ts and src/resource/reconciliation.ts.
@@ -10,7 +10,7 @@ import { MAX_OFFLINE_CHARACTERS, MAX_OFFLINE_TURNS } from "../../src/limits.ts";
 import { OfflineLog } from "../../src/resource/offline_log.ts";
 import { add, clock, cutOff, heal, member, one, seen, until } from "./available.ts";
 
-describe("while the store is out of reach", () => {
+describe("while the store is unreachable", () => {
   test("an available resource serves and marks its answers; a fenced one refuses", async () => {
     const { a } = await one();
     const before = await add(a.node, "x", "1");
@@ -63,14 +63,14 @@ describe("while the store is out of reach", () => {
     });
     await Promise.all([heal(a), heal(b)]);
     await until(async () => {
-      // The link to a's former life may break under a call.
+      // The link to a's former incarnation may break during a call.
       const answer = await clock.run(b.node.call("notes", "x", "all", [])).catch(() => null);
       return answer && !answer.verdict;
     }, "answers have no mark any more");
     expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["1", "2", "3"]);
   });
 
-  test("state that was never read can't be read, and a failed turn writes nothing", async () => {
+  test("state that was not read before can't be read, and a failed turn writes nothing", async () => {
     const { a } = await one();
     await add(a.node, "x", "1");
     await cutOff(a);
@@ -82,7 +82,7 @@ describe("while the store is out of reach", () => {
     expect((await add(a.node, "x", "2")).result).toEqual(["1", "2"]);
   });
 
-  test("the same instance goes on, also without storage", async () => {
+  test("the same instance goes on, also for calls that use no storage", async () => {
     const { a } = await one();
     await clock.run(a.node.call("notes", "x", "visit", []));
     await cutOff(a);
@@ -163,7 +163,7 @@ describe("while the store is out of reach", () => {
     await expect(call("overwrite", ["more"])).rejects.toMatchObject(full);
     expect(await call("all", [])).toMatchObject({ result: ["1023"], verdict: "suspect" });
     expect((await call("visit", [])).result).toBe(1);
-    // Its answer would have to be kept, too.
+    // The answer of a keyed call would have to be kept, too.
     await expect(call("visit", [], "new")).rejects.toMatchObject({ ...full, maybeExecuted: false });
     // The answer is cached, so that it doesn't run again.
     expect((await call("overwrite", ["first"], "old")).verdict).toBe("suspect");
@@ -219,7 +219,7 @@ describe("a key that no node here owns", () => {
     expect((await add(a.node, "x", "1")).result).toEqual(["1"]);
   });
 
-  test("keeps the state that it has already, and both sides are reported", async () => {
+  test("keeps the state that it already has, and both owners report the conflict", async () => {
     const { made, a } = await one();
     const b = await member(made, "b");
     await add(b.node, "x", "b");

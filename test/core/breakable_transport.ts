@@ -10,7 +10,7 @@ export interface Breakable extends Transport {
   breakAll(): void;
 }
 
-/** `transport`, and what breaks all links that it has. */
+/** Wraps `transport`; also gives a function that breaks all of its links. */
 export function breakable(transport: Transport): Breakable {
   const links = new Set<Link>();
   const watched = (link: Link): Link => {

@@ -1,6 +1,6 @@
 /**
  * Covers src/routing/call_order.ts: queues of calls whose owner is not yet known, and their order
- * over several links. Calls that were given up free their places.
+ * over several links. Aborted calls free their places.
  */
 import { describe, expect, it } from "vitest";
 import { memoryStore, type Store } from "../../mod.ts";
@@ -23,7 +23,7 @@ function slow(gate: Gate): Store {
   });
 }
 
-/** Fills the queue with calls that are given up at once. */
+/** Fills the queue with calls that are aborted at once. */
 async function giveUp(call: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
   const abort = new AbortController();
   const given = Array.from({ length: MAX_MAILBOX }, () => call(abort.signal));
@@ -57,8 +57,8 @@ it("calls that join a queue fail with the reason for which its first call waits"
   expect(await first).toMatchObject({ code: "unavailable", maybeExecuted: false });
 });
 
-describe("calls that were given up", () => {
-  it("free their places while the owner is looked up", async () => {
+describe("calls that were aborted", () => {
+  it("free their places in the queue while the owner is looked up", async () => {
     const found = Gate.of("found");
     const node = await cluster(slow(found)).node("a");
     await giveUp((signal) => node.resource("counters", "x", { signal }).add(1));
@@ -67,7 +67,7 @@ describe("calls that were given up", () => {
     expect((await alone).total).toBe(1);
   });
 
-  it("free their places while others wait for a call on another link", async () => {
+  it("free their places in the queue while others wait for a call on another link", async () => {
     const made = new Regions();
     const owner = await made.node("eu/owner");
     await owner.call("counters", "eu~x", "add", [1]);

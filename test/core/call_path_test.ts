@@ -16,14 +16,16 @@ const endsWith = (message: RegExp) =>
   });
 
 describe("forwarded calls", () => {
-  /** A call that times out after it was returned so often that it has to wait before the next try. */
+  /**
+   * Makes a call that is returned until it has to wait before the next attempt, and then times out.
+   */
   async function inVain(
     clock: FakeClock,
     made: Regions,
     from: AtlasNode<TestApp>,
     back: string,
   ): Promise<unknown> {
-    // Less than the least pause.
+    // Shorter than the shortest pause.
     const call = from.call("counters", "x", "echo", [1], { timeoutMs: 5 });
     const returns = () => made.sent.filter((line) => line === `${back} failure`).length;
     await until(() => returns() > MAX_HOPS, "it waits");
@@ -53,7 +55,7 @@ describe("forwarded calls", () => {
       endsWith(/over 3 links at most/),
     );
     delete next["r4"];
-    // Until then the nodes that refused are skipped.
+    // Nodes that refused are skipped for this long.
     await clock.advance(1_000);
     const answer = await first.call("counters", "x", "echo", [1]);
     expect(answer.path).toEqual(["r1/n", "r2/n", "r3/n", "r4/n"]);

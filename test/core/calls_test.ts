@@ -47,7 +47,7 @@ describe("a call", () => {
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.call("counters", "at-a", "echo", [0]);
     await b.call("counters", "at-b", "echo", [0]);
-    // A third node, so that asking it acquaints the first one with the second.
+    // A third node: by calling it, the first node learns of the second.
     await (await made.node("c")).call("counters", "at-c", "echo", [0]);
     await a.call("counters", "at-c", "echo", [0]);
     const options = { timeoutMs: 2_000 };
@@ -249,7 +249,7 @@ describe("a turn", () => {
 });
 
 describe("deadlines", () => {
-  it("a call given up in the mailbox never starts, and a running one sees its signal abort", async () => {
+  it("a call that is abandoned in the mailbox never starts, and a running one sees its signal abort", async () => {
     const clock = fakeClock();
     const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
@@ -266,7 +266,7 @@ describe("deadlines", () => {
     expect(await a.resource("counters", "x").total()).toBe(0);
   });
 
-  it("the caller's own signal gives a call up", async () => {
+  it("a call ends when its caller's signal aborts", async () => {
     const a = await cluster().node("a");
     const controller = new AbortController();
     const running = a.resource("counters", "x", { signal: controller.signal }).wait("g");
@@ -312,7 +312,7 @@ describe("deadlines", () => {
     expect(a.stats().queued).toBe(0);
   });
 
-  it("a hanging turn is ended, and the key goes on under a higher epoch", async () => {
+  it("a hanging turn is ended, and the key is served under a higher epoch", async () => {
     const clock = fakeClock();
     const a = await cluster(undefined, clock).node("a");
     const stub = a.resource("impatient", "x");

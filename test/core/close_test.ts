@@ -13,7 +13,7 @@ import type { Transport } from "../../src/ports/transport.ts";
 import { fakeClock } from "../../testing.ts";
 import { cluster, log, type TestApp, until } from "./cluster.ts";
 
-/** A call of `x` at `node`; gives its answer, or what it failed with. */
+/** A call of `x` at `node`; gives its answer, or its error. */
 function send(node: AtlasNode<TestApp>, method: string, args: unknown[] = []): Promise<unknown> {
   return node.call("counters", "x", method, args).catch((error: AtlasError) => error);
 }
@@ -87,7 +87,7 @@ test("an invalid drainMs is refused, and the node serves on", async () => {
   expect(await send(a, "add", [1])).toMatchObject({ rrp: "rrp:local/a/counters/x" });
 });
 
-/** A transport that can hold back what arrives over its links, and drops it if they close. */
+/** A transport that can hold back incoming messages, and drops them if their link closes. */
 function slowReader(network: InProcessNetwork): Transport & { hold(): void; read(): void } {
   const transport = inProcessTransport(network);
   let held: (() => void)[] | null = null;

@@ -109,7 +109,7 @@ export class Counter extends Resource {
     return { rrp: this.rrp, epoch: this.epoch };
   }
 
-  /** Calls another resource, which may call on. */
+  /** Calls another resource, which may call further ones. */
   async via(path: string[], n: number): Promise<number> {
     const [next, ...rest] = path;
     if (next === undefined) return (await this.add(n)).total;
@@ -166,7 +166,7 @@ export const app: TestApp = defineApp<Types>({
  */
 export const BRISK: LeaseTimes = { heartbeatMs: 100, leaseMs: 1_000 };
 
-/** A lease that outlasts any pause of the machine, of nodes that read the store often. */
+/** A lease longer than any pause of the machine, with frequent reads of the store. */
 export const LASTING: LeaseTimes = { heartbeatMs: 100, leaseMs: 60_000 };
 
 export class Cluster {
@@ -176,7 +176,7 @@ export class Cluster {
   readonly #clock: FakeClock | undefined;
   readonly #closers: (() => Promise<void>)[] = [];
 
-  /** @param clock the clock of nodes that get none of their own. */
+  /** @param clock the clock of all nodes that aren't given another. */
   constructor(store: Store = memoryStore(), clock?: FakeClock) {
     this.store = store;
     this.#clock = clock;

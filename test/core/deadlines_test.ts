@@ -28,7 +28,7 @@ it("a running call's signal aborts at its deadline, also if its caller's node is
   expect(await owner.resource("counters", "x").add(1)).toMatchObject({ total: 1 });
 });
 
-it("a call that no owner took fails as not executed, wherever it waited", async () => {
+it("a call that no owner accepted fails as not executed, wherever it waited", async () => {
   const clock = fakeClock();
   const made = new Regions({ clock });
   const us = await made.node("us/a", { lease });
@@ -50,7 +50,7 @@ it("a call that no owner took fails as not executed, wherever it waited", async 
   }
 });
 
-it("a call that an owner took keeps its whole deadline, and fails as maybe executed", async () => {
+it("a call that an owner accepted keeps its whole deadline, and fails as maybe executed", async () => {
   const clock = fakeClock();
   const made = new Regions({ clock });
   const us = await made.node("us/a", { lease });

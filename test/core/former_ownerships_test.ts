@@ -77,7 +77,7 @@ test("each turn that the copy lacks is logged and counted once", async () => {
   expect(stats.lostTurns).toBe(3);
 });
 
-test("a store that lost all its data is another one, though its id is the same", async () => {
+test("a store with the same id and a new term has lost all data: every turn is logged as lost", async () => {
   const { events, state, formers, end } = setUp();
   end("notes/a", 3, 7);
   state.present = { ...state.present, term: 1 };
@@ -112,7 +112,7 @@ test("the check is repeated until the store can answer", async () => {
   }).toBe(1);
 });
 
-test("ownerships without turns are not remembered, and of one epoch only the last turn", () => {
+test("ownerships without turns are not remembered, and for each epoch only the last turn is", () => {
   const { formers, end } = setUp();
   end("notes/a", 0, 0);
   expect(formers.size).toBe(0);

@@ -26,7 +26,7 @@ const app = defineApp({ resources: { notes: Note } });
 let node: AtlasNode<typeof app>;
 afterEach(() => node.close({ drainMs: 100 }));
 
-/** A store of one copy whose answers name the lineage that `present` gives. */
+/** A store whose answers name the lineage that `present` gives. */
 function replaceable(present: () => Lineage): Store {
   const store = memoryStore();
   const only = { id: "", term: 0 };

@@ -11,7 +11,9 @@ import { Regions } from "./regions.ts";
 
 type TestNode = AtlasNode<TestApp>;
 
-/** When a link that owes an answer has been found unresponsive, ms; and a longer time. */
+/**
+ * How long until a link without an awaited answer counts as unresponsive, in ms; and a longer time.
+ */
 const FOUND_MS = 1.5 * SILENCE_MS;
 const LONG_MS = 10 * SILENCE_MS;
 
@@ -42,7 +44,7 @@ class World extends Regions {
     return node;
   }
 
-  /** The path of a call, or why there is none. */
+  /** The path of a call, or the error if it failed. */
   async path(node: TestNode, id: string, timeoutMs: number = LONG_MS): Promise<readonly string[]> {
     const call = node.call("counters", id, "echo", [1], { timeoutMs });
     return await this.clock.run(call.then(({ path }) => path, ({ code }) => [code]));
@@ -95,7 +97,7 @@ describe("calls to an owner over an unresponsive link", () => {
     expect(made.logged.at(-1)).toBe("link to region up eu/owner");
   });
 
-  it("go through a gateway, also if each is given up before the link is found unresponsive", async () => {
+  it("go through a gateway, also if each times out before the link is found unresponsive", async () => {
     const { made, us } = await world(["eu/g"]);
     await made.path(us, "eu~x");
     made.stall("us/a", "eu/owner", true);
@@ -204,7 +206,7 @@ describe("links without an alternative", () => {
 });
 
 describe("calls through a gateway over an unresponsive link", () => {
-  /** The link to the owner is closed; gives the gateway in use, too. */
+  /** Closes the link to the owner; also gives the gateway in use. */
   async function divided(gateways: readonly string[], others?: readonly string[]) {
     const { made, us } = await world(gateways, others);
     made.setLink("us/a", "eu/owner", false);
@@ -224,11 +226,11 @@ describe("calls through a gateway over an unresponsive link", () => {
     await expect(lost).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
   });
 
-  it("don't use it as an ordinary node of its region either, whatever its probes", async () => {
+  it("don't use the unresponsive gateway as an ordinary node of its region either", async () => {
     const { made, us, first } = await divided(["eu/g"], ["eu/g", "eu/other"]);
     expect(first).toBe("eu/g");
     made.stall("us/a", "eu/g", true);
-    // Each probe fails, and the link it names fit must not be used in between.
+    // Each probe fails, and the link must not be used between two probes.
     await made.clock.advance(LONG_MS);
     made.resetCounts();
     const paths = [];

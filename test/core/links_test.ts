@@ -7,7 +7,7 @@ import { inProcessTransport } from "../../mod.ts";
 import type { Link, LinkHandlers, Transport } from "../../src/ports/transport.ts";
 import { type Cluster, cluster } from "./cluster.ts";
 
-/** The first link of this transport carries nothing, and breaks as soon as something was sent. */
+/** The first link of this transport delivers nothing, and breaks as soon as something is sent. */
 function brittle(made: Cluster, isUnread: boolean): Transport {
   const transport = inProcessTransport(made.network);
   let isFirst = true;

@@ -15,8 +15,8 @@ function left(node: string): MemberInfo {
   return { incarnation: `left-${node}`, region: "local", node, address: "nowhere", hosts: [] };
 }
 
-describe("a node whose name another process has", () => {
-  it("is refused while the other renews, which serves on undisturbed", async () => {
+describe("a node whose name another process holds", () => {
+  it("is refused while the other process renews its lease, and that process goes on serving", async () => {
     const clock = fakeClock();
     const made = cluster(memoryStore(), clock);
     const first = await made.node("same", { lease: BRISK });
@@ -40,7 +40,7 @@ describe("a node whose name another process has", () => {
       .toEqual(["same live", "same superseded"]);
   });
 
-  it("returns after its store was restored to a state with a former life of it", async () => {
+  it("starts after its store was restored to a state with an earlier incarnation of it", async () => {
     const clock = fakeClock();
     const [before, after] = [memoryStore(), memoryStore()];
     await after.register(left("same"), { ifFree: false });

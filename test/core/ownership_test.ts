@@ -10,7 +10,7 @@ import { app, BRISK, cluster, Counter, Gate, log, until, untilBy } from "./clust
 
 const fails = (code: string) => expect.objectContaining({ code });
 
-/** A store in front of another whose parts tests can break. */
+/** A store that wraps another; tests can make some of its steps fail. */
 function breakable(inner: Store): Store & { broken: Set<string> } {
   const broken = new Set<string>();
   return new Proxy(inner, {
@@ -53,7 +53,7 @@ describe("idempotency keys", () => {
     expect(new Set(answers.map((answer) => answer.total))).toEqual(new Set([1]));
   });
 
-  it("are not kept for calls that threw, and belong to one method", async () => {
+  it("are not kept for calls that threw, and are separate for each method", async () => {
     const a = await cluster().node("a");
     const stub = a.resource("counters", "x", { idempotencyKey: "k" });
     await expect(stub.addThenThrow(1)).rejects.toEqual(fails("app"));
@@ -98,7 +98,7 @@ describe("releasing resources", () => {
         await new Promise((resolve) => setImmediate(resolve));
       }
     };
-    // The draining node forwards calls of its own callers, too.
+    // The draining node also forwards calls that are made on it.
     const callers = [a, b, c].flatMap((node) => Array.from({ length: 10 }, () => caller(node)));
     await until(() => calls > 100, "calls before the drain");
     await a.drain();
@@ -109,7 +109,7 @@ describe("releasing resources", () => {
     expect(await b.resource("counters", "x").total()).toBe(calls);
   });
 
-  it("a draining node hands over at once: running calls finish, waiting ones run elsewhere", async () => {
+  it("a draining node releases its keys at once: running calls finish, waiting ones run elsewhere", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
     const x = a.resource("counters", "x");
@@ -179,7 +179,7 @@ describe("takeover", () => {
     expect(members.find((member) => member.incarnation === former)?.state).toBe("left");
   });
 
-  it("a turn whose lease lapsed meanwhile is neither committed nor answered", async () => {
+  it("a turn during which the lease lapsed is neither committed nor answered", async () => {
     const made = cluster(undefined, clock);
     const store = breakable(made.store);
     const a = await made.node("a", { store, lease: BRISK });

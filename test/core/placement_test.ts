@@ -19,7 +19,7 @@ const nodeOf = (rrp: string) => rrp.split("/").slice(0, 2).join("/").slice(4);
 
 type Node = AtlasNode<TestApp>;
 
-/** Nodes on one registry; the node of the last path is the last of `nodes`. */
+/** Nodes on one registry, one for each path, in the same order. */
 async function started(of: TestApp, ...paths: string[]) {
   return await startedAt(undefined, of, ...paths);
 }
@@ -61,7 +61,7 @@ describe("placement `spread`", () => {
     expect(made.requests().length - before).toBeLessThanOrEqual(IDS.length);
   });
 
-  it("asks the next node if the one that a key belongs to is gone", async () => {
+  it("asks the next node if the one that should own a key is gone", async () => {
     const { made, first, second } = await started(SPREAD, "us/a", "us/b");
     let round = 0;
     const isSeen = async () => {
@@ -126,7 +126,7 @@ describe("a move", () => {
       epoch: moved.epoch,
     });
     expect(await eu.move("counters", "x", "eu")).toEqual(moved);
-    // Asked from elsewhere, and back.
+    // Requested at another node, and then back again.
     const back = await eu.move("counters", "x", "us");
     expect(back.rrp).toBe("rrp:us/a/counters/x");
     expect(back.epoch).toBeGreaterThan(moved.epoch);
@@ -157,7 +157,7 @@ describe("a move", () => {
     );
   });
 
-  it("to a place where no node can claim leaves the resource where it is", async () => {
+  it("to a region where no node can claim it leaves the resource where it is", async () => {
     const { made, first: us } = await started(LOCAL, "us/a", "eu/b");
     const { epoch } = await us.call("counters", "x", "add", [1]);
     await expect(us.move("counters", "x", "mars")).rejects.toMatchObject({ code: "unavailable" });
@@ -167,7 +167,7 @@ describe("a move", () => {
     await expect(us.move("counters", "x", "a b")).rejects.toMatchObject({ code: "invalid_rrp" });
   });
 
-  it("can't be requested by a method's name", async () => {
+  it("can't be requested by calling the internal method", async () => {
     const { first: us } = await started(LOCAL, "us/a");
     for (const method of ["$move", "$take"]) {
       await expect(us.call("counters", "x", method, ["eu"])).rejects.toMatchObject({
@@ -178,7 +178,7 @@ describe("a move", () => {
 });
 
 describe("placement `caller`", () => {
-  it("follows a lasting majority of many calls, and then rests", async () => {
+  it("follows a lasting majority of many calls, and then doesn't move for a while", async () => {
     const of = withPlacement("caller");
     const made = new Regions({ shared: true });
     const clock = fakeClock();
@@ -198,7 +198,7 @@ describe("placement `caller`", () => {
     expect((after.result as { total: number }).total).toBe(before.total + FOLLOW_CALLS * 3 + 1);
   });
 
-  it("keeps resting after a takeover within its region", async () => {
+  it("still doesn't move after a takeover within its region", async () => {
     const clock = fakeClock();
     const { first: us, second: eu, third: other } = await startedAt(
       clock,
@@ -241,7 +241,7 @@ describe("caller affinity", () => {
     return { clock, drift, burst };
   }
 
-  it("needs many calls, most from one other region, for a while", async () => {
+  it("needs many calls, most of them from one other region, for some time", async () => {
     const { clock, burst } = await gauge();
     expect(burst(FOLLOW_CALLS - 2, "eu")).toBe(null);
     await clock.advance(FOLLOW_HOLD_MS);
@@ -259,7 +259,7 @@ describe("caller affinity", () => {
     }
   });
 
-  it("starts anew if the majority changes meanwhile", async () => {
+  it("starts counting again if the majority changes", async () => {
     const { clock, burst } = await gauge();
     burst(FOLLOW_CALLS * 2, "eu");
     await clock.advance(FOLLOW_HOLD_MS / 2);
@@ -268,7 +268,7 @@ describe("caller affinity", () => {
     expect(burst(FOLLOW_CALLS * 8, "eu")).toBe(null);
   });
 
-  it("rests after a move", async () => {
+  it("doesn't move again soon after a move", async () => {
     const { clock, drift, burst } = await gauge();
     drift.coolDown("t/x");
     for (let ms = 0; ms < FOLLOW_COOL_DOWN_MS; ms += FOLLOW_HOLD_MS / 2) {

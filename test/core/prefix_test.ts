@@ -20,7 +20,7 @@ describe("counting by prefix", () => {
     await expect(a.count("west")).rejects.toMatchObject({ code: "invalid_rrp" });
   });
 
-  test("gives up on pages that never end", async () => {
+  test("ends with an error if pages never end", async () => {
     const clock = fakeClock();
     const endless = {
       list: async () => {
@@ -34,7 +34,7 @@ describe("counting by prefix", () => {
 });
 
 describe("a drain by prefix", () => {
-  test("hands over matching resources, keeps the rest, and the node stays", async () => {
+  test("releases matching resources and keeps the rest, and the node goes on serving", async () => {
     const all = cluster();
     const [a, b] = [await all.node("a"), await all.node("b")];
     await a.resource("counters", "x").add(1);
@@ -50,7 +50,7 @@ describe("a drain by prefix", () => {
     expect(b.state).toBe("serving");
   });
 
-  test("of one resource, of all, or of other nodes does nothing", async () => {
+  test("may name one resource or all, and does nothing if it names other nodes", async () => {
     const all = cluster();
     const [a] = [await all.node("a"), await all.node("b")];
     for (const id of ["x", "xx"]) await a.resource("counters", id).add(1);
@@ -64,7 +64,7 @@ describe("a drain by prefix", () => {
     expect(a.state).toBe("serving");
   });
 
-  test("loses no call, whichever node is asked meanwhile", async () => {
+  test("loses no call, whichever node is called during the drain", async () => {
     const all = cluster();
     const nodes = [await all.node("a"), await all.node("b"), await all.node("c")];
     const [a] = nodes as [typeof nodes[0] & object];

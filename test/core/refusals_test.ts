@@ -56,7 +56,7 @@ describe("a turn that the registry refuses", () => {
       ["is over its capacity", "ERR DB capacity quota exceeded", /is full \(capacity quota/],
     ] as const
   ) {
-    it(`because it ${kind}, fails at once with that reason, and its owner stays`, async () => {
+    it(`because it ${kind}, fails at once with that reason, and its owner keeps the key`, async () => {
       const clock = fakeClock();
       const { store, before } = failing();
       const node = await cluster(store, clock).node("a");
@@ -75,7 +75,7 @@ describe("a turn that the registry refuses", () => {
     });
   }
 
-  it("for a moment is tried again until it is committed", async () => {
+  it("temporarily is retried until it is committed", async () => {
     const clock = fakeClock();
     const { store, before, count } = failing();
     const node = await cluster(store, clock).node("a");
@@ -89,7 +89,7 @@ describe("a turn that the registry refuses", () => {
     expect(await clock.run(added)).toEqual({ total: 2, epoch });
   });
 
-  it("for longer fails with the reason before the deadline", async () => {
+  it("for longer than its deadline fails with the reason, before the deadline", async () => {
     const clock = fakeClock();
     const { store, before } = failing();
     const made = cluster(store, clock);
@@ -107,7 +107,7 @@ describe("a turn that the registry refuses", () => {
     }
   });
 
-  it("after an attempt whose answer was lost is not reported as not executed", async () => {
+  it("after an attempt whose answer was lost is reported as maybe executed", async () => {
     const clock = fakeClock();
     const { store, before, after } = failing();
     const node = await cluster(store, clock).node("a");
@@ -125,7 +125,7 @@ describe("a turn that the registry refuses", () => {
     expect(await clock.run(counter.total())).toBe(2);
   });
 
-  it("with an idempotency key fails likewise, and runs once when it is repeated", async () => {
+  it("with an idempotency key fails in the same way, and runs once when it is repeated", async () => {
     const clock = fakeClock();
     const { store, before } = failing();
     const node = await cluster(store, clock).node("a");

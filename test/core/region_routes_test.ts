@@ -21,7 +21,7 @@ async function divided() {
   return { clock, made, eu, us, events };
 }
 
-/** Whether a call to a region succeeds; the message of its error otherwise. */
+/** Calls a resource in a region; gives the error's message if the call fails. */
 async function answerOf(
   clock: FakeClock,
   node: AtlasNode<TestApp>,
@@ -31,7 +31,7 @@ async function answerOf(
   return await clock.run(call).then(() => "done", (error: Error) => error.message);
 }
 
-it("a call's error says why the nodes of its region can't be reached", async () => {
+it("a call's error has the reason why the nodes of its region can't be reached", async () => {
   const { clock, made, us } = await divided();
   made.setLink("us/a", "eu/b", false, "no route to host");
   const failure = await answerOf(clock, us, 200);
@@ -61,7 +61,7 @@ it("a call's error says that its region's registry can't be read, either", async
   );
 });
 
-it("a closed link is logged once, again for another reason, and when it opens", async () => {
+it("a closed link is logged once, again if the reason changes, and once it opens", async () => {
   const { clock, made, us, events } = await divided();
   const lines = () =>
     events.map(({ level, event, fields: { node, reason = "" } }) =>

@@ -28,7 +28,7 @@ const until = (condition: () => unknown, what: string) => untilBy(clock, conditi
 /** Stores' clocks run so many times faster, because membership is read every few seconds. */
 const HASTE = 50;
 
-/** Calls its winner before it stops. */
+/** Calls the winner of a conflict before it stops. */
 class Loser extends Counter {
   static readonly farewells: string[] = [];
 
@@ -86,7 +86,7 @@ class CopiedRegistries {
    * without it the copy is empty.
    */
   failOver(region: string, keeps?: (incarnation: string) => boolean): void {
-    // The copy writes what it has in the name of the one before.
+    // The copy writes its entries in the name of the registry that it replaces.
     const copy = new StoreState(this.#states.get(region)?.id);
     const written = (this.#written.get(region) ?? []).filter(([name, args]) =>
       keeps && (name !== "claim" || keeps((args[0] as { incarnation: string }).incarnation))
@@ -141,7 +141,7 @@ async function moved(registries: CopiedRegistries): Promise<{ us: Node; ap: Node
   return { us, ap };
 }
 
-it("a forwarding entry lost in a failover is restored before anybody may claim the key", async () => {
+it("a forwarding entry lost in a failover is restored before any node may claim the key", async () => {
   for (const keeps of [isNoDeparture, () => false]) {
     const registries = new CopiedRegistries(["us", "eu", "ap"]);
     const { us, ap } = await moved(registries);
@@ -158,10 +158,10 @@ it("a forwarding entry lost in a failover is restored before anybody may claim t
   }
 });
 
-it("an owner that claimed before the entry could be restored stays, and the other one stops", async () => {
+it("an owner that claimed before the entry could be restored keeps the key, and the other owner stops", async () => {
   const registries = new CopiedRegistries(["us", "ap"]);
   const { us, ap } = await moved(registries);
-  // Otherwise it would remember, and claim nothing.
+  // This node would remember the entry, and not claim the key.
   await clock.run(us.close());
   registries.closed.add("ap>us");
   registries.failOver("us", isNoDeparture);
@@ -180,17 +180,17 @@ it("an owner that claimed before the entry could be restored stays, and the othe
     const looked = await clock.run(node.lookup("counters", "x", { require: "confirmed" }));
     expect(looked).toMatchObject({ rrp: "rrp:us/late/counters/x", verdict: "confirmed" });
   }
-  // It moves on as any other.
+  // It can be moved like any other resource.
   expect((await clock.run(late.move("counters", "x", "ap"))).rrp).toMatch("rrp:ap/");
   for (const node of [late, ap]) expect((await add(node)).rrp).toMatch("rrp:ap/");
 });
 
-it("an owner that claimed under a lower epoch is told by its registry, and stops", async () => {
+it("an owner that claimed under a lower epoch learns it from its registry, and stops", async () => {
   const registries = new CopiedRegistries(["us", "ap"]);
   const { us, ap } = await moved(registries);
   await clock.run(us.close());
   registries.closed.add("ap>us");
-  // No node there knows of the former claim: epochs start anew.
+  // No node there knows of the former claim: epochs start from the beginning.
   registries.failOver("us");
   const late = await registries.node("us", "late");
   expect((await add(late)).rrp).toBe("rrp:us/late/counters/x");
@@ -201,10 +201,10 @@ it("an owner that claimed under a lower epoch is told by its registry, and stops
   for (const node of [late, ap]) expect((await add(node)).rrp).toBe("rrp:ap/n/counters/x");
 });
 
-it("an owner of a moved key finds out that another one has claimed it at its home", async () => {
+it("an owner of a moved key learns that another node has claimed the key at its home", async () => {
   const registries = new CopiedRegistries(["us", "ap"]);
   const { us, ap } = await moved(registries);
-  // No node is left that knows where it lives.
+  // No node is left that knows where the key is.
   await clock.run(us.close());
   await clock.run(ap.close());
   registries.failOver("us", isNoDeparture);

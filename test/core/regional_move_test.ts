@@ -42,7 +42,7 @@ async function cutOff(after?: (region: string, step: string) => void) {
 const at = (region: string) => `rrp:${region}/only/counters/x`;
 
 describe("a move to a region whose registry is away", () => {
-  it("is refused before anything stops, and done once it is back", async () => {
+  it("is refused before anything stops, and succeeds once the registry is back", async () => {
     const { world, us, ap } = await cutOff();
     await us.call("counters", "x", "add", [1]);
     world.away.add("eu");
@@ -85,7 +85,7 @@ describe("a move to a region whose registry is away", () => {
   });
 
   it.each([["us", "us"], ["us", "ap"], ["ap", "us"], ["ap", "ap"]])(
-    "that was interrupted before is completed by a node of %s, to %s",
+    "that was interrupted is completed by a node of %s, to %s",
     async (asked, to) => {
       const { world, us, ap } = await cutOff();
       await us.call("counters", "x", "add", [1]);

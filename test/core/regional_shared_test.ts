@@ -28,7 +28,7 @@ function alias(store: Store): Store {
   return new Proxy(store, { get: (it, name) => Reflect.get(it, name)?.bind?.(it) });
 }
 
-/** One registry that two regions take for their own. */
+/** One registry that two regions use, each as its own. */
 class SharedRegistry {
   readonly store: Store = memoryStore();
   readonly events: NodeEvent[] = [];
@@ -57,7 +57,7 @@ async function add(node: Node, id: string): Promise<number> {
   return (await node.resource("counters", id).add(1)).total;
 }
 
-it("a resource stays whole and in use, whichever region it is to move to", async () => {
+it("a resource keeps its state and is served, whichever region a move asks for", async () => {
   const shared = new SharedRegistry();
   const [us, eu] = [await shared.node("us"), await shared.node("eu")];
   expect([await add(us, "x"), await add(eu, "x")]).toEqual([1, 2]);
@@ -75,7 +75,7 @@ it("a resource stays whole and in use, whichever region it is to move to", async
   );
 });
 
-it("a resource that departed before this was known is recalled whole by the next move", async () => {
+it("a resource that departed before the sharing was detected is recalled with its state by the next move", async () => {
   const shared = new SharedRegistry();
   const before = await shared.node("us");
   expect(await add(before, "x")).toBe(1);

@@ -68,7 +68,7 @@ async function nodesIn(regions: readonly string[], homes: HomeRules): Promise<No
   return nodes;
 }
 
-/** Calls from every node, whose totals show lost and repeated ones. */
+/** Calls a counter from every node; its total shows lost and repeated calls. */
 const adds = (nodes: readonly Node[], times: number): Promise<number>[] =>
   nodes.flatMap((node) =>
     Array.from({ length: times }, async () => (await node.resource("counters", "x").add(1)).total)
@@ -139,7 +139,7 @@ it("a region whose registry is away reaches nodes elsewhere that have started si
   expect(rrp).toBe("rrp:us/late/counters/x");
   expect((await eu.call("counters", "x", "total", [])).rrp).toBe(rrp);
   expect((await eu.call("counters", "unowned", "total", [])).rrp).toContain("rrp:us/late/");
-  // An unreadable registry of its own says nothing about the nodes of others.
+  // A node whose own registry is unreadable can't list members.
   await expect(eu.members()).rejects.toThrow("region eu: the registry can't be reached");
 });
 
@@ -158,7 +158,7 @@ it("a region whose registry is away confirms owners whose home is elsewhere", as
   await us.close();
   expect(await confirmed("x")).toMatchObject({ rrp: null, verdict: "unowned" });
 
-  // It needs an answer of the home's registry, whatever it remembers.
+  // It needs an answer from the home region's registry, even if it has one in its cache.
   regionCluster.away.delete("eu");
   regionCluster.away.add("us");
   expect(await confirmed("eu~x")).toMatchObject({ rrp: own, verdict: "confirmed" });

@@ -20,7 +20,7 @@ import { decodeMessage } from "../../src/model/envelope.ts";
 import type { FakeClock } from "../../testing.ts";
 import { type Cluster, cluster, Counter, type TestApp } from "./cluster.ts";
 
-/** Gives its caller and trace context. */
+/** Returns its caller and its trace context. */
 export class CallerReporter extends Counter {
   who(): unknown {
     return { caller: this.caller, traceparent: this.traceparent };
@@ -51,9 +51,9 @@ export class Regions {
   readonly closed: Map<string, string> = new Map();
   /** Whether regions see each other's members. */
   seen = true;
-  /** Whether all regions have one store, and keys no homes. */
+  /** Whether all regions share one store, and keys have no homes. */
   readonly shared: boolean;
-  /** A key's home as a node of a region believes; by default what is before its `~`. */
+  /** A key's home, as a node of a region believes; by default the part before its `~`. */
   homeOf: (key: string, asking: string) => string | null = (key) =>
     /\/([^~]+)~/.exec(key)?.[1] ?? null;
   readonly #cluster: Cluster;
@@ -63,7 +63,7 @@ export class Regions {
   /** Messages held back on stalled links, by `a>b`. */
   readonly #stalled = new Map<string, (() => void)[]>();
 
-  /** @param options.clock the clock of nodes that get none of their own. */
+  /** @param options.clock the clock of all nodes that aren't given another. */
   constructor({ shared = false, clock }: { shared?: boolean; clock?: FakeClock } = {}) {
     this.shared = shared;
     this.#cluster = cluster(undefined, clock);
@@ -95,8 +95,8 @@ export class Regions {
   }
 
   /**
-   * Holds back all that is sent between two nodes, either way, without an error. Once the link is
-   * no longer stalled it arrives, as TCP repeats it.
+   * Holds back all that is sent between two nodes, either way, without an error. It arrives once
+   * the link is no longer stalled, because TCP resends it.
    */
   stall(a: string, b: string, isStalled: boolean): void {
     for (const way of [`${a}>${b}`, `${b}>${a}`]) {

@@ -12,7 +12,7 @@ const fails = (code: string, message: RegExp, maybeExecuted = false) =>
   expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted });
 
 describe("a key whose home is another region", () => {
-  it("is claimed only there: a cold call costs one registry call at home and one request over a link", async () => {
+  it("is claimed only there: a first call takes one registry step in the home region and one request over a link", async () => {
     const made = new Regions();
     const [us, eu] = [await made.node("us/a"), await made.node("eu/b")];
     await eu.call("counters", "eu~x", "add", [1]);
@@ -63,7 +63,7 @@ describe("a key whose home is another region", () => {
       homeOf: () => "eu",
       lookup: () => new Promise<never>(() => {}),
     });
-    // Only this node's clock goes on, so it notices first.
+    // Only this node's clock advances, so it notices the deadline first.
     const us = await made.node("us/a", { clock });
     const deaf = await made.node("us/deaf", { clock, store: mute });
     await made.node("eu/b");
@@ -81,7 +81,7 @@ describe("a key whose home is another region", () => {
   it("times out with the reason of the wait if another node notices the deadline", async () => {
     const clock = fakeClock();
     const made = new Regions({ clock });
-    // There its home is taken for a third region, of which no node is left.
+    // That node believes that the key's home is a third region, which has no nodes.
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
     const us = await made.node("us/a");
     await made.node("eu/b");
@@ -103,7 +103,7 @@ describe("a key whose home is another region", () => {
     );
   });
 
-  it("is not watched by other regions, nor is its owner's heartbeat", async () => {
+  it("is not watched by other regions, and neither is its owner's heartbeat", async () => {
     const clock = fakeClock();
     const made = new Regions();
     await made.node("eu/b");
@@ -112,7 +112,7 @@ describe("a key whose home is another region", () => {
     made.resetCounts();
     const count = (method: string) =>
       made.storeCalls.filter((call) => call.node === "us/a" && call.method === method).length;
-    // Longer than a takeover takes, without a heartbeat of the other.
+    // Longer than a takeover takes, without a heartbeat of the other node.
     await clock.advance(700);
     expect(count("renew")).toBeGreaterThan(30);
     expect(count("kill")).toBe(0);
@@ -197,7 +197,7 @@ describe("gateways", () => {
     expect((await waiting).path).toEqual(["us/a", first, "eu/owner"]);
   });
 
-  it("are used while only the owner's own dial succeeds, until then", async () => {
+  it("are used until the owner has dialled the caller, if the caller can't dial it", async () => {
     const { us, owner } = await divided();
     expect((await us.call("counters", "eu~x", "echo", [1])).path).toHaveLength(3);
     await us.call("counters", "us~y", "echo", [1]);
@@ -206,7 +206,7 @@ describe("gateways", () => {
     expect((await us.call("counters", "eu~x", "echo", [1])).path).toEqual(["us/a", "eu/owner"]);
   });
 
-  it("are left for a direct link only once the calls through them have arrived", async () => {
+  it("are replaced by a direct link only once the calls through them have arrived", async () => {
     const { made, us, owner } = await divided();
     await us.call("counters", "eu~x", "echo", [1]);
     await us.call("counters", "us~y", "echo", [1]);
@@ -267,8 +267,8 @@ describe("a forwarded call", () => {
     return { made, us, g, owner };
   }
 
-  it("keeps its deadline, and never starts if nobody waits for it", async () => {
-    // The other nodes would give them up, too, but their clocks have hardly advanced.
+  it("keeps its deadline, and never starts if its caller no longer waits", async () => {
+    // The other nodes would time out as well, but their clocks have hardly advanced.
     const clock = fakeClock();
     const { made, us, g, owner } = await chained({ clock });
     await owner.call("counters", "eu~behind", "echo", [1]);
@@ -282,7 +282,7 @@ describe("a forwarded call", () => {
     await expect(given).rejects.toMatchObject({ code: "timeout" });
     const cancels = () => made.sent.filter((line) => line === "eu/g>eu/owner cancel").length;
     await until(() => cancels() === 2, "the gateway has told the owner");
-    // After the cancels on the same link.
+    // This call comes after the cancels on the same link.
     await g.call("counters", "eu~behind", "echo", [1]);
     Gate.of("hall").open();
     await blocking;
@@ -291,7 +291,7 @@ describe("a forwarded call", () => {
     expect(log).not.toContain("waiting given");
   });
 
-  it("is cancelled at the owner when its caller gives it up", async () => {
+  it("is cancelled at the owner when its caller aborts it", async () => {
     const { us } = await chained();
     const abort = new AbortController();
     const call = us.call("counters", "eu~x", "wait", ["yard"], { signal: abort.signal });
@@ -335,7 +335,7 @@ describe("a forwarded call", () => {
     );
   });
 
-  it("carries every kind of value unopened", async () => {
+  it("carries every kind of value, which gateways don't decode", async () => {
     const { us } = await chained();
     const value = { bytes: new Uint8Array([1, 255]), date: new Date(1), map: new Map([[1, "a"]]) };
     expect((await us.call("counters", "eu~x", "echo", [value])).result).toEqual(value);

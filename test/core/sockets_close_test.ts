@@ -83,7 +83,7 @@ const kept = async (store: Store, key = "lobbies/x"): Promise<string[]> =>
     it
   );
 
-/** A store whose node can be killed: nothing is renewed any more, and nothing is released. */
+/** A store whose node can be killed: from then on it renews and releases nothing. */
 function mortal(store: Store): Store & { die(): void } {
   let isDead = false;
   const never = () => new Promise<never>(() => {});
@@ -143,7 +143,7 @@ it("drops messages of a closed socket after a minute, and counts that", async ()
   expect(owner.stats()).toMatchObject({ sockets: 0, unheardSockets: 1 });
 });
 
-it("closes sockets as the node drains, reads until clients close, and runs onDisconnect", async () => {
+it("closes sockets when the node drains, reads until clients close, and runs onDisconnect", async () => {
   const made = cluster(undefined, clock);
   const only = await node(made, "a");
   const [leaves, stays] = [enter(only), enter(only)];
@@ -210,7 +210,7 @@ it("runs onDisconnect at the next owner for a connection that was silent for a m
   const [owner, nextOwner] = [await node(made, "a"), await node(made, "b")];
   await call(owner, "publish", "x");
   const { store } = made;
-  // Of a live node that doesn't know it.
+  // A connection at a live node that doesn't know it.
   const { epoch } = await clock.run(owner.lookup("lobbies", "x"));
   const { incarnation } = owner;
   await clock.run(owner.drain({ prefix: "rrp:local/a/lobbies/" }));
@@ -259,7 +259,7 @@ it("forgets a connection whose onDisconnect throws after it ran once", async () 
   expect(log.filter((line) => line === "out")).toHaveLength(1);
 });
 
-it("sends events of the next owner after a gap up to what was lost", async () => {
+it("reports a gap for events that were lost, and then sends the next owner's events", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const dying = mortal(store);
@@ -275,7 +275,7 @@ it("sends events of the next owner after a gap up to what was lost", async () =>
     () => all.every(({ events }) => events.at(-1)?.data === "after"),
     "all get the next event",
   );
-  // Each of them resumed with an event, which each of them is sent.
+  // Each connection that resumed makes the room send an event, which all of them get.
   const start = Math.min(...all.map(({ hellos }) => hellos[1].seq));
   for (const { hellos, events, orderErrors } of all) {
     expect(hellos[1]).toMatchObject({ gap: true, seq: start });
@@ -287,7 +287,7 @@ it("sends events of the next owner after a gap up to what was lost", async () =>
 });
 
 it.each([["drains", "drain"], ["sleeps", "nap"]])(
-  "keeps the last events when a resource %s in good order, so that a resumed connection has no gap",
+  "keeps the last events when a resource %s, so that a resumed connection has no gap",
   async (_, how) => {
     const made = cluster(undefined, clock);
     const [owner, nextOwner] = [await node(made, "a"), await node(made, "b")];

@@ -41,7 +41,7 @@ it("delivers each message once and in order when links break during delivery", a
     await untilBy(clock, () => log.includes(`begun ${n}`), `${n} is begun`);
     transport.breakAll();
     await clock.advance(200);
-    // It is closed in the middle: the remaining messages are delivered all the same.
+    // The socket is closed in the middle: the remaining messages are delivered nevertheless.
     if (n === 6) one.end();
     Gate.of(`g${n}`).open();
   }
@@ -70,7 +70,7 @@ test("replies over sockets are marked while the resource's node can't reach the 
   expect(await call(1)).toEqual([undefined, undefined]);
   await cutOff(a);
   expect(await call(2)).toEqual(["suspect", "suspect"]);
-  // A call that arrives meanwhile, too.
+  // A call that arrives in this time is marked, too.
   const late = client(a.node, "x", { type: "notes" });
   late.send({ t: "call", id: 1, method: "all", args: [] });
   await until(() => late.frames.some(({ t }) => t === "reply"), "it is answered");

@@ -63,7 +63,7 @@ it("asks a draining node's clients to reconnect, and runs onDisconnect at the ow
   expect(() => client(other, "x")).toThrow(/draining/);
 });
 
-it("reports a gap if numbers were lost with the owner, and never repeats one", async () => {
+it("reports a gap if the owner's last events were lost, and never repeats a number", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const network = inProcessNetwork();
@@ -72,7 +72,7 @@ it("reports a gap if numbers were lost with the owner, and never repeats one", a
     return await made.node(name, {
       lease: BRISK,
       transport,
-      // As of a killed process: nothing is renewed any more.
+      // As if the process was killed: it renews nothing any more.
       store: {
         ...bound(store),
         renew: (...args) => closed.now ? new Promise(() => {}) : store.renew(...args),

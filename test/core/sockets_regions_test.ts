@@ -58,7 +58,8 @@ it("blocks no call while it waits for the owner's next event", async () => {
   await joined(listener);
   await us.call("rooms", "eu~x", "publish", []);
   await had(1, listener);
-  // It waits for more through the other node. The owner dials, and its link serves both directions.
+  // Its request for more events goes through the other node. The owner dials, and its link serves
+  // both directions.
   await owner.call("rooms", "us~y", "quick", []);
   const call = us.call("rooms", "eu~x", "quick", [], { timeoutMs: 10_000 });
   expect((await call).path).toEqual(["us/a", "eu/a"]);

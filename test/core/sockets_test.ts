@@ -24,7 +24,7 @@ const joined = (...all: Client[]) =>
 const had = (seq: number, ...all: Client[]) =>
   until(() => all.every(({ last }) => last === seq), `all have ${seq}`);
 
-it("sends every client each event, in order, at whichever node", async () => {
+it("sends every client each event, in order, at either node", async () => {
   const { owner, other } = await twoNodes("x");
   const all = [client(owner, "x"), client(other, "x"), client(other, "x")];
   await joined(...all);
@@ -45,7 +45,7 @@ it("sends every client each event, in order, at whichever node", async () => {
 it("runs messages as turns in order, and broadcasts to all", async () => {
   const { owner, other } = await twoNodes("x");
   const all = [client(owner, "x"), client(other, "x")] as const;
-  // Sent before it is joined, too.
+  // This message is sent before the client has joined.
   for (let i = 0; i < 50; i++) all[1].send({ t: "message", data: i });
   await had(50, all[1]);
   expect(all[1].events.map(({ data }) => data.received)).toEqual(
@@ -55,7 +55,7 @@ it("runs messages as turns in order, and broadcasts to all", async () => {
   expect(all[0].orderErrors).toEqual([]);
 });
 
-it("answers calls, with an error if they fail, and refuses methods that are for nodes", async () => {
+it("answers calls, with an error if they fail, and refuses internal methods", async () => {
   const { other } = await twoNodes("x");
   const one = client(other, "x");
   one.send({ t: "call", id: 1, method: "quick", args: [] });
@@ -115,13 +115,13 @@ it("replays the missed events, and no more, to a client that resumes", async () 
   await until(() => log.includes("out"), "the owner knows");
   await publish(owner, "x", 3);
   const back = client(owner, "x", { after: 5 });
-  // One of them was broadcast when it left.
+  // One of the events was broadcast when it left.
   await had(9, back);
   expect(back.hellos).toMatchObject([{ seq: 9, gap: false }]);
   expect(back.events.map(({ seq }) => seq)).toEqual([6, 7, 8, 9]);
 });
 
-it("reports a gap if too many events were missed, or if such a number never was", async () => {
+it("reports a gap if too many events were missed, or if no event ever had the requested number", async () => {
   const { owner, other } = await twoNodes("x");
   for (let i = 0; i < 3; i++) await publish(owner, "x", MAX_REPLAY_EVENTS / 2);
   const last = MAX_REPLAY_EVENTS * 1.5;
@@ -185,7 +185,7 @@ it("refuses invalid names and options", async () => {
   expect(() => client(owner, "x", { former: "me" })).toThrow(/connection must be/);
 });
 
-it("cuts a slow reader, without effect on others", async () => {
+it("disconnects a client that reads too slowly, without effect on others", async () => {
   const { owner, other } = await twoNodes("x");
   const [slow, quick] = [client(other, "x"), client(other, "x")] as const;
   await joined(slow, quick);
@@ -218,7 +218,7 @@ it("stays active while a client is connected, and goes on with its numbers after
   await joined(one);
   await node.call("brief", "x", "publish", [3]);
   await had(3, one);
-  // One without clients that was used later.
+  // A resource without clients, used later.
   await node.call("brief", "y", "publish", []);
   await until(() => log.includes("stop y idle"), "the other sleeps");
   expect(log).not.toContain("stop x idle");
@@ -226,7 +226,7 @@ it("stays active while a client is connected, and goes on with its numbers after
   await until(() => log.includes("stop x idle"), "it sleeps");
   const back = client(node, "x", { type: "brief", after: 4 });
   await joined(back);
-  // Four: three, and the one that it broadcast when its client left.
+  // The fourth event was broadcast when the client left.
   expect(back.hellos).toMatchObject([{ seq: 4, gap: false }]);
   await node.call("brief", "x", "publish", []);
   await had(5, back);

@@ -8,7 +8,7 @@ import { AtlasError, type Store } from "../../mod.ts";
 export interface StoreConnection {
   readonly store: Store;
   isCut: boolean;
-  /** Applies the next commit, and loses its answer with all that comes after. */
+  /** Applies the next commit, and loses its answer and everything that comes later. */
   cutAtCommit: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Covers src/routing/tracing.ts: what log events say of a call's path and its trace. */
+/** Covers src/routing/tracing.ts: what log events say about a call's path and trace. */
 import { expect, it } from "vitest";
 import type { NodeEvent } from "../../mod.ts";
 import { nextSpan } from "../../src/routing/tracing.ts";
@@ -37,7 +37,7 @@ it("a failed call is logged where it was made, forwarded and run, under its trac
   expect(logged("owner", "method threw")?.fields).toMatchObject({ ...fields, traceparent });
 });
 
-/** A node in us, and an owner in eu that only a gateway reaches; what both log of hops. */
+/** A node in us, an owner in eu that only a gateway can reach, and the hops that all of them log. */
 async function followed() {
   const made = new Regions();
   const hops: (NodeEvent["fields"] & { from: string })[] = [];

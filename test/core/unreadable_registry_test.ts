@@ -1,6 +1,6 @@
 /**
  * Nodes on a registry that fails or holds rows that can't be read: which errors callers get, what
- * is logged, and that no owner loses its resources by it.
+ * is logged, and that no owner loses its resources because of it.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -70,7 +70,7 @@ describe("a member's row that can't be read", () => {
     state: "live",
   };
 
-  test("stops neither running nodes, nor new ones, nor the list of nodes, and each node logs it once", async () => {
+  test("affects no running node, no new node and no list of nodes, and each node logs it once", async () => {
     const { node, writer, events } = onFile();
     const a = await node("a");
     await a.call("counters", "x", "add", [1]);
@@ -93,7 +93,7 @@ describe("a member's row that can't be read", () => {
     expect(lines[0]?.fields["reason"]).toContain(`"somebody-else" is left out: it is not JSON`);
   });
 
-  test("of a live node is written again by it, and what it owns stays there", async () => {
+  test("is written again by its own node if that is live, and the node keeps its resources", async () => {
     const { node, writer } = onFile();
     const [a, b] = [await node("a"), await node("b")];
     const { rrp, result } = await a.call("counters", "x", "add", [1]);

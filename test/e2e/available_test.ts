@@ -10,7 +10,7 @@ import { result } from "./calls.ts";
 import { endAll, type NodeProcess, type RuntimeName, startNode } from "./process.ts";
 import { until } from "../support/until.ts";
 
-/** How long the end of a lease, a claim and a merge may take on a busy machine, in ms. */
+/** The time limit for the end of a lease, a claim and a merge on a busy machine, in ms. */
 const PATIENCE_MS = 40_000;
 const APP = fileURLToPath(new URL("apps/baskets.ts", import.meta.url));
 
@@ -54,7 +54,7 @@ async function add(url: string, basket: string, item: string): Promise<Added> {
   return { status: response.status, verdict, rrp: body.rrp, items: body.result ?? [] };
 }
 
-/** Adds one item after the other until an answer's mark is as wanted; gives what was added. */
+/** Adds items one by one until an answer has the wanted mark; gives the added items. */
 async function addUntil(
   url: string,
   basket: string,
@@ -100,42 +100,46 @@ describe("types with partition `available` on Redis", () => {
     },
   );
 
-  test("if one node is cut off and another takes over, both serve, and are reconciled", {
-    timeout: 120_000,
-  }, async ({ skip }) => {
-    if (redisMissing) skip(redisMissing);
-    redis = await startRedis({ durable: true });
-    const route = new Route(0);
-    proxy = await startDelayProxy({ target: redis.port, route: () => route });
-    const [a, b] = await Promise.all([
-      start("bun", "a", proxy.port),
-      start("node", "b", redis.port),
-    ]);
-    const first = await add(a.url, "x", "first");
-    expect(first.rrp).toBe("rrp:local/a/baskets/x");
-    route.state = "closed";
-    const mine = await addUntil(a.url, "x", "a", isMarked);
-    const theirs = await addUntil(b.url, "x", "b", ({ rrp }) => rrp === "rrp:local/b/baskets/x");
-    const split = await add(a.url, "x", "split");
-    expect(split).toMatchObject({ status: 200, verdict: "suspect", rrp: first.rrp });
-    route.state = "open";
-    const wanted = ["first", ...mine, ...theirs, "split"];
-    await until(
-      async () => {
-        const all = await result<string[]>(b.url, "baskets/x", "all");
-        return wanted.every((item) => all.includes(item));
-      },
-      "both are merged",
-      PATIENCE_MS,
-    );
-    const conflicts = () => a.output.stderr.match(/^conflict .*$/gm) ?? [];
-    await until(() => conflicts().length > 0, "the loser's log");
-    expect(conflicts()).toEqual(["conflict baskets/x with rrp:local/b/baskets/x"]);
-    expect(b.output.stderr).not.toContain("conflict baskets/x");
-    await until(() => b.output.stderr.includes("conflict won"), "the winner's log");
-    const answers = await Promise.all([a, b].map(({ url }) => add(url, "x", "last")));
-    for (const answer of answers) {
-      expect(answer).toMatchObject({ verdict: null, rrp: "rrp:local/b/baskets/x" });
-    }
-  });
+  test(
+    "if one node is cut off and another takes over, both serve, and their writes are reconciled",
+    {
+      timeout: 120_000,
+    },
+    async ({ skip }) => {
+      if (redisMissing) skip(redisMissing);
+      redis = await startRedis({ durable: true });
+      const route = new Route(0);
+      proxy = await startDelayProxy({ target: redis.port, route: () => route });
+      const [a, b] = await Promise.all([
+        start("bun", "a", proxy.port),
+        start("node", "b", redis.port),
+      ]);
+      const first = await add(a.url, "x", "first");
+      expect(first.rrp).toBe("rrp:local/a/baskets/x");
+      route.state = "closed";
+      const mine = await addUntil(a.url, "x", "a", isMarked);
+      const theirs = await addUntil(b.url, "x", "b", ({ rrp }) => rrp === "rrp:local/b/baskets/x");
+      const split = await add(a.url, "x", "split");
+      expect(split).toMatchObject({ status: 200, verdict: "suspect", rrp: first.rrp });
+      route.state = "open";
+      const wanted = ["first", ...mine, ...theirs, "split"];
+      await until(
+        async () => {
+          const all = await result<string[]>(b.url, "baskets/x", "all");
+          return wanted.every((item) => all.includes(item));
+        },
+        "both are merged",
+        PATIENCE_MS,
+      );
+      const conflicts = () => a.output.stderr.match(/^conflict .*$/gm) ?? [];
+      await until(() => conflicts().length > 0, "the loser's log");
+      expect(conflicts()).toEqual(["conflict baskets/x with rrp:local/b/baskets/x"]);
+      expect(b.output.stderr).not.toContain("conflict baskets/x");
+      await until(() => b.output.stderr.includes("conflict won"), "the winner's log");
+      const answers = await Promise.all([a, b].map(({ url }) => add(url, "x", "last")));
+      for (const answer of answers) {
+        expect(answer).toMatchObject({ verdict: null, rrp: "rrp:local/b/baskets/x" });
+      }
+    },
+  );
 });

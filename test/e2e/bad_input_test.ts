@@ -19,7 +19,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
     const env = { ATLAS_REGISTRY_URL: "memory:", ATLAS_APP: APP, ATLAS_TOKEN: TOKEN };
     node = await startNode({ runtime, env });
   });
-  // Whatever input it got, it serves, and no error went uncaught.
+  // After any input the node serves, and no error was uncaught.
   afterEach(async () => {
     expect((await ask(node.url, "/readyz")).status).toBe(200);
     expect((await post("channels/fine/send", '["ann","hi"]')).status).toBe(200);
@@ -100,7 +100,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
       ["another scheme", "ftp://x/v1/nodes"],
     ])("a raw target with %s is answered, or its connection is closed", async (_what, target) => {
       const { status } = await raw(target);
-      // Input that is no HTTP is answered by the runtime, each with its own text.
+      // Input that is not HTTP is answered by the runtime, with its own text.
       expect([0, 200, 400, 404, 505]).toContain(status);
     });
 
@@ -165,7 +165,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
 
   describe("bodies", () => {
     test.each(["{}", '"text"', "5", "null", "true", "[", "[1]]", '{"a":', "\u0000", "NaN", "[1,]"])(
-      "%j",
+      "the body %j is refused",
       async (body) => {
         expect(await post("unruly/x/echo", body)).toMatchObject(refused(400, "bad_request"));
       },
@@ -176,7 +176,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
       expect(await post("unruly/x/echo", body)).toMatchObject(refused(400, "bad_request"));
     });
 
-    test("a body with a prototype in JSON is refused", async () => {
+    test("a JSON body with the key __proto__ is refused", async () => {
       for (const key of ["__proto__", "\\u005f_proto__"]) {
         const answer = await post("unruly/x/echo", `[{"${key}":{"admin":true}}]`);
         expect(answer).toMatchObject(refused(400, "bad_request"));
@@ -298,7 +298,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
       "%s",
       async (method) => {
         expect(await post(`unruly/x/${method}`, "[]")).toMatchObject(refused(500, "app"));
-        // The same if the answer would be MessagePack.
+        // The same for an answer in MessagePack.
         const { status } = await post(`unruly/x/${method}`, "[]", {
           accept: "application/msgpack",
         });
@@ -314,7 +314,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
       expect(await post("unruly/hung/echo", "[6]")).toMatchObject({ body: { result: 6 } });
       expect(await post("unruly/hung/hangs", "[]", { "atlas-timeout-ms": "1000" }))
         .toMatchObject({ ...refused(504, "timeout"), body: { error: { maybeExecuted: true } } });
-      // Later calls wait until the turn's limit ends it; then the resource is back.
+      // Later calls wait until the turn's time limit ends it; then the resource serves again.
       expect(await post("unruly/hung/echo", "[7]", { "atlas-timeout-ms": "10000" }))
         .toMatchObject({ status: 200, body: { result: 7 } });
       expect(await post("unruly/hung/hangs", "[]")).toMatchObject(refused(504, "timeout"));
@@ -322,7 +322,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s:"
 
     test("a full mailbox is answered with `overloaded`", async () => {
       const limits = { "atlas-timeout-ms": "4000" };
-      // One runs and four wait, whichever they are; none ends before the last one has arrived.
+      // One call runs and four wait, in any order; none ends before the last one has arrived.
       const sent = Array.from({ length: 8 }, () => post("crowded/x/hangs", "[]", limits));
       await Promise.race(sent);
       expect(await post("crowded/x/echo", "[1]")).toMatchObject({

@@ -1,6 +1,6 @@
 /**
- * A node that can't start says why in one line that names the variable, and exits with
- * 2: on each runtime, for each variable, without a stack, without anyone's password.
+ * A node that can't start prints one line with the reason and the variable, and exits with 2: on
+ * each runtime, for each variable, without a stack or a password.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import { endAll, runScript, type RuntimeName } from "./process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
-/** Listens, and never answers: a port in use, and a registry that is none. */
+/** Listens and never answers: serves as a port in use, and as a registry that doesn't respond. */
 const mute = createServer((socket) => void socket.on("error", () => {}));
 beforeAll(async () => {
   await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
@@ -73,7 +73,7 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
   ["ATLAS_APP", "%FOLDER%/empty.mts"],
 ];
 
-/** For each: five start at once, on a machine that may be busy. */
+/** The time limit of each start: five run at once, on a machine that may be busy. */
 const each = { timeout: 90_000 };
 
 describe.each<RuntimeName>(["bun", "deno", "node"])(

@@ -1,8 +1,8 @@
 /**
  * Concurrent callers of many keys, and the answers that each got.
  *
- * Takes the number of callers, the nodes' URLs, and which channel a caller writes to next; gives
- * every acknowledged message with the owner that took it. A keyed caller repeats a message under
+ * Takes the number of callers, the nodes' URLs, and the channel that a caller writes to next; gives
+ * every acknowledged message with the owner that answered. A keyed caller repeats a message under
  * its idempotency key until it is acknowledged, at the next node each time; an unkeyed one never
  * repeats.
  */
@@ -23,9 +23,9 @@ export interface Acknowledged {
 
 export interface Callers {
   readonly acknowledged: Acknowledged[];
-  /** Callers begin no further message; resolves when each has settled its last one. */
+  /** Callers send no further message; resolves when each one's last message is settled. */
   finish(): Promise<void>;
-  /** Callers end at once, with the messages they have. */
+  /** Stops callers at once; gives the messages so far. */
   abandon(): void;
 }
 
@@ -39,7 +39,7 @@ export interface CallersOptions {
   restMs?: number;
 }
 
-/** How long one attempt waits for its answer, in ms: longer than a call's deadline. */
+/** The time limit of one attempt, in ms: longer than a call's deadline. */
 const PATIENCE_MS = 12_000;
 /** How long a caller waits after a refusal before the next attempt, in ms. */
 const RETRY_MS = 20;
@@ -112,8 +112,8 @@ export function byChannel(acknowledged: readonly Acknowledged[]): Map<string, Ac
 }
 
 /**
- * Checks that a channel had one owner at a time: each epoch one node, and none that
- * answered a call made after a later epoch's answer had come.
+ * Checks that a channel had one owner at a time: each epoch belongs to one node, and no epoch
+ * answered a call that was made after a later epoch's answer had arrived.
  */
 export function checkOwners(acknowledged: readonly Acknowledged[]): void {
   const owners = new Map<number, string>();
@@ -129,8 +129,8 @@ export function checkOwners(acknowledged: readonly Acknowledged[]): void {
 }
 
 /**
- * The acknowledged messages that a channel's history lacks. The history itself has to be whole:
- * gapless, nothing twice, epochs never falling.
+ * The acknowledged messages that a channel's history lacks. The history itself must be complete:
+ * without gaps or duplicates, and with epochs that never fall.
  */
 export function missingOf(
   history: readonly Message[],

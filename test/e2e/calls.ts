@@ -5,7 +5,7 @@
 
 export interface Answer {
   readonly status: number;
-  // The form of an answer depends on the route, and is what the tests look at.
+  // The form of an answer depends on the route; the tests check it.
   // deno-lint-ignore no-explicit-any
   readonly body: any;
 }
@@ -18,7 +18,7 @@ export interface AskOptions {
   patienceMs?: number;
 }
 
-/** One request. Rejects where the connection fails or no answer comes in time. */
+/** One request. Rejects if the connection fails or no answer arrives in time. */
 export async function ask(url: string, path: string, options: AskOptions = {}): Promise<Answer> {
   const { method = "GET", body, headers = {}, patienceMs = 15_000 } = options;
   const response = await fetch(url + path, {

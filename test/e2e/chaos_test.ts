@@ -1,6 +1,6 @@
 /**
- * A short chaos run: real nodes of all runtimes under SIGKILL, SIGSTOP, drains and, where one is
- * installed, a Redis that fails. `npm run chaos` is the same for longer.
+ * A short chaos run: real nodes of all runtimes under SIGKILL, SIGSTOP, drains and, if Redis is
+ * installed, faults of a Redis. `npm run chaos` is the same for longer.
  */
 import { afterEach, expect, test } from "vitest";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
@@ -36,7 +36,7 @@ async function runChaos(store: string): Promise<void> {
   expect(Object.keys(summary.faults).length).toBeGreaterThan(2);
 }
 
-test("invalid arguments are answered by one clear line", async () => {
+test("invalid arguments end in one line with the reason", async () => {
   const program = runScript("bun", "chaos/run.ts", {}, ["--minutes", "none"]);
   expect(await program.ended).toBe(2);
   expect(program.output.stderr).toContain("--minutes is none: it must be a number above 0");

@@ -2,8 +2,8 @@
  * A cluster of real processes on one registry, for end-to-end tests.
  *
  * Takes a registry, a lease and the runtimes of its nodes; gives the running nodes, each of which
- * can be started again under its name. Registries are a SQLite file in a temporary folder or a
- * Redis of the test's own.
+ * can be restarted under its name. The registry is a SQLite file in a temporary folder or a private
+ * Redis.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ export interface Registry {
 
 export interface RegistryKind {
   readonly name: "SQLite" | "Redis";
-  /** Why it can't run on this machine; null if it can. */
+  /** Why it is not available on this machine; null if it is. */
   readonly missing: string | null;
   open(): Promise<Registry>;
 }
@@ -42,9 +42,9 @@ async function openSqlite(): Promise<Registry> {
 }
 
 export interface Cluster {
-  /** The nodes now running, by the places they were started in. */
+  /** The running nodes, by their place in the list of nodes. */
   readonly nodes: NodeProcess[];
-  /** Starts the node of this place again, under its old name; its process has ended. */
+  /** Restarts the node of this place, whose process has ended, under its old name. */
   restart(place: number): Promise<NodeProcess>;
   /** Ends all nodes. */
   close(): Promise<void>;
@@ -89,7 +89,7 @@ export function liveOf(roll: { state: string }[]): { state: string }[] {
   return roll.filter(({ state }) => state === "live");
 }
 
-/** The place of the node that owns a resource, as an RRP names it. */
+/** The place of the node that an RRP names as a resource's owner. */
 export function placeOf(rrp: string): number {
   return Number(/^rrp:[^/]+\/n(\d+)\//.exec(rrp)?.[1] ?? -1);
 }

@@ -1,9 +1,9 @@
 /**
  * Processes with as little access to the machine as in a container, without a container engine.
  *
- * Takes an image of `image.ts` and a folder of binaries; starts what the image starts, in
- * exec form, in its folder, as its user (where the test runs as root), with the image's
- * variables and those given, and a PATH that leads to those binaries alone.
+ * Takes an image of `image.ts` and a folder of binaries; starts what the image starts, in exec
+ * form, in its folder, as its user (if the test runs as root), with the image's variables and those
+ * given, and a PATH that leads to those binaries alone.
  */
 import { spawn, spawnSync } from "node:child_process";
 import process from "node:process";
@@ -11,8 +11,8 @@ import type { Image } from "./image.ts";
 import { type Program, programOf } from "../support/program.ts";
 
 /**
- * Whether processes can be started as that user here; if not, they run as this one. Only root
- * can, unless the binaries are in a folder that other users can't read.
+ * Whether processes can be started as that user here; if not, they run as the current user. Only
+ * root can do that, and only if other users can read the binaries' folder.
  */
 export function canBe(uid: number, binaries: string): boolean {
   const known = usable.get(uid);

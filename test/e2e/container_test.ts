@@ -1,7 +1,7 @@
 /**
- * The container image, checked without a container engine: the Dockerfile's own steps in
- * empty folders, with production dependencies only, then what it would start, as the user
- * that it names; and beside it what hosts read: fly.toml and compose.yaml.
+ * The container image, checked without a container engine: runs the Dockerfile's steps in empty
+ * folders, with production dependencies only, and starts its command as its user. Also the files
+ * that hosts read: fly.toml and compose.yaml.
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -111,7 +111,7 @@ function health(image: Image, env: Record<string, string>): Promise<number | str
   return runImage(image, { binaries, env, words: image.healthcheck }).ended;
 }
 
-/** For each test of an image, which starts several processes, one after the other. */
+/** The time limit of a test of an image, which starts several processes one after the other. */
 const each = { timeout: 60_000 };
 
 describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtime) => {
@@ -158,11 +158,11 @@ describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtim
   test("names the missing variable if it has no registry or no secret", async ({ skip }) => {
     if (missing) skip(missing);
     const image = images.get(runtime) as Image;
-    // As in the image: on all addresses.
+    // As in the image, the node listens on all addresses.
     const open = start(image, { ATLAS_REGISTRY_URL: "memory:" });
     expect(await open.ended).toBe(2);
     expect(open.output.stderr).toMatch(/^atlas: ATLAS_SECRET is not set: .*\n$/);
-    // A user who may write anywhere finds a place for the default registry.
+    // A user who may write in every folder can create the default registry.
     if (!canBe(1000, binaries)) return;
     const lost = start(image, { ATLAS_HOST: "127.0.0.1", PORT: "0", ATLAS_SECRET: SECRET });
     expect(await lost.ended).toBe(2);
@@ -170,7 +170,7 @@ describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtim
   });
 });
 
-// On Node the name leads to what `npm run build` makes, which the image lacks.
+// On Node the package's name leads to the output of `npm run build`, which the image lacks.
 test.for(["bun", "deno"])(
   "an app beside the image's code imports Atlas by its name, on %s",
   async (runtime, { skip }) => {
@@ -209,7 +209,7 @@ function read(format: "YAML" | "TOML", file: string) {
 describe("fly.toml", () => {
   const fly = read("TOML", "fly.toml");
 
-  test("sets variables that make a node which others reach over Fly's private network", () => {
+  test("sets variables with which other nodes reach a node over Fly's private network", () => {
     const settings = readSettings({
       ...fly.env,
       ATLAS_SECRET: SECRET,
@@ -226,7 +226,7 @@ describe("fly.toml", () => {
     expect(fly.http_service.internal_port).toBe(settings.port);
   });
 
-  test("stops a machine by a signal that drains it, and never for lack of requests", () => {
+  test("stops a machine with a signal that drains the node, and never because of a lack of requests", () => {
     expect(fly.kill_signal).toBe("SIGTERM");
     expect(fly.http_service.auto_stop_machines).toBe("off");
     expect(existsSync(ROOT + fly.build.dockerfile)).toBe(true);
@@ -243,7 +243,7 @@ describe("fly.toml", () => {
   });
 });
 
-test("no document starts a node beyond loopback without a token and a secret", () => {
+test("no documented command starts a node beyond loopback without a token and a secret", () => {
   const deploy = readFileSync(`${ROOT}docs/deploy.md`, "utf8");
   const compose = readFileSync(`${ROOT}compose.yaml`, "utf8");
   const commands = [...deploy.matchAll(/```sh\n([^]*?)```/g)].map(([, text = ""]) => text);
@@ -268,7 +268,7 @@ describe("compose.yaml", () => {
       const [node, redis] = [services[`atlas-${region}`], services[`redis-${region}`]];
       expect(node.environment.ATLAS_REGION).toBe(region);
       expect(node.environment.ATLAS_REGISTRY_URL).toContain(`${region}=redis://redis-${region}:`);
-      // Compose refuses to start if they aren't set.
+      // Compose refuses to start if these variables aren't set.
       expect(node.environment.ATLAS_SECRET).toMatch(/^\$\{ATLAS_SECRET:\?.+\}$/);
       expect(node.environment.ATLAS_TOKEN).toMatch(/^\$\{ATLAS_TOKEN:\?.+\}$/);
       expect(node.depends_on).toEqual({ [`redis-${region}`]: { condition: "service_healthy" } });

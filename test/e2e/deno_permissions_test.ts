@@ -1,4 +1,4 @@
-/** The command with Deno's permissions in docs/security.md is enough for a node. */
+/** The Deno permissions in docs/security.md are enough for a node. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

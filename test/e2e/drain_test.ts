@@ -2,7 +2,7 @@
  * Draining under load: the node hands its resources over and stops, and no acknowledged call is
  * lost.
  *
- * The lease is `frugal` (30 s), so that waiting for its end would show.
+ * The lease is `frugal` (30 s), so that a test that had to wait for its end would fail.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { ask, result } from "./calls.ts";

@@ -12,7 +12,7 @@ import type { NodeProcess } from "./process.ts";
 /** Lookups of one key at one node, a plain one and one that requires a confirmed owner. */
 export interface LookupPair {
   readonly place: number;
-  /** When it was asked and answered, ms since 1970. */
+  /** When it was requested and answered, ms since 1970. */
   readonly from: number;
   readonly to: number;
   readonly plain: Answer;
@@ -21,14 +21,14 @@ export interface LookupPair {
 
 export interface FailoverRecord {
   readonly lookups: LookupPair[];
-  /** Ends it; resolves when no lookup is running. */
+  /** Stops; resolves when no lookup is running. */
   close(): Promise<void>;
 }
 
 const PAUSE_MS = 50;
 const UNOWNED = "/v1/resources/channels/nobody";
 
-/** Begins to ask all nodes. */
+/** Starts the lookups at all nodes. */
 export function recordFailover(nodes: readonly NodeProcess[]): FailoverRecord {
   const lookups: LookupPair[] = [];
   let over = false;
@@ -60,11 +60,11 @@ export function firstSince(node: NodeProcess, event: string, at: number): LogEve
 }
 
 /**
- * Checks the lookups of one failover: only `quarantine` (or `suspect`, if the store
- * did not answer) from when a node saw the copy until claims could be open again, and
- * `unowned` at the end. Lookups that require a confirmed owner get an error meanwhile.
+ * Checks the lookups of one failover: only `quarantine` (or `suspect`, if the store did not answer)
+ * from the time at which a node saw the copy until claims could be open again, and `unowned` at the
+ * end. Lookups that require a confirmed owner get an error in this time.
  *
- * @param sawCopy when each node saw the copy; @param untilMs when the first could reopen.
+ * @param sawCopy when each node saw the copy; @param untilMs when the first claim could be made.
  */
 export function checkRecord(
   lookups: readonly LookupPair[],

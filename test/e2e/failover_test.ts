@@ -1,7 +1,8 @@
 /**
- * A real Redis primary is killed under load, and a replica promoted: real nodes of all runtimes go
- * on with it. No key has two owners; writes that the copy lacks are reported by their owner, and
- * nothing else is missing; keys can be claimed again once no former lease can still hold.
+ * A real Redis primary is killed under load, and a replica promoted: real nodes of all runtimes
+ * continue with the copy. No key has two owners; writes that the copy lacks are reported by their
+ * owner, and nothing else is missing; keys can be claimed again once no earlier lease can still be
+ * valid.
  *
  * The bounds are the protocol's: claims wait W (≈ 3.3 s of a `fast` lease, 6.5 s of a `standard`
  * one) from when a node first sees the copy, and a claim that waited is tried again within half a
@@ -59,7 +60,7 @@ function urlsOf({ nodes }: Cluster): string[] {
   return nodes.map(({ url }) => url);
 }
 
-/** One call of each of some keys, through the nodes in turn; gives their owners and epochs. */
+/** Calls each of these keys once, through the nodes in turn; gives their owners and epochs. */
 async function callEach(
   cluster: Cluster,
   kind: string,
@@ -81,7 +82,7 @@ async function callEach(
   }));
 }
 
-/** Keyed and unkeyed callers of busy keys, and of keys that nobody had called before. */
+/** Keyed and unkeyed callers of busy keys, and of new keys. */
 interface Load {
   readonly busy: readonly Callers[];
   readonly claims: readonly Callers[];
@@ -109,7 +110,10 @@ function acknowledgedBy(groups: readonly Callers[]): Acknowledged[] {
   return groups.flatMap(({ acknowledged }) => acknowledged);
 }
 
-/** Resolves when each busy key has taken, and so many new keys were claimed, since `at`. */
+/**
+ * Resolves when, since `at`, each busy key has acknowledged enough messages, and enough new keys
+ * were claimed.
+ */
 async function worksSince({ busy, claims }: Load, at: number, what: string): Promise<void> {
   await until(
     () => {
@@ -131,7 +135,7 @@ async function finish({ busy, claims }: Load): Promise<Acknowledged[]> {
 interface Reopening {
   /** When each node saw the copy, ms since 1970. */
   readonly sawCopy: readonly number[];
-  /** Until when no claim can have been open, for a key that was claimed then or later. */
+  /** The time until which no claim can have been possible. */
   readonly closedUntil: number;
 }
 
@@ -158,7 +162,7 @@ async function reopens(
       `claims reopened ${waitedMs} ms later, W = ${Math.round(takeoverMs)}`,
   );
   expect(waitedMs).toBeLessThan(2 * takeoverMs);
-  // A line of the log may be written late by as long as a node may stall.
+  // A log line may be late by the time for which a node may stall.
   expect(waitedMs).toBeGreaterThanOrEqual(takeoverMs - stallMs);
   return { sawCopy, closedUntil: Math.min(...reopened, first + takeoverMs - stallMs) };
 }
@@ -217,7 +221,7 @@ async function checkShown(
   }
 }
 
-/** How long a master may be silent: with this, no busy master counts as dead. */
+/** How long a master may be silent, in ms: long enough that no busy master counts as dead. */
 const PATIENT_MS = 30_000;
 const QUICK_MS = 300;
 
@@ -231,7 +235,7 @@ async function failOver(group: TestSentinels): Promise<void> {
   const [master] = group.servers as [TestRedis];
   await setPatience(group, QUICK_MS);
   await master.kill();
-  // An election without a winner is repeated after twice the failover timeout.
+  // An election without a winner is repeated after two failover timeouts.
   await until(async () => await group.masterPort() !== master.port, "a promotion", 60_000);
   await setPatience(group, PATIENT_MS);
 }
@@ -260,7 +264,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
 
       expect(await missing(nodes, [...before, ...acknowledged])).toEqual(new Map());
       expect(eventsOfAll(nodes.nodes, "state lost")).toEqual([]);
-      // Nodes that could renew in time go on undisturbed.
+      // Nodes that could renew in time keep their lease.
       const lapsed = nodes.nodes.map((node) => eventsOf(node, "lease lapsed").length > 0);
       console.log(`leases that held: ${lapsed.filter((isLapsed) => !isLapsed).length} of 3`);
       for (const [i, { epoch, rrp }] of before.entries()) {
@@ -272,7 +276,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
   );
 
   test(
-    "an outdated copy takes its address: lost writes are reported",
+    "an outdated copy takes over the primary's address: lost writes are reported",
     { timeout: 180_000 },
     async () => {
       const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
@@ -298,7 +302,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
         const copied = await awaitReply(replica.port, "INFO replication", /slave_repl_offset:\d+/);
         return Number(/slave_repl_offset:(\d+)/.exec(copied)?.[1]) >= offset;
       }, "the replica has what was written");
-      // The replica will lack everything acknowledged from here on.
+      // The replica will lack everything that is acknowledged from now on.
       route.state = "silent";
       const held = await callEach(nodes, "held", "whereami");
       const load = startLoad(nodes);
@@ -329,7 +333,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
       console.log(
         `${reports.size} names lost ${sum([...reports.values()].map((it) => it.length))} turns`,
       );
-      // Owners of keys that the copy has go on, and so do those whose key it never had.
+      // Owners keep keys that the copy has, and keys that it never had.
       for (const [was, is] of [[before, after], [held, heldAfter]]) {
         expect(is?.map(({ epoch, rrp }) => ({ epoch, rrp })))
           .toEqual(was?.map(({ epoch, rrp }) => ({ epoch, rrp })));
@@ -340,8 +344,8 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
 });
 
 /**
- * The numbers of the messages that owners reported as lost, by channel. A channel's first
- * owner counts its turns from 1, as the channel its messages.
+ * The numbers of the messages that owners reported as lost, by channel. A channel's first owner
+ * numbers its turns from 1, like the channel its messages.
  */
 function reported({ nodes }: Cluster): Map<string, number[]> {
   const reports = new Map<string, number[]>();

@@ -1,14 +1,15 @@
 /**
  * Freezes a node by SIGSTOP at a moment when that blocks no other process.
  *
- * Takes a running node and the URL of its registry; gives it stopped. SIGCONT resumes it.
+ * Takes a running node and the URL of its registry; resolves when it is stopped. SIGCONT resumes
+ * it.
  */
 import type { NodeProcess } from "./process.ts";
 
 /**
- * Freezes a node, but not while it holds the lock of a SQLite file: whoever is stopped
- * in the middle of a transaction stops all other writers of the file with it, which no
- * protocol above the file can help.
+ * Freezes a node, but not while it holds the lock of a SQLite file: a process that is stopped
+ * within a transaction blocks all other writers of the file, which no protocol above the file can
+ * prevent.
  */
 export async function freeze(node: NodeProcess, url: string): Promise<void> {
   const path = url.startsWith("file:") ? url.slice("file:".length) : null;

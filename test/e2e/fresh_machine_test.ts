@@ -1,6 +1,6 @@
 /**
- * A fresh machine: a copy of the package as it is tracked, with no node_modules, starts
- * with Bun alone; the defaults alone serve, on a SQLite file in the working directory.
+ * A fresh machine: a copy of the tracked files, without node_modules, starts with Bun alone; with
+ * default settings the node serves, on a SQLite file in the working directory.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
@@ -27,7 +27,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Copies what the checkout tracks, as it stands; false where it isn't a checkout. */
+/** Copies the tracked files in their current state; false if this isn't a checkout. */
 function copyTracked(): boolean {
   let files: string[];
   try {

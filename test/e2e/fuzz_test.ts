@@ -33,7 +33,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])(
         "0.03",
         "--seed",
         "1",
-        // How quick a node is, isn't tested: this machine may have other work.
+        // The node's delay isn't checked, because this machine may be busy.
         "--delay",
         "60000",
       );

@@ -2,17 +2,17 @@
  * Builds a container image without a container engine.
  *
  * Takes a Dockerfile and its context; carries out the steps of the stages that the image needs in
- * folders that stand for their file systems, and gives the command to be started, its user, folder
- * and variables. Base images are empty folders: their content is up to the caller. Knows only the
- * instructions that the Dockerfile of this repository uses, and refuses any other.
+ * folders that represent their file systems, and gives the command, its user, folder and variables.
+ * Base images are empty folders: the caller provides their content. Knows only the instructions
+ * that the Dockerfile of this repository uses, and refuses any other.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve, sep } from "node:path";
 
-/** What a container would be made from. */
+/** A built image. */
 export interface Image {
-  /** The folder that stands for `/`. */
+  /** The folder that represents `/`. */
   readonly root: string;
   workdir: string;
   env: Record<string, string>;
@@ -27,7 +27,7 @@ export interface Image {
 
 export interface Instruction {
   readonly name: string;
-  /** What stands after the name and its flags. */
+  /** The text after the name and its flags. */
   readonly text: string;
   readonly flags: Readonly<Record<string, string>>;
 }
@@ -53,7 +53,7 @@ export function parseDockerfile(text: string): Instruction[] {
   );
 }
 
-/** The words of an instruction in exec form; an error where it would go through a shell. */
+/** The words of an instruction in exec form; an error if it would need a shell. */
 export function execForm(text: string): string[] {
   let words: unknown;
   try {
@@ -74,13 +74,13 @@ export function baseImages(instructions: readonly Instruction[]): string[] {
 export interface BuildOptions {
   /** Holds the Dockerfile, .dockerignore and all that is copied. */
   context: string;
-  /** Where the folders of the stages go. */
+  /** The parent of the stages' folders. */
   folder: string;
-  /** In the place of the defaults of the Dockerfile's arguments. */
+  /** Values for the Dockerfile's arguments, in place of their defaults. */
   args?: Record<string, string>;
   /** Variables of the programs that build it. */
   env: Record<string, string>;
-  /** Stages that are built already in `folder`, as an engine keeps them; built ones are added. */
+  /** Stages already built in `folder`, like an engine's cache; newly built ones are added. */
   built?: Map<string, Image>;
 }
 
@@ -211,7 +211,7 @@ function stagesOf(
   return { stages, last };
 }
 
-/** Whether .dockerignore, which names what is sent and nothing else, sends a path. */
+/** Whether .dockerignore, which is a list of allowed paths, allows a path. */
 function contextOf(context: string): (path: string) => boolean {
   const lines = readFileSync(join(context, ".dockerignore"), "utf8").split("\n")
     .filter((line) => line.trim() !== "" && !line.startsWith("#"));

@@ -1,7 +1,7 @@
 /**
  * Peers without access at the path of node links: no secret, a wrong one, another node's name,
- * garbage, and garbage after a valid handshake. None gets a link, or keeps it, and the node serves
- * on.
+ * garbage, and garbage after a valid handshake. None of them gets or keeps a link, and the node
+ * goes on serving.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -85,7 +85,7 @@ async function authenticated(node: NodeProcess): Promise<LinkSocket> {
   return line;
 }
 
-/** 10,000 arrays within each other, in MessagePack. */
+/** 10,000 nested arrays, in MessagePack. */
 function nestedArrays(): Uint8Array {
   const bytes = new Uint8Array(10_001).fill(0x91);
   bytes[10_000] = 0xc0;
@@ -162,7 +162,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     },
   );
 
-  test("a peer that wants another incarnation gets no link", async () => {
+  test("a peer that dials another incarnation gets no link", async () => {
     await expect(dial(SECRET, { incarnation: SELF.incarnation })).rejects.toMatchObject({
       code: "unavailable",
     });

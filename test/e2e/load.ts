@@ -23,7 +23,7 @@ export interface Load {
   readonly receipts: Receipt[];
   /** Answers that were errors. */
   readonly refusals: Answer[];
-  /** Callers begin no further message; resolves when each has settled its last one. */
+  /** Callers send no further message; resolves when each one's last message is settled. */
   finish(): Promise<void>;
 }
 
@@ -32,7 +32,7 @@ export interface LoadOptions {
   callers: number;
   /** Whether messages carry idempotency keys and are repeated. Default true. */
   keyed?: boolean;
-  /** The URLs to ask, asked for anew before each attempt: nodes come and go. */
+  /** Gives the nodes' URLs; called before each attempt, because nodes come and go. */
   urls: () => readonly string[];
 }
 
@@ -92,8 +92,8 @@ export function startLoad({ channel, callers, keyed = true, urls }: LoadOptions)
 }
 
 /**
- * Checks a channel's history against the receipts: gapless, nothing twice, everything
- * acknowledged at the number it was acknowledged with, epochs never falling.
+ * Checks a channel's history against the receipts: it has no gaps or duplicates, each acknowledged
+ * message has its acknowledged number, and epochs never fall.
  *
  * @param complete whether each message of the history must have a receipt, too.
  */

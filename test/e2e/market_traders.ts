@@ -1,5 +1,5 @@
 /**
- * Nodes in processes of their own that sell and buy modules as a test tells them.
+ * Nodes in separate processes that sell and buy modules by a test's commands.
  *
  * Takes runtimes, regions and variables; gives handles that publish, discover and call, and report
  * figures. All processes of a test file share one registry.
@@ -54,24 +54,30 @@ export interface CallOptions {
   args?: readonly unknown[];
   /** Default 1. */
   times?: number;
-  /** Callers who each call again when they are answered. Default: as many as calls. */
+  /**
+   * The number of callers, each of which calls again when it is answered. Default: one for each
+   * call.
+   */
   callers?: number;
   options?: Omit<ModuleCallOptions, "signal">;
 }
 
-/** The number of calls of callers who go on until they are told to finish. */
+/** The number of calls for callers that go on until `finish`. */
 export const UNTIL_FINISHED = 1_000_000;
 
-/** The time limit here, also of calls and purchases that set none, in ms: none ends by chance. */
+/**
+ * The time limit of steps, and of calls and purchases that set none, in ms: long enough for a busy
+ * machine.
+ */
 export const PATIENCE_MS = 60_000;
 
 /** Calls that were begun. */
 export interface Batch {
-  /** How those ended that have ended. */
+  /** The outcomes of those that have ended. */
   outcomes(): Promise<Outcome[]>;
   /** The outcomes of all, once all have ended. */
   all(): Promise<Outcome[]>;
-  /** Callers begin no further call; the outcomes of all that were made, once they have ended. */
+  /** Callers make no further call; gives the outcomes of all calls once they have ended. */
   finish(): Promise<Outcome[]>;
   giveUp(): Promise<void>;
 }
@@ -88,7 +94,7 @@ export interface Buyer {
   begin(name: string, words?: CallOptions): Promise<Batch>;
   /** Begins calls and waits for all. */
   many(name: string, words?: CallOptions): Promise<Outcome[]>;
-  /** Waits until so much is bought, and the credit for it has arrived. */
+  /** Waits until this much capacity is bought, and its credit has arrived. */
   granted(capacity: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -100,7 +106,7 @@ export interface Seller {
 
 export interface Trader extends NodeProcess {
   publish(words: PublishOptions): Promise<Seller>;
-  /** Buys on its node, or, with `via`, as a client of the node at that URL or those. */
+  /** Buys on its node, or, with `via`, as a client of the nodes at these URLs. */
   discover(options?: FindOptions): Promise<Buyer>;
   listeners(): Promise<ListenerStats[]>;
   count(): Promise<CallCounts>;
@@ -212,7 +218,7 @@ async function post<T>(commands: string, op: string, args: object): Promise<T> {
   return value;
 }
 
-/** How many outcomes there are of each kind; answers by `of`, errors by their code. */
+/** The number of outcomes of each kind: answers by `of`, errors by their code. */
 export function tally(
   outcomes: readonly Outcome[],
   of: (outcome: Outcome) => unknown = () => "ok",

@@ -1,10 +1,10 @@
 /**
- * Capacity is never exceeded, on real processes of all runtimes: two at a time, four with a second
- * node, two again after that is killed; and calls that fail, are given up, or take long lose no
- * credit.
+ * Capacity is never exceeded, on real processes of all runtimes: two calls run at a time, four with
+ * a second node, and two again after that is killed; calls that fail, are aborted or take long lose
+ * no credit.
  *
- * Running calls are counted by the functions themselves. Leases are long, so that everything here
- * follows from messages, not from a lease that ended.
+ * The functions count the running calls. Leases are long, so that every effect comes from messages,
+ * not from the end of a lease.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -12,7 +12,7 @@ import { type Buyer, startTrader, tally, type Trader, UNTIL_FINISHED } from "./m
 import { endAll } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
@@ -79,7 +79,7 @@ test("a hundred calls of pi at capacity 2 run two at a time, and all are answere
   await proxy.close();
 });
 
-test("a second node makes it four without a reconnect; after it is killed two run, then four elsewhere", async () => {
+test("with a second node four calls run without a reconnect; after it is killed two run, then four on another node", async () => {
   const proxy = await buyer.discover({ capacity: 4 });
   const batch = await proxy.begin("hold", { times: 100 });
   await until(async () => (await running(ann))[0] === 2, "two run");
@@ -90,10 +90,10 @@ test("a second node makes it four without a reconnect; after it is killed two ru
   await until(async () => String(await running(ann, bob)) === "2,2", "four run");
   const four = await proxy.plb();
   expect(four).toMatchObject({ granted: 4, waiting: 96, running: 4 });
-  // The first channel is still there, with the same two calls in it.
+  // The first channel is still open, with the same two calls.
   expect(four.channels.find(({ node }) => node === "ann")).toEqual(first);
 
-  // A frugal lease lasts half a minute, so the capacity doesn't vanish by its end.
+  // A frugal lease lasts half a minute, so the capacity isn't lost because the lease ends.
   await bob.kill();
   await until(async () => (await proxy.plb()).granted === 2, "the capacity of the dead is gone");
   const lost = await batch.outcomes();
@@ -154,7 +154,7 @@ test("failing calls don't use up the pool", async () => {
   await proxy.close();
 });
 
-test("callers that give up while they wait spend no credit", async () => {
+test("callers that abort while they wait spend no credit", async () => {
   await carl.publish({ name: "patient", capacity: 2 });
   const proxy = await buyer.discover({ name: "patient", capacity: 2, waitFor: "all" });
   const before = (await carl.count()).served;
@@ -215,7 +215,7 @@ test("a draining seller finishes its running calls, and no call is lost", async 
   await proxy.close();
 });
 
-test("a listener closed during a call lets it end, or aborts it after its time", async () => {
+test("a listener that is closed during a call lets it end, or aborts it after a time limit", async () => {
   const shop = await carl.publish({ name: "closing", capacity: 2 });
   const proxy = await buyer.discover({ name: "closing", capacity: 2, waitFor: "all" });
   const kept = await proxy.begin("hold", { times: 2 });

@@ -1,6 +1,6 @@
 /**
  * Modules for clients without a node of their own: the same capacity, errors and waiting as on a
- * node, over a purchase that survives the node that keeps it.
+ * node, and a purchase that survives the node that keeps it.
  */
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
@@ -9,11 +9,11 @@ import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
-/** The seller of `calc` at 2, one who may sell more, and two nodes for clients to ask. */
+/** The seller of `calc` with capacity 2, a further seller, and two nodes for clients. */
 let ann: Trader;
 let bob: Trader;
 let nodes: Trader[];
@@ -36,7 +36,7 @@ beforeEach(() => releaseAll(ann, bob));
 
 const urls = (): string[] => nodes.map(({ url }) => url);
 
-/** Never aborts: an answer at a deadline is read, however late it comes. */
+/** Never aborts: an answer at a deadline is read, however late it arrives. */
 const patient: typeof fetch = (url, init) => fetch(url, { ...init, signal: null });
 
 async function running(...traders: Trader[]): Promise<string> {
@@ -69,7 +69,7 @@ test("without a seller discover fails as unavailable, and names what was asked f
   }
 });
 
-test("errors of calls are those of a node's proxy", async () => {
+test("calls fail with the same errors as a node's proxy", async () => {
   const atlas = connect(urls(), { fetch: patient, timeoutMs: 60_000 });
   const { $plb } = await atlas.discover("calc", { capacity: 2, waitFor: "all" });
   await expect($plb.call("tau", [])).rejects.toMatchObject({
@@ -108,7 +108,7 @@ test("errors of calls are those of a node's proxy", async () => {
   await until(async () => (await ann.listeners())[0]?.granted === 0, "all is given back");
 });
 
-test("arguments that can't be encoded are refused by a node's proxy, and spend nothing", async () => {
+test("a node's proxy refuses arguments that can't be encoded, and spends no credit on them", async () => {
   const proxy = await (nodes[0] as Trader).discover();
   await expect(proxy.callWithFunction("pi")).rejects.toMatchObject({
     code: "bad_request",

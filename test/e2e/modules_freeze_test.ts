@@ -9,7 +9,7 @@ import { PATIENCE_MS, startTrader, tally, type Trader } from "./market_traders.t
 import { endAll } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The test starts many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;

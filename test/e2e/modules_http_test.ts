@@ -1,5 +1,5 @@
 /**
- * Modules over HTTP: routes show what sellers count, and each failure has its documented answer.
+ * Modules over HTTP: routes show the sellers' counters, and each failure has its documented answer.
  */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
@@ -8,14 +8,14 @@ import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 /** A node that doesn't answer within two seconds is left out of a listing, which is then taken again. */
 const PATIENCE = { timeout: 20_000 };
 
 let registry: Registry;
-/** The seller of `calc` at 2, and the node that all requests go to. */
+/** The seller of `calc` with capacity 2, and the node that gets all requests. */
 let ann: Trader;
 let node: Trader;
 
@@ -44,7 +44,6 @@ async function held(trader: Trader, count: number): Promise<void> {
   await until(async () => (await trader.count()).running === count, `${count} are held`);
 }
 /** Releases held calls until none is left. */
-/** Lets callers go until none is left. */
 async function releaseAll(trader: Trader): Promise<void> {
   await until(async () => {
     await trader.release();
@@ -196,7 +195,7 @@ describe("a request over HTTP", () => {
   });
 
   test("is answered with timeout if the call takes too long", async () => {
-    // Capacity for it may have to be bought first.
+    // Capacity for the call may have to be bought first.
     const { status, body } = await request("calc/hold", [1], within(3_000));
     expect(status).toBe(504);
     expect(body).toEqual(failed("timeout", true, /calc\.hold/));

@@ -1,8 +1,8 @@
 /**
- * Authorities, exchanges and brokers in processes of their own: a mesh from any one address,
- * workers that know each other only as seller and buyer, and orders that outlive authorities.
+ * Authorities, exchanges and brokers in separate processes: a mesh forms from any one address,
+ * workers have links to each other only as seller and buyer, and orders survive authorities.
  *
- * Leases are long, so that a dead peer is known by a closed link, not by the end of its lease.
+ * Leases are long, so that a dead peer is detected by a closed link, not by the end of its lease.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ import { PATIENCE_MS, startTrader, tally, type Trader, UNTIL_FINISHED } from "./
 import { endAll, type RuntimeName } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
@@ -62,7 +62,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Waits until all see a full mesh of these authorities, which know so many brokers. */
+/** Waits until all nodes see a full mesh of these authorities, which know this many brokers. */
 async function meshed(all: readonly Trader[], mesh: readonly Trader[], brokers: number) {
   const expected = mesh.map(({ line }) => `${line.node}: ${mesh.length - 1}, ${brokers}`).sort();
   for (const trader of all) {
@@ -87,7 +87,10 @@ async function books(asker: Trader, side: "buy" | "sell", name?: string): Promis
   );
 }
 
-/** Waits until there are two exchanges of the module, and both books have this on one side. */
+/**
+ * Waits until there are two exchanges of the module, and both order books have these orders on one
+ * side.
+ */
 async function bothSay(asker: Trader, side: "buy" | "sell", text: string, name?: string) {
   let seen: string[] = [];
   await until(async () => {
@@ -118,7 +121,7 @@ test("workers have links to authorities only, until a channel joins two of them"
   await proxy.close();
 });
 
-test("orders stand until they are filled or cancelled, in parts, also several of one trader", async () => {
+test("orders, also several of one trader, stay in the book until they are filled, in parts, or cancelled", async () => {
   const [seller, buyer, other] = workers as [Trader, Trader, Trader];
   const shops = [
     await seller.publish({ name: "parts", capacity: 1 }),
@@ -131,7 +134,7 @@ test("orders stand until they are filled or cancelled, in parts, also several of
   const sold = await other.publish({ name: "parts", capacity: 2 });
   await big.granted(5);
   await bothSay(buyer, "buy", "w2: 1", "parts");
-  // A second order of the same trader stands beside the first.
+  // The second order of the same trader is in the book beside the first.
   const small = buyer.discover({ name: "parts", capacity: 2, waitFor: "all" });
   await bothSay(buyer, "buy", "w2: 1, w2: 2", "parts");
   await sold.close();

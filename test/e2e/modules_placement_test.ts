@@ -1,6 +1,6 @@
 /**
- * Where capacity is bought, on nodes of two regions: near first, far if necessary, and back to
- * near once that is available; or spread over all.
+ * Where capacity is bought, on nodes of two regions: nearby first, remote if necessary, and nearby
+ * again once that is available; or spread over all.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -8,7 +8,7 @@ import { type Buyer, startTrader, tally, type Trader, UNTIL_FINISHED } from "./m
 import { endAll } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
@@ -47,7 +47,7 @@ async function offered(name: string, sellers: number): Promise<void> {
   }, `${name} is offered`);
 }
 
-test("near capacity is bought first, and remote capacity is returned when near capacity appears", async () => {
+test("nearby capacity is bought first, and remote capacity is returned once nearby capacity is available", async () => {
   await ann.publish({ name: "near", capacity: 2 });
   await bob.publish({ name: "near", capacity: 4 });
   await offered("near", 2);

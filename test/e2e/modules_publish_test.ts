@@ -1,6 +1,6 @@
 /**
- * Publish and discover across processes and runtimes: from the app file by `node.ts`, from a
- * program by `node.publish`; found by a node, a resource, a client, and anybody over HTTP.
+ * Publish and discover across processes and runtimes: published from the app file by `node.ts` and
+ * from a program by `node.publish`; discovered by a node, a resource, a client, and over HTTP.
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
@@ -11,7 +11,7 @@ import { type Cluster, type Registry, SQLITE, startCluster } from "./cluster.ts"
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, type RuntimeName } from "./process.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 const APP = fileURLToPath(new URL("./apps/market.ts", import.meta.url));
@@ -19,7 +19,7 @@ const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];
 const FUNCTIONS = ["fail", "hold", "mark", "pi", "slow", "unencodable"];
 
 let registry: Registry;
-/** `node.ts` on each runtime, with the app that offers `calc` at 2. */
+/** `node.ts` on each runtime, with the app that offers `calc` with capacity 2. */
 let cluster: Cluster;
 let traders: Trader[];
 

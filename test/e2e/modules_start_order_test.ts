@@ -1,6 +1,6 @@
 /**
- * Start order: brokers that start before any authority, and orders that stand while the only
- * authority is killed and another takes its address.
+ * Start order: brokers start before any authority, and orders stay while the only authority is
+ * killed and another one takes over its address.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { freePort } from "../support/ports.ts";
@@ -9,7 +9,7 @@ import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, type RuntimeName } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The test starts many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
@@ -48,7 +48,7 @@ test("brokers started before any authority find one later, and its successor get
   expect(tally(await proxy.many("pi", { args: [3], times: 100 }), ({ node }) => node)).toEqual({
     seller: 100,
   });
-  // Offered while there is no authority: the order waits for one.
+  // Published while there is no authority: the order waits for one.
   await seller.publish({ capacity: 2 });
   await start("second", "bun", authority);
   await proxy.granted(4);

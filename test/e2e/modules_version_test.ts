@@ -8,7 +8,7 @@ import { startTrader, tally, type Trader, UNTIL_FINISHED } from "./market_trader
 import { endAll } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 const CALLERS = 64;
@@ -151,7 +151,7 @@ test("with 64 callers new code fails no call: running calls end on the old code,
   await shop.close();
 });
 
-test("a buyer that accepts the new version changes to it, and others stay on the old one", async () => {
+test("a buyer that accepts the new version changes to it, and a buyer that doesn't stays on the old one", async () => {
   const shop = await ann.publish({ name: "both", capacity: 4, code: { version: "1.0.0" } });
   const range = await buyer.discover({ name: "both", version: "^1", capacity: 2, waitFor: "all" });
   const pin = await bob.discover({ name: "both", version: "1.0.0", capacity: 2, waitFor: "all" });
@@ -170,7 +170,7 @@ test("a buyer that accepts the new version changes to it, and others stay on the
   expect(await codes()).toEqual(["1.5.0", "1.0.0"]);
   await range.granted(2);
 
-  // Code of the same version, but other code: treated as a new version.
+  // Different code of the same version is treated as a new version.
   await shop.update({ version: "1.5.0", mark: "mended" });
   await until(async () => (await range.call("mark")).result === "mended", "the mended code runs");
   await shop.update({ version: "2.0.0" });

@@ -12,7 +12,7 @@ import { type Answer, ask } from "./calls.ts";
 import { endAll, runScript, type RuntimeName, startNode } from "./process.ts";
 import { until } from "../support/until.ts";
 
-// Many processes, on a machine that may have other work to do.
+// The tests start many processes, on a machine that may be busy.
 vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let folder: string;
@@ -22,7 +22,9 @@ beforeAll(() => {
 afterEach(endAll);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The URL of a file as an import names it: its path may hold what a specifier can't. */
+/**
+ * The URL of a file as an import names it: its path may contain characters that a specifier can't.
+ */
 function urlOf(path: string): string {
   return JSON.stringify(pathToFileURL(path).href);
 }

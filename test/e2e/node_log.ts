@@ -8,7 +8,7 @@ export interface LogEvent {
   /** When it was written, ms since 1970. */
   readonly at: number;
   readonly event: string;
-  // What an event holds depends on the event, and is what the tests look at.
+  // The fields depend on the event; the tests check them.
   // deno-lint-ignore no-explicit-any
   readonly fields: any;
 }
@@ -26,7 +26,7 @@ export function eventsOf({ output }: NodeProcess, event: string): LogEvent[] {
   return found;
 }
 
-/** The same of all nodes, in the order in which they happened. */
+/** The events of all nodes, in the order in which they happened. */
 export function eventsOfAll(nodes: readonly NodeProcess[], event: string): LogEvent[] {
   return nodes.flatMap((node) => eventsOf(node, event)).sort((a, b) => a.at - b.at);
 }

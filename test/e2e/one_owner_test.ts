@@ -54,7 +54,7 @@ describe("a thousand keys have one owner each, whichever node is asked,", () => 
     registry = await kind.open();
     const cluster = await startCluster({
       registry: registry.url,
-      // A node that stalled for longer than its lease would rightly own nothing any more.
+      // A node that stalled for longer than its lease would own nothing, which is correct.
       lease: "frugal",
       runtimes: runtimes as readonly RuntimeName[],
     });

@@ -1,6 +1,6 @@
 /**
  * Two real Redis servers with asynchronous copying between them: how often a key gets two owners,
- * that this is reported, and how it ends.
+ * that this is reported, and that one owner remains.
  */
 import { describe, expect, test } from "vitest";
 import { openRaceStores } from "../../adapters/store/open/race.ts";
@@ -50,7 +50,7 @@ async function opened({ urls: [one, two] }: TwoMasters, query: string): Promise<
   return stores;
 }
 
-/** Both masters get a claim of a new key at about the same time. */
+/** One claim of a new key at each master, at about the same time. */
 interface Trial {
   /** Whether both wrote a claim, so neither had seen the other's. */
   readonly isContended: boolean;
@@ -58,7 +58,10 @@ interface Trial {
   readonly isDouble: boolean;
 }
 
-/** @param lateMs how long after the first the second one begins; the other way where below 0. */
+/**
+ * @param lateMs how long after the first the second one begins; if negative, the second begins
+ * first.
+ */
 async function contend(
   { replication }: TwoMasters,
   stores: readonly [Store, Store],
@@ -82,7 +85,10 @@ function copiedClaim({ copies }: Replication, side: number, key: string): Copied
 /** Which claims are copied to the other side while their claimers wait. */
 const IN_TIME = ["both", "greater", "lesser", "none"] as const;
 
-/** Claims at both masters with copying held; releases the copies that are to be in time once both claims are written. */
+/**
+ * Claims at both masters with copying held; once both claims are written, releases the copies that
+ * are to arrive in time.
+ */
 async function contendWith(
   place: TwoMasters,
   stores: readonly [Store, Store],
@@ -106,9 +112,9 @@ async function contendWith(
 warnIfRedisMissing("two owners of one name on two Redis servers");
 
 describe("claims at two masters", unless(redisMissing), () => {
-  test("make double owners as often as in the race if copying takes longer than the bound", async () => {
+  test("make double owners as often as in `atlas race` if copying takes longer than the bound", async () => {
     const place = await twoMasters();
-    // Nothing is copied before everything is decided.
+    // Nothing is copied before both claims are decided.
     place.replication.hold();
     const lines = await Promise.all(
       place.urls.map((url, i) =>
@@ -132,7 +138,7 @@ describe("claims at two masters", unless(redisMissing), () => {
     expect(rate).toBe(1);
   });
 
-  test("make two owners of a key only if its greater claim was copied too late", async () => {
+  test("make two owners of a key only if the greater claim was copied too late", async () => {
     const place = await twoMasters();
     place.replication.hold();
     // Copies that are released have four seconds to arrive.
@@ -161,7 +167,7 @@ describe("claims at two masters", unless(redisMissing), () => {
 /** What happened to notes, for tests to look at. */
 const log: { at: string; winner: Ownership; kept: unknown }[] = [];
 
-/** Keeps lines; the lines that only its loser has are sent to the winner. */
+/** Keeps lines; the loser of a conflict sends the winner the lines that only it has. */
 class Notes extends Resource {
   static gate: Promise<void> = Promise.resolve();
 
@@ -210,9 +216,10 @@ describe("nodes at two masters", unless(redisMissing), () => {
     return [one, two];
   }
 
-  test("have two owners after a partition, shown on both sides, and then one with all writes", async () => {
+  test("have two owners after a partition, which both sides show, and then one owner with all writes", async () => {
     const place = await twoMasters();
-    // A contest shows for three rechecks and two bounds, if the loser takes nothing back.
+    // A conflict is visible for three rechecks and two bounds, unless the loser withdraws its claim
+    // earlier.
     const [one, two] = await nodes(place, 2_000);
     let open!: () => void;
     Notes.gate = new Promise((resolve) => (open = resolve));

@@ -1,7 +1,7 @@
 /**
- * The registry's store is down for longer than a lease: owners serve calls that need no store
- * until their lease ends, then refuse; no lookup claims more than is known; once the store is back
- * everything serves again, and acknowledged writes are there.
+ * The registry's store is down for longer than a lease: owners serve calls that need no store until
+ * their lease ends, then refuse; no lookup is confirmed without the store; once the store is back
+ * all keys are served again, with all acknowledged writes.
  *
  * The Redis keeps every acknowledged write on disk (appendfsync always).
  */
@@ -25,14 +25,14 @@ afterEach(async () => {
 
 /** One answer of a node during the outage. */
 interface TimedAnswer {
-  /** When it was asked, ms after the store was gone. */
+  /** When it was requested, ms after the store was gone. */
   readonly at: number;
   readonly answer: Answer;
 }
 
 /** The answers of a cluster's nodes during an outage. */
 interface OutageRecord {
-  /** Calls that need no store, of a resource at the very node that owns it. */
+  /** Calls that need no store, at the node that owns the resource. */
   readonly owners: TimedAnswer[];
   /** Lookups, at owners and elsewhere. */
   readonly lookups: TimedAnswer[];
@@ -78,7 +78,7 @@ async function recordOutage(
 }
 
 function checkRecord({ owners, lookups, confirmed, writes }: OutageRecord): void {
-  // Calls that need no store are served, but no longer than the lease.
+  // Calls that need no store are served, but not after the lease has ended.
   const served = owners.filter(({ answer }) => answer.status === 200);
   expect(served.length).toBeGreaterThan(3);
   for (const { at } of served) expect(at).toBeLessThan(LEASE_MS);
@@ -88,7 +88,7 @@ function checkRecord({ owners, lookups, confirmed, writes }: OutageRecord): void
   for (const { answer } of [...afterLease(owners), ...afterLease(writes)]) {
     expect(answer).toMatchObject(unavailable);
   }
-  // A write fails with an unknown outcome, or was never begun.
+  // A write fails as maybe executed, or was not begun.
   for (const { answer } of writes) expect(answer.status).not.toBe(200);
   for (const { answer: { status, body } } of lookups) {
     expect(status).toBe(200);

@@ -1,6 +1,6 @@
 /**
- * The package as users get it: by its own name from within the checkout, and installed from the
- * tarball that would be published, on each runtime.
+ * The package as users get it, on each runtime: imported by its own name within the checkout, and
+ * installed from the tarball that would be published.
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -33,7 +33,7 @@ function run(command: readonly string[], script: string, cwd: string): unknown {
 }
 
 beforeAll(() => {
-  // `npm ci` builds it; a checkout whose scripts were not allowed to run has none.
+  // `npm ci` builds it; without install scripts a checkout has no build.
   if (!existsSync(`${ROOT}dist/mod.js`)) {
     execFileSync(RUNTIMES[0]?.run[0] as string, ["scripts/build.ts"], { cwd: ROOT });
   }
@@ -61,7 +61,7 @@ describe("the package installed from its tarball", () => {
     mkdirSync(home, { recursive: true });
     const tarball = join(folder, `atlas-edge-atlas-${version}.tgz`);
     execFileSync("tar", ["-xzf", tarball, "-C", home, "--strip-components=1"]);
-    // The packages that `npm install` would fetch, from the checkout instead.
+    // The packages that `npm install` would fetch are copied from the checkout.
     for (const dependency of Object.keys(dependencies)) {
       const link = join(folder, "node_modules", dependency);
       mkdirSync(dirname(link), { recursive: true });

@@ -2,8 +2,8 @@
  * Real node processes that tests can stop, resume and kill.
  *
  * Takes a runtime and environment variables; gives a running `node.ts` with its ready line, its
- * output and the signals that a test sends it. Signals go to that process by its id; processes
- * that are left end with the test.
+ * output and the signals that a test sends it. Signals go to that process by its id; processes that
+ * still run end with the test.
  */
 import { spawn } from "node:child_process";
 import { resolve } from "node:path";
@@ -29,7 +29,7 @@ export interface NodeProcess extends Program {
   readonly runtime: RuntimeName;
   readonly url: string;
   readonly line: ReadyLine;
-  /** Ends it without warning, and waits for its end. */
+  /** Kills it, and waits for its end. */
   kill(): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export interface StartOptions {
   script?: string;
 }
 
-/** How long a node may take to serve, in ms: of several on a busy machine. */
+/** How long a node may take to serve, in ms, when several start on a busy machine. */
 const START_MS = 40_000;
 
 /** Starts `command` with nothing of this environment but PATH and HOME. */
@@ -58,7 +58,10 @@ export function run(
   }));
 }
 
-/** Starts `script` on a runtime: one of the checkout, or one elsewhere that imports its files. */
+/**
+ * Starts `script` on a runtime: a file of the checkout, or another one that imports the checkout's
+ * files.
+ */
 export function runScript(
   runtime: RuntimeName,
   script: string,
@@ -85,7 +88,7 @@ export async function startNode(options: StartOptions): Promise<NodeProcess> {
   };
 }
 
-/** The ready line of a node, within `ms`. Rejects with its log where it ends before. */
+/** The ready line of a node, within `ms`. Rejects with its log if it ends before that. */
 export async function readyLine(program: Program, ms?: number): Promise<ReadyLine> {
   let status: number | string | null = null;
   program.ended.then((ended) => status = ended);
@@ -96,7 +99,10 @@ export async function readyLine(program: Program, ms?: number): Promise<ReadyLin
   return JSON.parse(line);
 }
 
-/** Deno looks for its configuration from the script's folder upwards, not from its imports'. */
+/**
+ * Deno looks for its configuration in the script's folder and its parents, not in those of its
+ * imports.
+ */
 function commandOf(runtime: RuntimeName, script: string): readonly string[] {
   const command = RUNTIMES.find(({ name }) => name === runtime)?.run as readonly string[];
   const isElsewhere = !resolve(ROOT, script).startsWith(ROOT);

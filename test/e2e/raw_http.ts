@@ -1,6 +1,6 @@
 /**
- * Raw requests over TCP, as no regular client sends them. Takes bytes for a node's HTTP socket;
- * gives all that came back before the node closed the connection.
+ * Raw requests over TCP that no regular client would send. Takes bytes for a node's HTTP socket;
+ * gives everything received before the node closed the connection.
  */
 import { connect } from "node:net";
 
@@ -10,7 +10,7 @@ export interface RawAnswer {
   readonly text: string;
 }
 
-/** Sends bytes to a node's port and gives everything that comes back until it closes. */
+/** Sends bytes to a node's port; gives everything received until the node closes. */
 export function sendRaw(url: string, bytes: string | Uint8Array): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve) => {
@@ -27,7 +27,7 @@ export function sendRaw(url: string, bytes: string | Uint8Array): Promise<RawAns
   });
 }
 
-/** A request whose head is written as it stands; the connection ends with the answer. */
+/** A request with this unchanged head; the connection ends with the answer. */
 export function requestRaw(
   url: string,
   method: string,

@@ -25,10 +25,10 @@ export type RegionName = "us-east-1" | "eu-west-1" | "ap-southeast-1";
 export const US = "us-east-1";
 export const EU = "eu-west-1";
 export const AP = "ap-southeast-1";
-/** The first is the home of what has none. */
+/** The first one is the default home. */
 export const REGIONS: readonly RegionName[] = [US, EU, AP];
 
-/** Why they can't run on this machine; null if they can. */
+/** Why the regions can't run on this machine; null if they can. */
 export const regionsMissing: string | null = redisMissing ?? callersHidden;
 
 const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
@@ -39,7 +39,7 @@ const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
 /** A heartbeat and a lease that a busy machine can keep, in ms. */
 const LEASE = "2000/10000";
 
-/** Round messages between regions, and inside of one, in ms. */
+/** Round trips between regions, and inside a region, in ms. */
 export function roundTripMs(one: RegionName, other: RegionName): number {
   if (one === other) return 1;
   return one === AP || other === AP ? 150 : 80;
@@ -59,7 +59,7 @@ export interface Sent {
 /** One of the nodes. */
 export interface RegionNode {
   readonly region: RegionName;
-  /** Its place in its region: it is called `n0` or `n1`. */
+  /** Its place in its region; its name is `n0` or `n1`. */
   readonly place: number;
   /** Its name in paths. */
   readonly name: string;
@@ -144,7 +144,7 @@ export class ThreeRegions {
     this.#route(from, to, target).state = state;
   }
 
-  /** Closes or opens all routes from and to a region; those inside of it stay as they are. */
+  /** Closes or opens all routes from and to a region; routes inside it are unchanged. */
   cutOff(region: RegionName, state: RouteState): void {
     for (const route of this.#routes.values()) {
       if (route.from !== route.to && (route.from === region || route.to === region)) {
@@ -163,14 +163,14 @@ export class ThreeRegions {
     return watch.messages;
   }
 
-  /** Starts a node again whose process has ended; all know it when this resolves. */
+  /** Restarts a node whose process has ended; all nodes know it when this resolves. */
   async restart(node: RegionNode): Promise<void> {
     node.program = this.#start(node);
     const { incarnation } = await readyLine(node.program, 60_000);
     await Promise.all(this.nodes.map((other) => this.#knowsAll(other, incarnation)));
   }
 
-  /** Ends everything but the nodes' processes, which end with all others of a test. */
+  /** Ends everything except the nodes' processes, which end with the test. */
   async close(): Promise<void> {
     for (const close of this.#closers.splice(0).reverse()) await close();
   }
@@ -209,7 +209,9 @@ export class ThreeRegions {
     }
   }
 
-  /** Starts a node behind a public address, where callers are recognised by their region. */
+  /**
+   * Starts a node with a public address; connections to it are recognised by their caller's region.
+   */
   async #startBehindProxy(name: string, port: number): Promise<void> {
     const [region, node] = name.split("/") as [RegionName, "n0" | "n1"];
     const proxy: DelayProxy = await this.#proxyTo(port, (caller) => {
@@ -262,7 +264,7 @@ export class ThreeRegions {
     return this.#routes.get(`${from} ${to} ${target}`) as NamedRoute;
   }
 
-  /** Observes one connection of a route: a registry's as it is, a link's in frames. */
+  /** Observes one connection of a route: a registry's as bytes, a link's as frames. */
   #observe({ from, to, target }: NamedRoute): Tap {
     const readers = { out: new FrameReader(), back: new FrameReader() };
     return (direction, bytes) => {

@@ -1,8 +1,8 @@
 /**
  * Callers in several regions that tolerate no failure: every call is recorded.
  *
- * Takes nodes' URLs and a channel; gives what was acknowledged and what failed. Nothing is
- * repeated by these callers, nor by the client for them: no call has an idempotency key.
+ * Takes nodes' URLs and a channel; gives what was acknowledged and what failed. No call has an
+ * idempotency key, so that neither the callers nor the client repeat it.
  */
 import { expect } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
@@ -19,7 +19,7 @@ export interface Note {
 export interface RegionsLoad {
   readonly notes: Note[];
   readonly failures: unknown[];
-  /** Callers begin no further call; resolves when each has its last answer. */
+  /** Callers make no further call; resolves when each has its last answer. */
   finish(): Promise<void>;
 }
 
@@ -73,7 +73,7 @@ export function startRegionsLoad({ type, id, urls, pauseMs = 0 }: RegionsLoadOpt
 /** Messages that a channel returns at once. */
 const PAGE = 10_000;
 
-/** All messages of a resource that is a channel by whatever type. */
+/** All messages of a channel, of any type. */
 async function history(url: string, resource: string): Promise<Message[]> {
   const all: Message[] = [];
   for (;;) {

@@ -1,11 +1,10 @@
 /**
  * Three regions, two nodes and a registry each, with delays between them: one owner for each key,
- * wherever it is called from; no more round trips than necessary; routes around closed
- * connections; a region that is cut off without effect on others; resources that move while they
- * are called.
+ * wherever it is called from; no more round trips than necessary; routes around closed connections;
+ * a region that is cut off has no effect on others; resources move while they are called.
  *
- * All tests share one set-up, in order. Delays are real, and no time is asserted: messages are
- * counted.
+ * All tests share one set-up and run in order. Delays are real, but no time is asserted: the tests
+ * count messages.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
@@ -42,7 +41,7 @@ let followed: RegionsLoad;
 describe("three regions", unless(regionsMissing), () => {
   beforeAll(async () => {
     await world.open();
-    // In half a minute it will have followed its callers.
+    // The resource follows its callers within half a minute, during the next tests.
     expect((await home("followers/pet", US)).seq).toBe(1);
     followed = startRegionsLoad({
       type: "followers",
@@ -75,7 +74,7 @@ describe("three regions", unless(regionsMissing), () => {
     "a call from %s to %s takes one request to the registry and one to the owner, later calls only the latter",
     async ([from, to]) => {
       const [caller, another] = [world.node(from, 0), world.node(from, 1)];
-      // If the machine was too busy to link in time, another route is used for a while.
+      // If the machine was too busy to open a link in time, another route is used for some time.
       for (const asked of [caller, another]) await straight(asked, to);
       for (const [title, asked] of [["unowned", caller], ["owned", another]] as const) {
         const id = `${to}~journeys-from-${from}`;
@@ -132,13 +131,13 @@ describe("three regions", unless(regionsMissing), () => {
   );
 
   test(
-    "calls are routed around closed connections, through a gateway, and if that dies through the next",
+    "calls are routed around closed connections, through a gateway, and if that dies through another one",
     async () => {
       const [caller, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
       const id = `${AP}~behind`;
       await result(owner.url, `channels/${id}`, "send", ["ann", "first"]);
       const client = connect(caller.url, { timeoutMs: PATIENCE_MS });
-      // With a key, so that a call which a closing route cuts is made again.
+      // These calls have idempotency keys, so that one which a closing route cuts off is repeated.
       const path = async () => {
         const idempotencyKey = crypto.randomUUID();
         return (await client.call("channels", id, "whereami", [], { idempotencyKey })).path;
@@ -197,7 +196,7 @@ describe("three regions", unless(regionsMissing), () => {
       const since = performance.now();
       const during = untouched.map(({ notes }) => notes.length);
       await refusals();
-      // Also new keys in the remaining regions.
+      // New keys in the remaining regions, too.
       const left = world.nodes.filter(({ region }) => region !== AP);
       checkAnswers(`${EU}~meanwhile`, await callAll(left, `${EU}~meanwhile`));
       await until(() => performance.now() - since > CUT_MS, "the region was cut off long enough");
@@ -206,7 +205,7 @@ describe("three regions", unless(regionsMissing), () => {
       const areBusy = () =>
         untouched.every(({ notes }, i) => notes.length > (during[i] as number) + 50);
       await until(areBusy, "calls inside of what is left, and of what is cut off", PATIENCE_MS);
-      // An answer may have crossed before; calls begun since then are stuck.
+      // An answer may have crossed before the cut; calls that began after it are stuck.
       const begunSince = crossing.flatMap(({ receipts }) =>
         receipts.filter((it) => it.began > since)
       );
@@ -293,8 +292,8 @@ function callAll(nodes: readonly RegionNode[], id: string): Promise<Answer[]> {
 }
 
 /**
- * Sends a message, again if it was certainly not taken: a node on a busy machine that can't
- * reach its store in time says so, and its caller repeats it.
+ * Sends a message, and repeats it if it was certainly not executed: a node on a busy machine may
+ * not reach its store in time.
  */
 async function send(node: RegionNode, resource: string, args: string[]): Promise<Answer> {
   const settings = { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS };
@@ -338,7 +337,7 @@ function checkAnswers(id: string, answers: Answer[]): void {
   expect(seqs).toEqual(answers.map((_, i) => i + 1));
 }
 
-/** How requests went from one region to another. */
+/** The messages that went from one region to another. */
 function requests(messages: readonly Sent[], from: RegionName, to: RegionName): Sent["over"][] {
   return messages.filter((message) => message.from === from && message.to === to).map(({ over }) =>
     over
@@ -376,7 +375,7 @@ async function refused({ url }: RegionNode, region: RegionName, id: string): Pro
   const { status, body } = await call(url, `channels/${id}`, "whereami", [], settings);
   expect([503, 504]).toContain(status);
   expect(body.error.code).toBe(status === 503 ? "unavailable" : "timeout");
-  // The key, which may hold a region's name, comes first if it is named at all.
+  // The key, which may contain a region's name, comes first if the message has one.
   expect(body.error.message.replace(`channels/${id} `, "")).toContain(region);
 }
 

@@ -2,9 +2,9 @@
  * The owner is killed under load, twenty times in a row: another node takes over within the time
  * that the lease guarantees, and no acknowledged message is lost, doubled or reordered.
  *
- * The bounds are the protocol's, not the machine's: a silent owner is dead after W ≈ 3.3 s of a
- * `fast` lease (6.5 s of a `standard` one), and then the next call claims. A machine that stalls
- * may delay a few takeovers, but not half of them.
+ * The bounds are the protocol's, not the machine's: a silent owner counts as dead after W ≈ 3.3 s
+ * with a `fast` lease (6.5 s with a `standard` one), and then the next call claims the key. A
+ * machine that stalls may delay a few takeovers, but not half of them.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { result } from "./calls.ts";
@@ -14,7 +14,7 @@ import { endAll, type NodeProcess } from "./process.ts";
 import { until } from "../support/until.ts";
 
 const CALLERS = 50;
-/** No takeover may last so many times as long as the limit for half of them. */
+/** The limit for any takeover, as a multiple of the limit for half of them. */
 const STALLED = 3;
 /** Messages acknowledged before the kill, and again after the takeover. */
 const ENOUGH = 300;
@@ -34,10 +34,10 @@ afterEach(async () => {
   registry = null;
 });
 
-/** Kills the owner of a channel under load; gives how long no call was answered, in ms. */
+/** Kills the owner of a channel under load; gives the time without an answered call, in ms. */
 async function killOnce(cluster: Cluster, place: number, channel: string): Promise<number> {
   const victim = cluster.nodes[place] as NodeProcess;
-  // The node that is asked first claims.
+  // The node that is called first claims the key.
   const before = await result<{ node: string; epoch: number }>(
     victim.url,
     `channels/${channel}`,
@@ -52,7 +52,7 @@ async function killOnce(cluster: Cluster, place: number, channel: string): Promi
   await until(() => load.receipts.length >= ENOUGH, "calls before the kill", 40_000);
   const killedAt = performance.now();
   await victim.kill();
-  // Answers of the owner may still be on their way to callers: only the next owner's count.
+  // Answers of the owner may still be on their way to callers: only the next owner's answers count.
   const fromSuccessor = () => load.receipts.filter(({ epoch }) => epoch > before.epoch);
   await until(() => fromSuccessor().length >= ENOUGH, "calls after the kill", 40_000);
   await load.finish();

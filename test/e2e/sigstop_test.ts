@@ -18,9 +18,9 @@ import { until } from "../support/until.ts";
 
 const APP = fileURLToPath(new URL("./apps/notes.ts", import.meta.url));
 const CALLERS = 20;
-/** Requests that wait in the frozen process's socket. */
+/** The number of requests that wait in the frozen process's socket. */
 const WAITING = 5;
-/** For calls whose owner may be frozen, longer than that can last, in ms. */
+/** The time limit of calls whose owner may be frozen, in ms: longer than the freeze. */
 const PATIENT = { timeoutMs: 60_000, patienceMs: 90_000 };
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
@@ -88,11 +88,13 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
 
   const taken = () => load.receipts.filter(({ epoch }) => epoch > old.epoch).length;
   await until(() => taken() >= 100, "the takeover", 40_000);
-  // It has a key, as it may be on its way to the frozen owner when that is declared dead.
+  // The call has a key, because it may be on its way to the frozen owner when that is declared
+  // dead.
   expect(await result(survivor.url, "notes/pad", "read", [], { key: "r" })).toEqual(["early"]);
   victim.signal("SIGCONT");
 
-  // It was begun by the old owner, which can't know its outcome: it says so, and keeps no answer.
+  // The old owner began this turn and can't know its outcome: the error says so, and no answer is
+  // kept.
   expect(await late).toMatchObject({
     status: 503,
     body: { error: { code: "unavailable", maybeExecuted: true } },

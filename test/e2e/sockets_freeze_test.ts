@@ -1,7 +1,7 @@
 /**
- * The owner of client sockets is frozen past its lease, and taken over: clients at other nodes go
- * on, get no event twice, and are told where events may be missing; clients of the frozen node get
- * nothing of the former owner when it resumes, and go on with the next.
+ * The owner of client sockets is frozen past its lease, and taken over: clients at other nodes stay
+ * connected, get no event twice, and get a gap if events may be missing; clients of the frozen node
+ * get nothing from the former owner when it resumes, and continue with the next owner.
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -15,10 +15,10 @@ import { until } from "../support/until.ts";
 
 const APP = fileURLToPath(new URL("./apps/rooms.ts", import.meta.url));
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];
-/** Longer than a lease and a takeover, on a machine that is busy. */
+/** Longer than a lease and a takeover on a busy machine. */
 const PATIENCE_MS = 60_000;
 const PATIENT = { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS };
-/** How many messages are sent in a row. */
+/** The number of messages sent in a row. */
 const MANY = 10;
 
 let registry: Registry;
@@ -82,7 +82,7 @@ class Listener {
     this.#socket.close();
   }
 
-  /** What is wrong with the order of its frames; empty if nothing is. */
+  /** The errors in the order of its frames; empty if there are none. */
   get troubles(): string[] {
     const troubles: string[] = [];
     let [last, epoch] = [-1, 0];
@@ -142,12 +142,12 @@ async function freezeAndThaw(place: number): Promise<void> {
   const before = await row("before");
   await until(() => all.every(({ texts }) => texts.length === MANY), "both heard all");
 
-  // A turn that would send an event when it resumes: it lasts for less than a takeover.
+  // This turn would send an event when the process resumes: it takes less time than a takeover.
   const late = call(other.url, `channels/${id}`, "sendLater", ["ann", "late", 4_000], PATIENT);
   await until(() => owner.output.stderr.includes("begun late"), "the slow turn");
   await freeze(owner, registry.url);
   const asleep = near.frames.length;
-  // Waiting at the frozen process: a message, calls, and a socket that is to be accepted.
+  // These wait at the frozen process: a message, calls, and a socket to be accepted.
   near.say({ t: "message", data: { from: "near", text: "noted" } });
   near.say({ t: "call", id: 1, method: "send", args: ["near", "called"], timeoutMs: PATIENCE_MS });
   near.say({ t: "call", id: 2, method: "whereami", timeoutMs: PATIENCE_MS });
@@ -178,7 +178,7 @@ async function freezeAndThaw(place: number): Promise<void> {
   await until(() => newcomer.some(({ text }) => text === newest), "the newcomer hears, too");
 
   const { status, body } = await late;
-  // It was begun by an owner that can't know its outcome.
+  // The former owner began this turn and can't know its outcome.
   expect({ status, ...body.error }).toMatchObject({ status: 503, maybeExecuted: true });
   for (const { isOpen, troubles } of all) {
     expect({ isOpen, troubles }).toEqual({ isOpen: true, troubles: [] });
@@ -197,7 +197,7 @@ async function freezeAndThaw(place: number): Promise<void> {
   expect(kept).not.toContain("late");
   expect(new Set(kept).size, "nothing was kept twice").toBe(kept.length);
   for (const [seq, text] of told) expect(kept[seq - 1]).toBe(text);
-  // Events are missing only in a gap, that is those sent before it joined again.
+  // Events are missing only in a gap: those sent before it joined again.
   for (const { texts, frames } of all) {
     expect(new Set(texts).size, "nothing was heard twice").toBe(texts.length);
     const [, again] = frames.filter(({ t }) => t === "hello");

@@ -13,7 +13,7 @@ import { until } from "../support/until.ts";
 
 const ID = `${EU}~listened`;
 const CHANNEL = `channels/${ID}`;
-/** How long one step may take, in ms: longer than a takeover, and than any stall. */
+/** How long one step may take, in ms: longer than a takeover and than any stall of the machine. */
 const PATIENCE_MS = 60_000;
 
 const world = new ThreeRegions();
@@ -33,7 +33,7 @@ class Listener {
     });
   }
 
-  /** What is wrong with its events; empty if nothing is. */
+  /** The errors in its events; empty if there are none. */
   get troubles(): string[] {
     const troubles: string[] = [];
     for (let i = 1; i < this.events.length; i++) {

@@ -1,6 +1,6 @@
 /**
- * Registries over TLS: a Redis, one behind a sentinel and a cluster, each at an IP address, with a
- * certificate authority of the operator's own.
+ * Registries over TLS: a Redis, one behind a sentinel and a cluster, each at an IP address, with
+ * the operator's own certificate authority.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../support/ports.ts";

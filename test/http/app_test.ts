@@ -104,7 +104,7 @@ describe("a node answers", () => {
     expect(nobody.body).toMatchObject({ rrp: null, epoch: 0, verdict: "unowned" });
   });
 
-  test("an idempotency key makes repeats answer what the first did", async () => {
+  test("repeated calls with an idempotency key with the first call's answer", async () => {
     const headers = { "idempotency-key": "order 1/é".replace("é", "e") };
     expect((await call("idem", "add", [5], headers)).body.result).toBe(5);
     expect((await call("idem", "add", [5], headers)).body.result).toBe(5);
@@ -146,12 +146,12 @@ describe("a node refuses", () => {
     expect(body.error.message.length).toBeLessThan(300);
   });
 
-  test("braces in an id are an id like any other", async () => {
+  test("an id may contain braces", async () => {
     expect((await call("%7B%7D", "echo", [1])).status).toBe(200);
   });
 
   test.each(["../nodes", "%2e%2e/%2e%2e/x", "a/..", "..;/x"])(
-    "GET …/probes/%s is no fault",
+    "GET …/probes/%s causes no internal error",
     async (path) => {
       const { status } = await served.ask("GET", `/v1/resources/probes/${path}`);
       expect(status).toBeLessThan(500);
@@ -191,7 +191,7 @@ describe("a node refuses", () => {
     expect(body.error.message.toLowerCase()).toContain(`header ${name}`);
   });
 
-  test("a value of require other than confirmed", async () => {
+  test("a lookup whose require is not `confirmed`", async () => {
     const { body } = await served.ask("GET", "/v1/resources/probes/a?require=maybe");
     expect(body.error.message).toContain('"maybe"');
   });
@@ -215,7 +215,7 @@ describe("user code that", () => {
     ["code", 5],
   ])("throws an odd error: its %s is %j", async (...args) => {
     const { status, body } = await call("odd", "failOddly", args, { "atlas-timeout-ms": "20000" });
-    // One that reads as Atlas's own `timeout` keeps its code.
+    // An error that looks like Atlas's own `timeout` keeps its code.
     const code = args[0] === "message" ? "timeout" : "app";
     expect(status).toBe(STATUS_OF[code]);
     expect(body.error).toMatchObject({ code, maybeExecuted: true });
@@ -241,7 +241,7 @@ describe("user code that", () => {
     expect(body.error.message).toContain("function");
   });
 
-  test("hangs sees its signal abort at the deadline, which ends the call", async () => {
+  test("hangs sees its signal abort at the deadline, and the call ends", async () => {
     const clock = fakeClock();
     const still = await serving({ clock });
     const before = hanging();
@@ -265,7 +265,7 @@ describe("user code that", () => {
     await until(() => hanging().aborted > before.aborted);
   });
 
-  test("fills its mailbox makes further calls fail as overloaded", async () => {
+  test("fills its mailbox, so that further calls fail as overloaded", async () => {
     const gone = new AbortController();
     const statuses: number[] = [];
     const all = Array.from({ length: 4 }, async () => {

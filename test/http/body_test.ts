@@ -14,26 +14,26 @@ afterAll(() => served.close());
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** A request whose body is what `source` gives. */
+/** A request with the body from `source`. */
 function posting(
   path: string,
   source: UnderlyingDefaultSource<Uint8Array>,
   headers: Record<string, string>,
 ): Request {
-  // Nothing is asked of the source before the body is read.
+  // The source is not read before the body is.
   const body = new ReadableStream<Uint8Array>(source, { highWaterMark: 0 });
   const init = { method: "POST", body, headers, duplex: "half" };
   return new Request(`http://atlas.test${path}`, init);
 }
 
-describe("a body that breaks off", () => {
+describe("a body that never ends", () => {
   const paths = ["/v1/resources/probes/late/add", "/v1/modules/calc/pi", "/v1/modules/calc"];
   test.each(paths.flatMap((path) =>
     [
       [path, "of 3 bytes", { "content-length": "3" }],
       [path, "in chunks", { "transfer-encoding": "chunked" }],
     ] as const
-  ))("of POST %s %s is given up at the deadline, and nothing runs", async (
+  ))("of POST %s %s is refused at the deadline, and nothing runs", async (
     path,
     _kind,
     headers,
@@ -54,7 +54,8 @@ describe("a body that breaks off", () => {
         maybeExecuted: false,
       },
     });
-    // A body that is read whole can't be cancelled: its server ends the connection then.
+    // A body that the server reads in full can't be cancelled: the server closes the connection
+    // instead.
     expect(isCancelled || isUnread(request)).toBe(true);
     if ("transfer-encoding" in headers) expect(isCancelled).toBe(true);
     expect(served.node.stats().turns).toBe(turns);

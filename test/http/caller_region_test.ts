@@ -28,7 +28,7 @@ afterEach(async () => {
   for (const node of nodes.splice(0)) await clock.run(node.close());
 });
 
-/** Nodes of one registry, by their regions; whoever joins later; the first one over HTTP. */
+/** Nodes on one registry, one for each region; more can join; the first one serves HTTP. */
 async function regions(...names: string[]) {
   clock = fakeClock();
   const [store, network] = [memoryStore(), inProcessNetwork()];
@@ -54,7 +54,8 @@ test("a known region is accepted; an unknown one is ignored", async () => {
   await untilBy(clock, () => first.knowsRegion("eu"), "it knows eu");
   expect(await regionsOf("us")).toEqual(["us", "us"]);
   expect(await regionsOf("eu")).toEqual(["eu", "eu"]);
-  // Not refused: clients of a region that is away would be, by all others.
+  // An unknown region is not refused: otherwise all other regions would refuse clients of a region
+  // that is away.
   expect(await regionsOf("nowhere")).toEqual(["us", "us"]);
   expect(first.knowsRegion("nowhere")).toBe(false);
 });

@@ -1,5 +1,5 @@
 /**
- * A client of several URLs goes on to the next node if the request certainly reached no node.
+ * A client of several URLs tries the next node if the request certainly reached no node.
  *
  * Covers adapters/client/retrying_requester.ts.
  */
@@ -16,7 +16,7 @@ afterEach(async () => {
 
 const success = () => Response.json({ result: "done", rrp: "rrp:r/n/t/a", epoch: 7 });
 
-/** A server by plain HTTP, and how many requests it got. */
+/** A plain HTTP server, and the number of its requests. */
 async function liveServer(): Promise<{ port: number; count: () => number }> {
   let count = 0;
   const runtime = await detectRuntime();
@@ -46,7 +46,7 @@ test.each([
   expect(live.count()).toBe(1);
 });
 
-/** Errors of a `fetch` as runtimes make them, the outermost first. */
+/** Errors that the runtimes' `fetch` throws, with their causes, the outermost first. */
 function failing(...errors: { code?: string; message: string }[]): Error {
   const [first, ...rest] = errors as [{ code?: string; message: string }];
   const cause = rest.length > 0 ? failing(...rest) : undefined;
@@ -60,7 +60,7 @@ const deno = (why: string, at = "http://a.example/v1/resources/t/a/m") =>
     message: `error sending request for url (${at}): ${why}`,
   });
 
-/** Whether a call goes on to the second URL if the first one's `fetch` throws this. */
+/** Whether a call tries the second URL if `fetch` of the first one throws this. */
 async function goesOn(thrown: Error): Promise<boolean> {
   const asked: string[] = [];
   const fetch: Fetch = (url) => {

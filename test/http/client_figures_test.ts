@@ -15,10 +15,10 @@ afterEach(() => {
 
 /** A node's counter that reports its purchases as a test wants. */
 class Desk {
-  /** What it was asked, the newest last. */
+  /** The requests that it got, the newest last. */
   readonly asked: string[] = [];
   granted = 2;
-  /** Whether anything reaches it. */
+  /** Whether it is reachable. */
   isUp = true;
   /** Whether it knows its purchases. */
   knows = true;
@@ -41,7 +41,7 @@ class Desk {
     return $plb;
   }
 
-  /** How often it was asked so. */
+  /** The number of such requests that it got. */
   count(what: string): number {
     return this.asked.filter((it) => it.startsWith(what)).length;
   }
@@ -123,7 +123,7 @@ test("a purchase that its node lost is made again automatically, at most once a 
   expect(desk.count(BUY)).toBe(2);
 });
 
-test("a restarted node without the purchase, or its replacement, is bought from soon", async () => {
+test("a restarted or replaced node that lacks the purchase is soon bought from again", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.isUp = false;
@@ -135,7 +135,7 @@ test("a restarted node without the purchase, or its replacement, is bought from 
   expect(desk.count(BUY)).toBe(2);
 });
 
-test("calls don't wait for that minute", async () => {
+test("a call for a lost purchase doesn't wait for the minute between two new purchases", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.knows = false;
@@ -145,7 +145,7 @@ test("calls don't wait for that minute", async () => {
   expect(plb.capacity()).toBe(2);
 });
 
-test("once closed, it has no credit and asks no node any more", async () => {
+test("a closed proxy has no credit and sends no requests", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   const closed = plb.close();
@@ -180,11 +180,11 @@ test("closing cancels a purchase under way, and calls that wait for it", async (
   expect(desk.count(BUY)).toBe(asked);
 });
 
-test("an unreferenced proxy is not refreshed any more", async ({ skip }) => {
+test("an unreferenced proxy is no longer refreshed", async ({ skip }) => {
   const gc = await collector();
   if (!gc) return skip("this runtime has no collector that a test can call");
   const desk = new Desk();
-  // Nothing of it is left on the stack.
+  // The stack has no reference to it.
   await (async () => void (await desk.discover()))();
   let looks = -1;
   while (looks !== desk.count(LOOK)) {
@@ -194,7 +194,7 @@ test("an unreferenced proxy is not refreshed any more", async ({ skip }) => {
   }
 });
 
-/** V8's collector; JavaScriptCore's keeps what merely looks like a reference. */
+/** Runs V8's collector; JavaScriptCore's also keeps objects that only seem to be referenced. */
 async function collector(): Promise<(() => void) | null> {
   if ("Bun" in globalThis || "Deno" in globalThis) return null;
   const { setFlagsFromString } = await import("node:v8");

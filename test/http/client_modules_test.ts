@@ -59,9 +59,9 @@ test("a hundred calls run two at a time; new capacity is used, and shown", async
   await until(() => proxy.$plb.capacity() === 4, "the client sees it");
 });
 
-test("errors are those of the market", async () => {
+test("each failure has the market's error", async () => {
   const { http, seller } = await counter();
-  /** The node has less time than its client, so that its word comes; it is asked once. */
+  /** The node has less time than its client, so that its answer arrives; it is asked once. */
   let isHasty = true;
   const hastily: HttpApp["fetch"] = async (request) => {
     if (request.method === "GET") return await http.fetch(request);
@@ -129,7 +129,7 @@ test("functions of new code are found", async () => {
   await until(() => proxy.$plb.stats().version === "1.1.0", "the client knows");
 });
 
-test("a purchase that its node lost is made again, and its call repeated, once for all", async () => {
+test("a purchase that its node lost is made again once, and all calls are repeated with the new one", async () => {
   const made = market();
   const seller = await made.node("seller", LASTING);
   const shop = new CallGate();
@@ -162,7 +162,7 @@ test("nodes that don't know each other's purchases give a clear error", async ()
   const seller = await made.node("seller", LASTING);
   seller.publish(calc(new CallGate()), { capacity: 8 });
   const [a, b] = [front(await made.node("a", LASTING)), front(await made.node("b", LASTING))];
-  // Whatever stands before them sends purchases to one, and all else to the other.
+  // A load balancer sends purchases to one node, and everything else to the other.
   const atlas = clientOf(() => ({
     ...a,
     fetch: (request) => (request.url.endsWith("/calc") ? a : b).fetch(request),

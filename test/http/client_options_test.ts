@@ -8,7 +8,7 @@ import type { Atlas, Balancer } from "../../mod.ts";
 import { calc, CallGate } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
-/** What `ask` fails with, thrown or rejected. */
+/** The error that `ask` throws or rejects with. */
 async function failure(ask: () => unknown): Promise<unknown> {
   try {
     await ask();
@@ -22,7 +22,7 @@ async function failure(ask: () => unknown): Promise<unknown> {
 const NO_OPTIONS = [null, 5, "x", []];
 const TIMES = [{ timeoutMs: 0 }, { timeoutMs: "5" }, { timeoutMs: null }];
 
-/** Ways to ask that take options, and options that each refuses. */
+/** Methods that take options, each with options that it refuses. */
 const WAYS: [string, (atlas: Atlas, options: never) => unknown, readonly unknown[]][] = [
   ["resource", (atlas, options) => {
     const stub = atlas.resource("t", "a", options) as { m(): Promise<unknown> };
@@ -87,7 +87,7 @@ const WAYS: [string, (atlas: Atlas, options: never) => unknown, readonly unknown
   ],
 ];
 
-/** What becomes of a call over capacity that is bought for it. */
+/** Makes a call through a new proxy, and closes the proxy. */
 async function overProxy(atlas: Atlas, call: (plb: Balancer) => unknown): Promise<unknown> {
   const { $plb } = await atlas.discover("calc");
   try {
@@ -101,17 +101,20 @@ type MovingAtlas = Atlas & {
   move(type: string, id: string, region: string, options: never): Promise<unknown>;
 };
 
-test.each(WAYS)("%s: as a node does", async (name, ask, wrong) => {
-  const { client, node, seller } = await counter();
-  seller.publish(calc(new CallGate()), { capacity: 8 });
-  const atlas = client() as unknown as Atlas;
-  for (const options of name.startsWith("arguments") ? wrong : [...NO_OPTIONS, ...wrong]) {
-    const refused = await failure(() => ask(node as unknown as Atlas, options as never));
-    expect(await failure(() => ask(atlas, options as never)), JSON.stringify(options))
-      .toEqual(refused);
-    expect(refused).toMatchObject({ code: expect.stringMatching(/^bad_request$|^invalid_rrp$/) });
-  }
-});
+test.each(WAYS)(
+  "%s: an invalid option is refused with a node's message",
+  async (name, ask, wrong) => {
+    const { client, node, seller } = await counter();
+    seller.publish(calc(new CallGate()), { capacity: 8 });
+    const atlas = client() as unknown as Atlas;
+    for (const options of name.startsWith("arguments") ? wrong : [...NO_OPTIONS, ...wrong]) {
+      const refused = await failure(() => ask(node as unknown as Atlas, options as never));
+      expect(await failure(() => ask(atlas, options as never)), JSON.stringify(options))
+        .toEqual(refused);
+      expect(refused).toMatchObject({ code: expect.stringMatching(/^bad_request$|^invalid_rrp$/) });
+    }
+  },
+);
 
 test("nothing is sent with an invalid option", async () => {
   let asked = 0;

@@ -17,13 +17,13 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
-/** What is kept of a request: the request itself can't be read once it is answered. */
+/** The recorded parts of a request: the request itself can't be read once it is answered. */
 interface Seen {
   url: string;
   headers: Headers;
 }
 
-/** A real HTTP server that answers request n with what `script` says of n, from 1 on. */
+/** A real HTTP server that answers the n-th request, from 1 on, as `script` says. */
 async function scripted(
   script: (n: number) => Response | Promise<Response>,
 ): Promise<{ url: string; requests: Seen[] }> {
@@ -48,12 +48,12 @@ function failure(code: ErrorCode, options: AtlasErrorOptions = {}): Response {
   return Response.json(body, { status: 500 });
 }
 
-/** How Node says that nobody listens. */
+/** Node's error if no server listens on a port. */
 const REFUSED = "ECONNREFUSED";
 
 const success = () => Response.json({ result: "done", rrp: "rrp:r/n/t/a", epoch: 7 });
 
-/** A URL where nothing listens. */
+/** A URL on which no server listens. */
 async function nowhere(): Promise<string> {
   return `http://127.0.0.1:${await freePort()}`;
 }
@@ -72,7 +72,7 @@ function clientOf(answers: Record<string, () => Promise<Response>>) {
   return { asked, atlas: connect(urls, { fetch, timeoutMs: 100 }) };
 }
 
-/** What comes of a call, with faked time going on only where it waits for that. */
+/** The outcome of a call, with fake timers that advance only while it waits for them. */
 async function inTime<T>(call: Promise<T>): Promise<T> {
   let isOver = false;
   const over = () => void (isOver = true);
@@ -150,7 +150,7 @@ describe("of several nodes, one that accepts requests and never answers", () => 
 
   const members = () => Promise.resolve(Response.json({ nodes: [] }));
 
-  test("leaves reads time for the next one, which is asked first from then on", async () => {
+  test("leaves reads time for the next one, and the next one is asked first from then on", async () => {
     const { asked, atlas } = clientOf({ silent: never, mute: never, fine: members });
     for (let i = 0; i < 3; i++) expect(await inTime(atlas.members())).toEqual([]);
     expect(asked).toEqual(["silent", "mute", "fine", "fine", "fine"]);
@@ -224,7 +224,7 @@ describe("a failed call's error:", () => {
     await expect(call).rejects.toMatchObject({
       code: "unavailable",
       message: "http://shut can't be reached: no",
-      // The second one may have got through.
+      // The second attempt may have reached its node.
       maybeExecuted: true,
     });
     expect(count).toBe(2);
@@ -235,7 +235,9 @@ describe("a failed call's error:", () => {
     const { atlas } = clientOf({
       fine: () => new Promise((resolve) => setTimeout(() => resolve(stall(500)))),
     });
-    /** Stands still past the deadline, and has the answer a turn of the event loop later. */
+    /**
+     * Blocks the process past the deadline; the answer arrives one turn of the event loop later.
+     */
     const stall = (ms: number) => {
       const until = performance.now() + ms;
       while (performance.now() < until);
@@ -272,7 +274,7 @@ describe("a failed call's error:", () => {
     held.resolve(success());
   });
 
-  test("nothing is sent if the caller had aborted before", async () => {
+  test("nothing is sent if the caller has already aborted", async () => {
     const { url, requests } = await scripted(success);
     const signal = AbortSignal.abort();
     const call = connect(url).call("t", "a", "m", [], { signal });
@@ -282,7 +284,7 @@ describe("a failed call's error:", () => {
     expect(requests).toHaveLength(0);
   });
 
-  test("a proxy's error page may hide a call that ran", async () => {
+  test("after a proxy's error page the call may have run", async () => {
     const { url } = await scripted(() => new Response("<h1>502</h1>", { status: 502 }));
     await expect(connect(url).call("t", "a", "m", [])).rejects.toMatchObject({
       code: "unavailable",
@@ -310,7 +312,7 @@ describe("a failed call's error:", () => {
   });
 });
 
-test("the deadline is sent as the time left, the token as a bearer token", async () => {
+test("the deadline is sent as the remaining time, and the token as a bearer token", async () => {
   const { url, requests } = await scripted(success);
   await connect(`${url}/`, { token: "t0ken", timeoutMs: 4_000 }).call("t", "a b", "m", [1]);
   const [request] = requests as [Seen];
@@ -348,7 +350,7 @@ test.each([
   await expect(atlas.call(type, id, method, [], options)).rejects.toMatchObject({ code });
 });
 
-test("a stub can be awaited and printed without a call going out", async () => {
+test("awaiting or printing a stub sends no call", async () => {
   const stub = connect("http://127.0.0.1:9").resource("t", "a");
   expect(await stub).toBe(stub);
   expect(Object.keys(stub as object)).toEqual([]);

@@ -19,14 +19,16 @@ afterEach(async () => {
 export interface Counter {
   readonly market: Market;
   readonly seller: AtlasNode<CalcApp>;
-  /** The node that is asked; it sells nothing. */
+  /** The node that gets all requests; it sells nothing. */
   readonly node: AtlasNode<CalcApp>;
   readonly http: HttpApp;
   ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
   client(options?: ConnectOptions): Atlas<CalcApp>;
 }
 
-/** Two nodes, of which the second is asked; on a fake clock, no deadline passes by itself. */
+/**
+ * Two nodes, of which the second gets the requests; on a fake clock no deadline passes by itself.
+ */
 export async function counter(clock?: FakeClock): Promise<Counter> {
   const made = market();
   const times = clock ? { clock, lease: ENDLESS } : LASTING;
@@ -44,7 +46,7 @@ export async function counter(clock?: FakeClock): Promise<Counter> {
   };
 }
 
-/** A client whose every request goes to the app that is there at the moment. */
+/** A client that sends each request to the current app. */
 export function clientOf(http: () => HttpApp, options: ConnectOptions = {}): Atlas<CalcApp> {
   return connect<CalcApp>("http://atlas.test", {
     ...options,

@@ -1,5 +1,5 @@
 /**
- * CORS: what browsers are answered for pages of other origins, and that preflights need no token.
+ * CORS: what a node answers browsers for pages of other origins, and that preflights need no token.
  */
 import { afterEach, expect, test } from "vitest";
 import { type Serving, serving } from "./serving.ts";
@@ -20,7 +20,7 @@ async function open(origins?: readonly string[]): Promise<Serving> {
 
 const CALL = "/v1/resources/probes/a/echo";
 
-/** What a browser asks before a page of `origin` may call. */
+/** The preflight that a browser sends before a page of `origin` may call. */
 const preflight = (served: Serving, origin: string) =>
   served.ask("OPTIONS", CALL, {
     headers: {
@@ -66,7 +66,7 @@ test.each([
   );
 });
 
-test("errors may be read, too: of the API, without a token, of a stopping node", async () => {
+test("pages of listed origins may read errors, too: of the API, of a missing token, of a stopping node", async () => {
   const served = await open([PAGE]);
   const headers = { origin: PAGE, authorization: "Bearer t0ken" };
   const asked = [
@@ -86,7 +86,7 @@ test("errors may be read, too: of the API, without a token, of a stopping node",
   }
 });
 
-test("other origins get no CORS headers, and none does where no origin is listed", async () => {
+test("other origins get no CORS headers, and if no origin is listed none gets any", async () => {
   const served = await open([PAGE]);
   const headers = { origin: OTHER, authorization: "Bearer t0ken" };
   for (

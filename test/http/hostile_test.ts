@@ -124,7 +124,7 @@ describe("long text in a request's head is read in linear time", () => {
           try {
             read(piece.repeat(length / piece.length));
           } catch (error) {
-            // What is no header of this runtime never comes.
+            // Text that this runtime doesn't accept as a header never reaches the node.
             expect(error instanceof AtlasError || error instanceof TypeError).toBe(true);
             if (error instanceof AtlasError) expect(error.message.length).toBeLessThan(2_000);
           }
@@ -165,7 +165,7 @@ describe("more arguments than a call may have are bad_request, and nothing runs"
     expect((await served.ask("POST", path, { body: fits })).body.result).toHaveLength(1_024);
   });
 
-  test("also a million of them, which a runtime's stack can't hold", async () => {
+  test("also for a million of them, which a runtime's stack can't hold", async () => {
     for (const name of ["echo", "nothing"]) {
       const body = `[${"0,".repeat(500_000)}0]`;
       expect(await served.ask("POST", `/v1/resources/probes/many/${name}`, { body }))
@@ -173,7 +173,7 @@ describe("more arguments than a call may have are bad_request, and nothing runs"
     }
   });
 
-  test("in a call of a program", async () => {
+  test("in a call that a program makes", async () => {
     const stub = served.node.resource("probes", "many") as unknown as {
       echo(...args: unknown[]): Promise<unknown>;
     };
@@ -228,7 +228,7 @@ describe("a key named __proto__", () => {
   });
 });
 
-/** Reads a field that somebody else wrote. */
+/** Reads a field that another program wrote. */
 class Reader extends Resource {
   async read(key: string): Promise<unknown> {
     return await this.storage.get(key);
@@ -249,7 +249,7 @@ class Reader extends Resource {
   }
 }
 
-test("state of other programs is unavailable by name, and the rest of the node goes on", async () => {
+test("state that another program wrote is `unavailable` with its name, and other resources are served", async () => {
   const poison: Record<string, string> = {
     "not JSON": "{oops",
     empty: "",
@@ -306,7 +306,7 @@ test("state of other programs is unavailable by name, and the rest of the node g
 describe("an answer that is not a node's", () => {
   const answering = (body: BodyInit, headers: Record<string, string>) =>
     connect("http://atlas.test", {
-      // What may be asked for again is, until then.
+      // Requests that may be repeated are repeated until then.
       timeoutMs: 200,
       fetch: () => Promise.resolve(new Response(body, { headers })),
     });

@@ -7,7 +7,7 @@ import { encodeValue } from "../../src/model/value.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** What a body holds, without a deadline of its own. */
+/** Parses a body without a deadline. */
 async function argumentsOf(request: Request): Promise<unknown[]> {
   return (await readArguments(request, undefined)).value;
 }
@@ -16,7 +16,7 @@ function post(body: BodyInit | null, headers: Record<string, string> = {}): Requ
   return new Request("http://x/", { method: "POST", body, headers });
 }
 
-/** A body that comes in pieces, its length unannounced. */
+/** A body in chunks, without an announced length. */
 function stream(pieces: number, size: number): Request {
   const body = new ReadableStream<Uint8Array>({
     pull(controller) {
@@ -111,7 +111,8 @@ test("a body over the limit is refused by its announced length", async () => {
     body: "[]",
     headers: { "content-length": String(MAX_BODY_BYTES + 1) },
   });
-  // Some runtimes own this header and drop what a program sets; the stream test covers those.
+  // Some runtimes set this header themselves and drop a program's value; the stream test covers
+  // those.
   if (request.headers.get("content-length") === null) return;
   await expect(argumentsOf(request)).rejects.toMatchObject({ code: "payload_too_large" });
 });

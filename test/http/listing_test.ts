@@ -25,7 +25,7 @@ test("resources are listed a page at a time", async () => {
       found.push(rrp);
     }
     cursor = body.next;
-    // It stands in a URL as it is.
+    // The cursor can be used in a URL without encoding.
     if (cursor !== null) expect(encodeURIComponent(cursor)).toBe(cursor);
   } while (cursor !== null);
   expect(found).toEqual(expect.arrayContaining([

@@ -1,5 +1,5 @@
 /**
- * Modules over HTTP: calls, purchases, and a look at the market.
+ * Modules over HTTP: calls, purchases and listings.
  *
  * Covers adapters/http/purchases.ts.
  */
@@ -96,7 +96,7 @@ test("a hundred calls run two at a time, and all finish; two more make it four",
   expect(shop.most).toBe(4);
 });
 
-test("each failure has its code, and says whether the call ran", async () => {
+test("each failure has its code, and its error says whether the call ran", async () => {
   const { ask, seller } = await counter();
   const shop = new CallGate();
   const fails = async (path: string, options: object, status: number, error: object) =>
@@ -300,7 +300,7 @@ test("modules, exchanges and authorities are listed", async () => {
       sellers: [{ node: "seller", version: "1.0.0", capacity: 2, granted: 1, inFlight: 1 }],
     }],
   });
-  // The exchanges learn of the rest after the call.
+  // The exchanges learn the remaining values after the call.
   await expect.poll(async () => (await ask("GET", "/v1/exchanges/calc")).body).toMatchObject({
     module: "calc",
     exchanges: expect.arrayContaining([

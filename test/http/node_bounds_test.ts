@@ -21,7 +21,7 @@ let running = 0;
 class Busy extends Resource {
   here(): void {}
 
-  /** Until the node closes. */
+  /** Calls run until the node closes. */
   async hang(): Promise<void> {
     running++;
     await new Promise<void>((resolve) => this.signal.addEventListener("abort", () => resolve()));
@@ -53,7 +53,7 @@ async function start(store: Store = memoryStore(), name = "bounded"): Promise<At
   return node;
 }
 
-/** Calls that hang; how they end is nobody's business here. */
+/** Makes calls that hang; their outcome doesn't matter. */
 function hang(on: AtlasNode, id: string, count: number): void {
   for (let i = 0; i < count; i++) {
     on.call("busy", id, "hang", [], { timeoutMs: 300_000 }).catch(() => {});
@@ -83,7 +83,7 @@ test("a node has 32,768 client sockets, and refuses the next as overloaded", asy
 test("a node has 262,144 running calls, and refuses the next as overloaded", async () => {
   // Each of them fails in the end; the stacks of so many errors take most of the time.
   Error.stackTraceLimit = 0;
-  // They wait for it to say who owns what they call.
+  // The calls wait for the store to answer their claims.
   const store = Object.assign(memoryStore(), { claim: () => new Promise(() => {}) });
   const one = await start(store);
   for (let i = 0; i < MAX_CALLS / MAX_MAILBOX; i++) hang(one, `a-${i}`, MAX_MAILBOX);

@@ -82,7 +82,7 @@ describe("the header Origin", () => {
     expect(message).toContain("ATLAS_ORIGINS");
   });
 
-  test("may be one that ATLAS_ORIGINS lists, or any where that is *", () => {
+  test("may be one that ATLAS_ORIGINS lists, or any if ATLAS_ORIGINS is *", () => {
     const listed = rules({ origins: [PAGE] });
     expect(refused({ host, origin: PAGE }, listed)).toBe(null);
     expect(refused({ host, origin: `${PAGE}:8443` }, listed)).toContain("header Origin");
@@ -99,7 +99,7 @@ describe("the header Origin", () => {
     }
   });
 
-  test("a token as a subprotocol counts only where tokens are checked", () => {
+  test("a token as a subprotocol counts only on routes that check tokens", () => {
     const headers = { host, origin: EVIL, "sec-websocket-protocol": "atlas.token.x" };
     expect(refused(headers, open())).toContain("header Origin");
     expect(refused(headers, open({ hasSecret: true }), "/atlas/link")).toContain("header Origin");
@@ -145,7 +145,7 @@ describe("the header Host on a node without a token", () => {
     for (const name of ["ATLAS_TOKEN", "ATLAS_PUBLIC_URL", "ATLAS_ORIGINS"]) {
       expect(message).toContain(name);
     }
-    // A page of the name that was rebound is of the same origin.
+    // A page of the rebound name has the same origin.
     expect(refused({ host, origin: `http://${host}` }, open({ origins }))).not.toBe(null);
   });
 
@@ -158,7 +158,7 @@ describe("the header Host on a node without a token", () => {
     expect(refused({ host }, open({ hasSecret: true }), "/metrics")).toContain("header Host");
   });
 
-  test("may be absent or empty, as browsers always send one", () => {
+  test("may be absent or empty, because browsers always send one", () => {
     expect(refused({}, open())).toBe(null);
     expect(refused({ host: "" }, open())).toBe(null);
   });

@@ -19,8 +19,8 @@ afterEach(async () => {
 });
 
 /**
- * A node of one region, and an owner in another that only a gateway reaches; on a fake clock,
- * where deadlines are not to pass by themselves.
+ * A node of one region, and an owner in another that only a gateway reaches; on a fake clock if
+ * deadlines must not pass by themselves.
  */
 async function divided(clock?: FakeClock) {
   const made = new Regions();
@@ -65,11 +65,11 @@ test("answers and errors have the region for which the call is made", async () =
   expect(await callerRegionOf("echo", "eu-west-1")).toBe("eu-west-1");
   expect(await callerRegionOf("echo")).toBe("us-east-1");
   expect(await callerRegionOf("addThenThrow", "eu-west-1")).toBe("eu-west-1");
-  // One that nobody here knows of.
+  // A region that no node here knows.
   expect(await callerRegionOf("echo", "ap-southeast-1")).toBe("us-east-1");
   expect(await callerRegionOf("nope")).toBe("us-east-1");
   expect(await callerRegionOf("echo", undefined, "nothings/x")).toBe("us-east-1");
-  // Made for none that there could be, or not a call.
+  // A region with an invalid name, a request that is no call, and a node that has not started.
   expect(await callerRegionOf("echo", "a b")).toBe(null);
   const lookup = await ask(http, "GET", "/v1/resources/counters/eu-west-1~x");
   expect(lookup.headers.get("atlas-caller-region")).toBe(null);
@@ -125,7 +125,7 @@ test("a timeout's path has the node that it waited for, and a local failure's pa
   const [self, gateway] = ["us-east-1/a", "eu-west-1/gw"];
   const timeout = await late.catch((reason) => reason);
   expect(timeout).toMatchObject({ code: "timeout" });
-  // The gateway knows one step more; which of both notices first that time is up is open.
+  // The gateway's path has one more node; either of the two may notice the deadline first.
   expect([[self, gateway], [self, gateway, "eu-west-1/owner"]]).toContainEqual(timeout.path);
   const here = client().call("counters", "us-east-1~x", "addThenThrow", [1]);
   await expect(here).rejects.toMatchObject({ code: "app", path: [self] });

@@ -50,6 +50,6 @@ test("a drain by prefix hands matching resources over; the node goes on serving"
     body: { count: 0 },
   });
   expect(served.node.state).toBe("serving");
-  // Alone, it takes them again when the time is over.
+  // As the only node it claims them again when the time is over.
   expect(await served.client().resource("probes", "a").echo(2)).toBe(2);
 });

@@ -47,7 +47,7 @@ function stands(room: Purchases, id: string): boolean {
   }
 }
 
-test("a caller with all of a module's capacity gives another half of it, or what it asks for", async () => {
+test("a caller with all of a module's capacity gives another caller half of it, or less if that asks for less", async () => {
   const { room, buy } = await setUp(8);
   const hog = await buy("hog", { capacity: 65_536 });
   expect(hog.capacity).toBe(8);
@@ -68,7 +68,7 @@ test("capacity that was given back is bought again once it is free", async () =>
   await expect.poll(() => room.view(hog.id)).toMatchObject({ wanted: 4, capacity: 4 });
 });
 
-test("of many purchases unused ones end first; running calls finish", async () => {
+test("among many purchases the unused ones end first; running calls finish", async () => {
   const { room, buy, shop } = await setUp(4);
   const hogs = await Promise.all([0, 1, 2, 3].map(() => buy("hog")));
   const used = hogs[0] as PurchaseView;
@@ -109,7 +109,7 @@ test("earlier orders don't take capacity that was freed for another caller", asy
   }
 });
 
-test("a caller that waits for a version that no other holds takes nothing", async () => {
+test("a caller that waits for a version which no other caller holds takes nothing from others", async () => {
   const { buy, room } = await setUp(2);
   const hog = await buy("hog", { capacity: 2 });
   await expect(buy("other", { version: "^9", timeoutMs: 400 })).rejects.toMatchObject({
@@ -118,7 +118,7 @@ test("a caller that waits for a version that no other holds takes nothing", asyn
   expect(room.view(hog.id)).toMatchObject({ wanted: 2, capacity: 2 });
 });
 
-test("a caller competes with no other where there is enough, and never with itself", async () => {
+test("a caller takes nothing from others if there is enough, and never from itself", async () => {
   const { buy, room } = await setUp(3);
   const bought = [await buy("one", { capacity: 2 }), await buy("two")];
   await expect(buy("one", { timeoutMs: 400 })).rejects.toMatchObject({ code: "unavailable" });
@@ -140,11 +140,11 @@ describe("a full table", () => {
     await buy("other");
     await buy("other");
     await expect(buy("other")).rejects.toMatchObject(full);
-    // Those that were called longest ago.
+    // The purchases that were called longest ago.
     expect(hogs.map(({ id }) => stands(room, id))).toEqual([true, false, false, true]);
   });
 
-  test("of waiting orders makes room, too", async () => {
+  test("makes room also if its entries are waiting orders", async () => {
     const { node, room, buy } = await setUp(1, { most: 3 });
     const waiting = Array.from(
       { length: 3 },
@@ -167,7 +167,7 @@ test("long unused capacity goes to buyers of other nodes that find none", async 
   const room = new Purchases({ ...SOON, askMs: 30, unusedMs: 100 });
   onTestFinished(() => room.stop());
   const hog = await room.open(near, "calc", { capacity: 2 }, "hog");
-  // Looks alone keep it as long as nobody else wants it.
+  // Reading alone keeps it as long as no other buyer wants it.
   const looks = performance.now() + 400;
   await until(() => stands(room, hog.id) && performance.now() > looks, "it was looked at for long");
   const other = await far.discover("calc", { timeoutMs: LONG_MS });

@@ -37,7 +37,10 @@ export class Probe extends Resource {
     throw new AtlasError(code, "refused by the app");
   }
 
-  /** Throws an error one of whose properties is `value`, or throws where that is undefined. */
+  /**
+   * Throws an error with a property whose value is `value`; if `value` is undefined, reading the
+   * property throws.
+   */
   failOddly(property: string, value?: unknown): never {
     const get = () => {
       if (value === undefined) throw new Error("it can't be read");
@@ -52,7 +55,7 @@ export class Probe extends Resource {
     return { f: () => 1 };
   }
 
-  /** Waits for its caller to give up, and then is what `aborted` counts. */
+  /** Waits until its caller aborts, and then counts in `aborted`. */
   async hang(): Promise<void> {
     running++;
     await new Promise<void>((resolve) =>
@@ -96,10 +99,10 @@ export interface Answer {
   body: any;
 }
 
-/** Leases that no fake clock reaches the end of. */
+/** Leases longer than any test on a fake clock. */
 export const ENDLESS: LeaseTimes = { heartbeatMs: 1e6, leaseMs: 3e6 };
 
-/** A node and its HTTP app; on a fake clock, where deadlines are not to pass by themselves. */
+/** A node and its HTTP app; on a fake clock if deadlines must not pass by themselves. */
 export async function serving(
   options: { token?: string; origins?: readonly string[]; clock?: FakeClock } = {},
 ): Promise<Serving> {

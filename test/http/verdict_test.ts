@@ -1,4 +1,4 @@
-/** How answers that a resource gave without the store are marked for callers over HTTP. */
+/** How the offline mark of answers reaches callers over HTTP. */
 import { expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { connect } from "../../adapters/client/client.ts";

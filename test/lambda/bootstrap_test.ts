@@ -180,7 +180,7 @@ test("a list that never resolves is aborted, logged and resolved again", async (
   expect(asked.length).toBeGreaterThan(4);
 });
 
-test("lost authorities are asked again with growing, bounded backoff", async () => {
+test("lost authorities are dialled again with growing, bounded backoff", async () => {
   const { clock, process, met, authority } = bootstrapAlone(() => Promise.resolve([]));
   const news = (peer: Peer): void =>
     process.receive({ kind: "topology", contact: peer, authorities: [peer], exchanges: [] });

@@ -42,7 +42,7 @@ function makeBroker(most?: number) {
 test("an order for which an exchange has no room is sent there again at its latest revision", async () => {
   const { broker, clock, order, sent, logged } = makeBroker();
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");
-  // From a node that isn't its exchange, and for an old revision.
+  // These are ignored: one comes from a node that isn't its exchange, one is for an old revision.
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-2/exchange.9");
   order({ revision: 2, quantity: 3 });
   broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");

@@ -38,7 +38,7 @@ test("a need is shared evenly, as far as room allows", () => {
     expect(taken.reduce((sum, it) => sum + it, 0)).toBe(Math.min(need, total));
     taken.forEach((it, at) => expect(it).toBeLessThanOrEqual(room[at] as number));
     const most = Math.max(0, ...taken);
-    // A seller that got less than the others by more than one had no more room.
+    // A seller that got less than another by more than one has no more room.
     taken.forEach((it, at) => expect(it >= most - 1 || it === room[at]).toBe(true));
   }));
   expect(fairShare(5, [9, 9])).toEqual([3, 2]);

@@ -190,7 +190,7 @@ for (const lowWatermark of [0, 0.25, 0.9, 1]) {
   });
 }
 
-test("a buyer that wants less returns unused credit at once, and the rest as runs end", async () => {
+test("a buyer that lowers its grant returns unused credit at once, and the rest as runs end", async () => {
   const { begin, stats, buyer, listener, held, send, request, quiet } = makeChannel(4);
   await begin;
   await request(1);
@@ -207,7 +207,7 @@ test("a buyer that wants less returns unused credit at once, and the rest as run
   held.shift()?.(2);
   await quiet();
   expect(stats()).toMatchObject({ grant: 2, issued: 5, outstanding: 1, running: 1 });
-  // Once more, and a repetition changes nothing.
+  // The buyer lowers its grant again; a repeated message changes nothing.
   for (const returned of [2, 2]) {
     await send(buyer, { kind: "lower", used: 3, grant: 1, returned });
     expect(stats()).toMatchObject({ grant: 1, issued: 5, used: 3, revoked: 2, outstanding: 0 });

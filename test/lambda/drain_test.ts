@@ -1,4 +1,7 @@
-/** Drains and calls that wait for credit: callers outside of turns are rejected, turns are not. */
+/**
+ * Drains and calls that wait for credit: calls from outside of turns are rejected, calls of turns
+ * are not.
+ */
 import { expect, test } from "vitest";
 import { type App, type AtlasError, defineApp, Resource } from "../../mod.ts";
 import { calc, type CalcApp, CallGate, LASTING, market, until } from "./market.ts";

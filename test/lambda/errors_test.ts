@@ -122,7 +122,7 @@ test("unknown options and options of the wrong type are rejected before anything
   expect(await proxy.pi(1)).toBe("3.1");
 });
 
-test("discover fails when nobody sells what was asked for", async () => {
+test("discover fails if no seller has the module", async () => {
   const a = await market().node("a", LASTING);
   a.publish(calc(new CallGate(), "2.0.0"), { capacity: 1 });
   await expect(a.discover("calc", { capacity: 3, version: "^1.2", timeoutMs: 60 })).rejects.toEqual(
@@ -151,7 +151,7 @@ test("arguments and results that can't be encoded are rejected", async () => {
   await expect(proxy.echo(() => 1)).rejects.toEqual(
     refused("bad_request", /argument\[0\] can't be encoded: it is a function/),
   );
-  // Results and thrown errors are the fault of the module's own code.
+  // Invalid results and thrown errors come from the module's own code.
   for (const node of [a, b]) {
     const failed = (name: string) =>
       node.request("odd", name, []).catch(({ code, message, maybeExecuted }) => ({

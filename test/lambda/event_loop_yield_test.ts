@@ -47,7 +47,7 @@ class StandingClock implements Clock {
   }
 }
 
-test("while the event loop turns, reading does not pause and rarely checks the clock", () => {
+test("while the event loop turns, reading messages does not pause and rarely checks the clock", () => {
   const clock = new StandingClock();
   const yielding = new ReadLoopYield(clock, () => expect.unreachable());
   let timers = 0;
@@ -62,7 +62,7 @@ test("while the event loop turns, reading does not pause and rarely checks the c
   expect(timers).toBeLessThan(650);
 });
 
-test("without turns of the event loop, reading pauses after some ms, or after many messages if the clock stands still", () => {
+test("without turns of the event loop, reading messages pauses after some ms, or after many messages if the clock stands still", () => {
   for (const [ms, most] of [[3.5, 12], [1, 16], [0, 4_100]] as const) {
     const clock = new StandingClock();
     let yieldings = 0;
@@ -81,7 +81,7 @@ test("without turns of the event loop, reading pauses after some ms, or after ma
   }
 });
 
-/** Sends a request for each credit and each answer, for ever. */
+/** Sends a request for each credit and each answer, without end. */
 class EndlessBuyer extends Process {
   #id = 0;
 
@@ -107,7 +107,7 @@ for (const kind of ["at once", "in a promise"]) {
     const bus = loneBus(clock);
     let calls = 0;
     const burn = (): unknown => {
-      // Bounded, as a failure would otherwise never end.
+      // The loop is bounded, because otherwise a failing test would never end.
       if (++calls > 10_000) throw new Error("the event loop never turned");
       clock.wind(3.5);
       return kind === "at once" ? calls : Promise.resolve(calls);

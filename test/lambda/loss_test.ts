@@ -76,7 +76,7 @@ test("workers link only to authorities and to their trading partners", async () 
   await until(async () => (await workers[0]?.modules())?.[0]?.capacity === 4, "all is offered");
   await workers[3]?.discover("calc", { capacity: 1 });
   const links = workers.map((worker) => worker.stats().links);
-  // The last of them asked all traders; the others have links to the authority and to those two.
+  // The last worker dialled all traders; the others have links to the authority and to those two.
   expect(Math.max(...links.slice(1, 3))).toBeLessThanOrEqual(3);
 });
 

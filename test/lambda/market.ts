@@ -71,7 +71,7 @@ export class CallGate {
     for (const go of this.#held.splice(0, count)) go();
   }
 
-  /** Holds no calls any more. */
+  /** Stops holding calls. */
   open(): void {
     this.#isOpen = true;
     this.release();
@@ -176,14 +176,14 @@ export class Market {
     };
   }
 
-  /** Breaks all links of a node at once, as a long pause of its process does. */
+  /** Breaks all links of a node at once, like a long pause of its process. */
   cut(name: string): void {
     const links = this.#links.get(name) ?? new Set();
     for (const link of links) link.close("cut");
     links.clear();
   }
 
-  /** Closes the transport of a node, as the death of its process does. */
+  /** Closes the transport of a node, like the death of its process. */
   async kill(name: string): Promise<void> {
     await this.transports.get(name)?.close();
   }

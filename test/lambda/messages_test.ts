@@ -71,7 +71,7 @@ test("a message is decoded as it was sent, with its sender's own addresses under
   }
 });
 
-test("messages within a node can't be encoded", () => {
+test("messages that stay within a node can't be encoded", () => {
   for (const kind of ["down", "resize", "close", "halt", "shrunk", "moved"] as const) {
     expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("is never sent between nodes");
   }
@@ -87,7 +87,7 @@ test("every field of a message from another node is validated", () => {
         const changed = tuple.with(at, value);
         try {
           const read = readMessage(changed, NO_BODY, THERE);
-          // A field that is accepted is of the right type all the same.
+          // A field that is accepted must have the right type.
           expect(JSON.stringify(writeMessage(read, THERE).tuple).length).toBeGreaterThan(0);
         } catch (error) {
           refusals++;

@@ -13,11 +13,11 @@ import type { Clock } from "../../src/ports/clock.ts";
 import { TimerWheel } from "../../src/time/timer_wheel.ts";
 import { loneBus } from "../support/lone_market.ts";
 
-/** More orders than a buyer places before it pauses. */
+/** More orders than a buyer places before it backs off. */
 const MOST_ORDERS = 100;
 const SELF = { region: "r", node: "n", incarnation: "i", address: "a" };
 
-/** A clock that stands still; `wind` runs everything that is due later. */
+/** A clock that stands still; `wind` fires all pending timers. */
 function standingClock(): { clock: Clock; wind: () => void } {
   let due = new Set<() => void>();
   const clock: Clock = {
@@ -36,10 +36,10 @@ function standingClock(): { clock: Clock; wind: () => void } {
   return { clock, wind };
 }
 
-/** The most that is matched for one order: the rest is ordered again. */
+/** The greatest quantity of one match: the buyer orders the rest again. */
 const FOUND = 3;
 
-/** Answers every order with a match of a part of it. */
+/** Answers every order with a match for part of its quantity. */
 class MatchingBroker extends Process {
   readonly orders: Order[] = [];
   readonly #seller: Process;
@@ -100,7 +100,8 @@ test("refused capacity is not ordered again before the backoff", async () => {
     await new Promise((resolve) => setImmediate(resolve));
     return broker.orders.splice(0).map(({ quantity }) => quantity);
   };
-  // Everything, the rest, no more; and the same again after the backoff.
+  // It orders the whole quantity, then the rest, then nothing; and the same again after the
+  // backoff.
   expect(await asked()).toEqual([4, 1, 0]);
   expect(await asked()).toEqual([]);
   wind();

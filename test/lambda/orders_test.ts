@@ -1,4 +1,4 @@
-/** Several orders at once, of one listener and of one load balancer. */
+/** Several orders at once from one listener, and from one load balancer. */
 import { expect, test } from "vitest";
 import type { DiscoverOptions, PublishOptions } from "../../mod.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";

@@ -5,7 +5,7 @@ import { type Calc, calc, type CalcApp, CallGate, market, until } from "./market
 
 const STEPS = 120;
 
-/** Random draws that a seed repeats. */
+/** Random numbers from a seed. */
 function drawsOf(seed: number): (sides: number) => number {
   let state = seed >>> 0;
   return (sides) => {
@@ -47,7 +47,7 @@ for (const seed of [1, 2, 3]) {
             expect(value).toBe("3.1");
             done++;
           },
-          // Of closed nodes, and of calls that ran on one.
+          // These errors come from closed nodes, and from calls that ran on one.
           (error) => {
             expect(["unavailable", "timeout"]).toContain(error.code);
           },

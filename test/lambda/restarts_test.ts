@@ -16,7 +16,7 @@ import { loneBus } from "../support/lone_market.ts";
 
 type Made = new (...args: never[]) => Process;
 
-/** Makes a process of this class throw once, at the next message of a kind. */
+/** Makes a process of this class throw once, at the next message of the given kind. */
 function failOnce(kind: Made): { readonly done: () => boolean } {
   const prototype = kind.prototype as Process;
   const receive = prototype.receive;
@@ -24,7 +24,7 @@ function failOnce(kind: Made): { readonly done: () => boolean } {
   prototype.receive = function (message: BusMessage, from: string): void {
     prototype.receive = receive;
     isDone = true;
-    // Its work is half done.
+    // It throws after half of its work.
     receive.call(this, message, from);
     throw new Error("tripped");
   };

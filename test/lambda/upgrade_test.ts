@@ -33,7 +33,8 @@ test("with 64 callers no call fails while the code is replaced", async () => {
   });
   await until(() => gate.served > 200, "the load is on");
   listener.update(calc(gate, "1.1.0"));
-  // Between two requests none runs on either code, so dropping the old says nothing of the new.
+  // No request runs at this moment, so the drop of the old code doesn't show that the new one is
+  // used.
   await until(() => versions.has("1.1.0"), "the new code runs");
   await until(() => listener.stats().codes.length === 1, "the old code was dropped");
   listener.update(calc(gate, "1.2.0"));
@@ -69,7 +70,7 @@ test("running calls end on the old code, and count against capacity until then",
   expect(await Promise.all(calls)).toEqual([8, 9]);
 });
 
-test("a buyer that doesn't accept the new version stays on the old while it is sold", async () => {
+test("a buyer that doesn't accept the new version stays on the old one while that is sold", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const gate = new CallGate();

@@ -1,4 +1,4 @@
-/** Who gets as far as a route of a served node: by Origin, by Host, and over node links. */
+/** Which requests a served node accepts, by Origin and by Host, and which node links. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect as dialTcp } from "node:net";
 import { tmpdir } from "node:os";
@@ -49,7 +49,7 @@ interface Answer {
   readonly body: string;
 }
 
-/** What is answered to a head as it stands, with `Host` where `lines` name none. */
+/** The answer to this request head, to which `Host` is added if `lines` have none. */
 function send(
   { url }: { url: string },
   first: string,
@@ -67,7 +67,7 @@ function send(
     socket.setTimeout(5_000, () => socket.destroy());
     socket.on("data", (data) => {
       text += data;
-      // A socket that was opened stays open, and so may be the connection of one that wasn't.
+      // An opened socket stays open, and so may the connection of a refused one.
       if (/^HTTP\/1.1 101 [^]*\r\n\r\n|\r\n\r\n[^]*\}\}$/.test(text)) socket.destroy();
     });
     socket.on("close", () => {
@@ -206,7 +206,7 @@ test("with a token, or for links with a secret, any host name is accepted", asyn
   expectForbidden(await upgrade(secured, SOCKET, [foreign]), "header Host");
 });
 
-test("with a token and no secret links are refused before the upgrade, and one warning says so", async () => {
+test("with a token and no secret links are refused before the upgrade, and one warning is logged", async () => {
   const node = await open({ token: "t0ken" });
   for (const lines of [[], ["authorization: Bearer t0ken"]]) {
     expectForbidden(await upgrade(node, LINK, lines), "ATLAS_TOKEN", "ATLAS_SECRET");
@@ -219,7 +219,7 @@ test("with a token and no secret links are refused before the upgrade, and one w
   expect(both.events.filter(({ level }) => level === "warning")).toEqual([]);
 });
 
-test("two nodes with a token and no secret: a call to the other fails at once and says why", async () => {
+test("with a token and no secret a call to another node fails at once, and its error gives the reason", async () => {
   const folder = mkdtempSync(join(tmpdir(), "atlas-access-"));
   folders.push(folder);
   const registry = `file:${join(folder, "registry.db")}`;
@@ -235,7 +235,7 @@ test("two nodes with a token and no secret: a call to the other fails at once an
   expect(one.stats().links + two.stats().links).toBe(0);
 });
 
-test("a node that serves beyond loopback without a token says so in one warning", async () => {
+test("a node that serves beyond loopback without a token logs one warning", async () => {
   const beyond = await open({ host: "0.0.0.0", secret: SECRET });
   const published = await open({ publicUrl: "https://atlas.example" });
   for (const { events } of [beyond, published]) {

@@ -79,7 +79,7 @@ describe("a served node", () => {
   }
 
   let count = 0;
-  /** A node of another region, with a link to an owner that can't be dialled itself. */
+  /** A node of another region that has a link to an owner which can't be dialled. */
   async function gateway(options: ServeOptions): Promise<void> {
     const id = `near-${count++}`;
     const opened = await open("eu", `gw-${id}`, options);
@@ -88,7 +88,10 @@ describe("a served node", () => {
     await owner.resource("channels", id).history();
   }
 
-  /** Calls what the owner has, by way of the gateway at `url`; gives the path, or why there is none. */
+  /**
+   * Calls the owner's resource through the gateway at `url`; gives the path, or the error's
+   * message.
+   */
   async function callBy(url: string, timeoutMs = 20_000): Promise<string> {
     const node = await open("us", `asked-${count++}`, { gateways: { eu: [url] } });
     const client = connect<typeof app>(node.url, { timeoutMs });
@@ -106,7 +109,7 @@ describe("a served node", () => {
   const PATH = /^us\/\S+ eu\/gw\S+ eu\/owner$/;
   const REFUSED = "name it in its ATLAS_ADDRESSES";
 
-  test("is dialled by its public URL and by what it listens on", async () => {
+  test("is dialled at its public URL and at the address on which it listens", async () => {
     const port = await freePort();
     await gateway({ port, publicUrl: `http://localhost:${port}` });
     expect(await callBy(`http://localhost:${port}`)).toMatch(PATH);
@@ -114,10 +117,10 @@ describe("a served node", () => {
     expect(events.filter(({ event }) => event === "link refused")).toEqual([]);
   });
 
-  test("is dialled by another address only where it is listed", async () => {
+  test("is dialled at another address only if that is listed", async () => {
     const [port, named] = [await freePort(), await freePort()];
     await gateway({ port });
-    // The call takes the address that the gateway has published, once this one is refused.
+    // Once this address is refused, the call uses the address that the gateway has published.
     expect(await callBy(`http://localhost:${port}`)).toMatch(PATH);
     const refusals = () => events.filter(({ event }) => event === "link refused");
     await expect.poll(() => refusals()[0]).toMatchObject({

@@ -55,7 +55,7 @@ test("a key used again with other arguments is refused, and runs nothing", async
   await clear({ a: 1, b: { c: [1, 2], d: undefined } });
   expect((await clear({ b: { c: [1, 2] }, a: 1 })).result).toBe("cleared");
   await expect(clear({ b: { c: [2, 1] }, a: 1 })).rejects.toMatchObject({ code: "bad_request" });
-  // From the store, too.
+  // The same if the answer has to be read from the store.
   await clock.advance(MINUTE);
   expect(node.stats().resources).toBe(0);
   await expect(add(3)).rejects.toMatchObject({ code: "bad_request" });

@@ -84,7 +84,7 @@ test("calls live owners, and commits its kept turns while it drains", {
   route.state = "closed";
   await until(() => a.state === "fenced", "its lease has lapsed");
   await until(() => isDead(b, "a"), "it is dead by the registry's word");
-  // Over the link that stayed, and another one where that is gone.
+  // Over the link that stayed open, or a new one if that is gone.
   for (const type of ["notes", "fenced"]) {
     expect(await add(a, `${type}/theirs`, "meanwhile")).toEqual({
       status: 200,

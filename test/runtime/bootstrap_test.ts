@@ -16,7 +16,7 @@ afterEach(async () => {
   await Promise.all(nodes.splice(0).map((node) => node.close({ drainMs: 1_000 })));
 });
 
-/** Each has a memory registry of its own: only the bootstrap can bring them together. */
+/** Each has its own memory registry: they can find each other only by the bootstrap. */
 async function open(
   name: string,
   bootstrap?: BootstrapSetting,
@@ -79,7 +79,7 @@ describe("the core gets", () => {
     }
   });
 
-  test("a name's addresses in the scheme that this node publishes; with TLS the name itself", async () => {
+  test("the addresses of a DNS name with the URL scheme that this node publishes; with TLS the name itself", async () => {
     const plain = bootstrapOf(checked("dns:localhost:8080"), "http://10.0.0.1:8080");
     if (typeof plain !== "object" || !("dns" in plain)) throw new Error("not a name");
     const found = await plain.resolve("localhost", signal);

@@ -1,4 +1,7 @@
-/** The example calc: its digits are right, and its demo ends well on the runtime of the test. */
+/**
+ * The example calc: its digits are correct, and its demonstration succeeds on the runtime of the
+ * test.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { calc } from "../../examples/calc/calc.ts";
 import { endAll, start } from "./spawn.ts";
@@ -34,7 +37,7 @@ describe("the function pi", () => {
     },
   );
 
-  test("stops once no caller waits, and yields to the event loop meanwhile", async () => {
+  test("stops once no caller waits, and yields to the event loop while it runs", async () => {
     const controller = new AbortController();
     const working = calc.functions.pi.call({ ...context, signal: controller.signal }, 20_000);
     setTimeout(() => controller.abort(new Error("gone")));
@@ -42,7 +45,10 @@ describe("the function pi", () => {
   });
 });
 
-/** Two hundred times thousands of digits, by two processes: quiet, it takes seconds. */
+/**
+ * Two hundred calls for thousands of digits, in two processes: this takes seconds on an idle
+ * machine.
+ */
 const DEMO_MS = 180_000;
 
 test(

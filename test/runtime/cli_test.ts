@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => node.close());
 
-/** Runs a command; gives its status and what it wrote. */
+/** Runs a command; gives its exit status and its output. */
 async function atlas(...words: string[]): Promise<{ status: number; out: string; err: string }> {
   const env = { ATLAS_URL: node.url, ATLAS_TOKEN: "t0ken" };
   let out = "";
@@ -124,7 +124,7 @@ describe("the command line shows", () => {
     expect(await atlas("nodes", "--version")).toMatchObject({ status: 2, out: "" });
   });
 
-  test("a negative number as an argument, an operand or a value, as it was written", async () => {
+  test("results for commands with negative numbers as argument, operand and option value", async () => {
     const looked = await atlas("lookup", "channels", "-5", "--json");
     expect(JSON.parse(looked.out)).toMatchObject({ key: "channels/-5" });
     expect((await atlas("resources", "--limit", "-5")).err).toMatch(/^atlas: --limit is "-5": /);
@@ -264,7 +264,7 @@ test("resources under a prefix are counted and drained", async () => {
   });
 });
 
-test("a named node drains, and goes on answering", async () => {
+test("a drained node goes on answering", async () => {
   expect(await atlas("drain", "r/n")).toMatchObject({ status: 0, out: "r/n is draining\n" });
   while ((await fetch(`${node.url}/readyz`)).status !== 503) {
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const HELLO = pack({ t: "hello", connection: "c", epoch: 1, seq: 0, gap: false });
 
-/** the URL of a server that sends these frames to each socket. */
+/** The URL of a server that sends these frames to each socket. */
 async function saying(...frames: (Uint8Array | string)[]): Promise<string> {
   const runtime = await detectRuntime();
   const server = await runtime.serve({

@@ -70,7 +70,7 @@ const answering = (frame: Frame, socket: Socket): void => {
   if (frame.t === "call") reply(frame, socket);
 };
 
-/** A client that leaves a silent connection soon. */
+/** A client that soon closes a silent connection. */
 function impatient(urls: string[], options: SocketOptions = {}, silenceMs = 400) {
   const probe = () => connect(urls).call("rooms", "x", "probe", [], { timeoutMs: 200 });
   const socket = openSocket({
@@ -85,7 +85,7 @@ function impatient(urls: string[], options: SocketOptions = {}, silenceMs = 400)
   return socket;
 }
 
-/** A URL whose connections are taken, and never answered. */
+/** The URL of a server that accepts connections and never answers. */
 async function silentUrl(): Promise<{ url: string; sockets: TcpSocket[] }> {
   const sockets: TcpSocket[] = [];
   const server: TcpServer = createServer((socket) => {
@@ -133,7 +133,7 @@ test("an upgrade without an answer, or without hello, is replaced by the next UR
   expect([silent.sockets.length > 0, mute.sockets.length]).toEqual([true, 1]);
 });
 
-test("a call that can't be sent ends in time, says why, and is not executed", async () => {
+test("a call that can't be sent ends at its deadline, with the reason, as not executed", async () => {
   const { url, sockets } = await silentUrl();
   for (const socket of sockets) socket.destroy();
   const socket = connect(url, { timeoutMs: 300 }).connect("rooms", "x");
@@ -146,7 +146,7 @@ test("a call that can't be sent ends in time, says why, and is not executed", as
   await expect(named).rejects.toMatchObject({ code: "timeout", message: /^"never"/ });
 });
 
-test("a call that is sent and never answered ends in time, and may have run", async () => {
+test("a call that is sent and never answered ends at its deadline as maybe executed", async () => {
   const only = await new FakeNode().open();
   const socket = connect(only.url).connect("rooms", "x");
   cleanups.push(() => socket.close());
@@ -236,7 +236,7 @@ test("a socket that can't connect can be closed", async () => {
   expect(await socket.closed).toEqual({ code: 1000, reason: "" });
 });
 
-test("a node that asks to leave gets no more messages, and its answers are waited for", async () => {
+test("a node that asks its clients to leave gets no more messages, and its answers are waited for", async () => {
   const next = await new FakeNode().open(answering);
   let asked: Frame = null;
   const first = await new FakeNode().open((frame) => void (asked = frame));
@@ -272,7 +272,7 @@ test("an answer's mark is reported before the call resolves", async () => {
   expect(verdicts).toEqual(["suspect"]);
 });
 
-test("a socket ends with advice for the proxy if requests succeed and upgrades don't", async () => {
+test("if requests succeed and upgrades don't, a socket ends with advice about the proxy's settings", async () => {
   const runtime = await detectRuntime();
   const server = await runtime.serve({
     host: "127.0.0.1",

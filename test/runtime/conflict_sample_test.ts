@@ -1,6 +1,6 @@
 /**
- * The sample of `onConflict` in the docs, run as it is printed: no marked answer's effect is lost
- * where another owner took over.
+ * The sample of `onConflict` in the docs, run as it is printed: if another owner took over, no
+ * write with an offline-marked answer is lost.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -20,7 +20,7 @@ import { untilBy } from "../support/until.ts";
 const ROOT = new URL("../../", import.meta.url);
 const LEASE = { heartbeatMs: 100, leaseMs: 1_000 };
 
-/** All samples of an `onConflict` in the docs. */
+/** All samples with an `onConflict` in the docs. */
 function samples(): string[] {
   const pages = readdirSync(new URL("docs/", ROOT)).filter((name) => name.endsWith(".md"));
   const texts = ["README.md", ...pages.map((name) => `docs/${name}`)]
@@ -36,7 +36,7 @@ test("the docs have one sample, which is the one run here", () => {
   expect(samples()).toEqual([lines.join("\n")]);
 });
 
-test("all writes without the store are merged into the winner's state", async () => {
+test("all writes made without the store are merged into the winner's state", async () => {
   const clock = fakeClock();
   const app = defineApp({ resources: { notes: { class: Notes, partition: "available" } } });
   const store = memoryStore();
@@ -70,7 +70,7 @@ test("all writes without the store are merged into the winner's state", async ()
     return members.some(({ node, state }) => node === "a" && state === "dead");
   }, "its node counts as dead");
   expect((await add(b.node, "other")).rrp).toBe("rrp:local/b/notes/x");
-  // A part of the state would look like all of it.
+  // A list of the part that is in memory would look like the whole state.
   await expect(clock.run(a.node.call("notes", "x", "all", []))).rejects.toMatchObject({
     code: "unavailable",
     message: "notes/x goes on without the store: its storage can't be listed now",

@@ -1,4 +1,4 @@
-/** A node whose connections use up its descriptors: it serves again once they are gone. */
+/** A node whose connections use all of its descriptors serves again once they are gone. */
 import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { until } from "../support/until.ts";

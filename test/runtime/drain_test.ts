@@ -1,6 +1,6 @@
 /**
- * `atlas drain`, on the runtime that runs this: one request to the node at `--url`, which has the
- * others drain over its links. A registry row with another address gets no secret.
+ * `atlas drain`, on the runtime that runs this: it sends one request to the node at `--url`, which
+ * requests the others to drain over its links. A registry row with another address gets no secret.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -38,7 +38,7 @@ async function open(node: string, options: ServeOptions = {}): Promise<Node> {
   return served;
 }
 
-/** Puts a live member into the registry that no node has put there. */
+/** Writes a live member to the registry that is no real node. */
 async function plant(node: string, address: string, region = "r"): Promise<void> {
   const store = await openStore(registry, { onEvent: () => {} });
   const incarnation = crypto.randomUUID();
@@ -72,7 +72,7 @@ async function listen(serve: (socket: Socket) => void): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A server that records its input, and answers nothing, or by `answer`. */
+/** A server that records its input, and sends the answer from `answer`, or none. */
 async function listener(answer?: (socket: Socket, received: string) => void) {
   const it = { received: "", connections: 0, port: 0 };
   it.port = await listen((socket) => {
@@ -125,9 +125,9 @@ describe("a forged member of the registry", () => {
     expect(evil.received).not.toContain(SECRET);
   });
 
-  test("can't pass a request to the node whose incarnation it claims", async () => {
+  test("can't forward a request to the node whose incarnation it claims", async () => {
     const [a, b] = [await open("a"), await open("b")];
-    // Passes all that comes on to b, and back: b's own words, at another address.
+    // Forwards all bytes to b and back: b's real handshake, at another address.
     const port = await listen((near) => {
       const far = connect(Number(new URL(b.url).port), "127.0.0.1");
       far.on("error", () => {});
@@ -154,7 +154,7 @@ describe("a forged member of the registry", () => {
   });
 });
 
-describe("a drain that one of the nodes doesn't get", () => {
+describe("a drain that doesn't reach one of the nodes", () => {
   test("shows the result of each node, as text and as JSON, and exits with 1", async () => {
     const [a, b] = [await open("a"), await open("b")];
     await plant("dead", `ws://127.0.0.1:${await freePort()}/atlas/link`);
@@ -180,7 +180,7 @@ describe("a drain that one of the nodes doesn't get", () => {
   });
 });
 
-test("a cluster's names can't control the terminal", async () => {
+test("control characters in a cluster's names don't reach the terminal", async () => {
   const port = await listen((socket) =>
     socket.once("data", () => {
       const error = { code: "unavailable", message: "a\u001b]0;x\u0007b" };
@@ -203,7 +203,7 @@ describe("POST /v1/drain", () => {
     return { status: answer.status, body: await answer.json() };
   };
 
-  test("hands over what falls under a prefix, on each node that has some", async () => {
+  test("releases the resources under a prefix, on each node that has some", async () => {
     const [a, b] = [await open("a"), await open("b")];
     await a.resource("channels", "at-a").send("ann", "1");
     await b.resource("channels", "at-b").send("ann", "1");
@@ -217,7 +217,7 @@ describe("POST /v1/drain", () => {
     await expect.poll(() => a.count(prefix)).toBe(0);
   });
 
-  test("drains one node, whole or by prefix, and refuses unknown names", async () => {
+  test("drains one node, completely or by prefix, and refuses unknown names", async () => {
     const [a, b] = [await open("a"), await open("b")];
     await open("a", { region: "s" });
     await b.resource("channels", "at-b").send("ann", "1");

@@ -11,7 +11,7 @@ import type { HomeRules } from "../../adapters/store/regional/homes.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 
-/** The message that a set of variables is refused with. */
+/** The error's message for a set of variables. */
 function refusal(env: Record<string, string>, given: Settings = {}): string {
   try {
     readSettings(env, given);
@@ -61,7 +61,7 @@ test("a program's options take precedence over the environment", () => {
   expect(settings).toMatchObject({ port: 0, region: "b", lease });
 });
 
-test("a registry by region is checked URL by URL, and the wrong region named", () => {
+test("each URL of a registry by region is checked, and the error names the region", () => {
   const env = { ATLAS_REGION: "us" };
   const registry = "us=redis://u:hunter2@h,eu=https://h2";
   const message = refusal({ ...env, ATLAS_REGISTRY_URL: registry });
@@ -90,7 +90,7 @@ test("a node's region must be one of the registry's", () => {
   expect(refusal({ ATLAS_REGISTRY_URL }, { region: "mars" })).toMatch(/^region is "mars"/);
 });
 
-describe("tokens of registries by HTTP", () => {
+describe("tokens of registries over HTTP", () => {
   const ATLAS_REGISTRY_URL = "us=https://a,eu=https://b,ap=redis://c";
   const env = { ATLAS_REGISTRY_URL, ATLAS_REGION: "us" };
   const tokens = (ATLAS_REGISTRY_TOKEN: string) =>
@@ -102,7 +102,7 @@ describe("tokens of registries by HTTP", () => {
     expect(tokens("us=t1==, eu=t2")).toEqual(each);
     expect(tokens("us=t1,eu=t2,ap=t3")).toEqual({ us: "t1", eu: "t2", ap: "t3" });
     expect(readSettings(env, { registryToken: each }).registryToken).toEqual(each);
-    // One registry has one token, whatever is in it.
+    // A single registry has one token, whatever characters that contains.
     const single = { ATLAS_REGISTRY_URL: "https://a", ATLAS_REGISTRY_TOKEN: "us=hunter2" };
     expect(readSettings(single).registryToken).toBe("us=hunter2");
   });
@@ -128,7 +128,7 @@ describe("tokens of registries by HTTP", () => {
   });
 });
 
-test("an error of a registry names its variable, and region", () => {
+test("an error about a registry names its variable and region", () => {
   const cause = new Error("can't log in to redis://u:hunter2@h with hunter2");
   const errorOf = (registry: string) =>
     namingRegistry("ATLAS_REGISTRY_URL", registry, "us", cause).message;
@@ -238,7 +238,7 @@ test("a log level that doesn't exist is refused", () => {
   expect(() => readLogLevel({ ATLAS_LOG: "loud" })).toThrow(/ATLAS_LOG is "loud": use debug/);
 });
 
-test("watch is a path, a file URL, or a flag", () => {
+test("ATLAS_WATCH is a path, a file URL, or a flag", () => {
   const watch = (given: unknown, env: object = {}) =>
     readSettings({ ...env }, { watch: given as string }).watch;
   expect(watch("app.ts")).toBe("app.ts");
@@ -253,7 +253,7 @@ test("watch is a path, a file URL, or a flag", () => {
   expect(refusal({ ATLAS_WATCH: "app.ts" })).toBe('ATLAS_WATCH is "app.ts": use 1 or 0');
 });
 
-test("a wrong option is refused under its own name", () => {
+test("a wrong option is refused with its own name", () => {
   expect(refusal({}, { port: 70_000 })).toMatch(/^port is "70000"/);
   expect(refusal({}, { bootstrap: { static: [] } })).toMatch(/^bootstrap is .*: use registry/);
   expect(refusal({}, { bootstrap: { dns: "a", port: 0 } })).toMatch(/^bootstrap is /);
@@ -279,7 +279,7 @@ test("an invalid secret or token is refused without being quoted", () => {
   expect(token).not.toContain("hunter2");
 });
 
-test("a registry by HTTP needs its token, in clear text on loopback only", () => {
+test("a registry over HTTP needs a token, and may be reached without TLS only on loopback", () => {
   const https = { ATLAS_REGISTRY_URL: "https://eu1-x.upstash.io" };
   expect(refusal(https)).toMatch(/^ATLAS_REGISTRY_TOKEN is not set/);
   const bad = refusal({ ...https, ATLAS_REGISTRY_TOKEN: "hunter2 x" });
@@ -304,14 +304,14 @@ test("a refused setting is shown without its password", () => {
   );
 });
 
-test("a node's name comes from its machine, cleaned and cut", () => {
+test("a node's name is that of its machine, with invalid characters replaced and cut to the limit", () => {
   expect(defaultNodeName(8080, "web-1.example")).toBe("atlas@web-1.example-8080");
   expect(defaultNodeName(8080, "Jo's Mac/é")).toBe("atlas@Jo-s-Mac--8080");
   expect(defaultNodeName(65_535, "h".repeat(100))).toHaveLength(64);
   expect(defaultNodeName(1, "")).toBe("atlas@localhost-1");
 });
 
-test("addresses are derived from what a node listens on, and back", () => {
+test("an address is derived from a node's host and port, and can be converted back", () => {
   expect(urlOf("127.0.0.1", 8080)).toBe("http://127.0.0.1:8080");
   expect(urlOf("::1", 8080)).toBe("http://[::1]:8080");
   expect(urlOf("0.0.0.0", 8080)).toMatch(/^http:\/\/(?!0\.0\.0\.0)[^/]+:8080$/);

@@ -43,7 +43,7 @@ async function opened(url: string, token?: string): Promise<{ store: Store; even
   return { store, events };
 }
 
-/** Who is connected: ids, and what each ran last. */
+/** The connected clients: their ids, and the last command of each. */
 async function connections(redis: TestRedis): Promise<Map<string, string>> {
   const list = String(await command(redis, "CLIENT", "LIST"));
   return new Map(
@@ -125,18 +125,18 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     }
   });
 
-  test("that may evict only since it was opened is logged as an error, and used", async () => {
+  test("that was set to evict after it was opened is logged as an error, and used", async () => {
     const redis = await started("noeviction");
     const { store, events } = await opened(redis.url);
     await evicting(redis);
     await expect.poll(() => shown(events), { timeout: 30_000 })
       .toEqual([["error", "registry may evict", "allkeys-lru"]]);
     await own(store, freshKey());
-    // Told again where it was set right meanwhile.
+    // The error is logged again if the policy was corrected in between.
     await command(redis, "CONFIG", "SET", "maxmemory-policy", "noeviction");
     const before = await connections(redis);
     await command(redis, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
-    // A new one is open once it has loaded the scripts, and been looked at before.
+    // A new connection checks the policy and then loads the scripts: after that it is open.
     await expect.poll(async () => {
       const now = await connections(redis);
       return [...now].filter(([id, ran]) => !before.has(id) && ran === "script|load").length;
@@ -145,7 +145,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     await expect.poll(() => shown(events).length, { timeout: 30_000 }).toBe(2);
   });
 
-  test("over HTTP is refused where it reports the policy", async () => {
+  test("over HTTP is refused if it reports the policy", async () => {
     const redis = await started("allkeys-lru");
     const server = await startUpstash(redis.port);
     cleanups.push(() => server.close());

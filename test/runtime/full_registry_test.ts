@@ -1,6 +1,6 @@
 /**
- * A node whose Redis is full: it goes on, frees memory, and answers over HTTP why it refuses the
- * rest.
+ * A node whose Redis is full: it serves what needs no memory, frees memory, and answers everything
+ * else with the reason over HTTP.
  */
 import { describe, expect, test } from "vitest";
 import { serve } from "../../adapters/server/serve.ts";
@@ -34,7 +34,7 @@ const cleanups = cleanupsAfterEach();
 warnIfRedisMissing("a node whose Redis is full");
 
 describe("a node whose Redis is full", unless(redisMissing), () => {
-  test("keeps its lease, reads, deletes, activates resources with state, and says why it refuses", async () => {
+  test("keeps its lease, reads, deletes, activates resources with state, and refuses the rest with the reason", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
     const events: NodeEvent[] = [];
@@ -85,11 +85,11 @@ describe("a node whose Redis is full", unless(redisMissing), () => {
     const seq = async (): Promise<number> =>
       Number(await command(redis, "HGET", "atlas:{members}:seq", node.incarnation));
     const renewed = await seq();
-    // More heartbeats than a lease has.
+    // More heartbeats than fit into a lease.
     await until(async () => await seq() > renewed + 60, "its lease was renewed for longer");
     expect(node).toMatchObject({ state: "serving" });
     expect(node.stats().lapses).toBe(0);
-    // What isn't in memory anywhere is taken up, to be deleted.
+    // A resource that is not in memory is activated, so that its fields can be deleted.
     expect((await ask("brief/y/erase", "old")).status).toBe(200);
     expect((await ask("notes/x/erase", "old")).status).toBe(200);
     expect((await ask("notes/x/names")).body.result).toEqual({ names: [], epoch: before.epoch });

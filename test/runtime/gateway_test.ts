@@ -29,7 +29,7 @@ async function open(region: string, node: string, options: ServeOptions = {}) {
 test("an owner that can't be dialled is reached through its region's gateway", async () => {
   console.log(`running on ${(await detectRuntime()).name}`);
   const gateway = await open("eu", "gw");
-  // Nobody answers where it says it is; it dials others itself.
+  // No server listens at its published address; it dials the others itself.
   const owner = await open("eu", "owner", { publicUrl: "http://127.0.0.1:9" });
   await owner.resource("channels", "far").send("ann", "1");
   await gateway.resource("channels", "near").send("ann", "1");

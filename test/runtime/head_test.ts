@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => node.close());
 
-/** The status and headers, without those that tell of the moment; and the content. */
+/** The status, the headers except those that depend on the time, and the content. */
 async function ask(method: string, path: string): Promise<{ head: string[]; content: string }> {
   const { text } = await sendRaw(
     node.url,
@@ -36,12 +36,12 @@ test.each([
   "/v1/authorities",
   "/v1/connect/channels/a",
   "/nowhere",
-])("HEAD %s", async (path) => {
+])("HEAD %s is answered like GET, without content", async (path) => {
   const get = await ask("GET", path);
   const head = await ask("HEAD", path);
   expect(get.content).not.toBe("");
   expect(head.content).toBe("");
-  // An age or a seq may have a digit more by then.
+  // An age or a seq may have one more digit by then.
   const length = /^content-length: [1-9]\d+$/;
   const shapeOf = (lines: string[]) => lines.map((line) => length.test(line) ? "a length" : line);
   expect(shapeOf(head.head)).toEqual(shapeOf(get.head));

@@ -8,7 +8,7 @@ import { hostMachine } from "../../adapters/config/host_variables.ts";
 import { defaultNodeName } from "../../adapters/config/hosts.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
-/** What everybody sets who runs Atlas in a container. */
+/** The variables that every container deployment of Atlas sets. */
 const COMMON = { ATLAS_HOST: "::", ATLAS_SECRET: SECRET };
 
 interface Row {
@@ -97,7 +97,7 @@ const HOSTS: readonly Row[] = [
   },
 ];
 
-/** The message that a set of variables is refused with. */
+/** The error's message for a set of variables. */
 function refusal(env: Record<string, string>): string {
   try {
     readSettings(env);
@@ -130,7 +130,7 @@ describe.each(HOSTS)("$host", ({ env, region, node, publicUrl }) => {
     });
   });
 
-  test("needs the secret all the same", () => {
+  test("needs the secret like any other node", () => {
     expect(refusal({ ATLAS_HOST: "::", ...env })).toMatch(/^ATLAS_SECRET is not set.*32 bytes/);
   });
 });
@@ -177,7 +177,7 @@ test.each([
   expect(message).toContain(value);
 });
 
-test("machine names that differ only at the end make node names that differ", () => {
+test("machine names that differ only at the end give different node names", () => {
   const long = "x".repeat(90);
   const [one, other] = [defaultNodeName(8080, `${long}-1`), defaultNodeName(8080, `${long}-2`)];
   expect(one).toMatch(/^atlas@x+~[0-9a-f]{8}-8080$/);

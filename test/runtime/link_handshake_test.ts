@@ -1,6 +1,6 @@
 /**
- * A handshake that the dialler gives up while the acceptor has the link already: requests of the
- * acceptor over it were not read, and fail as such.
+ * A handshake that the dialler aborts when the acceptor already has the link: requests of the
+ * acceptor over it fail as not read.
  *
  * Covers adapters/transport/link_life.ts.
  */
@@ -17,7 +17,7 @@ import { identity } from "../conformance/transport.ts";
 const HANDSHAKE_MS = 5_000;
 const ADDRESS = "ws://127.0.0.1:1/atlas/link";
 
-/** Two ends of a socket; what goes to the dialler waits where `holds` says so. */
+/** Two ends of a socket; frames to the dialler wait while `holds` says so. */
 function wire(near: SocketHandlers, far: (socket: Socket) => SocketHandlers) {
   const it = { holds: false };
   const ends: { near: Socket; far: Socket; acceptor?: SocketHandlers } = {

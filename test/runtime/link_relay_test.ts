@@ -1,6 +1,6 @@
 /**
- * A relay between two nodes: a server that a registry names as a node's address, and that passes
- * each frame on to the node itself. Real sockets, on whichever runtime runs this file.
+ * A relay between two nodes: a server that a registry names as a node's address, and that forwards
+ * each frame to the node itself. Real sockets, on whichever runtime runs this file.
  *
  * Covers adapters/transport/link_address.ts.
  */
@@ -42,7 +42,10 @@ async function nodes(...options: Partial<WebSocketTransportOptions>[]): Promise<
   return made;
 }
 
-/** Passes frames on to `target`, `change`d on the way; gives its own address, and what it saw. */
+/**
+ * Forwards frames to `target`, each changed by `change`; gives its own address and the recorded
+ * frames.
+ */
 async function relay(
   target: string,
   change: (data: string | Uint8Array) => string | Uint8Array = (data) => data,
@@ -80,14 +83,14 @@ async function relay(
   return { url, address: linkAddress(url), seen };
 }
 
-/** `frame` with one text for another of the same length in it. */
+/** `frame` with one text replaced by another of the same length. */
 function replaced(frame: Uint8Array, from: string, to: string): Uint8Array {
   const text = new TextDecoder("latin1").decode(frame).replace(from, to);
   return Uint8Array.from(text, (char) => char.charCodeAt(0));
 }
 
 describe("a relay that a registry names as a node's address", () => {
-  it("can't pass a link on, and both ends get the reason", async () => {
+  it("can't relay a link, and both ends get the reason", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { address, seen } = await relay(bob.transport.address);
     const dialled = ann.transport.dial({ ...bob.peer, address });
@@ -111,7 +114,7 @@ describe("a relay that a registry names as a node's address", () => {
     }]);
   });
 
-  it("can't pass a link on where any node is wanted at the address", async () => {
+  it("can't relay a link, even if any node is accepted at the address", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { address } = await relay(bob.transport.address);
     const anyone = { region: ANYONE, node: ANYONE, incarnation: ANYONE, address };
@@ -119,7 +122,7 @@ describe("a relay that a registry names as a node's address", () => {
     expect(bob.accepted).toEqual([]);
   });
 
-  it("can't pass a link on by replacing its address with the node's", async () => {
+  it("can't relay a link by replacing its address with the node's", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const own = bob.transport.address;
     const { address } = await relay(own, (data) => {
@@ -138,7 +141,7 @@ describe("a relay that a registry names as a node's address", () => {
     );
   });
 
-  it("may pass a link on where the node lists its address: it is the node's proxy", async () => {
+  it("may relay a link if the node lists its address, as that of its proxy", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { url, address } = await relay(bob.transport.address);
     bob.transport.reachedAt(url);
@@ -155,17 +158,17 @@ describe("an address", () => {
     const address = bob.transport.address.replace("127.0.0.1", "localhost");
     await expect(ann.transport.dial({ ...bob.peer, address })).rejects.toThrow("ATLAS_ADDRESSES");
     bob.transport.reachedAt(address);
-    // Another one dials, since ann waits a moment before she dials it again.
+    // Another node dials, because ann waits before she dials it again.
     expect((await carl.transport.dial({ ...bob.peer, address })).peer).toEqual(bob.self);
   });
 
-  it("is compared in normal form: spellings of one URL are one", async () => {
+  it("is compared in normal form: different spellings of one URL are equal", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const address = bob.transport.address.replace("127.0.0.1", "127.1");
     expect((await ann.transport.dial({ ...bob.peer, address })).peer).toEqual(bob.self);
   });
 
-  it("with a proxy's path is the node's where its public URL has that path", async () => {
+  it("with a proxy's path is the node's if its public URL has that path", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { url } = await relay(bob.transport.address);
     bob.transport.address = `${url}/behind/proxy/`;
@@ -175,7 +178,7 @@ describe("an address", () => {
 });
 
 describe("a hostile peer", () => {
-  /** A bare socket; what came, and how it was closed. */
+  /** A bare socket, with the received frames and how it was closed. */
   async function openSocket(node: Node) {
     const closes: [number, string][] = [];
     const frames: Uint8Array[] = [];
@@ -215,7 +218,7 @@ describe("a hostile peer", () => {
     guesses.socket.send(hello);
     await expect.poll(() => guesses.frames.length).toBe(1);
     for (let i = 0; i < 100; i++) guesses.socket.send(replaced(hello, "hello", "proof"));
-    // What is still being sent may reset the connection before its code is read.
+    // Frames that are still being sent may reset the connection before its close code is read.
     await expect.poll(() => guesses.closes.length).toBe(1);
     expect(guesses.frames.length).toBe(1);
     expect(bob.events.map(({ fields }) => fields["code"])).toEqual(["unavailable", "unauthorized"]);
@@ -241,7 +244,7 @@ describe("a hostile peer", () => {
     for (let i = 0; i < 5; i++) {
       expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
     }
-    // The first one's place is ann's, time and again.
+    // Ann takes the slot of the first one, repeatedly.
     expect(cut).toBe(1);
   });
 

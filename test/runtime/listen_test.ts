@@ -10,7 +10,7 @@ const cleanups = cleanupsAfterEach();
 // Runs before the cleanups.
 afterEach(endAll);
 
-test("prints each event as a line, from the one that is asked for", async () => {
+test("prints each event as a line, from the requested one on", async () => {
   const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
   cleanups.push(() => node.close());
   await node.call("channels", "lobby", "send", ["ann", "before"]);
@@ -29,7 +29,7 @@ test("prints each event as a line, from the one that is asked for", async () => 
   expect(later.output).toEqual({ stdout: `${after}\n`, stderr: "" });
 });
 
-test("says why it can't listen", async () => {
+test("prints the reason if it can't listen", async () => {
   const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
   cleanups.push(() => node.close());
   let err = "";

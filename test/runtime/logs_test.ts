@@ -1,7 +1,7 @@
 /**
- * A node's log on this runtime: errors of user code with key, method and stack, lines that name
- * the node and the trace, and nothing of the runtime's own; also where a program serves an app by
- * itself. And the signals of a terminal that closes.
+ * A node's log on this runtime: errors of user code with key, method and stack, lines that name the
+ * node and the trace, and no lines of the runtime itself; also if a program calls `serve`. Also the
+ * signal of a terminal that closes.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,7 +42,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 type Line = Record<string, unknown>;
 
-/** The lines of a log. Fails where one is no JSON of ours. */
+/** The lines of a log. Fails if one is not a JSON line of Atlas. */
 const linesOf = ({ output }: Program): Line[] =>
   output.stderr.split("\n").slice(0, -1).map((line) => JSON.parse(line));
 
@@ -91,7 +91,7 @@ test("errors of user code are logged with key, method and stack, and the node's 
 test("a node writes nothing but its own lines on standard error", async () => {
   const program = start("node.ts", [], { PORT: "0", ATLAS_REGISTRY_URL: "memory:" });
   const { url } = await ready(program);
-  // Calls, one that its caller gives up, HEAD, a socket, an upgrade that is none.
+  // Calls, one of them aborted by its caller, HEAD, a socket, and an invalid upgrade.
   await post(url, "/v1/resources/channels/a/whereami");
   const gone = new AbortController();
   const given = fetch(`${url}/v1/resources/channels/a/history`, {
@@ -111,7 +111,7 @@ test("a node writes nothing but its own lines on standard error", async () => {
   expect(linesOf(program).every((line) => line["logger"] === "atlas")).toBe(true);
 });
 
-test("the end of its terminal drains a node like SIGTERM", async () => {
+test("a terminal that closes drains its node like SIGTERM", async () => {
   const program = start("node.ts", [], { PORT: "0", ATLAS_REGISTRY_URL: "memory:" });
   await ready(program);
   program.signal("SIGHUP");
@@ -121,7 +121,7 @@ test("the end of its terminal drains a node like SIGTERM", async () => {
   );
 });
 
-/** Runs a program of a user's that serves the app, and gives what it wrote on standard error. */
+/** Runs a user's program that serves the app; gives its standard error. */
 async function embedded(
   name: string,
   logs: "" | "before" | "after",

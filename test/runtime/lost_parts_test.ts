@@ -34,7 +34,7 @@ interface Setup {
   readonly node: Node;
   open(name: string): Promise<Node>;
   remove(id: string, part: "own" | "state" | "index" | "epoch"): Promise<void>;
-  /** What was events, by event: its fields without the epoch. */
+  /** The logged losses, by event: each one's fields without the epoch. */
   events(event: string): object[];
 }
 
@@ -66,7 +66,7 @@ async function setUp(): Promise<Setup> {
   };
 }
 
-/** Three turns. */
+/** A note with three turns. */
 async function written(node: Node, id: string) {
   const notes = node.resource("notes", id, { timeoutMs: 20_000 });
   for (const name of ["a", "b", "c"]) await notes.write(name, name);
@@ -96,7 +96,7 @@ describe("under a live owner", unless(redisMissing), () => {
         const { node, remove, events } = await setUp();
         const notes = await written(node, "x");
         for (const part of parts) await remove("x", part);
-        // The call that meets it may fail; what comes after it begins from what there is.
+        // The call that finds the loss may fail; later calls start from the remaining state.
         const met = step === "all"
           ? notes.all()
           : step === "one"

@@ -35,7 +35,7 @@ const post = (path: string, headers: Record<string, string> = {}) =>
     headers: { authorization: `Bearer ${token}`, ...headers },
   });
 
-test("POST …?move= moves a resource with its state, and says where it is", async () => {
+test("POST …?move= moves a resource with its state, and answers with its new place", async () => {
   const lobby = connect<typeof app>(us.url, { token }).resource("channels", "lobby");
   const { epoch } = await lobby.send("ann", "1");
   const moved = await post("lobby?move=eu");
@@ -44,11 +44,11 @@ test("POST …?move= moves a resource with its state, and says where it is", asy
   expect(place).toEqual({ rrp: "rrp:eu/n/channels/lobby", epoch: expect.any(Number) });
   expect(place.epoch).toBeGreaterThan(epoch);
   expect(await lobby.send("bob", "2")).toMatchObject({ seq: 2, epoch: place.epoch });
-  // Where it is there already, nothing changes.
+  // If it is already there, nothing changes.
   expect(await (await post("lobby?move=eu")).json()).toEqual(place);
 });
 
-test("connect().move and atlas move do the same", async () => {
+test("connect().move and atlas move also move a resource with its state", async () => {
   const client = connect<typeof app>(eu.url, { token });
   await client.resource("channels", "a/b").send("ann", "1");
   const moved = await client.move("channels", "a/b", "eu", { timeoutMs: 20_000 });

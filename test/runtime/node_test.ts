@@ -1,6 +1,6 @@
 /**
  * node.ts as a process: it starts, prints its ready line, survives unhandled rejections, drains,
- * and refuses clearly.
+ * and refuses invalid settings with a clear error.
  *
  * Covers adapters/server/run_node.ts.
  */
@@ -33,7 +33,7 @@ async function post(url: string, path: string, args: unknown[]): Promise<unknown
   return await response.json();
 }
 
-/** The status that a node which can't start ends with, and its one line. */
+/** The exit status of a node that can't start, and its one line of output. */
 async function refusal(env: Record<string, string>): Promise<[number | string, string]> {
   const program = node(env);
   const status = await program.ended;
@@ -76,7 +76,7 @@ test("the example runs on a SQLite file, keeps its state over restarts, and drai
   expect(epochs[1]).toBeGreaterThan(epochs[0] as number);
 });
 
-test("a SIGTERM while the registry doesn't answer ends the start, and nothing has failed", async () => {
+test("a SIGTERM while the registry doesn't answer ends the start without an error", async () => {
   let dials = 0;
   const mute = createServer((socket) => {
     dials++;
@@ -98,7 +98,7 @@ test("a SIGTERM while the registry doesn't answer ends the start, and nothing ha
   }
 });
 
-test("sessions remember their channel", async () => {
+test("the example's sessions keep their channel", async () => {
   const { url } = await ready(node());
   const path = "/v1/resources/sessions/ann";
   expect(await post(url, `${path}/info`, [])).toMatchObject({ result: { channelId: null } });

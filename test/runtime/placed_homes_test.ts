@@ -34,7 +34,7 @@ async function open(region: string, files: string, options: ServeOptions = {}) {
 const placeOf = async (node: ServedNode, type: string, id: string) =>
   (await node.call(type, id, "where", [])).result;
 
-test("its keys are claimed there, whichever node is asked; an id's prefix takes precedence", async () => {
+test("keys of a type placed in a region are claimed there, whichever node is asked; an id's prefix takes precedence", async () => {
   const us = await open("us", "plain");
   await open("eu", "plain");
   expect(await placeOf(us, "rooms", "a")).toBe("rrp:eu/n/rooms/a");
@@ -42,7 +42,7 @@ test("its keys are claimed there, whichever node is asked; an id's prefix takes 
   expect(await placeOf(us, "halls", "a")).toBe("rrp:us/n/halls/a");
 });
 
-test("`homes.types` and `homes.rule` take precedence, too; `homes.default` does not", async () => {
+test("`homes.types` and `homes.rule` take precedence over a type's placement; `homes.default` does not", async () => {
   const rule = (_: string, id: string) => id.startsWith("hall") ? "us" : null;
   const us = await open("us", "ruled", { homes: { default: "us", rule } });
   await open("eu", "ruled", { homes: { default: "us", rule } });
@@ -52,7 +52,7 @@ test("`homes.types` and `homes.rule` take precedence, too; `homes.default` does 
   expect(await placeOf(typed, "rooms", "a")).toBe("rrp:us/n/rooms/a");
 });
 
-test("a region without a registry is an error at start that names type and regions", async () => {
+test("a placement in a region without a registry is an error at start that names the type and the regions", async () => {
   const registry = "us=memory:,eu=memory:";
   const options = { registry, region: "us", node: "n", port: 0, onEvent: () => {} };
   await expect(serve(appIn("mars"), options)).rejects.toMatchObject({

@@ -1,6 +1,6 @@
 /**
- * `atlas race` against a real Redis, and against one by HTTP: what it counts, what it
- * leaves behind (nothing), and what it refuses.
+ * `atlas race` against a real Redis, and against one over HTTP: what it counts, that it leaves
+ * nothing behind, and what it refuses.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -13,7 +13,7 @@ import { messageOf } from "../../src/errors.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 
-/** Runs a command; gives its status and what it wrote. */
+/** Runs a command; gives its exit status and its output. */
 async function atlas(
   words: readonly string[],
   env: Record<string, string> = {},
@@ -48,7 +48,7 @@ describe("atlas race at a Redis", unless(redisMissing), () => {
     line.close();
     await redis.close();
   });
-  // Whatever a test does, none of its keys stay.
+  // After each test, none of its keys remain.
   afterEach(async () => expect(await line.send("DBSIZE", [])).toBe(0));
 
   test("counts both rules, as JSON", async () => {
@@ -66,8 +66,8 @@ describe("atlas race at a Redis", unless(redisMissing), () => {
     expect(report.rtt.max).toBeGreaterThanOrEqual(report.rtt.p99);
   });
 
-  test("stalled nodes own names twice only by the published rule, and the text says so", async () => {
-    // Far longer than a round trip takes, also where the machine is busy.
+  test("stalled nodes make double owners only by the published rule, and the text says so", async () => {
+    // Far longer than a round trip, also on a busy machine.
     const words = ["race", "--stall", "300", "--trials", "8"];
     const { status, out, err } = await atlas(words, { ATLAS_REGISTRY_URL: redis.url });
     expect([status, err]).toEqual([0, ""]);
@@ -78,7 +78,7 @@ describe("atlas race at a Redis", unless(redisMissing), () => {
   });
 
   test("also runs over HTTP, with a token", async () => {
-    // Held up, all of them have looked before the first one writes.
+    // Because they are delayed, all of them have looked before the first one writes.
     const words = ["race", "--registry", restUrl, "--trials", "10", "--stall", "30", "--json"];
     const { status, out, err } = await atlas(words, { ATLAS_REGISTRY_TOKEN: "t0ken" });
     expect([status, err]).toEqual([0, ""]);
@@ -117,7 +117,7 @@ describe("atlas race at a Redis", unless(redisMissing), () => {
     }
   });
 
-  test("a race at one master of two says so", async () => {
+  test("a race at one of two masters warns of that", async () => {
     const words = ["race", "--registry", redis.url + query("a"), "--trials", "5"];
     const { status, out, err } = await atlas(words);
     expect([status, err]).toEqual([0, ""]);
@@ -130,7 +130,7 @@ describe("atlas race at a Redis", unless(redisMissing), () => {
     expect(JSON.parse(json.out)).toMatchObject({ masters: 1, unraced: ["b"] });
   });
 
-  test("a refused token ends it with exit 1, and is not shown", async () => {
+  test("a refused token ends the race with exit status 1, and is not shown", async () => {
     const words = ["race", "--registry", restUrl];
     const { status, err } = await atlas(words, { ATLAS_REGISTRY_TOKEN: "hunter2" });
     expect(status).toBe(1);
@@ -226,7 +226,7 @@ test.each<[string, unknown, unknown, string]>([
   });
 });
 
-/** Redis by HTTP, as Upstash's REST API takes single commands, before a real one. */
+/** A Redis over HTTP, in front of a real one: single commands, as in Upstash's REST API. */
 function restServer(line: RedisConnection): Server {
   return createServer((request, response) => {
     const answer = (status: number, body: unknown) => {

@@ -57,7 +57,7 @@ describe("a user with the documented permissions", unless(redisMissing), () => {
     expect(events).toEqual([]);
   });
 
-  test("may run all commands to wait for replicas", async () => {
+  test("may run all commands that waiting for replicas needs", async () => {
     const store = `redis://atlas:secret@127.0.0.1:${redis.port}?replicas=1`;
     const failed = await serve(app, { registry: store, node: "three", port: 0, onEvent: () => {} })
       .then((node) => node.close(), (error: Error) => error.message);

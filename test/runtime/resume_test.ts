@@ -54,7 +54,7 @@ async function joined(url: string, path: string, protocols: string[] = []) {
   return { socket, frames, hello: frames[0] };
 }
 
-/** The head and the body that a request for a socket is answered with. */
+/** The head and the body of the answer to a request for a socket. */
 function upgrade(url: string, path: string, protocols: string | null): Promise<string> {
   const { host, port } = new URL(url);
   return new Promise((resolve, reject) => {
@@ -83,9 +83,9 @@ function upgrade(url: string, path: string, protocols: string | null): Promise<s
 
 const SOCKET = "/v1/connect/rooms/x";
 
-test("events for one connection are replayed to the client with its secret, at another node, too", async () => {
+test("events for one connection are replayed to the client with its secret, also at another node", async () => {
   const one = await open("one");
-  // The owner stays; the node that the socket came to goes.
+  // The owner stays; the node with the socket closes.
   await joined(one.url, SOCKET);
   const two = await open("two");
   const own = await joined(two.url, SOCKET);
@@ -106,10 +106,10 @@ test("events for one connection are replayed to the client with its secret, at a
   await until(() => back.frames.length === 2, "the event came again");
   expect(back.frames[1]).toMatchObject({ t: "event", seq: 1, data: { only: "hi" } });
   expect(back.hello.resume).not.toBe(resume);
-  // Alone, too: it is what is chosen then.
+  // The secret may also be the only subprotocol: then it is selected.
   const alone = await joined(one.url, again, [`atlas.resume.${resume}`]);
   expect(alone.socket.protocol).toBe(`atlas.resume.${resume}`);
-  // By number alone: nothing that was for that one.
+  // A client that resumes by number alone gets no event that was for the one connection.
   const other = await joined(one.url, `${SOCKET}?after=0`);
   await until(() => other.frames.length === 2, "it got a skip frame");
   expect(other.frames[1]).toEqual({ t: "skip", seq: 1 });
@@ -203,7 +203,7 @@ test("clients can't call internal methods", async () => {
   expect(frames.filter(({ t }) => t !== "reply")).toHaveLength(1);
 });
 
-test("the client sends the last secret that it got, beside its token", async () => {
+test("the client sends the last secret that it got, together with its token", async () => {
   const asked: { query: string; protocols: string }[] = [];
   const runtime = await detectRuntime();
   const server = await runtime.serve({
@@ -246,7 +246,7 @@ test("the client sends the last secret that it got, beside its token", async () 
   ]);
 });
 
-test("a program that opens sockets itself gives the id and its secret, or has a random id", async () => {
+test("a program that opens sockets itself passes a connection's id and secret, or gets a random id", async () => {
   const node = await open("seven");
   const hellos: Frames = [];
   const socket: Socket = {

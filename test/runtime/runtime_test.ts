@@ -1,5 +1,5 @@
 /**
- * The adapter of whichever runtime runs this file, held to the runtime suite.
+ * The runtime suite on the adapter of the runtime that runs this file.
  *
  * Covers adapters/platform/bun.ts.
  */

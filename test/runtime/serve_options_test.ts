@@ -77,7 +77,7 @@ test("createNode refuses a call without options, or without an app", async () =>
   );
 });
 
-test("a node's name is its host's name of the machine, on any free port as on a given one", async () => {
+test("a node's name is the name that its host gives the machine, on any free port and on a given port", async () => {
   const machine = process.env["FLY_MACHINE_ID"];
   process.env["FLY_MACHINE_ID"] = "d890";
   try {
@@ -91,7 +91,7 @@ test("a node's name is its host's name of the machine, on any free port as on a 
   }
 });
 
-test("an error names the setting as it was given, and no other", async () => {
+test("an error names only the wrong setting, by the name under which it was given", async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
   const { port } = taken.address() as AddressInfo;

@@ -32,7 +32,7 @@ async function open(node: string, options: ServeOptions = {}): Promise<ServedNod
   return served;
 }
 
-test("two nodes: one owner, whichever node is asked, and a drain hands over at once", async () => {
+test("one of two nodes owns a key, whichever is asked, and a drain hands the key over at once", async () => {
   const secret = "0123456789abcdef0123456789abcdef";
   const one = await open("one", { secret });
   const two = await open("two", { secret: `another-secret-of-at-least-32-bytes,${secret}` });
@@ -68,7 +68,7 @@ test("preflights of listed origins are answered without a token", async () => {
   expect(await answer.json()).toMatchObject({ result: [] });
 });
 
-test("a link without the secret is refused, and the call says so", async () => {
+test("a link without the secret is refused, and the call's error says so", async () => {
   const one = await open("one", { secret: "0123456789abcdef0123456789abcdef" });
   const two = await open("two", { secret: "fedcba9876543210fedcba9876543210" });
   await one.resource("channels", "mine").send("ann", "1");
@@ -86,7 +86,7 @@ class Slow extends Resource {
   }
 }
 
-test("requests that outlast the close are answered, and the log says why they were cut off", async () => {
+test("requests that outlast the close are answered with an error, and the log has the reason", async () => {
   const events: string[] = [];
   const slow = defineApp({
     resources: { slow: Slow },

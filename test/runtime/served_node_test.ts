@@ -1,4 +1,4 @@
-/** A served node that nobody can reach any more hands its resources over and stops. */
+/** A served node that can't be reached any more releases its resources and stops. */
 import { expect, test } from "vitest";
 import { servedNode } from "../../adapters/server/served_node.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
@@ -13,7 +13,7 @@ class Counter extends Resource {
   }
 }
 
-test("a node whose listener is lost drains, stops, and says why", async () => {
+test("a node whose listener is lost drains, stops, and logs the reason", async () => {
   const app = defineApp({ resources: { counters: Counter } });
   const events: string[] = [];
   const node = await createNode(app, {

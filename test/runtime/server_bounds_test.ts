@@ -127,7 +127,7 @@ describe(`the limits of one connection on ${runtime.name}`, () => {
     client.tcp.pause();
     client.tcp.write(GET.repeat(MAX_SENT_AHEAD));
     await until(() => begun > 0, "the first is served");
-    // Whatever the sockets' buffers hold is far less than three of these answers.
+    // The sockets' buffers hold far less than three of these answers.
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect(begun).toBeLessThanOrEqual(4);
   });
@@ -229,7 +229,7 @@ describe(`the listener on ${runtime.name}`, () => {
     expect([renewals, events, server.port > 0]).toEqual([0, [], true]);
   });
 
-  /** Watches a port; `lost` resolves where it is given up. */
+  /** Watches a port; `lost` resolves once the watch ends without success. */
   function watch(port: number) {
     const events: string[] = [];
     let renewals = 0;
@@ -256,7 +256,7 @@ describe(`the listener on ${runtime.name}`, () => {
     expect(new Set(events)).toEqual(new Set(["restarting the listener"]));
   });
 
-  it("a listener that was never reached, as behind a firewall, isn't given up", async () => {
+  it("a listener that was never reached, for example behind a firewall, isn't given up", async () => {
     const { events, lost } = watch(await freePort());
     const given = { up: false };
     void lost.then(() => given.up = true);

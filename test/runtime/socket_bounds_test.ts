@@ -66,7 +66,7 @@ describe(`the limits of one socket on ${runtime.name}`, () => {
     expect(messages).toEqual([]);
   });
 
-  it("what a client's socket sends before it closes is delivered before the close, answered or not", async () => {
+  it("messages that a client sends before it closes are delivered before the close, answered or not", async () => {
     const events: string[] = [];
     const { port } = await serve((_request, accept) =>
       accept({
@@ -95,7 +95,7 @@ describe(`the limits of one socket on ${runtime.name}`, () => {
     await closed(client);
   });
 
-  it("a peer that goes on after an invalid frame is cut off", async () => {
+  it("a peer that goes on sending after an invalid frame is cut off", async () => {
     const { client } = await opened();
     client.tcp.write(frame(new Uint8Array(1), { opcode: 7 }));
     const drip = setInterval(

@@ -1,4 +1,4 @@
-/** Messages that clients send right before they close, and what a draining node still reads. */
+/** Messages that clients send right before they close, and messages that a draining node still reads. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,7 +47,7 @@ async function open(options: ServeOptions = {}): Promise<ServedNode<typeof app>>
   return node;
 }
 
-/** Sends so much once it may, and closes at once. */
+/** Sends this many messages once it may, and closes at once. */
 function sendAndClose(url: string, when: "open" | "hello", count: number, size: number) {
   const socket = new WebSocket(`${url.replace(/^http/, "ws")}/v1/connect/rooms/x`);
   const go = (): void => {
@@ -79,7 +79,7 @@ test.each(
   expect(await counts()).toEqual({ received: sockets * count, late: 0, ends: sockets });
 });
 
-test("a client's socket that sends and closes loses nothing", async () => {
+test("a client's socket that sends messages and closes at once loses none", async () => {
   const node = await open();
   const sockets = 10;
   for (let i = 0; i < sockets; i++) {

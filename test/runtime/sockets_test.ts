@@ -28,7 +28,7 @@ class Room extends Resource {
     for (let i = 0; i < count; i++) this.broadcast("x".repeat(size));
   }
 
-  /** Keeps a processor for so long. */
+  /** Occupies a processor for this long. */
   spin(ms: number): void {
     spun++;
     const end = performance.now() + ms;
@@ -49,7 +49,7 @@ const folders: string[] = [];
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.close();
   await Promise.all(nodes.splice(0).map((node) => node.close({ drainMs: 500 })));
-  // A node whose registry file is gone makes it anew: so once all nodes have ended.
+  // Only once all nodes have ended: a node creates a missing registry file again.
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
@@ -73,7 +73,7 @@ function raw(url: string, path: string, protocols: string[] = []) {
   return { socket, frames, ended };
 }
 
-/** What is answered to an upgrade: its head, and its body in JSON where it is refused. */
+/** The answer to an upgrade: its head, and if it is refused its body as JSON. */
 function upgrade(url: string, path: string, headers: string[] = []): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = "";
@@ -100,7 +100,7 @@ function upgrade(url: string, path: string, headers: string[] = []): Promise<str
   });
 }
 
-test("JSON text: a hello, events, replies, as documented", async () => {
+test("a JSON socket gets a hello, events and replies as documented", async () => {
   const node = await open();
   const { socket, frames } = raw(node.url, "/v1/connect/rooms/a%2Fb");
   await until(() => frames.length === 1);
@@ -198,7 +198,7 @@ test("the token may be a header or a subprotocol", async () => {
   const atlas = connect<typeof app>(node.url, { token: TOKEN });
   const room = atlas.connect("rooms", "x");
   sockets.push(room);
-  // The socket with its own handshake has closed, which shows later.
+  // The first socket has closed, which its resource learns a little later.
   await until(async () => await room.call("present") === 2);
   const refused = connect<typeof app>(node.url, { token: "wrong" }).connect("rooms", "x");
   expect(await refused.closed).toMatchObject({ code: 4401 });
@@ -225,7 +225,7 @@ test("a frame that is too large, or invalid, closes only its socket", async () =
 test("a client that doesn't read is disconnected, and others get everything", async () => {
   const node = await open();
   const quick = raw(node.url, "/v1/connect/rooms/x");
-  // Speaks HTTP itself, and then reads no more.
+  // A client that sends the HTTP upgrade itself, and then reads nothing.
   const slow = dial(Number(new URL(node.url).port), "127.0.0.1");
   sockets.push({ close: () => slow.destroy() });
   slow.on("error", () => {});
@@ -240,7 +240,7 @@ test("a client that doesn't read is disconnected, and others get everything", as
   while (node.stats().cutSockets === 0) {
     await node.resource("rooms", "x").flood(4, 500_000);
     published += 4;
-    // As fast as the quick one reads.
+    // Only as fast as the quick client reads.
     await until(() => quick.frames.length === published + 1);
   }
   expect(quick.frames.slice(1).map(({ seq }) => seq)).toEqual(
@@ -262,12 +262,12 @@ test("calls that one socket sends at once leave the event loop to others", async
   await until(() => spun > 0);
   const { status } = await fetch(`${node.url}/healthz`);
   expect([status, ended.value]).toEqual([200, null]);
-  // Bun would else run all of them first; Node and Deno refuse what is over 64 at once.
+  // Otherwise Bun would run all of them first; Node and Deno refuse more than 64 at once.
   expect(spun).toBeLessThan(calls / 2);
   await until(() => frames.filter(({ t }) => t === "reply").length === calls);
 });
 
-test("the client: events, messages, calls, and an end", async () => {
+test("the client's socket gets events, sends messages and calls, and closes", async () => {
   const one = await open();
   const atlas = connect<typeof app>(one.url);
   const received: SocketEvent[] = [];
@@ -297,7 +297,7 @@ test("the client: events, messages, calls, and an end", async () => {
   expect(hellos).toEqual([false]);
 });
 
-test("the client goes on at another node when its own drains, without a gap", async () => {
+test("the client's socket goes on at another node without a gap when its own node drains", async () => {
   const folder = mkdtempSync(join(tmpdir(), "atlas-sockets-"));
   folders.push(folder);
   const registry = `file:${join(folder, "registry.db")}`;
@@ -324,7 +324,7 @@ test("the client goes on at another node when its own drains, without a gap", as
   expect(room.connection).not.toBe(former);
 });
 
-test("a node that drains asks its sockets to go elsewhere", async () => {
+test("a draining node asks its sockets to reconnect elsewhere", async () => {
   const node = await open();
   const { frames, ended } = raw(node.url, "/v1/connect/rooms/x");
   await until(() => frames.length === 1);

@@ -15,9 +15,8 @@ export interface ReadyLine {
 }
 
 /**
- * Starts `file` of the package's root with nothing of this environment but the path. One that
- * `leads` others has a group of its own, so that what it started ends with it. `descriptors`:
- * how many it may have open.
+ * Starts `file` of the package's root with only PATH of this environment. With `leads` it gets its
+ * own process group, so that its children end with it. `descriptors`: how many it may have open.
  */
 export function start(
   file: string,
@@ -38,7 +37,7 @@ export function start(
   return programOf(child, leads);
 }
 
-/** The line that a node prints once it serves. Rejects with its output where it ends before. */
+/** The line that a node prints once it serves. Rejects with its output if it ends before that. */
 export async function ready(program: Program): Promise<ReadyLine> {
   let over = false;
   program.ended.then(() => over = true);

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import app from "../../examples/channels/app.ts";
 import { simulate, testNode } from "../../testing.ts";
 
-test("a simulation repeats itself", async () => {
+test("a simulation with the same seed repeats itself", async () => {
   const play = () =>
     simulate(app, {
       seed: 2,

@@ -17,7 +17,7 @@ import {
 } from "../../mod.ts";
 import { until } from "../support/until.ts";
 
-/** Lets code go on when a test says so, whatever runs by then. */
+/** Gates on which code waits until a test opens them. */
 class Gate {
   readonly opened: Promise<void>;
   open!: () => void;
@@ -38,7 +38,7 @@ const gate = (name: string): Gate => {
 
 /** The turns of {@link Room.busy} that have begun. */
 const busy = new Set<string>();
-/** What work that nobody awaits ended with. */
+/** The outcomes of work that no code awaits. */
 const ended: Record<string, unknown> = {};
 
 class Room extends Resource {
@@ -116,7 +116,7 @@ class Room extends Resource {
     return [...await this.storage.list()];
   }
 
-  /** Ways in which code of a turn goes on, each of which has the turn wait for it. */
+  /** Kinds of asynchronous continuation in a turn, each of which the turn waits for. */
   async everyWay(): Promise<string[]> {
     const done: string[] = [];
     const put = (way: string): Promise<void> =>
@@ -175,7 +175,7 @@ class Room extends Resource {
     return [await this.calc?.["twice"]?.(4), await this.stub?.echo("kept")];
   }
 
-  /** Calls itself by way of another, which joins this very turn. */
+  /** Calls itself through another resource; the inner call joins this turn. */
   async around(): Promise<unknown> {
     await this.storage.put("outer", 1);
     const inner = await this.node.call("joiners", "via", "back", [this.id]);
@@ -190,7 +190,7 @@ class Joiner extends Resource {
   }
 }
 
-/** Reentrant: what comes back joins the turn that waits for it. */
+/** Reentrant: a call that returns here joins the turn that waits for it. */
 class Joining extends Room {
   async join(): Promise<number> {
     await this.storage.put("inner", 1);
@@ -230,7 +230,7 @@ afterAll(() => node.close());
 const room = (id: string, type: "rooms" | "joining" = "rooms"): any =>
   (node as Atlas).resource(type, id);
 
-/** Has work use `what` while a later turn, which fails or not, is running. */
+/** Makes work of an earlier turn use `what` during a later turn, which fails or not. */
 async function useLate(id: string, what: string, fails = false): Promise<unknown> {
   const name = `${id} ${what} ${fails}`;
   await room(id).detach(name, what);
@@ -275,7 +275,7 @@ test.each([
 });
 
 test.each(["put", "get", "broadcast", "call"])(
-  "%s by work that outlived its turn is refused where no turn is running",
+  "%s by work that outlived its turn is refused while no turn is running",
   async (what) => {
     const name = `idle ${what}`;
     await room("idle").detach(name, what);
@@ -321,7 +321,7 @@ test("a result whose work begins when it is awaited belongs to the turn", async 
   expect(await room("lazy").state()).toEqual([["lazy", 1]]);
 });
 
-test("a call that joins the turn which waits for it writes into it, and not after its own end", async () => {
+test("a call that joins the turn which waits for it can write in it until the call ends", async () => {
   expect(await room("joins", "joining").around()).toBe(1);
   gate("joined").open();
   await until(() => "joined" in ended, "its work has ended");
@@ -330,7 +330,7 @@ test("a call that joins the turn which waits for it writes into it, and not afte
   expect(written).toEqual(["after", "inner", "outer"]);
 });
 
-test("a turn of one resource is no turn of another", async () => {
+test("a turn of one resource gives no access to another resource's storage", async () => {
   const lookup: Lookup = await node.lookup("rooms", "other");
   expect(lookup.key).toBe("rooms/other");
   const seen: unknown[] = [];
@@ -355,7 +355,7 @@ test("a turn of one resource is no turn of another", async () => {
   expect(seen).toEqual(["bad_request"]);
 });
 
-test("a context that a node was given is used", async () => {
+test("a node uses the async context that it is given", async () => {
   let runs = 0;
   const counted = await createNode(app, {
     region: "local",

@@ -1,6 +1,6 @@
 /**
  * ATLAS_WATCH=1, in a process of the runtime that runs the test: modules take new code while the
- * node serves, calls that run finish on the old, and what doesn't load changes nothing.
+ * node serves, running calls finish on the old code, and a file that doesn't load changes nothing.
  *
  * Covers adapters/app_loader/watch_app.ts.
  */
@@ -21,7 +21,7 @@ const folder = mkdtempSync(join(tmpdir(), "atlas wätch-"));
 let program: Program;
 let url: string;
 
-/** As editors do it: a new file takes the old one's place. */
+/** Writes a file as editors do: a new file replaces the old one. */
 function write(name: string, text: string): void {
   const path = join(folder, name);
   writeFileSync(`${path}.new`, text);
@@ -45,13 +45,13 @@ function writeDeep(text: string): void {
   write("lib/deep.ts", `export const deep: string = ${text};`);
 }
 
-/** Log lines of this kind so far; runtimes have lines of their own. */
+/** Log lines of this kind so far; the runtimes' own lines are ignored. */
 function eventsNamed(event: string): Record<string, string>[] {
   return program.output.stderr.split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
     .map((line) => JSON.parse(line)).filter(({ message }) => message === event);
 }
 
-/** Makes a change, and waits for one more log line of this kind than there were. */
+/** Makes a change, and waits for one more log line of this kind. */
 async function after(event: string, change: () => void): Promise<Record<string, string>> {
   const before = eventsNamed(event).length;
   change();
@@ -94,7 +94,7 @@ beforeAll(async () => {
     export const alone = defineModule({ capacity: 1, functions: { say: () => "alone" } });`,
   );
   writeApp('a: module("1.0.0", 2, "a"), alone');
-  // What stands above it may say otherwise.
+  // A configuration in a parent folder may say otherwise.
   write("package.json", '{"type":"module"}');
   program = start("node.ts", [], {
     PORT: "0",
@@ -125,7 +125,7 @@ test("an indirectly imported file changes: new calls run the new code, running o
 });
 
 test("a file that doesn't load or is no app changes nothing, and is logged in one line", async () => {
-  // Of several errors of syntax it is the first.
+  // If there are several syntax errors, the line has the first.
   for (const bad of ['"thr', "oh no;\n\nconst = 5", "(() => { throw new Error('on load'); })()"]) {
     const { error, at } = await after(REFUSED, () => writeDeep(bad));
     expect(error).toMatch(/./);

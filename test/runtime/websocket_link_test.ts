@@ -1,6 +1,6 @@
 /**
  * Node links beyond the transport suite: secrets, hostile peers, hostile addresses, keepalives,
- * backoff. On whichever runtime runs this file.
+ * backoff. On the runtime that runs this file.
  *
  * Covers adapters/transport/link_sessions.ts.
  */
@@ -51,7 +51,7 @@ async function openNode(
   };
 }
 
-/** A clock that moves when told to. */
+/** A clock that moves only when a test advances it. */
 function handClock(): Clock & { move(ms: number): void } {
   let now = 0;
   let timers: { at: number; run: () => void }[] = [];
@@ -112,7 +112,7 @@ describe("secrets", () => {
     }]);
   });
 
-  it("refuses an empty one, and detects a short one", async () => {
+  it("may not be empty, and short ones are detected", async () => {
     const runtime = await detectRuntime();
     expect(() => websocketTransport({ runtime, secret: "" })).toThrow("secret must be");
     expect(websocketTransport({ runtime, secret: "short" }).secured).toBe(false);
@@ -165,7 +165,7 @@ describe("hostile peers", () => {
     }).toEqual([4_408]);
   });
 
-  it(`can't hold more than ${MAX_HANDSHAKES} handshakes open; others get in all the same`, async () => {
+  it(`can't hold more than ${MAX_HANDSHAKES} handshakes open; other peers still get links`, async () => {
     const on = await network();
     const bob = await openNode(on, "bob");
     const ann = await openNode(on, "ann");
@@ -178,7 +178,7 @@ describe("hostile peers", () => {
     };
     for (const each of handlers) each.open(socket);
     expect(codes).toEqual(Array(44).fill(1_013));
-    // One of those whose address nobody knows has to go.
+    // One of the handshakes from unknown addresses is ended.
     expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
     expect(codes.length).toBe(45);
     for (const each of handlers.slice(0, MAX_HANDSHAKES)) each.close(socket, 1_006, "");
@@ -233,11 +233,11 @@ describe("hostile peers", () => {
     expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
 
-  it("take no slot with requests that never become sockets", async () => {
+  it("don't take a slot with requests that never become sockets", async () => {
     const on = await network();
     const bob = await openNode(on, "bob");
     const { origin } = new URL(bob.transport.address.replace("ws:", "http:"));
-    // Without a key it is no handshake (RFC 6455 §4.2.1).
+    // Without a key it is no WebSocket handshake (RFC 6455 §4.2.1).
     const head = `GET ${LINK_PATH} HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\n` +
       "connection: Upgrade, close\r\n\r\n";
     const statuses = await Promise.all(
@@ -267,7 +267,7 @@ describe("frames on a link", () => {
     return { link: made, sent, closed, end: new LinkEnd(made) };
   }
 
-  it("hold all messages of a tick, each behind its length", async () => {
+  it("hold all messages of a tick, each after its length", async () => {
     const { link: one, sent } = link();
     one.send(Uint8Array.of(1));
     one.send(new Uint8Array(0));
@@ -356,7 +356,7 @@ describe("addresses", () => {
     expect(isLoopback("::1")).toBe(true);
   });
 
-  it("without an answer are logged once, with the reason; also during the backoff", async () => {
+  it("that don't answer are logged once with the reason, also during the backoff", async () => {
     const ann = await openNode(await network(), "ann");
     const address = `ws://127.0.0.1:${await freePort()}${LINK_PATH}`;
     const failureOf = (who: string) => {
@@ -370,13 +370,13 @@ describe("addresses", () => {
     expect(named?.detail).toContain(`bob at ${address} gave no link: `);
     expect(named?.detail.split(address)).toHaveLength(2);
     expect(await failureOf("bob")).toEqual(named);
-    // Who is dialled as anyone is named by whoever wants him.
+    // A node that is dialled at an address without a name is named by the caller that needs it.
     const anyone = await failureOf(ANYONE);
     expect(anyone?.message).not.toMatch(/\*|ws:|127|^$/);
     expect(anyone?.detail).not.toMatch(/\*|ws:|^$/);
   });
 
-  it("that fail are dialled again after a backoff, a new incarnation there at once", async () => {
+  it("that fail are dialled again after a backoff, or at once for a new incarnation there", async () => {
     const on = await network();
     let dials = 0;
     const real = await detectRuntime();

@@ -1,4 +1,7 @@
-/** The checkers of claims and of death: what they pass, and each wrong history that they find. */
+/**
+ * The checkers of claims and of death: the histories that they accept, and each kind of wrong
+ * history that they find.
+ */
 import { expect, test } from "vitest";
 import type { CheckContext, LiveChecker } from "../../sim/checkers/checker.ts";
 import { claims, singleClaim } from "../../sim/checkers/claims.ts";
@@ -13,7 +16,7 @@ type Asked = [name: Step["name"], process: string, from: number, to: number | nu
 const KEY = "journals/k";
 const owner = (incarnation: string, epoch: number) => ({ rrp: incarnation, incarnation, epoch });
 
-/** A claim by `who`, asked at `from`, heard at `to` (null: never). */
+/** A claim by `who`, sent at `from`, whose reply was received at `to` (null: never). */
 function claim(
   who: string,
   from: number,
@@ -64,7 +67,7 @@ const renew = (who: string, from: number, to: number, state: string): Asked => {
   return ["renew", who, from, to, [who, 2, []], { outcome, state, version: 1, watched: [] }];
 };
 
-/** What a checker says of steps, told in the order of their times. */
+/** The violations that a checker reports for steps, given in the order of their times. */
 function violationsOf(checker: LiveChecker, steps: readonly Asked[]): string[] {
   const said: string[] = [];
   const observer = checker.watch(SCENE, (message) => said.push(message));

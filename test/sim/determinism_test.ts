@@ -1,4 +1,4 @@
-/** A seed leaves the same traces, one a world, on Bun, Deno and Node, each in a process of its own. */
+/** A seed gives the same trace in each world on Bun, Deno and Node, each in its own process. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";

@@ -1,6 +1,5 @@
 /**
- * A replicated store: failovers break no rule, whatever they lose, and what they lose is
- * noticed.
+ * A replicated store: failovers break no rule, whatever they lose, and their losses are reported.
  */
 import { expect, test } from "vitest";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
@@ -27,7 +26,7 @@ function withStore(plan: Plan, store: Partial<StoreShape>): Plan {
   return { ...plan, shape: { ...plan.shape, store: { ...plan.shape.store, ...store } } };
 }
 
-/** The seed's plan, where its store has replicas, and steps wait for them or don't. */
+/** The seed's plan if its store has replicas and its steps wait for them, or don't, as asked. */
 function replicated(seed: number, isConfirmed: boolean): Plan | null {
   const plan = makePlan(seed);
   const { store } = plan.shape;
@@ -42,7 +41,7 @@ test("failovers that lose writes leave one owner at most, and losses are reporte
   expect(await violations(100, (seed) => replicated(seed, false))).toEqual([]);
 });
 
-test("without confirmation a primary that continues after its failover is caught", async () => {
+test("without confirmation by replicas, a former primary that continues after a failover is reported", async () => {
   const found = await violations(60, (seed) => {
     const plan = replicated(seed, true);
     return plan && withStore(plan, { isConfirmed: false, lagMs: 500 });
@@ -50,7 +49,7 @@ test("without confirmation a primary that continues after its failover is caught
   expect(found.length).toBeGreaterThan(0);
 });
 
-test("a store that answers lookups from a replica is caught by a wrong confirmed lookup", async () => {
+test("a store that answers lookups from a replica is reported for a wrong confirmed lookup", async () => {
   const found = await violations(
     20,
     (seed) => withStore(makePlan(seed), { lagMs: 1_000, readsFromReplica: true }),

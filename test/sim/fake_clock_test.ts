@@ -1,4 +1,4 @@
-/** One node on a fake clock: what would take minutes is over at once. */
+/** Nodes on a fake clock: tests of minutes take no real time. */
 import { expect, test } from "vitest";
 import { type App, defineApp, Resource, type ResourceType } from "../../mod.ts";
 import { fakeClock, testNode } from "../../testing.ts";
@@ -12,7 +12,7 @@ class Counter extends Resource {
     return total;
   }
 
-  /** Ends only when its caller has given up. */
+  /** Ends only when its caller has aborted. */
   async wait(): Promise<void> {
     await new Promise((resolve) => this.signal.addEventListener("abort", resolve));
   }
@@ -43,7 +43,7 @@ test("a call that takes too long fails at its deadline", async () => {
   await close();
 });
 
-test("two nodes on one clock find each other's counters; one takes over the other's", async () => {
+test("two nodes on one clock call each other's counters, and one takes over the other's", async () => {
   const first = await testNode(app);
   const { clock, store, network } = first;
   const second = await testNode(app, { node: "node-2", clock, store, network });

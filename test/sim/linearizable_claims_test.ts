@@ -1,6 +1,6 @@
 /**
- * The checker of claims against a search that tries every order: on thousands of short
- * histories, true ones and ones with a lie in them, both must say the same.
+ * The checker of claims against a search that tries every order: on thousands of short histories,
+ * correct ones and ones with a wrong reply, both must give the same verdict.
  *
  * Source: Wing and Gong, "Testing and Verifying Concurrent Objects" (1993).
  */
@@ -25,23 +25,23 @@ interface Op {
   readonly expected: Owner;
   readonly from: number;
   readonly to: number;
-  /** What it answered, and the owner that it told of. */
+  /** Its reply, and the owner in the reply. */
   readonly done: boolean;
   readonly owner: Owner;
 }
 
-/** A true history: each operation takes effect at an instant between asking and answer. */
+/** A correct history: each operation takes effect at an instant between request and reply. */
 function draw(random: SeededRandom): Op[] {
   let epoch = 0;
   let owner: Owner = null;
-  /** Owners so far, and since when they are. */
+  /** Owners so far, and since when each was one. */
   const named: { readonly owner: Owner; readonly since: number }[] = [
     { owner: null, since: -Infinity },
   ];
   const count = 2 + random.below(6);
   return Array.from({ length: count }, (_, i): Op => {
     const at = (i + 1) * 10;
-    // Who names an owner has heard of it before.
+    // A process that names an owner has learned of it before.
     const { owner: expected, since } = random.pick(named);
     const from = Math.max(since + 1, at - 1 - random.below(35));
     const who = random.pick(WHO);
@@ -63,7 +63,7 @@ function draw(random: SeededRandom): Op[] {
   });
 }
 
-/** The same with one answer changed: most often a lie. */
+/** The same history with one reply changed, which usually makes it wrong. */
 function twist(random: SeededRandom, ops: readonly Op[]): Op[] {
   const at = random.below(ops.length);
   const others = ops.map(({ owner }) => owner);
@@ -81,8 +81,8 @@ function same(a: Owner, b: Owner): boolean {
 }
 
 /**
- * Whether some order of all operations explains every answer; tries all. Requests may come
- * twice: each operation may also take effect once more, at any time after it was asked for.
+ * Whether some order of all operations explains every answer; tries all. Requests may come twice:
+ * each operation may also take effect once more, at any time after it was requested.
  */
 function isExplained(ops: readonly Op[]): boolean {
   const epochs = ops.flatMap(({ owner }) => owner?.epoch ?? []);
@@ -108,19 +108,19 @@ function isExplained(ops: readonly Op[]): boolean {
   return search(ops, ops, -Infinity, { owner: null, epoch: 0, by: null });
 }
 
-/** Whether nobody named an owner before it was one, which is at `at`. */
+/** Whether no request named this owner before `at`, when it became one. */
 function isCausal(ops: readonly Op[], { owner }: State, at: number): boolean {
   return ops.every(({ expected, from }) => !expected || !same(expected, owner) || from >= at);
 }
 
-/** A register, and whose operation it was that it has its owner from. */
+/** A register, and the operation that set its owner. */
 interface State {
   readonly owner: Owner;
   readonly epoch: number;
   readonly by: Op | null;
 }
 
-/** The register after an operation; null where it answers otherwise. */
+/** The register after an operation; null if its reply would differ from the recorded one. */
 function after(op: Op, state: State): State | null {
   const { owner, epoch, by } = state;
   if (op.what === "lookup") return same(owner, op.owner) ? state : null;
@@ -136,7 +136,7 @@ function after(op: Op, state: State): State | null {
   return op.owner !== null && op.owner.epoch > epoch ? won(op, op.owner.epoch) : null;
 }
 
-/** What the register may be after an operation whose answer nobody hears. */
+/** The states that the register may have after an operation whose reply is lost. */
 function again(op: Op, state: State, epochs: readonly number[]): State[] {
   if (op.what === "lookup" || !same(state.owner, op.expected)) return [];
   if (op.what === "release") return [{ ...state, owner: null, by: null }];
@@ -147,11 +147,11 @@ function won(op: Op, epoch: number): State {
   return { owner: { incarnation: op.who, epoch }, epoch, by: op };
 }
 
-/** Whether the checker has something to say. */
+/** Whether the checker reports a violation. */
 function isRefused(ops: readonly Op[]): boolean {
   let refused = false;
   const observer = claims.watch(SCENE, () => (refused = true));
-  // Everybody is taken for dead from the beginning: deaths are another test's matter.
+  // All incarnations count as dead from the beginning, because deaths are covered by another test.
   for (const who of WHO) {
     observer.asked?.({ name: "kill", args: [who, 0], process: "p", at: -1_000 } as Step);
   }

@@ -1,11 +1,13 @@
-/** What vanishes from a store without replicas is told, and `list` says what `get` says. */
+/** Losses of a store without replicas are reported, and `list` agrees with `get`. */
 import { expect, test } from "vitest";
 import { makePlan } from "../../sim/draw/draw_resources.ts";
 import type { Plan } from "../../sim/plan/plan.ts";
 import type { Violation } from "../../sim/run/run_world.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
-/** The seed's plan with these faults besides, each at its time; null where its store has replicas. */
+/**
+ * The seed's plan with these additional faults, each at its time; null if its store has replicas.
+ */
 function losing(seed: number, kind: string, times: readonly number[]): Plan | null {
   const plan = makePlan(seed);
   if (plan.shape.store.lagMs !== undefined) return null;

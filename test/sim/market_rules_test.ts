@@ -1,4 +1,4 @@
-/** Each rule of the market, against an entry that breaks it and one that doesn't. */
+/** Each rule of the market: an entry that breaks it is reported, one that keeps it is not. */
 import { expect, test } from "vitest";
 import type { ListenerStats, PlbStats } from "../../mod.ts";
 import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
@@ -15,7 +15,7 @@ import {
 import type { SentMessage } from "../../sim/market/message_faults.ts";
 import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 
-/** What is reported while `deed` happens before the eyes of one rule. */
+/** The violations that one rule reports while `deed` runs. */
 function violationsOf(
   name: string,
   deed: (it: Required<MarketObserver>) => void,
@@ -193,7 +193,7 @@ test("credit: both ends of a channel agree", () => {
   expect(of({}, { used: 4 })).toEqual(["channel.1 of node-1#2: 4 taken, of 3 sent"]);
 });
 
-test("calls: each returns once, in time, with a true answer", () => {
+test("calls: each returns once, in time, with a correct answer", () => {
   const of = (more: Partial<ModuleCallRecord>) => {
     const it = call(more);
     const rule = (observer: Required<MarketObserver>) => {
@@ -297,7 +297,7 @@ test("rest: too many messages or events in 1 ms are reported", () => {
   })).toHaveLength(1);
 });
 
-/** A letter from one part to another. */
+/** A message from one process to another. */
 function heard(from: string, to: string, letter: object): SentMessage {
   return { process: "node-1#2", from, to, link: 1, message: letter as BusMessage };
 }
@@ -316,7 +316,7 @@ const order = {
 const match = { kind: "match", id: 1, revision: 1, seller: "c/listener.1", quantity: 2 };
 const open = { kind: "open", nonce: 9, want: 2, replaces: null };
 
-/** What is reported of some messages, in their order. */
+/** The violations that are reported for some messages, in their order. */
 function read(...messages: readonly SentMessage[]): string {
   const market = makeMarketPlan(1).market;
   const roles = ["authority", "worker"] as const;

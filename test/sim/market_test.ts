@@ -1,4 +1,7 @@
-/** The market under simulation: no rule broken, the same trace everywhere, shrunk and kept. */
+/**
+ * The market under simulation: no rule is broken, the trace is the same everywhere, and a failing
+ * plan is shrunk and kept.
+ */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -25,7 +28,7 @@ test("forty markets break no rule, and calls are answered in all of them", async
   expect(answered).toBeGreaterThan(2_000);
 }, LONG_MS);
 
-test("a seed gives the same trace each time, also with notes; another seed gives another", async () => {
+test("a seed gives the same trace each time, also with remarks; another seed gives a different one", async () => {
   const first = await runPlan(makeMarketPlan(7));
   const again = await runPlan(makeMarketPlan(7), { remarks: 50 });
   const other = await runPlan(makeMarketPlan(8));
@@ -34,7 +37,7 @@ test("a seed gives the same trace each time, also with notes; another seed gives
   expect(other.hash).not.toBe(first.hash);
 });
 
-test("the trace has no stack, which would name folders of this machine", async () => {
+test("the trace contains no stack, because that would name folders of this machine", async () => {
   const { remarks } = await runPlan(makeMarketPlan(5), { remarks: 8_000 });
   const thrown = remarks.filter((line) => line.includes("function threw"));
   expect(thrown.length).toBeGreaterThan(0);

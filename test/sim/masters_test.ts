@@ -13,7 +13,7 @@ import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 import { planOf } from "../../sim/draw/draw.ts";
 
-/** Trials start a process each, on whatever else the machine does. */
+/** Each trial starts a process, on a machine that may be busy. */
 const TRIAL_MS = 300_000;
 
 test("seeds within the bound and beyond it break no rule, and conflicts occur", async () => {
@@ -56,7 +56,7 @@ test("a plan runs the same each time, and from a file", async () => {
   expect((await runPlan(again)).hash).toBe(hash);
 });
 
-test("missing fields of masters get their defaults; wrong ones are named", () => {
+test("missing fields of masters get their defaults; the error names wrong ones", () => {
   const bare = parseSchedule('{"shape":{},"masters":{"count":3}}').plan;
   expect(bare.masters).toEqual({ ...PLAIN_MASTERS, count: 3 });
   expect(() => parseSchedule('{"shape":{},"masters":{"count":"two"}}')).toThrow(
@@ -73,7 +73,7 @@ test("a report names a plan's masters, and shrinking keeps fewer masters within 
   expect(plainer).toContainEqual({ ...masters, lagMs: 9 });
 });
 
-test("is chosen by its name, also in the command that replays it", () => {
+test("--world masters selects the world, also in the command that replays a seed", () => {
   expect(parseArguments(["--world", "masters", "--seed", "7"]).worlds).toEqual(["masters"]);
   expect(replayCommand(7, "masters")).toBe("npm run sim -- --world masters --seed 7");
   expect(planOf("masters", 7).masters?.count).toBeGreaterThan(1);

@@ -1,4 +1,7 @@
-/** Mutants: each still fits the source, is caught where it should be, and nobody else is. */
+/**
+ * Mutants: the edits of each fit the source, each is caught where it should be, and unchanged code
+ * is not.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { describe, expect, test } from "vitest";
@@ -12,11 +15,11 @@ import { tryMutant } from "../../sim/mutants/trials.ts";
 import type { WorldName } from "../../sim/plan/plan.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
-/** Trials start a process each, on whatever else the machine does. */
+/** Each trial starts a process, on a machine that may be busy. */
 const TRIAL_MS = 300_000;
 
 describe("the table", () => {
-  test("every mutant has another name", () => {
+  test("every mutant has a unique name", () => {
     expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
     expect(MUTANTS.length).toBeGreaterThanOrEqual(31);
   });
@@ -37,7 +40,7 @@ describe("the table", () => {
     expect(() => applyEdit("", edit)).toThrow("a.ts has this 0 times");
   });
 
-  test("a mutant's scenario exists, and each scenario is some mutant's", () => {
+  test("each mutant's scenario exists, and each scenario belongs to a mutant", () => {
     const used = MUTANTS.flatMap(({ scenario }) => scenario ?? []);
     expect([...new Set(used)].sort()).toEqual(Object.keys(SCENARIOS).sort());
   });
@@ -57,7 +60,7 @@ describe("the table", () => {
   });
 });
 
-test.for(Object.keys(SCENARIOS))("the protocol as it is passes %s", async (name) => {
+test.for(Object.keys(SCENARIOS))("the unchanged protocol passes %s", async (name) => {
   const plan = SCENARIOS[name];
   const { violations, answered } = await runPlan(plan as NonNullable<typeof plan>);
   expect(violations).toEqual([]);
@@ -88,7 +91,7 @@ describe("trials", { timeout: TRIAL_MS }, () => {
   });
 
   test.for(MUTANTS.filter(({ scenario }) => scenario !== undefined).map(({ name }) => name))(
-    "its scenario catches %s",
+    "the mutant's scenario catches %s",
     async (name) => {
       const verdict = await tryMutant(mutantOf(name), 0);
       expect(verdict?.rule).toBe(OTHERS[name] ?? RULES[worldOf(mutantOf(name))]);
@@ -102,7 +105,7 @@ describe("trials", { timeout: TRIAL_MS }, () => {
   });
 
   test.for(CONTROLS.map((control) => [worldOf(control), control] as const))(
-    "nobody catches the code as it is, in the world of %s",
+    "no rule is broken by unchanged code in the world of %s",
     async ([, control]) => {
       expect(await tryMutant(control, 20)).toBeNull();
     },
@@ -154,7 +157,7 @@ describe("the command line", () => {
   });
 });
 
-test("the docs have every mutant", () => {
+test("the docs list every mutant", () => {
   const file = `${ROOT}docs/mutants.md`;
   expect(existsSync(file)).toBe(true);
   const text = readFileSync(file, "utf8");

@@ -5,7 +5,7 @@ import { type OfflineResult, runOffline } from "../../sim/worlds/offline.ts";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
-/** On whatever else the machine does. */
+/** Long enough for a busy machine. */
 const LONG_MS = 300_000;
 
 test("no seed breaks a rule; offline marks, reconciliations and conflicts occur", async () => {

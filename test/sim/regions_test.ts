@@ -1,4 +1,4 @@
-/** Worlds with regions: a store in each, long distances between them, keys that move. */
+/** Worlds with regions: a store in each, long distances between them, and keys that move. */
 import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
 import { replayCommand } from "../../sim/cli/one.ts";
@@ -47,7 +47,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
     expect(distanceMs(shape, "south", "west")).toBe(75);
   });
 
-  test("is chosen by its name, also in the command that replays it", () => {
+  test("is selected by its name, also in the command that replays a seed", () => {
     const options = parseArguments(["--world", "regions", "--seed", "7"]);
     expect(options.worlds).toEqual(["regions"]);
     expect(replayCommand(7, "regions")).toBe("npm run sim -- --world regions --seed 7");
@@ -56,7 +56,7 @@ describe("a world with regions", { timeout: 300_000 }, () => {
   });
 });
 
-describe("what checkers observe", () => {
+describe("checkers of a world with regions", () => {
   const key = "journals/k0";
   const told: string[] = [];
   const inRegion = atHome(fanOut([{
@@ -71,7 +71,7 @@ describe("what checkers observe", () => {
     return { name: "claim", args, process: "p", at: 0 } as unknown as Step;
   };
 
-  test("a departure is observed as one release", () => {
+  test("observe a departure as one release", () => {
     told.length = 0;
     const step = claim(`rrp:west/|east||/${key}`, "departed", { incarnation: "a", epoch: 5 });
     const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
@@ -87,7 +87,7 @@ describe("what checkers observe", () => {
     ]);
   });
 
-  test("a claim that finds a forwarding address, and a shortened address, are not observed", () => {
+  test("don't observe a claim that finds a forwarding address, or a shortened address", () => {
     told.length = 0;
     const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
     const lost = claim(`rrp:east/n/${key}`, "b", null);
@@ -103,7 +103,7 @@ describe("what checkers observe", () => {
     expect(told[1]).toBe("missed claim");
   });
 
-  test("a lookup that finds nobody counts only in the key's home region", () => {
+  test("count a lookup without an owner only in the key's home region", () => {
     for (const [region, heard] of [[observer, "heard lookup null"], [inRegion(() => false), ""]]) {
       told.length = 0;
       const { asked, applied, replyReceived: hear } = region as typeof observer;
@@ -115,7 +115,7 @@ describe("what checkers observe", () => {
     }
   });
 
-  test("an arrival is observed as a claim of an unowned key", () => {
+  test("observe an arrival as a claim of an unowned key", () => {
     told.length = 0;
     const rrp = `rrp:west/|east|6|n/${key}`;
     const step = claim(rrp, "arriving:b", { incarnation: "departed", epoch: 2 });

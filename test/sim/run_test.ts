@@ -1,6 +1,6 @@
 /**
- * `npm run sim`: its flags, its output and its exit codes, in processes of their own. A checker that
- * reports on purpose stands in for a bug where one is needed.
+ * `npm run sim`: its flags, its output and its exit codes, in separate processes. If a bug is
+ * needed, a checker that always reports stands in for one.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -26,7 +26,7 @@ interface Outcome {
   readonly last: string;
 }
 
-/** Runs the simulator with some flags, on Bun as `npm run sim` does, where nothing else is said. */
+/** Runs the simulator with some flags, by default on Bun like `npm run sim`. */
 function sim(flags: readonly string[], runtime = "bun", cwd = ROOT): Promise<Outcome> {
   const [program = "", ...head] = RUNTIMES[runtime] ?? [];
   const child = spawn(program, [...head, "sim/cli/run.ts", ...flags], { cwd });
@@ -56,7 +56,7 @@ test("one seed prints its trace, the total last, and exits with 0", async () => 
   expect(code).toBe(0);
 });
 
-test("many seeds are shared out among workers, from the first one asked for", async () => {
+test("many seeds are distributed among workers, from the first requested one on", async () => {
   const { code, last } = await sim(["--seeds", "7", "--from", "4", "--workers", "2"]);
   expect(last).toMatch(SCORE);
   expect(last).toMatch(/^7 seeds, /);
@@ -121,7 +121,7 @@ test("a plan that breaks a rule is printed, shrunk and kept, and breaks the rule
   expect(again.code).toBe(1);
 });
 
-/** Replaces the checker `bounded` by one that runs `code` late in seed 3, and does nothing else. */
+/** Replaces the checker `bounded` by one that only runs `code`, late in seed 3. */
 function planted(code: string): readonly Edit[] {
   const find = "export const bounded: LiveChecker = {";
   const replace = `export const bounded = {

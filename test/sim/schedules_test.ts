@@ -1,5 +1,5 @@
 /**
- * Kept schedules: each broke a rule before its bug was fixed, and breaks none since.
+ * Kept schedules: each broke a rule before its bug was fixed, and has broken none since.
  * `with_bug.ts` brings the bugs back and shows that the schedules would find them.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -27,7 +27,7 @@ test.for(files)("%s breaks no rule any more", async (file) => {
   expect((await runPlan(plan)).violations).toEqual([]);
 });
 
-test("a schedule is the same after it is written and read", () => {
+test("a schedule stays the same when it is written and read", () => {
   const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowPaths() };
   expect(parseSchedule(printSchedule(schedule))).toEqual(schedule);
 });

@@ -1,4 +1,4 @@
-/** Shrinking: down to the essence, by the same rule, and within its time. */
+/** Shrinking: to the smallest plan that breaks the same rule, within its time limit. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ddmin, shrink } from "../../sim/cli/shrink.ts";
@@ -64,7 +64,7 @@ test("a plan that does not break the rule is not shrunk", async () => {
   expect(await shrink(makePlan(1), "planted", { run: planted })).toBeNull();
 });
 
-test("shrinking ends when its time is up, with the best it has", async () => {
+test("shrinking ends when its time is up, with the smallest plan so far", async () => {
   const plan = await seedWithPlant();
   let now = 0;
   const shrunk = await shrink(plan, "planted", {

@@ -1,4 +1,4 @@
-/** `simulate` for users: it finds what is broken, says how to see it again, and repeats itself. */
+/** `simulate` for users: it finds violations, says how to replay them, and is deterministic. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -41,7 +41,7 @@ async function failureOf(options: Options): Promise<SimulationError> {
   return error as SimulationError;
 }
 
-test("a seed gives the same trace each time, another seed another", async () => {
+test("a seed gives the same trace each time, and another seed gives a different one", async () => {
   const first = await simulate(app, { seed: 3, ...SHORT, workload: add });
   const again = await simulate(app, { seed: 3, ...SHORT, workload: add });
   const other = await simulate(app, { seed: 4, ...SHORT, workload: add });
@@ -64,7 +64,7 @@ test("without faults, every call is answered", async () => {
   expect(report.calls).toBeGreaterThan(10);
 });
 
-test("only the kinds of faults that were asked for happen, about as often", async () => {
+test("only the requested kinds of faults happen, about as often as requested", async () => {
   const faults = ["crash", { kind: "partition", perMinute: 60, ms: 500 }];
   const report = await simulate(app, { seeds: 5, durationMs: 10_000, faults, workload: add });
   expect(Object.keys(report.faults).sort()).toEqual(["crash", "partition"]);
@@ -96,7 +96,7 @@ test("state lost in a crash is found, and the error says how to replay it", asyn
   expect(again.message).toBe(message);
 });
 
-test("what the workload or the check throws is the failure's cause", async () => {
+test("an error that the workload or the check throws is the failure's cause", async () => {
   const bug = new Error("this is wrong");
   const inWorkload = await failureOf({ ...SHORT, workload: () => Promise.reject(bug) });
   expect(inWorkload.cause).toBe(bug);
@@ -139,7 +139,7 @@ test("a client that never ends is reported", async () => {
   expect(error.failure.violations[0]?.message).toMatch(/^client-1 did not come to an end/);
 });
 
-test("the history has each call as its caller knows it", async () => {
+test("the history has each call as its caller saw it", async () => {
   let seen: readonly unknown[] = [];
   await simulate(app, {
     ...SHORT,

@@ -1,4 +1,7 @@
-/** The simulator itself: deterministic, honest about what it found, and fit to be believed. */
+/**
+ * The simulator itself: it is deterministic, breaks no rule, and its checkers accept correct
+ * histories.
+ */
 import { expect, test } from "vitest";
 import { HISTORY_CHECKERS } from "../../sim/checkers/all.ts";
 import type { CallRecord, Entry } from "../../sim/engine/history.ts";
@@ -57,7 +60,7 @@ function append(value: string, over: Partial<CallRecord> = {}): CallRecord {
   };
 }
 
-/** What the history checkers say of some calls and what they left. */
+/** The violations that the history checkers report for some calls and a final state. */
 function violationsOf(records: readonly CallRecord[], values: readonly string[]): string[] {
   const entries: Entry[] = values.map((value) => ({ value, epoch: 1 }));
   const rules: string[] = [];

@@ -25,13 +25,13 @@ interface Line {
   isSilent: boolean;
 }
 
-/** A client of one room at one node; connects again to the node's next process. */
+/** A client of one room at one node; reconnects to the node's next process. */
 export class Listener {
   readonly room: string;
   readonly words: Word[] = [];
   /** The id of its connection; null while it has none. */
   connection: string | null = null;
-  /** Messages that it has sent under its current name. */
+  /** The number of messages that it has sent under its current name. */
   said = 0;
   readonly #name: string;
   readonly #scheduler: Scheduler;
@@ -77,7 +77,7 @@ export class Listener {
     return `${this.#name}-${this.#connects}`;
   }
 
-  /** Connects through this process, as long as it lives. */
+  /** Connects through this process for as long as that lives. */
   connect(sim: SimNode): void {
     const { node, process } = sim;
     if (!node) return;
@@ -110,7 +110,7 @@ export class Listener {
     line.handlers.open(socket);
   }
 
-  /** Sends so many messages, also those that a silent network drops. */
+  /** Sends this many messages, also if a silent network drops them. */
   say(count: number): void {
     const { who } = this;
     const line = this.#line;
@@ -129,7 +129,10 @@ export class Listener {
     if (!line.isSilent) this.#end(line);
   }
 
-  /** The network drops everything and reports it to neither end; the node's pings notice. */
+  /**
+   * From now on the network drops everything and reports that to neither end; the node's pings
+   * detect it.
+   */
   silence(): void {
     const line = this.#line;
     if (!line) return;

@@ -1,13 +1,14 @@
 /**
  * Rooms and client sockets under simulation.
  *
- * Takes a seed; runs a cluster with faults in which sockets at every node listen to rooms that
- * talk, say something back, and leave; some go silent. Gives what broke of: each event once and
- * in order, none left out without a gap; one number, one event; nothing said that isn't kept;
- * all hear the last word; messages heard in order, at most once, and never after their
- * connection's end; those before a close all heard; each end told once, and none forgotten; no
- * socket that stands is silent for long. In some seeds nodes lose the store, and nothing else goes
- * wrong: there no owner tells of the end of a connection that it has, and that stands.
+ * Takes a seed; runs a cluster with faults in which clients at every node connect to rooms, get
+ * their events, send messages and leave; some connections go silent. Gives the first violation of
+ * these rules: each event arrives once and in order, and missing events are reported by a gap; each
+ * number belongs to one event; each event is in the room's journal; all clients get the last event;
+ * messages are delivered in order, at most once, and never after their connection's end; all
+ * messages sent before a close are delivered; each connection's end runs onDisconnect once; no open
+ * socket is silent for long. In some seeds nodes lose the store and no other fault happens: then no
+ * owner runs onDisconnect for an open connection.
  */
 import { APP_CHECKERS } from "../../sim/checkers/all.ts";
 import { STORE_AWAY } from "../../sim/faults/network_faults.ts";
@@ -20,9 +21,9 @@ import type { World } from "../../sim/engine/world.ts";
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { Listener, type Message, type Word } from "./socket_listener.ts";
 
-/** Where rooms of the present run tell what must not be. */
+/** Reports a violation that a room of the current run found. */
 let trouble: (message: string) => void = () => {};
-/** Told of ends of connections that their owner had. */
+/** Called for each connection whose end its owner notices. */
 let ended: (connection: string) => void = () => {};
 
 class Room extends Resource {
@@ -73,8 +74,10 @@ const ROOMS = 3;
 const FAULTS_MS = 20_000;
 const SAY_MS = 60;
 const END_MS = 240_000;
-/** How long all ends are waited for: silent connections count as gone after a minute, twice that
- * where their owner changed meanwhile. */
+/**
+ * How long the check waits for all connections to end: silent ones end after a minute, or two if
+ * their owner changed.
+ */
 const ENDS_MS = 150_000;
 const LOOK_MS = 5_000;
 
@@ -123,7 +126,7 @@ class Listeners implements Clients {
     scheduler.after(0, () => this.#talk());
   }
 
-  /** Connects a listener wherever it isn't. */
+  /** Connects all listeners that are not connected. */
   #tend(listener: Listener, index: number): void {
     if (this.#isDone) return;
     const { current } = this.#world.slot(index);
@@ -176,7 +179,9 @@ class Listeners implements Clients {
     });
   }
 
-  /** All send messages and leave once more, some before hello: every message must be delivered. */
+  /**
+   * All clients send messages and leave again, some before hello: every message must be delivered.
+   */
   #leaveAll(room: string, all: readonly Listener[]): void {
     const left: { readonly who: string; readonly upto: number; readonly from: number }[] = [];
     const count = 5;
@@ -204,7 +209,7 @@ class Listeners implements Clients {
     this.#isDone = this.#done.size === ROOMS;
   }
 
-  /** What is wrong in the final state; null: nothing. */
+  /** The violation in the final state; null if there is none. */
   async #ends(
     room: string,
     all: readonly Listener[],
@@ -277,7 +282,7 @@ class Listeners implements Clients {
   }
 }
 
-/** Seeds in which nodes lose the store, and nothing else goes wrong. */
+/** Seeds in which nodes lose the store, and no other fault happens. */
 const STORE_ALONE = 0.25;
 
 function planOf(seed: number): RunPlan {

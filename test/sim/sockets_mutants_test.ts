@@ -112,7 +112,7 @@ const FILES = ["sockets.ts", "socket_listener.ts", "fixtures/socket_seeds.ts"].m
   `test/sim/${name}`
 );
 
-/** What broke first in a copy of the sources, with an edit or without. */
+/** The first violation in a copy of the sources, with an edit or without. */
 function brokenBy(edit: Edit | null, seeds: number): Promise<string> {
   return withCopy("sockets", edit ? [edit] : [], (folder) => {
     for (const file of FILES) {

@@ -4,7 +4,7 @@ import { runSockets } from "./sockets.ts";
 
 const SEEDS = 40;
 
-test("clients get every event once and in order, or are told of a gap", async () => {
+test("clients get every event once and in order, or a gap is reported", async () => {
   for (let seed = 1; seed <= SEEDS; seed++) {
     const { violations } = await runSockets(seed);
     expect(violations, `seed ${seed}`).toEqual([]);

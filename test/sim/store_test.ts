@@ -1,4 +1,4 @@
-/** The store suite, on the simulated store: fault-free, it is a store like the others. */
+/** The store suite on the simulated store, without faults. */
 import { afterAll } from "vitest";
 import { fanOut } from "../../sim/engine/observer.ts";
 import { Paths } from "../../sim/engine/paths.ts";
@@ -20,7 +20,7 @@ for (const isStream of [true, false]) {
   const shape = { isStream, timeoutMs: 1_000 };
   const store = new SimStore({ scheduler, trace, paths, random, shape, observer: fanOut([]) });
   let processes = 0;
-  // The suite lives in real time: simulated time runs as fast as it can beside it.
+  // The suite runs in real time: simulated time advances as fast as possible beside it.
   const pump = setInterval(() => scheduler.run(Infinity, () => {}, () => false), 0);
   afterAll(() => clearInterval(pump));
   storeConformance(`simulated, ${isStream ? "as a stream" : "by requests"}`, async () => ({

@@ -1,11 +1,11 @@
 /**
- * Brings a fixed bug back in a copy of the sources, and runs its kept schedule there: shows that
- * the schedule still finds it. Not one of the tests, because sources change:
+ * Brings a fixed bug back in a copy of the sources, and runs its kept schedule there, to show that
+ * the schedule still finds it. It is not part of the tests, because the sources change:
  *
  *     bun test/sim/with_bug.ts [FILE…]
  *
  * Takes schedules whose edits fit the present sources; without arguments all kept ones. Prints for
- * each whether its rule was broken. Exits with 1 where one wasn't, or an edit doesn't fit.
+ * each whether its rule was broken. Exits with 1 if one was not broken, or an edit doesn't fit.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
@@ -16,7 +16,7 @@ import { ROOT, withCopy } from "../../sim/mutants/copy.ts";
 
 const SCHEDULES = join(ROOT, "test/sim/schedules");
 
-/** Whether a schedule breaks its rule with its bug back in. @throws where its edits don't fit */
+/** Whether a schedule breaks its rule with its bug back in. @throws if its edits don't fit */
 function isFound(file: string): Promise<boolean> {
   const { rule, edits } = parseSchedule(readFileSync(file, "utf8"));
   return withCopy("bug", edits, (folder) => {

@@ -25,7 +25,7 @@ test("plans have every kind of unusual call", () => {
 
 const linkConditions = { baseMs: 1, jitterMs: 0, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
 
-/** A quiet cluster, and one piece of work. */
+/** The plan of a cluster without faults and with these calls. */
 function quiet(work: Partial<WorkEvent>, shape: Partial<Shape> = {}): Plan {
   const plan = makePlan(1);
   const { lease } = plan.shape;
@@ -42,7 +42,7 @@ function quiet(work: Partial<WorkEvent>, shape: Partial<Shape> = {}): Plan {
   };
 }
 
-/** The remarks about a plan's own calls. */
+/** The remarks about a plan's calls. */
 async function remarks(plan: Plan): Promise<string[]> {
   const result = await runPlan(plan, { remarks: 4_000 });
   expect(result.violations).toEqual([]);
@@ -58,18 +58,18 @@ test.for<[string, Partial<WorkEvent>, Partial<Shape>, RegExp]>([
     {},
     /^return 0 info reentrant_call /,
   ],
-  ["a chain that returns is answered where journals are reentrant", { path: [0, 1] }, {
+  ["a chain that returns is answered if journals are reentrant", { path: [0, 1] }, {
     isReentrant: true,
   }, /^return 0 ok {2}0 /],
   ["an aborted call returns", { giveUpMs: 1 }, {}, /^return 0 fail timeout /],
   ["a full mailbox refuses calls", { count: 9 }, { mailbox: 4 }, /^return 8 fail overloaded /],
-  ["a gateway passes calls on", { node: 2 }, { gateways: 1 }, /^return 0 ok {2}0 /],
+  ["a gateway forwards calls", { node: 2 }, { gateways: 1 }, /^return 0 ok {2}0 /],
   ["a lookup is confirmed", { what: "lookup", isConfirmed: true }, {}, /^return 0 ok {2}-1 0$/],
 ])("%s", async ([, work, shape, expected]) => {
   expect(await remarks(quiet(work, shape))).toContainEqual(expect.stringMatching(expected));
 });
 
-test("a burst of calls through every node makes one owner", async () => {
+test("a burst of calls through every node gives one owner", async () => {
   const told = await remarks(quiet({ key: 7, count: 3, isEverywhere: true }));
   const epochs = told.flatMap((line) => /^return \d+ ok {2}\d+ (\d+)$/.exec(line)?.[1] ?? []);
   expect(epochs).toHaveLength(9);

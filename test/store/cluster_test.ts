@@ -72,7 +72,7 @@ storeConformance("redis, a cluster of three masters", async () => {
 }, redisMissing);
 
 describe("a cluster", unless(redisMissing), () => {
-  test("a slot that moves is followed, while it moves and after", async () => {
+  test("steps follow a slot that moves, during the move and afterwards", async () => {
     const cluster = await started();
     const store = await opened(cluster.url);
     const [from, to] = cluster.masters as [TestRedis, TestRedis];
@@ -88,9 +88,10 @@ describe("a cluster", unless(redisMissing), () => {
     const keys = await command(from, "CLUSTER", "GETKEYSINSLOT", slot, "100") as string[];
     const where = ["127.0.0.1", String(to.port), "", "0", "5000", "KEYS"];
     await command(from, "MIGRATE", ...where, ...keys);
-    // The slot is still the first master's, and it says ASK.
+    // The first master still owns the slot, and redirects with ASK.
     expect(await store.lookup(key)).toEqual(owner);
-    // A claim takes several keys, of which some are nowhere yet: it waits until the move ends.
+    // A claim uses several keys, some of which don't exist yet: it waits until the slot's move
+    // ends.
     const claim = store.claim(claimOf(key));
     for (const node of [to, from]) await command(node, "CLUSTER", "SETSLOT", slot, "NODE", toId);
     expect((await claim).owner).toEqual(owner);
@@ -100,7 +101,7 @@ describe("a cluster", unless(redisMissing), () => {
     expect((await own(store, key)).epoch).toBeGreaterThan(epoch);
   });
 
-  test("a master is replaced: the other slots are served meanwhile, then all are", async () => {
+  test("while a master is replaced the other slots are served, and afterwards all are", async () => {
     const cluster = await started({ replicas: 1 });
     const store = await opened(cluster.url);
     const [away, here] = [keyAt(cluster, 0), keyAt(cluster, 1)];
@@ -110,7 +111,7 @@ describe("a cluster", unless(redisMissing), () => {
     await master.kill();
     await eventually(async () => store.status() === "down" || undefined);
     await refuses(store.lookup(away), "unavailable");
-    // Only now they may take it for dead: till then a busy one was none.
+    // From now on a silent master may count as dead; until now a busy one must not.
     for (const node of [...others, ...cluster.replicas]) {
       await command(node, "CONFIG", "SET", "cluster-node-timeout", "1000");
     }
@@ -132,7 +133,7 @@ describe("a cluster", unless(redisMissing), () => {
     await own(store, keyAt(cluster, 1));
   });
 
-  test("its lineage is made of the ids of all its masters", async () => {
+  test("its lineage combines the ids of all its masters", async () => {
     const cluster = await started({ durable: true });
     const addresses = cluster.masters.map(({ url }) => parseRedisUrl(url));
     const line = new RedisCluster(addresses, { timeoutMs: 30_000, scripts: SCRIPTS });
@@ -160,7 +161,7 @@ describe("a cluster", unless(redisMissing), () => {
     expect(reply.quarantined).toBe(true);
   });
 
-  test("opens by any one of its nodes, and is refused where the server is no cluster", async () => {
+  test("opens through any one of its nodes, and is refused if the server is no cluster", async () => {
     const single = await startRedis();
     cleanups.push(() => single.close());
     const url = `redis+cluster://127.0.0.1:${single.port}`;
@@ -224,7 +225,7 @@ test("parses redirections and slot lists, and nothing else", () => {
   }
 });
 
-test("a listing goes from master to master, and begins anew at one that was replaced", async () => {
+test("a listing goes from master to master, and starts again at a master that was replaced", async () => {
   const shard = (slot: number, life: string, keys: string[]) => ({
     slot,
     life,

@@ -1,5 +1,5 @@
 /**
- * What a node that does nothing costs a day, as docs/redis.md says: counted in 24 virtual hours.
+ * The steps that an idle node takes in a day, as in docs/redis.md: counted over 24 virtual hours.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";

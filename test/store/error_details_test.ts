@@ -87,7 +87,7 @@ describe.skipIf(redisMissing !== null)("a registry that fails", () => {
         expect(detailOf(error)).toContain(secrets[0]);
       }
       const lines = events.filter(({ event }) => event === "registry can't be reached");
-      // The reason may change while it ends; each request is no line.
+      // The reason may change while the server ends; not every request logs a line.
       expect(lines.length).toBeGreaterThan(0);
       expect(lines.length).toBeLessThan(4);
       expect(String(lines[0]?.fields["reason"])).toContain(secrets[0]);
@@ -140,7 +140,7 @@ test("unreadable rows are logged once each, up to a limit for each process", asy
   expect(events.at(-1)?.fields).toHaveProperty("further");
 });
 
-test("other errors pass unchanged, and missing methods stay missing", async () => {
+test("other errors are passed on unchanged, and missing methods stay missing", async () => {
   const { store, events } = guarded(memoryStore());
   const wrong = store.register(freshMember({ node: "a b" }), { ifFree: true });
   await expect(wrong).rejects.toMatchObject({ code: "bad_request" });

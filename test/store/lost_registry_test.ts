@@ -36,7 +36,7 @@ async function open(registry: string, node: string, events: NodeEvent[] = []) {
   return served;
 }
 
-/** What a node has told of what it lost. */
+/** The losses that a node has logged. */
 const losses = (events: readonly NodeEvent[]) =>
   events.filter(({ event }) => event === "state lost").map(({ fields }) => [
     fields["key"],
@@ -51,7 +51,7 @@ async function isLost(registry: string, lose: () => unknown): Promise<void> {
   await lose();
   await expect.poll(() => losses(events), { timeout: 30_000 }).toEqual([["counters/a", 3]]);
   expect(owner.stats().lostTurns).toBe(3);
-  // It goes on, as something new: under a higher epoch, with one owner for all.
+  // The resource starts again without state: under a higher epoch, with one owner for both nodes.
   const other = await open(registry, "other");
   const again = async () => {
     const options = { timeoutMs: 20_000 };

@@ -1,4 +1,4 @@
-/** Which store each URL opens, and how each bad one is refused. */
+/** Which store each URL opens, and how each invalid URL is refused. */
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
@@ -57,7 +57,7 @@ test("http: on loopback opens an HTTP Redis by its token", unless(redisMissing),
 });
 
 test(
-  "HTTP Redises by region have a token each; a wrong one of another region is logged, not answered",
+  "HTTP Redises by region have one token each; a wrong token of another region is logged and not shown to callers",
   unless(redisMissing),
   async () => {
     const redis = await startRedis();
@@ -149,7 +149,7 @@ test.for([
   },
 );
 
-test("a registry by region opens the node's own at once, the others when needed", async () => {
+test("a registry by region opens the node's own region at once, and others when they are needed", async () => {
   const files = ["us", "eu"].map((name) => `${name}=file:${join(directory, `${name}.db`)}`);
   const url = `${files},ap=redis://127.0.0.1:${await freePort()}`;
   const store = await openStore(url, { region: "eu", homes: { types: { sessions: "ap" } } });

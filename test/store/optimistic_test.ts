@@ -38,7 +38,7 @@ const alone: RedisStoreOptions = {
   masters: ["a"],
   timeoutMs,
 };
-/** One of two masters without the other one. */
+/** One of two masters, alone. */
 const widowed: RedisStoreOptions = { ...alone, masters: ["b", "a"], boundMs: 20 };
 
 function redis(client: RedisStoreOptions, cluster = false) {
@@ -78,7 +78,7 @@ storeConformance("optimistic, one of two masters", redis(widowed), redisMissing)
 storeConformance("optimistic, one node of a cluster", redis(alone, true), redisMissing);
 storeConformance("optimistic, upstash", upstash, redisMissing);
 
-/** What a URL says of the first of two masters. */
+/** The query of the URL for the first of two masters. */
 const pairQuery = "?master=a&strategy=optimistic&masters=a,b";
 
 const cleanups = cleanupsAfterEach();
@@ -169,7 +169,7 @@ test("a bound is compared with the fastest round trip, since slow ones may be th
     close: () => Promise.resolve(),
   } as unknown as Master;
   await openOptimistic(master, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
-  // Nothing more was to be learnt.
+  // No further round trip is made once one was within the bound.
   expect(roundTrips).toEqual([25]);
 });
 
@@ -193,7 +193,7 @@ describe("two masters", unless(redisMissing), () => {
     return { a, b, replication };
   }
 
-  test("an ownership won at one master is seen at the other, and ends at both", async () => {
+  test("an ownership won at one master is visible at the other, and its release ends it at both", async () => {
     const { a, b } = await pair();
     const key = freshKey();
     const owner = await own(a, key);
@@ -221,7 +221,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(again.epoch).toBeGreaterThan(taker.epoch);
   });
 
-  test("of concurrent claims both win, lookups say contested, and only the greater commits", async () => {
+  test("of two concurrent claims both win, lookups answer `contested`, and only the greater one can commit", async () => {
     const { a, b, replication } = await pair();
     replication.hold();
     const key = freshKey();
@@ -243,7 +243,7 @@ describe("two masters", unless(redisMissing), () => {
     }
     expect(await write(winners, winner, 2, "c")).toBe("committed");
     expect(await write(losers, loser, 2, "d")).toBe("fenced");
-    // As long as its claim stands, the loser reads what it wrote; then the winner's counts.
+    // Until its claim ends, the loser reads its own writes; then the winner's state is read.
     const [mine] = await losers.read(key, ["v"]);
     expect(mine).toBe(losers === a ? "a" : "b");
     expect(await losers.release(key, loser.incarnation, loser.epoch)).toBe(false);
@@ -270,7 +270,7 @@ describe("two masters", unless(redisMissing), () => {
     expect((await own(losers, key)).epoch).toBeGreaterThan(winner.epoch);
   });
 
-  test("a rival's claim that nobody withdraws is ended by the owner's lookups", async () => {
+  test("a rival's claim that is not withdrawn is ended by the owner's lookups", async () => {
     const { a, b, replication } = await pair(20, 30);
     replication.hold();
     const key = freshKey();
@@ -288,7 +288,7 @@ describe("two masters", unless(redisMissing), () => {
     }
   });
 
-  test("a page of a merged range skips what another master deleted, either way round", async () => {
+  test("a page of a merged range skips fields that another master deleted, in both directions", async () => {
     const { a, b } = await pair();
     const key = freshKey();
     const first = await own(a, key);
@@ -311,9 +311,9 @@ describe("two masters", unless(redisMissing), () => {
     expect(listed.entries).toEqual([next]);
   });
 
-  test("a member is killed by a mark, and dead everywhere; names are one namespace", async () => {
+  test("a member that one master marks as dead is dead at every master; node names are shared by all masters", async () => {
     const { a, b, replication } = await pair();
-    // Of what a master writes at once, each key travels by itself, and the name last.
+    // A master's writes are replicated key by key, the name last.
     const nameArrives = (master: string) =>
       eventually(async () =>
         replication.copies.some(({ key, arrivedAt }) =>

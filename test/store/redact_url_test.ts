@@ -35,7 +35,7 @@ test.each([
 });
 
 describe("a message that quotes a URL", () => {
-  test("loses the password in each form", () => {
+  test("doesn't show the password in any form", () => {
     const url = "redis://:s3%21cret/@host:1/0";
     const message = `can't reach ${url}: neither s3!cret/ nor s3!cret%2F is right`;
     expect(redactIn(message, [url])).toBe(
@@ -43,7 +43,7 @@ describe("a message that quotes a URL", () => {
     );
   });
 
-  test("loses a short password as a whole word only", () => {
+  test("loses a short password only where it is a whole word", () => {
     const message = "Upstash URL is wrong: p isn't a part";
     expect(redactIn(message, ["https://u:p@host"])).toBe("Upstash URL is wrong: *** isn't a part");
   });

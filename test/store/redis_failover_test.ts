@@ -1,6 +1,6 @@
 /**
- * A real Redis whose replica is promoted: confirmed writes are kept, the new copy is known by its
- * lineage, and nodes go on with one owner for each key.
+ * A real Redis whose replica is promoted: confirmed writes are kept, the new copy is recognised by
+ * its lineage, and nodes continue with one owner for each key.
  *
  * Covers src/resource/reassertion.ts.
  */
@@ -48,7 +48,7 @@ async function team(count: number): Promise<{ primary: TestRedis; replicas: Test
   return { primary, replicas };
 }
 
-/** Makes the replica that has most the primary of the others, and gives it. */
+/** Makes the replica with most of the data the primary of the others, and returns it. */
 async function promote(replicas: readonly TestRedis[]): Promise<TestRedis> {
   const offsets = await Promise.all(replicas.map(async (replica) => {
     const info = String(await command(replica, "INFO", "replication"));
@@ -86,7 +86,7 @@ describe("steps that wait for replicas", unless(redisMissing), () => {
     await refuses(store.renew(member.incarnation, 1, []), "unavailable", "replicas");
     const turn = { key, incarnation, epoch, turn: 1, puts: [["a", "1"]] as const, deletes: [] };
     await refuses(store.commit(turn), "unavailable", "replicas");
-    // A repeat that changes nothing isn't confirmed either before the first is.
+    // A repetition that changes nothing isn't confirmed before the first attempt is.
     await refuses(store.commit(turn), "unavailable", "replicas");
     replica.thaw();
     expect(await eventually(() => store.commit(turn))).toBe("committed");
@@ -139,13 +139,13 @@ describe("a promoted replica", unless(redisMissing), () => {
 
     const settled = await store.renew(incarnation, 2, [], { ...next, waited: true });
     expect(settled.lineage).toEqual({ ...next, settled: true });
-    // A caller of a lineage that this copy doesn't know: its term is above that.
+    // For a caller with a lineage that this copy doesn't know, the term rises above the caller's.
     const stray = { id: "gone", term: 7, waited: true };
     const { lineage: risen } = await store.renew(incarnation, 3, [], stray);
     expect(risen).toEqual({ id: next.id, term: 8, settled: false });
   });
 
-  test("an emptied store is another lineage to those who knew it", async () => {
+  test("an emptied store has another lineage for callers that knew the former one", async () => {
     const { primary } = await team(0);
     const store = await opened(primary.url);
     const { lineage } = await store.renew("nobody", 0, []);
@@ -156,7 +156,7 @@ describe("a promoted replica", unless(redisMissing), () => {
   });
 });
 
-/** A route to a Redis that can be laid to another one. */
+/** A TCP route to a Redis that can be switched to another one. */
 class Route {
   target: TestRedis;
   readonly #server: Server;
@@ -184,7 +184,7 @@ class Route {
     return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Everybody is sent to another Redis from now on. */
+  /** From now on all connections lead to another Redis. */
   lead(target: TestRedis): void {
     this.target = target;
     for (const socket of this.#sockets) socket.destroy();
@@ -197,7 +197,7 @@ class Route {
 }
 
 class Tally extends Resource {
-  /** Adds it once, however often it is asked to. Answers how many there are. */
+  /** Adds an entry once, even if it is called again. Returns the number of entries. */
   async add(entry: string): Promise<number> {
     const before = (await this.storage.get<number>("n")) ?? 0;
     if (await this.storage.get(`e:${entry}`) !== undefined) return before;
@@ -243,7 +243,7 @@ async function setUp(query: string): Promise<Setup> {
     nodes.push(await createNode(app, options));
   }
   cleanups.push(() => Promise.all(nodes.map((node) => node.close({ drainMs: 100 }))));
-  // A new store with replicas is settled once somebody has waited.
+  // A new store with replicas is settled once a node has waited.
   for (const name of NAMES) {
     await eventually(() => (nodes[0] as AtlasNode<typeof app>).resource("tallies", name).add("0"));
   }
@@ -251,7 +251,7 @@ async function setUp(query: string): Promise<Setup> {
 }
 
 interface Load {
-  /** Resolves when as many entries more as make it a load are acknowledged. */
+  /** Resolves when enough further entries are acknowledged for it to count as a load. */
   isUnderWay(): Promise<void>;
   /** Ends it; gives the entries that were acknowledged, by name. */
   stop(): Promise<Map<string, string[]>>;
@@ -288,7 +288,7 @@ function load(nodes: readonly AtlasNode<typeof app>[]): Load {
   };
 }
 
-/** Kills the primary under load, and has its replica take its place. */
+/** Kills the primary under load, and promotes its replica. */
 async function failOver(
   { nodes, route, primary, replicas }: Setup,
 ): Promise<Map<string, string[]>> {
@@ -328,7 +328,7 @@ async function missing(
 }
 
 describe("nodes on a Redis that fails over under load", unless(redisMissing), () => {
-  test("lose no acknowledged write where replicas confirm", async () => {
+  test("lose no acknowledged write if replicas confirm", async () => {
     const setup = await setUp("?replicas=1");
     const added = await failOver(setup);
     expect(await missing(setup, added)).toEqual(new Map());
@@ -336,9 +336,9 @@ describe("nodes on a Redis that fails over under load", unless(redisMissing), ()
     expect(setup.nodes.map((node) => node.stats().lostTurns)).toEqual([0, 0]);
   });
 
-  test("report lost writes where replicas don't confirm", async () => {
+  test("report lost writes if replicas don't confirm", async () => {
     const setup = await setUp("");
-    // Nothing more comes to the replica: what is acknowledged from here on will be lost.
+    // The replica copies nothing more: turns acknowledged from here on will be lost.
     for (const replica of setup.replicas) await command(replica, "REPLICAOF", "127.0.0.1", "1");
     const [one] = setup.nodes as [AtlasNode<typeof app>];
     for (const entry of ["x", "y"]) await one.resource("brief", "gone").add(entry);
@@ -349,7 +349,7 @@ describe("nodes on a Redis that fails over under load", unless(redisMissing), ()
     await under.isUnderWay();
     await setup.primary.kill();
     setup.route.lead(await promote(setup.replicas));
-    // Each says again what it holds, unless its time was over before.
+    // Each node reasserts its ownerships, unless its lease has lapsed before.
     const isDone = ({ event }: LoggedEvent) => event === "reasserted" || event === "lease lapsed";
     await eventually(async () =>
       new Set(setup.events.filter(isDone).map(({ node }) => node)).size === 2 || undefined
@@ -360,7 +360,7 @@ describe("nodes on a Redis that fails over under load", unless(redisMissing), ()
       const losses = setup.events.filter(({ event }) => event === "state lost");
       return new Set(losses.map(({ fields }) => fields["key"]));
     };
-    // Also where the name had been released by then, or its owner's lease had lapsed.
+    // The loss is reported also if the key had been released, or its owner's lease had lapsed.
     const missed = ["brief/gone", ...[...lost.keys()].map((name) => `tallies/${name}`)];
     await expect.poll(() => missed.filter((key) => !reported().has(key)), { timeout: 30_000 })
       .toEqual([]);

@@ -53,11 +53,12 @@ for (const [kind, target] of [["a server", ADDRESS], ["a master of sentinels", G
     await vi.advanceTimersByTimeAsync(10_000);
     const gaps = dialled.slice(1).map((at, i) => at - (dialled[i] as number));
     const { heartbeatMs, leaseMs } = timing("fast");
-    // A renewal is one heartbeat old at most when it goes away, and is tried again every 250 ms.
+    // When Redis becomes unreachable the last renewal is at most one heartbeat old, and it is
+    // retried every 250 ms.
     expect(Math.max(...gaps)).toBeLessThanOrEqual((leaseMs - heartbeatMs) / 8);
     expect(dialled.length).toBeLessThan(100);
     const error = await connection.send("GET", ["x"]).then(() => null, (reason) => reason);
-    // What was never sent has certainly not been done.
+    // A step that was never sent has certainly not been done.
     expect(refusalOf(error)).toBe("unsent");
     connection.close();
   });

@@ -1,7 +1,7 @@
 /**
  * Confirmation by replicas: which writes count, and that no confirmed write is missing after a
- * planned failover or a short stall; behind sentinels, in a cluster, and where an operator
- * repoints replicas by hand.
+ * planned failover or a short stall; behind sentinels, in a cluster, and if an operator repoints
+ * replicas by hand.
  *
  * Covers adapters/store/redis/replica_ack.ts.
  */
@@ -32,7 +32,7 @@ describe("a write is confirmed", () => {
   const step = { primary: "a:1", doneAt: 100, copied: 2 };
   const group = { primary: "a:1", present: 2, hasAbsent: false, askedAt: 50 };
 
-  test("once all replicas that may be promoted have it, whenever they were asked for", () => {
+  test("once all replicas that may be promoted have it, even if the list of replicas is older than the write", () => {
     expect(isConfirmed(step, 1, group)).toBe(true);
     expect(isConfirmed({ ...step, copied: 1 }, 1, group)).toBe(false);
     expect(isConfirmed({ ...step, copied: 1 }, 1, { ...group, present: 1 })).toBe(true);
@@ -42,7 +42,7 @@ describe("a write is confirmed", () => {
     expect(isConfirmed(step, 1, { ...group, primary: "b:1" })).toBe(false);
   });
 
-  test("with fewer replicas only where they were found down after the write", () => {
+  test("with fewer replicas only if the missing ones were found down after the write", () => {
     const less = { ...group, present: 1, hasAbsent: true };
     expect(isConfirmed(step, 1, less)).toBe(false);
     expect(isConfirmed(step, 1, { ...less, askedAt: 100 })).toBe(true);
@@ -71,7 +71,7 @@ describe("replicas that sentinels list", () => {
   });
   const down = { flags: "s_down,slave,disconnected" };
 
-  test("and one that more than half of them call down is left out", () => {
+  test("and that more than half of the sentinels call down are left out", () => {
     const both = answer(1, replica(1), replica(2, down));
     expect(replicasBySentinels([both, both], 3, 5))
       .toEqual({ primary: "m:1", present: 1, hasAbsent: true, askedAt: 5 });
@@ -79,18 +79,18 @@ describe("replicas that sentinels list", () => {
     expect(replicasBySentinels([both, both, answer(1, replica(2))], 3, 5).present).toBe(2);
   });
 
-  test("and one that is never promoted doesn't count", () => {
+  test("and that are never promoted don't count", () => {
     const never = answer(1, replica(1), replica(2, { "slave-priority": "0" }));
     expect(replicasBySentinels([never, never], 3, 5))
       .toEqual({ primary: "m:1", present: 1, hasAbsent: false, askedAt: 5 });
   });
 
-  test("and a former master is left out until it is a replica", () => {
+  test("and that were the master are left out until they are replicas", () => {
     const fresh = answer(2, replica(1), replica(2, { "master-host": "?" }));
     expect(replicasBySentinels([fresh, fresh], 3, 5).present).toBe(1);
   });
 
-  test("and outdated answers are ignored", () => {
+  test("and that come from outdated answers are ignored", () => {
     const result = replicasBySentinels(
       [answer(1, replica(1)), answer(2, replica(2), replica(3))],
       3,
@@ -112,9 +112,9 @@ test("a master of a cluster leaves out failed replicas and those that are never 
     .toMatchObject({ primary: "m:1", present: 2, hasAbsent: true });
 });
 
-/** An owner who commits turn after turn, and knows which of them counted. */
+/** An owner that commits turn after turn, and records which ones were confirmed. */
 class Owner {
-  /** Turns that counted; the last is tried until it does. */
+  /** Confirmed turns; each turn is retried until it is confirmed. */
   turns = 0;
   readonly key: string;
   readonly #store: Store;
@@ -132,7 +132,7 @@ class Owner {
     await this.has(200);
   }
 
-  /** Resolves once so many further turns counted. */
+  /** Resolves once this many further turns are confirmed. */
   async has(turns: number): Promise<void> {
     const wanted = this.turns + turns;
     await eventually(async () => {
@@ -157,7 +157,7 @@ class Owner {
       }).catch(() => null);
       if (reply === "committed") this.turns = turn;
       else if (reply !== null) throw new Error(`turn ${turn}: ${JSON.stringify(reply)}`);
-      // While the store is away steps fail at once: others must have their turn.
+      // While the store is away steps fail at once: the pause lets other tasks run.
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
@@ -167,7 +167,7 @@ class Owner {
     await this.#working;
   }
 
-  /** How many of the turns that counted are not in the store. */
+  /** The number of confirmed turns that are not in the store. */
   async missing(): Promise<number> {
     await this.end();
     const fields = Array.from({ length: this.turns }, (_, i) => `f${i + 1}`);
@@ -243,7 +243,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
     await (group.servers[1] as TestRedis).kill();
     await owner.has(500);
     expect(await owner.missing()).toBe(0);
-    // One for each kind of question, and those that are about to be closed.
+    // One connection for each kind of request, and those that are about to be closed.
     expect(most).toBeLessThanOrEqual(8);
   });
 
@@ -256,7 +256,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
       const id = String(await command(master, "CLUSTER", "MYID"));
       const second = cluster.replicas[1] as TestRedis;
       await command(second, "CLUSTER", "REPLICATE", id);
-      // The other masters vote for whom they know to be its replica, and once in half a minute.
+      // The other masters vote only for a known replica of that master, and once in half a minute.
       for (const node of cluster.masters) {
         await eventually(async () => {
           const list = await command(node, "CLUSTER", "REPLICAS", id) as string[];
@@ -275,7 +275,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
 });
 
 test(
-  "replicas repointed by hand lose no confirmed turn where all confirm",
+  "replicas repointed by hand lose no confirmed turn if all must confirm",
   unless(redisMissing),
   async () => {
     const args = ["--repl-diskless-sync-delay", "0"];
@@ -295,7 +295,7 @@ test(
     const owner = new Owner(store, freshKey());
     await owner.begin();
     await command(first, "REPLICAOF", "NO", "ONE");
-    // For as long as nobody has told the primary, it goes on beside the second one.
+    // Until the primary is repointed, it goes on beside the second one.
     const before = owner.turns;
     const claims = await Promise.allSettled(
       Array.from({ length: 3 }, () => store.claim(claimOf(freshKey()))),
@@ -311,7 +311,10 @@ test(
   },
 );
 
-/** Has a replica take its master's address: again where that took too long for the cluster. */
+/**
+ * Makes a replica take over from its master; repeats the request if the cluster's time limit
+ * passed.
+ */
 async function takeOver(replica: TestRedis, how: string): Promise<void> {
   const isMaster = async (): Promise<boolean> =>
     String(await command(replica, "INFO", "replication")).includes("role:master");
@@ -323,7 +326,7 @@ async function takeOver(replica: TestRedis, how: string): Promise<void> {
   throw new Error(`CLUSTER FAILOVER ${how} was given up`);
 }
 
-/** How long a cluster gives a failover that was asked for, and a moment, in ms. */
+/** The cluster's time limit for a requested failover and a margin, in ms. */
 const MANUAL_FAILOVER_MS = 6_000;
 
 /** A fresh key of a master of the cluster. */

@@ -46,14 +46,14 @@ async function opened(redis: TestRedis, timeoutMs = 30_000): Promise<Store> {
   return store;
 }
 
-/** A plain connection, to do what a hostile or broken writer would. */
+/** A plain connection, to write as a hostile or broken program would. */
 async function directClient(redis: TestRedis): Promise<RedisClient> {
   const client = await dialIoredis(parseRedisUrl(redis.url), 30_000, () => {});
   cleanups.push(() => client.close());
   return client;
 }
 
-/** What is waited for in vain; long enough for what a busy machine answers before that, in ms. */
+/** The timeout of steps that hang, in ms; long enough for a busy machine to answer the others. */
 const SHORT_MS = 3_000;
 
 warnIfRedisMissing("outages and broken entries of the Redis store");
@@ -111,7 +111,7 @@ describe("an outage of Redis", unless(redisMissing), () => {
     expect(await eventually(() => store.lookup(key))).toEqual(owner);
   });
 
-  test("a claim cut off by it can be repeated, and wins once", async () => {
+  test("a claim that it cuts off can be repeated, and wins once", async () => {
     const redis = await started();
     const store = await opened(redis, SHORT_MS);
     const claim = claimOf(freshKey());
@@ -129,14 +129,15 @@ describe("an outage of Redis", unless(redisMissing), () => {
     const key = freshKey();
     const owner = await own(store, key);
     const lookup = store.lookup(key);
-    // It leaves with the tick's end; then nothing of this process runs for longer than it may take.
+    // The step is sent at the end of this tick; then the process is blocked for longer than the
+    // timeout.
     for (let hop = 0; hop < 20; hop++) await Promise.resolve();
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
     expect(await lookup).toEqual(owner);
     expect(store.status()).toBe("up");
   });
 
-  test("closed while it is down: stays closed when it is back", async () => {
+  test("a store closed during it stays closed when Redis is back", async () => {
     const redis = await started();
     const store = await opened(redis);
     await redis.kill();
@@ -146,7 +147,7 @@ describe("an outage of Redis", unless(redisMissing), () => {
     await refuses(store.members(), "unavailable", "closed");
   });
 
-  test("scripts that it has lost are sent again", async () => {
+  test("scripts that Redis has lost are sent again", async () => {
     const redis = await started();
     const store = await opened(redis);
     await (await directClient(redis)).send("SCRIPT", ["FLUSH"]);
@@ -189,7 +190,7 @@ describe("entries that can't be read", unless(redisMissing), () => {
     });
   }
 
-  test("state of a wrong type fails a commit whole", async () => {
+  test("state of a wrong type makes a commit fail as a whole", async () => {
     const redis = await started();
     const store = await opened(redis);
     const client = await directClient(redis);
@@ -205,7 +206,7 @@ describe("entries that can't be read", unless(redisMissing), () => {
     }
   });
 
-  test("an index with a missing field, or an invalid last turn", async () => {
+  test("an index with a missing field, or an invalid last turn, makes steps fail", async () => {
     const redis = await started();
     const store = await opened(redis);
     const client = await directClient(redis);
@@ -214,10 +215,10 @@ describe("entries that can't be read", unless(redisMissing), () => {
     const { incarnation, epoch } = await own(store, key);
     const range = { start: "", end: "~", limit: 10, reverse: false };
     await client.send("ZADD", [`${slot}:index:${key}`, "0", ":lost"]);
-    // What `read` can't give isn't named.
+    // A field that `read` can't give is not listed.
     expect(await store.range(key, range)).toEqual([]);
     expect(await store.read(key, ["lost"])).toEqual([null]);
-    // As many as there are fields, but others: nobody lost a part of it.
+    // The index has as many names as there are fields, but others: this is not the loss of a part.
     await client.send("HSET", [`${slot}:state:${key}`, ":real", "value"]);
     await refuses(store.range(key, range), "unavailable", key);
     await client.send("HSET", [`${slot}:state:${key}`, "turn", "garbage"]);
@@ -256,13 +257,13 @@ describe("credentials", unless(redisMissing), () => {
   });
 });
 
-test("a port where nobody listens is unavailable", async () => {
+test("a port without a server is unavailable", async () => {
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
   await refuses(redisStore(url, { timeoutMs: 200 }), "unavailable", `127.0.0.1:${port}`);
 });
 
-test("the error says why it failed, not that the last attempt had no time left", async () => {
+test("the error gives the reason of the failure, not that the last attempt had no time left", async () => {
   let dials = 0;
   const mute = createServer((socket) => {
     socket.on("error", () => {});
@@ -284,7 +285,7 @@ test("the error gives the waiting time in whole milliseconds", async () => {
 });
 
 describe("paging over SCAN", () => {
-  /** A keyspace whose SCAN brings `chunk` keys at least, however few are asked for. */
+  /** A keyspace whose SCAN returns at least `chunk` keys, however few are requested. */
   function keyspace(size: number, chunk: number) {
     const keys = Array.from({ length: size }, (_, i) => `atlas:{s1}:own:t/${i}`);
     return {
@@ -300,7 +301,7 @@ describe("paging over SCAN", () => {
     };
   }
 
-  test("never overfills a page nor misses a key, even where a scan brings too much", async () => {
+  test("never overfills a page or misses a key, even if a scan returns too many keys", async () => {
     for (
       const [size, chunk, limit] of [[50, 1, 7], [50, 9, 7], [50, 40, 1], [3, 10, 2], [
         0,

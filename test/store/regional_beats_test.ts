@@ -1,6 +1,4 @@
-/**
- * Heartbeats of members in other regions: an owner whose heartbeat stands still is not confirmed.
- */
+/** Heartbeats of members in other regions. */
 import { expect, test } from "vitest";
 import {
   type AtlasNode,
@@ -32,7 +30,7 @@ class Counter extends Resource {
 
 const app = defineApp({ resources: { counters: Counter } });
 
-test("an owner in another region whose heartbeat stands still is not confirmed", async () => {
+test("an owner in another region whose heartbeat stops is not confirmed", async () => {
   const world = regions();
   const clock = fakeClock();
   const { heartbeatMs } = timing("standard");

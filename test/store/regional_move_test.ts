@@ -28,7 +28,7 @@ function regions(backends?: Record<string, Store>): Regions {
   return made;
 }
 
-/** A key of `us` with something in it, gone to `eu`. */
+/** A key of `us` with state that has departed to `eu`. */
 async function gone(world: Regions, fields = { "s:a": "1", "s:b": "2" }, to = "eu") {
   const key = freshKey();
   const us = await world.handle("us");
@@ -38,7 +38,7 @@ async function gone(world: Regions, fields = { "s:a": "1", "s:b": "2" }, to = "e
   return { key, us, owner, fields };
 }
 
-/** Learns where a key is, then claims it; as the core does. */
+/** Looks a key up and then claims it, as the core does. */
 async function take(store: Store, key: string): Promise<Ownership> {
   const present = await store.lookup(key);
   const expected = present && { incarnation: present.incarnation, epoch: present.epoch };
@@ -66,7 +66,7 @@ describe("a move", () => {
     }
   });
 
-  test("is answered the same when it is repeated, and refused to anybody else", async () => {
+  test("gets the same answer when it is repeated, and is refused to any other node", async () => {
     const world = regions();
     const { key, us, owner } = await gone(world);
     const { incarnation, epoch } = owner;
@@ -89,7 +89,7 @@ describe("a move", () => {
     expect(colder.homeOf?.(key)).toBe("eu");
   });
 
-  test("works around all regions and back home, many times", async () => {
+  test("works through all regions and back home, many times", async () => {
     const world = regions();
     const handles = await Promise.all(REGIONS.map((region) => world.handle(region)));
     const key = freshKey();
@@ -102,7 +102,7 @@ describe("a move", () => {
       last = owner.epoch;
       const fields = await contents(here, key);
       expect(Object.keys(fields)).toHaveLength(lap === 0 ? 0 : 2);
-      // What an earlier stay left behind must not come back.
+      // State that an earlier stay left in this region must not return.
       const deletes = Object.keys(fields);
       const puts = [[`s:${lap}`, "x"], ["s:z", String(lap)]] as const;
       const { incarnation, epoch } = owner;
@@ -139,7 +139,7 @@ describe("a move", () => {
     expect(await contents(ap, key)).toEqual(fields);
   });
 
-  test("copies state once: later writes stay, whoever claims next", async () => {
+  test("copies state once: later writes stay, whichever node claims next", async () => {
     const world = regions();
     const { key } = await gone(world);
     const eu = await world.handle("eu");
@@ -152,7 +152,7 @@ describe("a move", () => {
     expect(await contents(cold, key)).toEqual({ "s:a": "new", "s:b": "2" });
   });
 
-  test("of many concurrent claims at its new home one wins, with all of the state", async () => {
+  test("ends in one of many concurrent claims at the new home, which gets all of the state", async () => {
     const world = regions();
     const { key, fields } = await gone(world);
     const handles = await Promise.all(Array.from({ length: 6 }, () => world.handle("eu")));
@@ -167,7 +167,7 @@ describe("a move", () => {
     expect(await contents(handles[0] as Store, key)).toEqual(fields);
   });
 
-  test("does not need its old home any more: the new one finds, claims and reads the key alone", async () => {
+  test("that is complete no longer needs the old home: the new one finds, claims and reads the key alone", async () => {
     const world = regions();
     const { key, fields } = await gone(world);
     const eu = await world.handle("eu");
@@ -178,13 +178,13 @@ describe("a move", () => {
     expect(cold.homeOf?.(key)).toBe("eu");
     expect(await write(cold, key, first, 1, { "s:c": "3" })).toBe("committed");
     expect(await cold.release(key, first.incarnation, first.epoch)).toBe(true);
-    // Nobody owns it now: that its state came says where it lives.
+    // The key is unowned now: its imported state shows that its home is here.
     const colder = await world.handle("eu");
     expect(await colder.lookup(key)).toBeNull();
     const second = await own(colder, key);
     expect(second.epoch).toBeGreaterThan(first.epoch);
     expect(await contents(await world.handle("eu"), key)).toEqual({ ...fields, "s:c": "3" });
-    // Where it left again, the address there is as good as the first one.
+    // After it has left again, the forwarding address here works like the first one.
     expect(await eu.depart?.(key, second.incarnation, second.epoch, "ap")).toBe(true);
     world.away.delete("us");
     const third = await take(await coldIn(world, "ap", key), key);
@@ -203,11 +203,11 @@ describe("a move", () => {
         region === "eu" && step === "lookup" ? new Promise(() => {}) : undefined,
     });
     world.away.delete("us");
-    // Nor does a region that doesn't answer keep its nodes from what others say.
+    // A region that doesn't answer doesn't prevent its nodes from using other regions' answers.
     expect(await silent.lookup("channels/ap~room")).toBeNull();
   });
 
-  test("lists only the ownership, at its new home", async () => {
+  test("leaves one listed ownership, at the new home", async () => {
     const world = regions();
     const { key, us } = await gone(world);
     const all = async () => {
@@ -227,7 +227,7 @@ describe("a move", () => {
   });
 });
 
-/** A handle that has followed a key's whole way. */
+/** A handle that has looked a key up in each of its homes. */
 async function coldIn(world: Regions, region: string, key: string): Promise<Store> {
   const handle = await world.handle(region);
   await handle.lookup(key);
@@ -271,7 +271,7 @@ describe("a node that dies during a move", () => {
     });
   }
 
-  test("and resumes is fenced by the node that went on", async () => {
+  test("and resumes is fenced by the node that completed the move", async () => {
     const world = regions();
     const { key } = await gone(world, many as { "s:a": string; "s:b": string });
     let wake = (): void => {};

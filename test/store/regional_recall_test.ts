@@ -15,7 +15,7 @@ const many: Record<string, string> = Object.fromEntries(
   Array.from({ length: 90 }, (_, i) => [`s:${String(i).padStart(3, "0")}`, `value ${i}`]),
 );
 
-/** A key of `us` with something in it, gone to `eu`. */
+/** A key of `us` with state that has departed to `eu`. */
 async function gone(fields: Record<string, string> = { "s:a": "1", "s:b": "2" }) {
   const world = new Regions();
   worlds.push(world);
@@ -27,7 +27,7 @@ async function gone(fields: Record<string, string> = { "s:a": "1", "s:b": "2" })
   return { world, key, us, owner, fields };
 }
 
-/** Learns where a key is, then claims it; as the core does. */
+/** Looks a key up and then claims it, as the core does. */
 async function take(store: Store, key: string): Promise<Ownership> {
   const present = await store.lookup(key);
   const expected = present && { incarnation: present.incarnation, epoch: present.epoch };
@@ -80,7 +80,7 @@ describe("a departure", () => {
     await eu.depart?.(key, second.incarnation, second.epoch, "ap");
     const { incarnation, epoch } = await registry.lookup(key) as Ownership;
     expect(await registry.release(key, incarnation, epoch)).toBe(true);
-    // It reads the other regions' rolls, and writes there what is missing.
+    // This renewal reads the other regions' registries, and restores missing departures there.
     await eu.renew(second.incarnation, 1, []);
     await expect.poll(() => registry.lookup(key)).not.toBeNull();
     expect(await (await world.handle("us")).recall?.(key, null)).toBe(true);
@@ -94,7 +94,7 @@ describe("a departure", () => {
     expect(await contents(eu, key)).toEqual(fields);
   });
 
-  test("is not restored where its key has come back since, owned or not", async () => {
+  test("is not restored in a region to which its key has since returned, owned or not", async () => {
     const { world, key, us } = await gone();
     const steps: string[] = [];
     const after = (region: string, step: string) => void steps.push(`${region} ${step}`);
@@ -111,7 +111,7 @@ describe("a departure", () => {
     expect(await world.backends.us?.lookup(key)).toBeNull();
   });
 
-  test("of what was never moved, or has an owner at its new home, stays as it is", async () => {
+  test("can't be taken back if the key was never moved, or has an owner at its new home", async () => {
     const { world, key, us } = await gone();
     const plain = freshKey();
     expect(await us.recall?.(plain, null)).toBe(false);
@@ -124,7 +124,7 @@ describe("a departure", () => {
     expect(await us.lookup(key)).toEqual(moved);
   });
 
-  test("can be taken back until the new home has signed it, whatever was done by then", async () => {
+  test("can be taken back until the new home has signed it, at whichever step the claim was interrupted", async () => {
     const outcomes = new Set<boolean>();
     for (const when of ["before", "after"] as const) {
       let steps = 1;
@@ -151,7 +151,7 @@ describe("a departure", () => {
         const next = await take(home, key);
         expect(next.epoch).toBeGreaterThan(owner.epoch);
         expect(await contents(home, key), `stopped ${when} step ${stopAt}`).toEqual(many);
-        // Who was about to take it, and who knows nothing of all that, find the one owner.
+        // The interrupted node, and nodes that know nothing of the move, find the one owner.
         for (const handle of [taker, other, await world.handle("ap")]) {
           expect(await handle.lookup(key)).toEqual(next);
           const claim = handle.claim(claimOf(key));
@@ -185,7 +185,7 @@ test("of two owners the one that stays keeps its own state, also after it has re
     .toHaveLength(1);
   expect(await eu.depart?.(key, second.incarnation, second.epoch, "us")).toBe(true);
   expect(await late.release(key, rival.incarnation, rival.epoch)).toBe(true);
-  // It knows that the key was in `eu`, and finds it come back from there.
+  // This node knows that the key was in `eu`, and finds that it has returned from there.
   await take(survivor, key);
   expect(await contents(survivor, key)).toMatchObject({ "s:d": "kept" });
   expect(await contents(survivor, key)).not.toHaveProperty("s:c");

@@ -44,7 +44,7 @@ class Shared {
     return await this.#regions.handle(self, { now: () => this.now, onEvent, after });
   }
 
-  /** A node's store, which is registered and has read all members. */
+  /** The store of a node that is registered and has read all members. */
   async joined(self: string): Promise<[Store, MemberInfo]> {
     const store = await this.handle(self);
     const member = freshMember({ region: self, node: `node-${self}` });
@@ -53,7 +53,7 @@ class Shared {
     return [store, member];
   }
 
-  /** Has a node read its own members, and the others. */
+  /** Makes a node read the members of its own region and of the others. */
   async read(store: Store): Promise<void> {
     this.now += 5_000;
     await store.members();
@@ -69,7 +69,7 @@ async function filled(us: Store) {
   return { key, owner };
 }
 
-test("a departed key is not copied onto itself, and its old home gets it back whole", async () => {
+test("a departed key is not copied onto itself, and its old home gets it back with all of its state", async () => {
   const shared = new Shared();
   const [us, eu] = [await shared.handle("us"), await shared.handle("eu")];
   const { key, owner } = await filled(us);
@@ -90,7 +90,7 @@ test("a departed key is not copied onto itself, and its old home gets it back wh
   expect(await contents(us, key)).toEqual({ "s:seq": "2" });
   const fields = { region: "eu", reason: why };
   const event = { level: "error", event: "registry shared by regions", fields };
-  // Once by each node that met it.
+  // It is logged once by each node that found it.
   expect(shared.events).toEqual(Array(4).fill(event));
 });
 
@@ -140,7 +140,7 @@ test("an interrupted move does not go on if its source is its own target", async
   expect(await contents(eu, key)).toEqual({ "s:seq": "2" });
 });
 
-test("a node that is a member of another region, too, begins no move, and says why", async () => {
+test("a node that is also a member of another region begins no move, and its error has the reason", async () => {
   const shared = new Shared();
   const [us] = await shared.joined("us");
   const { key, owner } = await filled(us);
@@ -178,11 +178,12 @@ test("a node that knows that its registry is shared signs no departure", async (
   expect(await ap.recall?.(key, null)).toBe(true);
 });
 
-test("other regions' members count while their heartbeats move, and dead entries never", async () => {
+test("members of another region show that a registry is shared while their heartbeats advance, dead entries never do", async () => {
   const shared = new Shared();
   const stray = freshMember({ region: "eu", node: "stray" });
   await shared.book.register(stray, { ifFree: false });
-  // By a region that is not concerned, by the members it reads; and by one that finds it in its own.
+  // The stray member is found by a third region among the members that it reads, and by the region
+  // itself among its own.
   const [ap] = await shared.joined("ap");
   const us = await shared.handle("us");
   await shared.read(us);
@@ -221,7 +222,8 @@ test("no departure is written in the registry of the key's home", async () => {
   });
   await us.lookup(key);
   const owner = await own(us, key);
-  // As other copies of the book answer, it is looked after in `eu`, which is the same book.
+  // When another copy of the registry answers, the key is looked up in `eu`, which is the same
+  // registry.
   for (let seen = 0; seen < 2; seen++) {
     await expect.poll(async () => {
       shared.copy = crypto.randomUUID();

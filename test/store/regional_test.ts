@@ -49,7 +49,7 @@ describe("a key's home", () => {
     }
   });
 
-  test("is the first region where no rule names one", async () => {
+  test("is the first region if no rule names one", async () => {
     for (const homes of [undefined, {}, { types: { sessions: "eu" } }]) {
       const stores = { us: memoryStore(), eu: memoryStore(), ap: memoryStore() };
       const store = await regionalStore({ self: "ap", stores, ...homes && { homes } });
@@ -95,7 +95,7 @@ describe("a key's home", () => {
     });
   });
 
-  test("needs rules that name regions, and a known region", async () => {
+  test("is refused if its rule names no known region", async () => {
     const world = regions();
     const stores = { us: memoryStore(), eu: memoryStore() };
     await refuses(regionalStore({ self: "ap", stores }), "bad_request", "region");
@@ -138,7 +138,7 @@ describe("a key's home", () => {
     }
   });
 
-  test("takes claims of its own nodes only, and is read by all", async () => {
+  test("accepts claims only from its own nodes, and can be read by all", async () => {
     const world = regions();
     const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
     const key = "channels/eu~room";
@@ -179,7 +179,7 @@ describe("a region that is cut off", () => {
     expect(await contents(us, theirs)).toEqual({ "s:a": "1" });
   });
 
-  test("may be unreachable from the start, and is opened once it is reachable", async () => {
+  test("may be unreachable from the beginning, and is opened once it is reachable", async () => {
     let isThere = false;
     let opened = 0;
     const eu = memoryStore();
@@ -208,14 +208,14 @@ describe("a region that is cut off", () => {
     await refuses(store.lookup("channels/eu~a"), "unavailable", "closed");
   });
 
-  test("that is a node's own fails at once", async () => {
+  test("makes steps of its own nodes fail at once", async () => {
     const stores = { us: () => Promise.reject(lost("nobody answers")), eu: memoryStore() };
     const opening = regionalStore({ self: "us", stores, homes: { default: "us" } });
     await refuses(opening, "unavailable", "region us: nobody answers");
     await stores.eu.close();
   });
 
-  test("during a move: the move ends when it is back", async () => {
+  test("during a move delays the move until it is back", async () => {
     const world = regions();
     const us = await world.handle("us");
     const key = freshKey();
@@ -236,7 +236,7 @@ describe("a region that is cut off", () => {
 });
 
 describe("members", () => {
-  test("are this region's as of now and the others' from the cache, kept through an outage", async () => {
+  test("are read from the own registry, and those of other regions from the cache, also during an outage", async () => {
     const world = regions();
     let now = 0;
     const us = await world.handle("us", { now: () => now });
@@ -268,7 +268,7 @@ describe("members", () => {
     }).toBe("left");
   });
 
-  test("of other regions are observed there, and answered from the cache in a renewal", async () => {
+  test("of other regions can be observed in their own region, and a renewal answers them from the cache", async () => {
     const world = regions();
     const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
     const [here, there] = [freshMember({ region: "us" }), freshMember({ region: "eu" })];
@@ -276,7 +276,7 @@ describe("members", () => {
     await eu.register(there, asked);
     const key = "channels/eu~room";
     await own(eu, key, { incarnation: there.incarnation });
-    // Its owner's region says whose registry to ask.
+    // The lookup shows which region's registry has the owner's heartbeat.
     await us.lookup(key);
     await eu.renew(there.incarnation, 7, []);
     const { incarnation } = there;
@@ -294,7 +294,7 @@ describe("members", () => {
 });
 
 describe("list", () => {
-  test("of a region asks that one only; of all goes through the regions, a page at a time", async () => {
+  test("for one region asks only that region; for all it goes through the regions, a page at a time", async () => {
     const world = regions();
     const wanted: string[] = [];
     for (const region of REGIONS) {
@@ -324,7 +324,7 @@ describe("list", () => {
     expect(one.entries).toHaveLength(5);
     expect(one.next).toBeNull();
     expect(listed).toEqual(["eu"]);
-    // Of a region that there isn't, in one page.
+    // For an unknown region it gives one empty page.
     expect(await us.list("rrp:mars-1/", null, 100)).toEqual({ entries: [], next: null });
     await refuses(us.list("rrp:", "mars 7", 1), "bad_request", "cursor");
     await refuses(us.list("rrp:eu/", "us ", 1), "bad_request", "cursor");
@@ -357,7 +357,7 @@ describe("another region's registry that can't be opened", () => {
     }
   });
 
-  test("that is only unreachable is not logged", async () => {
+  test("because it is unreachable causes no log line", async () => {
     const events: NodeEvent[] = [];
     const stores = openers(lost("nobody answers"));
     const onEvent = (event: NodeEvent) => void events.push(event);
@@ -367,7 +367,7 @@ describe("another region's registry that can't be opened", () => {
     await store.close();
   });
 
-  test("keeps its own error for its own nodes, which don't start", async () => {
+  test("shows its full error to its own nodes, which don't start", async () => {
     const stores = openers(new AtlasError("unauthorized", "the token is wrong"));
     const opening = regionalStore({ self: "eu", stores, homes: { default: "us" } });
     await refuses(opening, "unauthorized", "region eu: the token is wrong");

@@ -10,12 +10,12 @@ import type { Commit, CommitReply, Store } from "../../src/ports/store.ts";
 export const REGIONS = ["us", "eu", "ap"] as const;
 export type Region = (typeof REGIONS)[number];
 
-/** Who may do which step, and when; throws to forbid it. */
+/** Called for each step of a region; throws to make it fail. */
 type Guard = (region: string, step: string) => void | Promise<void>;
 
 export class Regions {
   readonly backends: Readonly<Record<string, Store>>;
-  /** Regions that nobody reaches. */
+  /** Regions that are unreachable. */
   readonly away: Set<string> = new Set<string>();
   readonly #handles: Store[] = [];
 
@@ -24,7 +24,7 @@ export class Regions {
       Object.fromEntries(REGIONS.map((region) => [region, memoryStore()]));
   }
 
-  /** A node's handle in a region; it knows nothing yet of what has moved. */
+  /** A node's handle in a region, which knows no moved keys yet. */
   async handle(
     self: string,
     options: Partial<Pick<RegionalStoreOptions, "homes" | "now" | "onEvent">> & {
@@ -54,12 +54,12 @@ export class Regions {
   }
 }
 
-/** What a network says that has lost a question or its answer. */
+/** The error of a request or an answer that the network has lost. */
 export function lost(message: string): AtlasError {
   return new AtlasError("unavailable", message);
 }
 
-/** A store whose every step asks before it is done and after; it stays open. */
+/** A store that calls the guards before and after each step; closing it leaves the store open. */
 function guarded(region: string, store: Store, before: Guard, after: Guard): Store {
   return new Proxy(store, {
     get: (it, name) => {

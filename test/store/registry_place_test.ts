@@ -37,9 +37,9 @@ describe("two regions with one registry", () => {
     ["redis+sentinel://a,b/main", "redis+sentinel://a,b/other"],
     ["redis+sentinel://a,b/main/0", "redis+sentinel://a,b/main/1"],
     ["redis+cluster://a,b", "redis+cluster://c,d"],
-    // Each opens one of its own, for tests.
+    // Each URL opens its own store, for tests.
     ["memory:", "memory:"],
-    // What can't be read is refused elsewhere, for that.
+    // URLs that can't be parsed are refused elsewhere.
     ["redis://", "redis://"],
     ["redis://:x/hunter2@h", "redis://:x/hunter2@h2"],
   ])("are accepted where the URLs differ: %s and %s", ([us, eu]) => {

@@ -39,7 +39,7 @@ warnIfRedisMissing("the store on a Redis behind sentinels");
 storeConformance("redis, behind a sentinel", async () => {
   const group = await startSentinels({ sentinels: 1, replicas: 2 });
   return {
-    // What one replica has is kept: the one that has most is promoted.
+    // Writes that one replica has are kept: the replica with most of the data is promoted.
     open: () => redisStore(`${group.url}?replicas=1`, { timeoutMs: 30_000 }),
     crash: () => group.failOver(),
     dispose: () => group.close(),
@@ -57,7 +57,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
       while (!isEnding) {
         const claim = claimOf(freshKey());
         claims.set(claim.key, await oneTurn(store, claim).catch(codeOf));
-        // While it is down steps fail at once: others must have their turn.
+        // While it is down steps fail at once: the pause lets other tasks run.
         await new Promise((resolve) => setImmediate(resolve));
       }
     });
@@ -75,11 +75,11 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     expect(new Set([...claims.values()].map((reply) => typeof reply === "string" ? reply : "")))
       .toEqual(new Set(["", "unavailable"]));
     expect(String(await command(replica, "INFO", "replication"))).toContain("role:master");
-    // Every claim that was answered was won, with the turn committed after it.
+    // Every answered claim was won, and the turn after it was committed.
     for (const reply of answered()) expect((reply as ClaimReply).won).toBe(true);
   });
 
-  test("that comes back is not used any more, by old stores or new ones", async () => {
+  test("that comes back is not used any more, neither by old stores nor by new ones", async () => {
     const group = await started({ sentinels: 1 });
     const store = await opened(group.url);
     const [master, replica] = group.servers as [TestRedis, TestRedis];
@@ -87,7 +87,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     await copied(master, 1);
     await group.failOver();
     await eventually(() => own(store, freshKey()));
-    // For some seconds it still says that it is a master, until a sentinel tells it otherwise.
+    // For some seconds it still reports itself as a master, until a sentinel makes it a replica.
     await master.restart();
     const key = freshKey();
     await own(store, key);
@@ -123,7 +123,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     expect(await command(other, "EXISTS", await ownKey(other, key))).toBe(1);
   });
 
-  test("is looked up at each sentinel, and the error names what is wrong", async () => {
+  test("is looked up at each sentinel, and the error gives each sentinel's fault", async () => {
     const group = await started({ sentinels: 1, replicas: 0 });
     const gone = await freePort();
     const [port] = group.ports as [number];
@@ -139,7 +139,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     await refuses(direct, "bad_request", "unknown command");
   });
 
-  test("needs its own password, and the sentinels theirs", async () => {
+  test("needs its own password, and sentinels need theirs", async () => {
     const group = await started({ sentinels: 1, replicas: 0 });
     const [master] = group.servers as [TestRedis];
     const [port] = group.ports as [number];
@@ -174,7 +174,7 @@ async function oneTurn(store: Store, claim: ReturnType<typeof claimOf>): Promise
   const { key, incarnation } = claim;
   const turn = { key, incarnation, epoch, turn: 1, puts: [["a", "1"]] as const, deletes: [] };
   const outcome = await store.commit(turn);
-  // Lost with the master, between the two: it says so.
+  // The claim was lost with the master before the commit: the commit reports that.
   if (outcome !== "committed") throw Object.assign(new Error("lost"), { code: "unavailable" });
   return reply;
 }
@@ -239,7 +239,11 @@ test.each([
   expect((await openStore(url).catch((error) => error)).message).not.toContain("hunter2");
 });
 
-test("the strategy optimistic is for single servers", unless(redisMissing), async () => {
-  const options = { strategy: "optimistic", master: "a", masters: ["a"] } as const;
-  await refuses(redisStore("redis+cluster://a", options), "bad_request", "strategy");
-});
+test(
+  "the strategy `optimistic` is refused with sentinels and clusters",
+  unless(redisMissing),
+  async () => {
+    const options = { strategy: "optimistic", master: "a", masters: ["a"] } as const;
+    await refuses(redisStore("redis+cluster://a", options), "bad_request", "strategy");
+  },
+);

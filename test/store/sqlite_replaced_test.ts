@@ -29,7 +29,10 @@ const FILES = ["", "-wal", "-shm"];
 
 const GONE = "was deleted or replaced while it was open";
 
-/** What a store tells a caller that knows this lineage, once it has found out about its file. */
+/**
+ * The lineage that a store gives a caller which knows `known`, once it has noticed that its file
+ * changed.
+ */
 async function meet(store: Store, known: Lineage | null = null): Promise<Lineage> {
   const ask = () => store.renew("nobody", 0, [], known && { ...known, waited: false });
   const { lineage } = await ask().catch((error) => {
@@ -46,7 +49,7 @@ describe("a file that was deleted under a store", () => {
     for (const suffix of FILES) rmSync(path + suffix, { force: true });
   });
 
-  test("is created anew, with another lineage and a higher term, which waits", async () => {
+  test("is created again, with another lineage and a higher term, whose claims wait", async () => {
     const [store] = stores as [Store];
     const former = { id: "former", term: 3, settled: true };
     const lineage = await meet(store, former);
@@ -65,7 +68,7 @@ describe("a file that was deleted under a store", () => {
   });
 });
 
-test("steps on a file that was removed meanwhile are unavailable, and say why", async () => {
+test("steps on a file that was removed since it was opened are `unavailable`, with the reason", async () => {
   const store = await open();
   await own(store, "counters/held");
   const asked = store.lookup("counters/held");
@@ -96,7 +99,7 @@ test("a restored backup begins a lineage, so that lost turns are detected", asyn
   expect(await again.commit({ ...turn, lineage: first.id })).toBe("moved");
 });
 
-test("a file whose write-ahead log was removed is not written any more: others would not see it", async () => {
+test("a file whose write-ahead log was removed is opened again before the next write, so that other stores see it", async () => {
   const store = await open();
   const { id } = await meet(store);
   rmSync(`${path}-wal`);

@@ -116,7 +116,7 @@ describe("a file that another holds", () => {
     await store.close();
   });
 
-  test("for too long is unavailable; then it serves again", async () => {
+  test("for too long makes steps `unavailable`, and steps succeed once it is free", async () => {
     const store = await sqliteStore(path, { timeoutMs: 100 });
     const { DatabaseSync } = await import("node:sqlite");
     const rival = new DatabaseSync(path);
@@ -133,7 +133,7 @@ describe("a file that another holds", () => {
   });
 });
 
-test("of states without fields and owner the last turns of 10,000 are kept", async () => {
+test("the last turns of 10,000 states without fields and owner are kept", async () => {
   const store = await sqliteStore(path);
   const database = new DatabaseSync(path);
   const count = (table: string) =>
@@ -155,12 +155,12 @@ test("of states without fields and owner the last turns of 10,000 are kept", asy
   }
 });
 
-test("steps that are late because their process was suspended are tried all the same", async () => {
+test("steps whose time is over because their process was suspended are tried nevertheless", async () => {
   const store = await sqliteStore(path, { timeoutMs: 50 });
   const key = freshKey();
   const owner = own(store, key);
   const lookup = store.lookup(freshKey());
-  // Nothing of this process runs meanwhile.
+  // This blocks the process.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
   expect((await owner).epoch).toBeGreaterThan(0);
   expect(await lookup).toBeNull();
@@ -203,7 +203,7 @@ describe("a step that fails", () => {
 });
 
 describe("a path that can't be used", () => {
-  test("is a bad request that says why", async () => {
+  test("is a bad request with the reason", async () => {
     writeFileSync(path, "this is no database ".repeat(100));
     await refuses(sqliteStore(path), "bad_request", "not a database");
     await refuses(sqliteStore(join(path, "below.db")), "bad_request", path);
@@ -226,7 +226,7 @@ describe("a path that can't be used", () => {
   });
 });
 
-test("stored text has no NUL, comes back whole, and keeps its order", () => {
+test("stored text has no NUL, is returned unchanged, and keeps its order", () => {
   const parts = ["", "\0", "\u0001", "\u0002", "a"];
   const texts = parts.flatMap((a) => parts.flatMap((b) => parts.map((c) => a + b + c)));
   for (const text of texts) {

@@ -10,7 +10,7 @@ import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 const [path = "", names = "", count = "0"] = process.argv.slice(2);
 await new Promise((resolve) => process.stdin.once("data", resolve));
 process.stdin.destroy();
-// Others write at the same time, on whatever else the machine does.
+// Other processes write at the same time, on a machine that may be busy.
 const store = await sqliteStore(path, { timeoutMs: 60_000 });
 const incarnation = crypto.randomUUID();
 for (let start = 0; start < Number(count); start += 50) {

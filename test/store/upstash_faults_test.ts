@@ -15,14 +15,17 @@ import { startUpstash, type TestUpstash } from "../upstash/server.ts";
 import { type Answers, nameOf, runRivals, traceOf } from "../upstash/rival_nodes.ts";
 import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-/** Seeds that draw each fault among the first requests: half of what the steps take at least. */
+/**
+ * Seeds that draw each fault among the first requests, at most half of the least number that the
+ * steps need.
+ */
 const SEEDS = [15, 86, 48, 5];
 const NODES = 4;
 const STEPS = 30;
 
 const cleanups = cleanupsAfterEach();
 
-/** What Redis itself holds of one key. */
+/** The data of one key in Redis itself. */
 interface Truth {
   readonly key: string;
   /** `<epoch> <incarnation> …`, or null. */
@@ -41,7 +44,7 @@ async function setUpStore(): Promise<{ server: TestUpstash; direct: RespConnecti
   return { server, direct };
 }
 
-/** A store that waits briefly for each answer, so that what hangs costs little. */
+/** A store with a short timeout, so that hanging answers take little time. */
 function opened(at: { url: string; token: string }): Promise<Store> {
   return eventually(() => upstashStore({ ...at, timeoutMs: 500 }));
 }
@@ -94,7 +97,7 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
     }
   });
 
-  test("members: each answer is true of the membership", async () => {
+  test("members: each answer agrees with the membership in Redis", async () => {
     const { server, direct } = await setUpStore();
     const { url, token } = server;
     const store = await opened({ url, token });
@@ -129,18 +132,18 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
   });
 });
 
-/** No epoch of a key has two winners, no claim won twice, and nobody was followed by two. */
+/** No epoch of a key has two winners, no claim won twice, and no owner has two successors. */
 function checkWins({ wins }: Answers, kept: readonly string[]): void {
   const epochs = new Set(wins.map(({ claim, owner }) => `${claim.key} ${owner.epoch}`));
   expect(epochs.size).toBe(wins.length);
   expect(new Set(wins.map(({ claim }) => claim.opId)).size).toBe(wins.length);
-  // Where nobody releases, "nobody" too is followed but once.
+  // If a key is never released, it is claimed as unowned only once.
   const followed = wins.filter(({ claim }) => claim.expected !== null || kept.includes(claim.key))
     .map(({ claim: { key, expected } }) => `${key} ${expected?.epoch} ${expected?.incarnation}`);
   expect(new Set(followed).size).toBe(followed.length);
 }
 
-/** The present owner was never fenced, and is as new as any that won. */
+/** The current owner was never fenced, and has the highest epoch that won. */
 function checkOwner({ wins, fenced }: Answers, { key, own, epoch }: Truth, isKept: boolean): void {
   const won = wins.filter(({ claim }) => claim.key === key).map(({ owner }) => owner.epoch);
   const standing = own === null ? null : Number(own.split(" ")[0]);
@@ -151,7 +154,7 @@ function checkOwner({ wins, fenced }: Answers, { key, own, epoch }: Truth, isKep
   }
 }
 
-/** Every acknowledged commit is there, none twice, none by another, none out of order. */
+/** Every acknowledged commit is in the state once, by its own owner and in order. */
 function checkState({ acknowledged, sent, wins }: Answers, { key, fields }: Truth): void {
   const mine = acknowledged.filter((commit) => commit.key === key);
   for (const commit of mine) {
@@ -173,7 +176,7 @@ function checkState({ acknowledged, sent, wins }: Answers, { key, fields }: Trut
     expect(winners.has(epoch)).toBe(true);
     const sorted = applied.toSorted((a, b) => a - b);
     expect(sorted).toEqual(sorted.map((_, i) => i + 1));
-    // A turn applied again after the next one would have brought its trace back.
+    // If a turn had been applied again after the next one, its trace field would be back.
     const traces = [...fields.keys()].filter((field) => field.startsWith(`:trace:${epoch}:`));
     expect(traces).toEqual([`:${traceOf({ epoch, turn: sorted.length })}`]);
   }

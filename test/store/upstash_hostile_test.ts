@@ -1,5 +1,6 @@
 /**
- * A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else.
+ * A malicious HTTP Redis: its answers cost bounded memory, and token and body are sent to no other
+ * server.
  *
  * Covers adapters/store/redis/http_requester.ts.
  */
@@ -17,12 +18,12 @@ import { cleanups } from "../upstash/store_setup.ts";
 import { startUpstash, type TestUpstash } from "../upstash/server.ts";
 import { unless } from "../support/unless.ts";
 
-/** Bytes that an answer may cost beside those that are read: buffers of sockets and streams. */
+/** Bytes that an answer may take besides those that are read: buffers of sockets and streams. */
 const BUFFERS = 67_108_864;
 /** Memory by which a process may grow for any answer: far less than the bomb's 4 GiB. */
 const GROWTH = 1_073_741_824;
 
-/** The error of each; deadlines end the others. */
+/** The error for each kind of answer; the other kinds end in a timeout. */
 const MESSAGES: { readonly [kind in HostileAnswer]: RegExp } = {
   bomb: /encoding "gzip", which was not asked for|longer than \d+ bytes/,
   flood: /longer than \d+ bytes|no answer within/,
@@ -83,7 +84,7 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
     });
   }
 
-  test("if the answer of a batch is too long its scripts are sent one by one", async () => {
+  test("a batch with too long an answer is retried with its scripts one by one", async () => {
     const { server, store } = await setUpStore(60_000);
     const keys = [freshKey(), freshKey()];
     const owners = await Promise.all(keys.map((key) => own(store, key)));
@@ -94,13 +95,13 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
     expect(members.members).toEqual([]);
   });
 
-  test("of many long answers at once no more is read than the limit of all together", async () => {
+  test("many long answers at once are read up to the limit for all together", async () => {
     const { server, store } = await setUpStore(20_000);
     server.faults = () => "flood";
     const before = process.memoryUsage().rss;
     await Promise.all(
       Array.from({ length: 12 }, async (_, i) => {
-        // Each of a tick of its own: so many requests.
+        // Each step is in its own tick, so that each is its own request.
         for (let tick = 0; tick < 10 * i; tick++) await Promise.resolve();
         await refuses(store.lookup(freshKey()), "unavailable");
       }),

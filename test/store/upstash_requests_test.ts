@@ -31,7 +31,7 @@ async function answeringServer(answer: () => Response): Promise<string> {
 warnIfRedisMissing("what the HTTP store sends");
 
 describe("requests", unless(redisMissing), () => {
-  test("all steps of a tick are one request", async () => {
+  test("for all steps of a tick are sent as one", async () => {
     const { server, store } = await setUpStore();
     const before = server.requests.length;
     const member = freshMember();
@@ -64,7 +64,7 @@ describe("requests", unless(redisMissing), () => {
     }
   });
 
-  test("scripts that Redis has lost are sent again, and only those", async () => {
+  test("resend scripts that Redis has lost, and only those", async () => {
     const { server, store, sendCommand } = await setUpStore();
     const key = freshKey();
     const owner = await own(store, key);
@@ -76,7 +76,7 @@ describe("requests", unless(redisMissing), () => {
     expect(server.requests.at(-1)?.body).toMatch(/^\[\["evalsha"/i);
   });
 
-  test("odd text comes back as it was: byte order marks, controls, quotes", async () => {
+  test("unusual text is returned unchanged: byte order marks, control characters, quotes", async () => {
     const { store } = await setUpStore();
     const key = freshKey();
     const owner = await own(store, key);
@@ -169,7 +169,7 @@ describe("credentials", () => {
     await refuses(nobody, "unavailable", `127.0.0.1:${port}`);
   });
 
-  test("bad options are refused by name, secrets not shown", async () => {
+  test("invalid options are refused by name, and secrets are not shown", async () => {
     const token = "t";
     const bad: [object, string][] = [
       [{ url: "", token }, "Upstash URL"],

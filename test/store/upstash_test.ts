@@ -23,7 +23,7 @@ import { type Fault, inOrder } from "../upstash/faults.ts";
 import { cleanups, furtherStores, setUpStore } from "../upstash/store_setup.ts";
 import type { TestUpstash } from "../upstash/server.ts";
 
-/** Plays `fault` whenever a request holds `mark`, as often as it comes. */
+/** Applies `fault` to every request that contains `mark`. */
 function onlyFor(server: TestUpstash, mark: string, fault: Fault): void {
   server.faults = () => server.requests.at(-1)?.body.includes(mark) ? fault : null;
 }
@@ -43,7 +43,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     "slow",
   ];
   for (const fault of LOSSES) {
-    test(`${fault} once: every step is answered as without the fault`, async () => {
+    test(`(${fault}, once): every step gets the same answer as without the fault`, async () => {
       const { server, store } = await setUpStore();
       const faulty = <T>(step: () => Promise<T>): Promise<T> => {
         server.faults = inOrder(fault);
@@ -79,7 +79,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     });
   }
 
-  test("for good: every step is unavailable, none says that nothing exists", async () => {
+  test("(always): every step is unavailable, and none answers that nothing exists", async () => {
     const { server, store, sendCommand } = await setUpStore();
     const [key, member] = [freshKey(), freshMember()];
     const owner = await own(store, key);
@@ -139,7 +139,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     const owner = await own(store, key);
     const original = globalThis.fetch;
     cleanups.push(() => (globalThis.fetch = original));
-    // It is answered, and read in some turns, but not before its time is up.
+    // The answer arrives, but is read only after the time is up.
     globalThis.fetch = (async (...args: Parameters<typeof fetch>) => {
       const answer = await original(...args);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
@@ -160,7 +160,8 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     onlyFor(server, incarnation, "reset");
     before = server.requests.length;
     await refuses(store.release(key, incarnation, epoch), "unavailable");
-    // Deno's fetch repeats what is cut off on a used connection; that nobody can stop.
+    // Deno's fetch resends a request that is cut off on a reused connection, which can't be
+    // prevented.
     expect(server.requests.length).toBeLessThanOrEqual(before + 2);
     server.faults = () => null;
     expect(await store.lookup(key)).toBeNull();

@@ -1,12 +1,12 @@
 /**
  * Runs before each test file: removes variables of the user's environment that a node reads, and
- * turns off logging of nodes that are served in the test's process, as there are hundreds.
+ * turns off logging of nodes in the test's process, because there are hundreds of them.
  */
 import process from "node:process";
 import { configureLogging } from "../../adapters/server/logging.ts";
 
 const READ = /^(?:ATLAS|FLY|RAILWAY|RENDER|HEROKU|K)_|^(?:PORT|DYNO|HOSTNAME)$/;
-/** What `npm test` itself tells. */
+/** Variables that `npm test` itself sets. */
 const OWN = /^ATLAS_TEST_/;
 
 for (const name of Object.keys(process.env)) {

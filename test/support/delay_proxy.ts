@@ -2,8 +2,8 @@
  * TCP proxies with a delay, for connections between regions on one machine.
  *
  * Takes a target port and, for each connection, the route that it is on; gives a port to connect
- * to. Bytes keep their order and arrive the route's one-way delay later, a connection's first ones
- * a round message later still, as with TCP's handshake. A route can be closed. All bytes can be
+ * to. Bytes keep their order and arrive the route's one-way delay later, a connection's first bytes
+ * one round trip later still, as with TCP's handshake. A route can be closed. All bytes can be
  * observed. Delays are a timer's: exact to about 1 ms.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -11,12 +11,12 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 /**
  * - `open`: everything passes;
  * - `silent`: nothing passes and no error shows, as in a network that drops packets; what was sent
- *   meanwhile arrives once the route is open again, as TCP repeats it;
+ *   meanwhile arrives once the route is open again, because TCP resends it;
  * - `closed`: connections are cut, and further ones refused.
  */
 export type RouteState = "open" | "silent" | "closed";
 
-/** Which way bytes go: `out`, from who connected; `back`, to it. */
+/** The direction of bytes: `out`, from the client that connected; `back`, to it. */
 export type Direction = "out" | "back";
 
 /** Gets a connection's bytes in order, when they are sent. */
@@ -71,7 +71,7 @@ class ProxiedConnection {
     ];
     for (const end of this.#ends) {
       end.setNoDelay(true);
-      // A close follows, and takes the other end along.
+      // A close follows, which also closes the other end.
       end.on("error", () => {});
       end.on("close", () => this.end());
     }
@@ -156,7 +156,7 @@ export interface DelayProxyOptions {
   readonly target: number;
   /** The route of a connection from `port`; null: it is refused. */
   readonly route: (port: number) => Route | null;
-  /** Who listens to a connection on this route. Default: nobody. */
+  /** The listener for connections on this route. Default: none. */
   readonly tap?: (route: Route) => Tap;
 }
 

@@ -8,7 +8,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Forwarder {
   readonly port: number;
-  /** Cuts all connections; further ones lead to `port`, or are refused where it is null. */
+  /** Cuts all connections; further ones lead to `port`, or are refused if it is null. */
   lead(port: number | null): void;
   close(): Promise<void>;
 }
@@ -26,7 +26,7 @@ export async function startForwarder(target: number): Promise<Forwarder> {
     for (const [one, other] of [[near, far], [far, near]] as const) {
       sockets.add(one);
       one.setNoDelay(true);
-      // A close follows, and takes the other end along.
+      // A close follows, which also closes the other end.
       one.on("error", () => {});
       one.on("close", () => {
         sockets.delete(one);

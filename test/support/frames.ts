@@ -10,7 +10,7 @@ const HEAD_END = "\r\n\r\n";
 
 export class FrameReader {
   #rest: Buffer = EMPTY;
-  /** The HTTP head that comes first has passed. */
+  /** Whether the HTTP head, which comes first, has been read. */
   #isOpen = false;
 
   /** The frames that these bytes complete. */
@@ -31,7 +31,7 @@ export class FrameReader {
   }
 }
 
-/** The first frame; null where it isn't all there. */
+/** The first frame; null if it is incomplete. */
 function first(bytes: Buffer): { payload: Buffer; end: number } | null {
   if (bytes.length < 2) return null;
   const isMasked = ((bytes[1] as number) & 0x80) !== 0;

@@ -1,4 +1,4 @@
-/** The sample of `onConflict` in docs/available.md: all below this line is what stands there. */
+/** The sample of `onConflict` in docs/available.md: all lines below are as on that page. */
 import { type Ownership, Resource } from "../../mod.ts";
 
 export class Notes extends Resource {

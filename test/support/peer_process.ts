@@ -8,14 +8,15 @@ import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 const TABLES = ["/proc/net/tcp", "/proc/net/tcp6"];
 
-/** Why nobody can be told from another on this machine; null where it can be done. */
+/** Why processes can't be told apart on this machine; null if they can. */
 export const callersHidden: string | null = existsSync(TABLES[0] as string)
   ? null
   : "there is no /proc/net/tcp on this machine";
 
 /**
  * Of `processes`, by their ids, the one whose socket leads from `port` to the port `to`; null:
- * none. Both tell: several processes may have connections from one port, to different ones.
+ * none. Both ports are needed: several processes may have connections from one port to different
+ * ports.
  */
 export function holderOf(port: number, to: number, processes: Iterable<number>): number | null {
   const inode = inodeOf(port, to);
@@ -24,7 +25,7 @@ export function holderOf(port: number, to: number, processes: Iterable<number>):
   return null;
 }
 
-/** The inode of the connected socket that has these ports. */
+/** The inode of the connected socket with these ports. */
 function inodeOf(port: number, to: number): string | null {
   const [local, remote] = [port, to].map((it) =>
     `:${it.toString(16).toUpperCase().padStart(4, "0")}`
@@ -33,7 +34,7 @@ function inodeOf(port: number, to: number): string | null {
     for (const line of readFileSync(table, "utf8").split("\n")) {
       const [, address, peer, state, , , , , , inode] = line.trim().split(/\s+/);
       if (!address?.endsWith(local) || !peer?.endsWith(remote)) continue;
-      // 01: established.
+      // State 01: established.
       if (state === "01" && inode !== undefined) return inode;
     }
   }
@@ -44,7 +45,7 @@ function holds(pid: number, wanted: string): boolean {
   try {
     return readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === wanted);
   } catch {
-    // It has ended.
+    // The process has ended.
     return false;
   }
 }
@@ -53,7 +54,7 @@ function linkOf(path: string): string | null {
   try {
     return readlinkSync(path);
   } catch {
-    // Closed since it was listed.
+    // The descriptor was closed since it was listed.
     return null;
   }
 }

@@ -1,12 +1,12 @@
 /**
  * Free ports of loopback that no other process takes by chance.
  *
- * Gives a port for a server that is started a moment later, or again after a crash. A bind to port
- * 0, and every outgoing connection, gets one of the system's ephemeral ports (from 32,768 on
- * Linux, from 49,152 elsewhere), so these are below them. Processes divide them in blocks: the
- * process that listens on a block's first port owns the rest of it for as long as it lives. So a
- * port can't be taken between being given and being used, nor while its server is down, except by
- * a program that names it.
+ * Gives a port for a server that is started later, or again after a crash. A bind to port 0, and
+ * every outgoing connection, gets one of the system's ephemeral ports (from 32,768 on Linux, from
+ * 49,152 elsewhere), so these are below them. Processes divide them in blocks: the process that
+ * listens on a block's first port owns the rest of it for as long as it lives. So a port can't be
+ * taken between being given and being used, nor while its server is down, except by a program that
+ * names it.
  */
 import { createServer, type Server } from "node:net";
 import process from "node:process";
@@ -19,10 +19,10 @@ const BLOCKS = 343;
 /** The block that comes next, and what is left of the present one. */
 let next = process.pid % BLOCKS;
 let left: number[] = [];
-/** Whoever asks is served after those who asked before. */
+/** Requests for ports are served one after the other. */
 let served: Promise<unknown> = Promise.resolve();
 
-/** A port of loopback that nobody listens on now; never the same twice, in any process. */
+/** A loopback port without a listener; never the same twice, in any process. */
 export function freePort(): Promise<number> {
   const port = served.then(take);
   served = port.catch(() => {});
@@ -45,7 +45,7 @@ async function takeBlock(): Promise<void> {
   const first = FIRST + next * BLOCK;
   next = (next + 1) % BLOCKS;
   const guard = await listen(first);
-  // It is kept until the process ends, and keeps no process from ending.
+  // The server stays open until the process ends, and doesn't keep the process running.
   guard?.unref();
   if (guard) left = Array.from({ length: BLOCK - 1 }, (_, i) => first + 1 + i);
 }
@@ -56,7 +56,7 @@ async function isFree(port: number): Promise<boolean> {
   return server !== null;
 }
 
-/** A server on a port; null where somebody else has it. */
+/** A server on a port; null if another server has it. */
 function listen(port: number): Promise<Server | null> {
   return new Promise((resolve) => {
     const server = createServer();

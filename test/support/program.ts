@@ -1,24 +1,24 @@
 /**
- * Programs that a test starts as processes of their own: what they write, how they end, and signals
- * to them by their ids. Those that are left end with the test.
+ * Programs that a test starts as processes of their own: their output, their end, and signals to
+ * them by their ids. Those that still run end with the test.
  */
 import type { ChildProcess } from "node:child_process";
 import process from "node:process";
 
 export interface Program {
   readonly pid: number;
-  /** All that it wrote so far. */
+  /** Its output so far. */
   readonly output: { stdout: string; stderr: string };
   /** Its exit status, or the name of the signal that ended it. */
   readonly ended: Promise<number | string>;
-  /** Sends a signal; one that has ended gets none. */
+  /** Sends a signal, unless it has ended. */
   signal(name: NodeJS.Signals): void;
 }
 
-/** What runs, by what `SIGKILL` goes to. */
+/** Running programs, by the id that gets `SIGKILL`. */
 const running: Map<ChildProcess, number> = new Map();
 
-/** @param leads whether it has a group of its own, which ends with it. */
+/** @param leads whether it has its own process group, which ends with it. */
 export function programOf(child: ChildProcess, leads = false): Program {
   const pid = child.pid as number;
   running.set(child, leads ? -pid : pid);
@@ -38,24 +38,24 @@ export function programOf(child: ChildProcess, leads = false): Program {
     pid,
     output,
     ended,
-    // Not child.kill: on Deno it reports the signal as the end, whatever the process does. An id
-    // whose process has ended may be another's by now.
+    // Not child.kill: on Deno it reports the signal as the end, whatever the process does. The id
+    // of a process that has ended may belong to another one by now.
     signal: (name) => void (over || process.kill(pid, name)),
   };
 }
 
-/** Ends whatever a test left running, frozen ones too. */
+/** Ends all programs that a test left running, also frozen ones. */
 export async function endAll(): Promise<void> {
   await Promise.all([...running].map(([child, target]) =>
     new Promise<void>((resolve) => {
       child.on("close", () => resolve());
-      // One that has ended may not have closed its output yet; its group may go on without it.
+      // A program that has ended may not have closed its output yet, and its group may still run.
       const isOver = child.exitCode !== null || child.signalCode !== null;
       if (isOver && target > 0) return;
       try {
         process.kill(target, "SIGKILL");
       } catch {
-        // It has ended; that its output has is told next.
+        // The program has ended; the event for the end of its output comes next.
       }
     })
   ));

@@ -1,6 +1,6 @@
 /**
- * A server of the running runtime with short times, and raw connections to it that keep what came.
- * Call {@link closeAll} after each test.
+ * A server of the running runtime with short times, and raw connections to it that keep all
+ * received bytes. Call {@link closeAll} after each test.
  */
 import { connect, type Socket as TcpSocket } from "node:net";
 import { expect } from "vitest";
@@ -10,7 +10,7 @@ import type { Runtime, ServeOptions, Server, ServerTimes } from "../../src/ports
 export const runtime: Runtime = await detectRuntime();
 const MAX_FRAME = 65_536;
 export const TIMES: ServerTimes = { headMs: 2_000, keepAliveMs: 4_000, answerMs: 2_000 };
-/** More than anything here takes, in ms. */
+/** Longer than anything in these tests takes, in ms. */
 export const PATIENCE_MS = 40_000;
 
 const servers: Server[] = [];
@@ -31,7 +31,7 @@ export async function serve(
   return server;
 }
 
-/** A connection that keeps what came and whether it was closed. */
+/** A connection that keeps the received bytes and whether it was closed. */
 export class Client {
   readonly tcp: TcpSocket;
   text = "";
@@ -45,7 +45,7 @@ export class Client {
     clients.push(this.tcp);
   }
 
-  /** How many answers came. */
+  /** The number of answers received. */
   get answers(): number {
     return this.text.split("HTTP/1.1 200").length - 1;
   }

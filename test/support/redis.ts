@@ -2,7 +2,7 @@
  * A private Redis for tests that can be killed, frozen and restarted.
  *
  * Takes its durability; gives its URL and the controls. Each listens on a free loopback port and
- * keeps its files in a directory of its own, which is deleted with it.
+ * keeps its files in its own directory, which is deleted when it ends.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./ports.ts";
 
-/** Why no Redis can be started here; null where one can. A test that is skipped prints it. */
+/** Why no Redis can be started here; null if one can. Skipped tests print it. */
 export const redisMissing: string | null =
   spawnSync("redis-server", ["--version"], { stdio: "ignore" }).status === 0
     ? null
@@ -22,7 +22,7 @@ export function redisEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: "C" };
 }
 
-/** Prints why what needs a Redis is skipped, where it is. */
+/** If tests that need a Redis are skipped, prints the reason. */
 export function warnIfRedisMissing(what: string): void {
   if (redisMissing !== null) console.warn(`skipped: ${what}: ${redisMissing}`);
 }
@@ -34,7 +34,10 @@ export interface TestRedisOptions {
   cluster?: boolean;
   /** Further arguments for redis-server. */
   args?: readonly string[];
-  /** Has its settings in a file that it may rewrite: its role outlives a restart. Default false. */
+  /**
+   * Has its settings in a file that it may rewrite, so that its role survives a restart. Default
+   * false.
+   */
   hasFile?: boolean;
 }
 
@@ -45,9 +48,9 @@ export interface TestRedis {
   kill(): Promise<void>;
   /** Starts it again on the same port and files; resolves when it answers. */
   restart(): Promise<void>;
-  /** Freezes it (SIGSTOP), as a network that swallows everything would. */
+  /** Freezes it (SIGSTOP), which looks like a network that drops everything. */
   freeze(): void;
-  /** Lets it go on (SIGCONT). */
+  /** Resumes it (SIGCONT). */
   thaw(): void;
   /** Ends it and removes its files. */
   close(): Promise<void>;
@@ -79,7 +82,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     );
     await answers(port);
   };
-  // By process id: Deno's `child.kill` sends one signal in a child's life.
+  // By process id: Deno's `child.kill` sends only one signal to each child.
   const signal = (name: NodeJS.Signals): void => {
     if (running) process.kill(child.pid as number, name);
   };
@@ -121,11 +124,14 @@ async function answers(port: number): Promise<void> {
   await awaitReply(port, "PING", /PONG/);
 }
 
-/** How long servers are waited for in all, and for one answer, in ms. */
+/** The time limits for servers to be ready, and for one answer, in ms. */
 const PATIENCE_MS = 60_000;
 const ANSWER_MS = 5_000;
 
-/** Sends an inline command until the answer is as wanted, for a minute at most; gives its beginning. */
+/**
+ * Sends an inline command until the answer is as expected, for a minute at most; gives the answer's
+ * beginning.
+ */
 export async function awaitReply(port: number, command: string, wanted: RegExp): Promise<string> {
   const giveUp = performance.now() + PATIENCE_MS;
   for (;;) {
@@ -138,7 +144,7 @@ export async function awaitReply(port: number, command: string, wanted: RegExp):
   }
 }
 
-/** The first bytes that come back, or what went wrong. */
+/** The first bytes of the answer, or the error's message. */
 function ask(port: number, command: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");

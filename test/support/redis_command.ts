@@ -22,11 +22,11 @@ export async function command(
 /**
  * Waits until this many replicas have all that a server has.
  *
- * @param key of a slot of its own, where it is a node of a cluster.
+ * @param key a key in one of its slots, if it is a node of a cluster.
  */
 export async function copied(server: Server, replicas: number, key = "copied"): Promise<void> {
   await over(server, async (client) => {
-    // WAIT is about this connection's own last write: one that wrote nothing waits for nothing.
+    // WAIT waits for this connection's own last write: a connection without writes doesn't wait.
     await client.send("SET", [key, "all before this"]);
     while (Number(await client.send("WAIT", [String(replicas), "1000"])) < replicas);
   });

@@ -15,19 +15,19 @@ import { type Certificate, tlsArguments } from "./tls.ts";
 /** The name by which the sentinels know the master. */
 export const MASTER = "mymaster";
 
-/** A master waits some seconds for further replicas by default, before it copies. */
+/** By default a master waits some seconds for further replicas before it copies. */
 const SYNC_AT_ONCE = ["--repl-diskless-sync-delay", "0"];
 
-/** A master, its replicas, and who watches them. */
+/** A master, its replicas, and their sentinels. */
 export interface TestSentinels {
   /** `redis+sentinel://…` with all sentinels. */
   readonly url: string;
-  /** Master and replicas as they were at first, the master in front. */
+  /** The servers with their first roles, the master first. */
   readonly servers: readonly TestRedis[];
   readonly ports: readonly number[];
-  /** The port of the master by what the first sentinel that is left says. */
+  /** The master's port, as the first running sentinel gives it. */
   masterPort(): Promise<number>;
-  /** Kills the master; resolves when the sentinels have put a replica in its place. */
+  /** Kills the master; resolves when the sentinels have promoted a replica. */
   failOver(): Promise<void>;
   close(): Promise<void>;
 }
@@ -35,17 +35,19 @@ export interface TestSentinels {
 export interface TestSentinelsOptions {
   replicas?: number;
   sentinels?: number;
-  /** How long a server must be silent before it is taken for dead, in ms. Default a minute. */
+  /** How long a server must be silent before it counts as dead, in ms. Default: a minute. */
   downAfterMs?: number;
   /** Servers keep each acknowledged write on disk, and their role through a restart. */
   durable?: boolean;
-  /** All listen by TLS, too, with this certificate; the URL is `rediss+sentinel://…` then. */
+  /** All also listen with TLS, with this certificate; then the URL is `rediss+sentinel://…`. */
   tls?: Certificate;
 }
 
-/** How long sentinels wait for a silent server: no busy one is taken for dead, in ms. */
+/**
+ * How long sentinels wait for a silent server, in ms: long enough that no busy one counts as dead.
+ */
 const PATIENT_MS = 60_000;
-/** The same once the master was killed, in ms. */
+/** The same after the master was killed, in ms. */
 const QUICK_MS = 1_000;
 
 /** Starts a master with replicas and sentinels, and waits until all know of each other. */
@@ -53,7 +55,7 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
   const { replicas = 1, sentinels: count = 3, downAfterMs = PATIENT_MS, tls } = options;
   const { durable = false } = options;
   const kind = { durable, hasFile: durable };
-  /** Arguments of one that listens by TLS, and its port there; none where it doesn't. */
+  /** Arguments of a server that listens with TLS, and its TLS port; none if it doesn't. */
   const secured = async (): Promise<{ port: number | null; args: readonly string[] }> => {
     const port = tls ? await freePort() : null;
     return { port, args: tls && port !== null ? tlsArguments(port, tls) : [] };
@@ -168,7 +170,7 @@ export interface TestCluster {
   readonly replicas: readonly TestRedis[];
   /** Resolves when each node says that the cluster is whole. */
   isWhole(): Promise<void>;
-  /** Which master served the slot at first. */
+  /** The index of the master that first served the slot. */
   masterOf(slot: number): number;
   close(): Promise<void>;
 }
@@ -178,7 +180,7 @@ export interface TestClusterOptions {
   durable?: boolean;
   /** How many of the masters have a replica. Default none. */
   replicas?: number;
-  /** How long a node must be silent before it is taken for dead, in ms. Default 15,000. */
+  /** How long a node must be silent before it counts as dead, in ms. Default: 15,000. */
   nodeTimeoutMs?: number;
 }
 

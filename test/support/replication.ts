@@ -2,8 +2,8 @@
  * Copies keys between two Redis servers in both directions, with a delay that a test can change or
  * stop.
  *
- * Takes two URLs and a prefix of keys. Whenever a key changes at one side, its present value is
- * copied to the other, key by key, the last writer winning; a deleted key is removed. There is no
+ * Takes two URLs and a prefix of keys. Whenever a key changes at one side, its current value is
+ * copied to the other, key by key, and the last write wins; a deleted key is removed. There is no
  * common order across keys of the two sides, as in any active-active set of masters.
  */
 import { Redis } from "ioredis";
@@ -11,21 +11,21 @@ import { Redis } from "ioredis";
 export interface Replication {
   /** How long each change takes to the other side from now on, in ms. */
   delay(ms: number): void;
-  /** Stops copying in both directions; changes wait meanwhile. */
+  /** Stops copying in both directions; changes wait until it resumes. */
   hold(): void;
-  /** Copies the waiting changes once; or resumes copying for all. */
+  /** Copies the waiting changes once, or resumes copying. */
   release(which?: (copied: CopiedKey) => boolean): void;
-  /** Every change that set out, the oldest first. */
+  /** Every change that was to be copied, the oldest first. */
   readonly copies: readonly CopiedKey[];
   close(): Promise<void>;
 }
 
-/** A key as it was at one side: null where it had gone. Times are `performance.now()`'s. */
+/** A key's value at one side; null if it was deleted. Times are `performance.now()`'s. */
 export interface CopiedKey {
   readonly key: string;
   readonly dump: Buffer | null;
   readonly writtenAt: number;
-  /** When it was done at the other side; null as long as it is under way. */
+  /** When it was applied at the other side; null while it is under way. */
   arrivedAt: number | null;
 }
 
@@ -33,9 +33,12 @@ export interface CopiedKey {
 class Side {
   readonly client: Redis;
   readonly #events: Redis;
-  /** When each key was last written here by somebody, or by a copy; a copy has the time of its original. */
+  /**
+   * When each key was last written here, directly or by a copy; a copy has the time of its
+   * original.
+   */
   readonly writtenAt = new Map<string, number>();
-  /** Events that our own copying will cause, by key. */
+  /** Events that this module's own copying will cause, by key. */
   readonly #expected = new Map<string, number>();
 
   constructor(url: string) {
@@ -82,7 +85,10 @@ class Side {
   }
 }
 
-/** Copies keys that start with `prefix` both ways until it is closed; at once, to begin with. */
+/**
+ * Copies keys that start with `prefix` in both directions until it is closed; at first without
+ * delay.
+ */
 export async function replicate(one: string, two: string, prefix: string): Promise<Replication> {
   const sides = [new Side(one), new Side(two)] as const;
   const timers = new Set<ReturnType<typeof setTimeout>>();

@@ -10,14 +10,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { redisMissing } from "./redis.ts";
 
-/** Why no Redis with TLS can be started here; null where one can. */
+/** Why no Redis with TLS can be started here; null if one can. */
 export const tlsMissing: string | null = redisMissing ?? whatIsMissing();
 
 function whatIsMissing(): string | null {
   if (spawnSync("openssl", ["version"], { stdio: "ignore" }).status !== 0) {
     return "the command openssl is not installed on this machine";
   }
-  // A build with TLS misses the certificate, one without it doesn't know the setting.
+  // A build with TLS reports the missing certificate, one without TLS reports an unknown setting.
   const { stdout } = spawnSync("redis-server", ["--port", "0", "--tls-port", "1"], {
     encoding: "utf8",
     timeout: 60_000,
@@ -29,7 +29,7 @@ function whatIsMissing(): string | null {
 export interface Certificate {
   readonly key: string;
   readonly certificate: string;
-  /** The authority's certificate, which whoever trusts it is given. */
+  /** The authority's certificate, for clients that trust it. */
   readonly authority: string;
 }
 
@@ -38,7 +38,7 @@ export interface TestAuthority {
   readonly file: string;
   /** Makes a certificate for names, as in `IP:127.0.0.1,DNS:localhost`. */
   certify(names: string): Certificate;
-  /** Removes all of it. */
+  /** Removes all its files. */
   close(): void;
 }
 
@@ -78,7 +78,10 @@ export function makeAuthority(): TestAuthority {
   };
 }
 
-/** The arguments with which a `redis-server` also listens by TLS, and speaks it to others. */
+/**
+ * The arguments with which a `redis-server` also listens with TLS, and uses TLS for its connections
+ * to other servers.
+ */
 export function tlsArguments(port: number, { key, certificate, authority }: Certificate): string[] {
   return [
     ...["--tls-port", String(port), "--tls-cert-file", certificate, "--tls-key-file", key],

@@ -1,6 +1,6 @@
 /**
- * Skips a test or suite where something is missing. Takes the reason, or null where nothing is
- * missing; gives the options of the test or suite, so that the report prints the reason.
+ * Skips a test or suite if something that it needs is missing. Takes the reason, or null if nothing
+ * is missing; gives the options of the test or suite, so that the report prints the reason.
  */
 import type { TestOptions } from "vitest";
 

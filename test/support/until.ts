@@ -21,9 +21,10 @@ export async function until(
 }
 
 /**
- * Lets a clock go on until `condition` holds, which runs the clock itself where it needs time.
+ * Advances a clock until `condition` holds; a condition that needs time must advance the clock
+ * itself.
  *
- * @throws after a minute of the clock's
+ * @throws after a minute on that clock
  */
 export async function untilBy(
   clock: FakeClock,

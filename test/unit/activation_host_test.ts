@@ -38,6 +38,6 @@ class Room extends Base {
   override onStart(): void {}
 }
 
-test("those that TypeScript calls private are callable, those of JavaScript's are not", () => {
+test("methods that are private only in TypeScript are callable, JavaScript's #private ones are not", () => {
   expect([...methodsOf(Room).keys()].sort()).toEqual(["inherited", "kept", "open", "typed"]);
 });

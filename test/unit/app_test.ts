@@ -44,7 +44,7 @@ test.each<[app: unknown, part: string]>([
   );
 });
 
-test("the placement `prefer caller` is another name of `caller`", () => {
+test("the placement `prefer caller` is another name for `caller`", () => {
   const rooms = { class: Room, placement: "prefer caller" } as const;
   expect(resolveTypes(defineApp({ resources: { rooms } })).get("rooms")?.placement).toBe("caller");
 });

@@ -182,7 +182,7 @@ describe("a malformed message", () => {
     expect(codeOf(pack([7, 1, 1, "", "a", [], 7]))).toBe("bad_request");
   });
 
-  test("is told apart from the well-formed ones", () => {
+  test("is distinguished from the well-formed ones", () => {
     for (const tuple of [REQUEST, REPLY, FAILURE, [3, 1], [8, 1]]) {
       expect(codeOf(pack(tuple))).toBe("");
     }

@@ -62,7 +62,7 @@ describe("an error on the wire", () => {
     expect(toWireError(new AtlasError("app", "x".repeat(9_999)))[1]).toHaveLength(2_000);
   });
 
-  test("is sent as app if its code is none of Atlas's", () => {
+  test("is sent as `app` if Atlas doesn't define its code", () => {
     for (const code of ["E_MINE", "constructor", "__proto__", "toString"]) {
       const thrown = Object.assign(new Error("m"), { name: "AtlasError", code });
       expect(toWireError(thrown as AtlasError)).toEqual(["app", "m", false, false]);
@@ -70,7 +70,7 @@ describe("an error on the wire", () => {
     }
   });
 
-  test("is read as unavailable if its code is of another version, or a name that every object has", () => {
+  test("is read as `unavailable` if its code is unknown to this version, or a property that every object has", () => {
     for (const code of ["from_the_future", "constructor", "__proto__", "toString"]) {
       expect(fromWireError([code, "m", true, true])).toMatchObject({
         code: "unavailable",

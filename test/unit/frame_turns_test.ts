@@ -21,7 +21,7 @@ beforeEach(() => {
   turns = new FrameTurns({ now: () => now, later: (run) => void next.push(run) });
 });
 
-/** Lets the event loop turn so many times. */
+/** Waits for this many turns of the event loop. */
 function goOn(times = 1): void {
   for (; times > 0; times--) for (const run of next.splice(0)) run();
 }
@@ -43,7 +43,7 @@ function pushMany(frames: FrameQueue, count: number): void {
 test("slow frames are held until the event loop turns, and then delivered one a turn", () => {
   pushMany(queue("a"), 1_000);
   const atOnce = handled.length;
-  // The first frames, before the event loop is asked, aren't timed.
+  // The first frames are not timed: the event loop is checked only after them.
   expect(atOnce).toBeLessThan(FRAMES_TURN_MS / FRAME_MS + 20);
   goOn();
   expect(handled.length).toBe(atOnce + 1);
@@ -71,7 +71,7 @@ test("a large frame counts as several", () => {
   expect(handled.at(-1)).toBe("alater");
 });
 
-test("sockets with held frames take turns, and a socket without is served at once", () => {
+test("sockets with held frames take turns, and a socket without held frames is served at once", () => {
   pushMany(queue("a"), 100);
   const before = handled.length;
   pushMany(queue("b"), 3);

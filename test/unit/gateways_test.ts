@@ -84,7 +84,7 @@ describe("the gateways of a region", () => {
     expect(nameOf(gateways.ready("eu"))).toBe(other);
   });
 
-  it("are left while unresponsive, probed with pauses, and used again once they answer", async () => {
+  it("are not used while unresponsive, are probed with pauses, and are used again once they answer", async () => {
     const { clock, remote, gateways, events } = setUp(["only", "spare"]);
     remote("spare").latencyMs = 50;
     await clock.run(gateways.open("eu"));
@@ -107,7 +107,7 @@ describe("the gateways of a region", () => {
     expect(nameOf(gateways.ready("eu"))).toBe("only");
   });
 
-  it("are dialled again when their link is unresponsive, unless it answers again before", async () => {
+  it("are dialled again when their link is unresponsive, unless the link answers again first", async () => {
     const { clock, remote, gateways, events } = setUp(["a"]);
     const first = await clock.run(gateways.open("eu"));
     const old = first as unknown as { isUnresponsive: boolean };
@@ -127,7 +127,7 @@ describe("the gateways of a region", () => {
     expect(events.map(({ event }) => event)).not.toContain("gateway failed");
   });
 
-  it("are probed at once when the link of one that failed by silence answers again", async () => {
+  it("are probed at once when an unresponsive link to one of them answers again", async () => {
     const { clock, remote, gateways } = setUp(["a"]);
     const session = await clock.run(gateways.open("eu"));
     await clock.advance(100);
@@ -172,7 +172,7 @@ describe("the gateways of a region", () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("are none for the own region and for one that has none", async () => {
+  it("don't exist for the node's own region or for a region without gateways", async () => {
     const { gateways } = setUp(["a"]);
     expect([gateways.has("us"), gateways.has("mars"), gateways.has("eu")]).toEqual(
       [false, false, true],

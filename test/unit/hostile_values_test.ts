@@ -132,7 +132,7 @@ describe("Maps and Sets of numbers that share a hash in V8", () => {
     });
   }
 
-  test("are told apart from ordinary numbers, however regular and many these are", () => {
+  test("are distinguished from ordinary numbers, however many and regular those are", () => {
     const SERIES: ((i: number) => unknown)[] = [
       (i) => i,
       (i) => -i * 1_024,
@@ -204,7 +204,7 @@ describe("a key named __proto__", () => {
         } catch {
           return;
         }
-        // The decoder would have called it so.
+        // The decoder renames a key `__proto__` to this.
         expect(JSON.stringify(value)).not.toContain('"__proto_"');
       }),
       { numRuns: 2_000 },

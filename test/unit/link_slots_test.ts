@@ -41,12 +41,12 @@ it("one address has 64 slots, however many others there are", () => {
   expect(dropped).toEqual([]);
 });
 
-it("where four addresses hold all slots, others get in, and the oldest of the largest holder is ended", () => {
+it("if four addresses hold all slots, another address gets one: the oldest handshake of the address with most is ended", () => {
   const { take, dropped } = counted();
   for (let i = 0; i < MAX_HANDSHAKES; i++) take(`10.0.0.${i % 4}`, `${i % 4} ${i}`);
   for (let i = 0; i < 40; i++) expect(take(`10.1.0.${i}`)).toMatchObject({ peer: null });
   expect(dropped).toHaveLength(40);
-  // Evenly from all four, the oldest of each first.
+  // All four lose equally many, each its oldest first.
   const counts = [0, 1, 2, 3].map((each) => dropped.filter((it) => it.startsWith(`${each} `)));
   expect(counts.map(({ length }) => length)).toEqual([10, 10, 10, 10]);
   for (const each of counts) {
@@ -55,14 +55,14 @@ it("where four addresses hold all slots, others get in, and the oldest of the la
   }
 });
 
-it("addresses that hold equally many don't push each other out", () => {
+it("addresses that hold equally many don't end each other's handshakes", () => {
   const { take, dropped } = counted();
   for (let i = 0; i < MAX_HANDSHAKES; i++) take(`10.0.${i}.1`);
   expect(take("10.9.9.9")).toBe("too many handshakes are under way");
   expect(dropped).toEqual([]);
 });
 
-it("a slow handshake yields to a newcomer, of its own address or of any", () => {
+it("a slow handshake is ended for a new one, from the same address or from another", () => {
   const { take, dropped, pass } = counted();
   fill(take, "10.0.0.1", MAX_HANDSHAKES_EACH);
   pass(SLOW_MS);

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { expect, test } from "vitest";
 import { freePort } from "../support/ports.ts";
 
-/** Fewer than lie between the first ports of two processes. */
+/** Fewer ports than lie between the first ports of two processes. */
 const COUNT = 50;
 const RANGE = "/proc/sys/net/ipv4/ip_local_port_range";
 

@@ -69,7 +69,7 @@ interface Race extends Partial<RaceOptions> {
   /** Draws one way's delay. */
   delay: (random: SeededRandom, contender: number) => number;
   torn?: boolean;
-  /** Servers that know nothing of each other; contenders use them in turn. */
+  /** Servers that don't replicate to each other; contenders use them in turn. */
   masters?: number;
 }
 
@@ -104,7 +104,7 @@ describe("with jitter", () => {
     expect(left).toBe(0);
   });
 
-  test("the same seed gives the same report, and another seed another one", async () => {
+  test("the same seed gives the same report, and another seed gives a different one", async () => {
     const [one, again, other] = [
       await run({ delay: jittered, trials: 50, seed: 7 }),
       await run({ delay: jittered, trials: 50, seed: 7 }),
@@ -136,7 +136,7 @@ test("a store whose claim is not a single step is found out", async () => {
   expect(report.compareAndSet.doubles).toBeGreaterThan(0);
 });
 
-test("masters that know nothing of each other have two owners by either rule, and are cleared", async () => {
+test("on masters that don't replicate to each other both rules make two owners, and all keys are deleted", async () => {
   const { report, left } = await run({ delay: () => 1, trials: 150, contenders: 3, masters: 2 });
   expect(report).toMatchObject({ contenders: 3, masters: 2, complete: true });
   expect(report.published).toEqual({ trials: 150, doubles: 150, rate: 1 });
@@ -160,7 +160,7 @@ test("a race whose time runs out ends with the trials so far", async () => {
   expect(left).toBe(0);
 });
 
-test("a race in which nobody contends ends without trials", async () => {
+test("a race without contention ends without trials", async () => {
   // The second one's read arrives long after the first has written.
   const delay = (_: SeededRandom, contender: number) => contender === 0 ? 1 : 1_000;
   const { report, left } = await run({ delay, trials: 2, limitMs: 600_000 });

@@ -21,7 +21,7 @@ test.each<[status: number, location: string | null, expected: string | null]>([
   expect(redirectTo(status, location, "http://n.example:8080/v1/nodes")).toBe(expected);
 });
 
-test("in a browser only the fact of a redirect is known", () => {
+test("in a browser the error says that there was a redirect, but not to where", () => {
   const headers = new Headers();
   expect(redirectOf({ status: 0, type: "opaqueredirect", headers }, "http://a/")).toBe("redirects");
 });

@@ -65,16 +65,16 @@ test("a client that lost events with a former owner can still get those since", 
     null,
     1_000,
   ]);
-  // Of a number that never was, nothing can be said.
+  // The number 2,000 was never used: all events up to the last count as lost.
   expect(replay.lostTo(2_000, null)).toBe(1_001);
   for (let i = 0; i < MAX_REPLAY_EVENTS; i++) replay.add(2, null, new Uint8Array(1));
   expect(replay.lostTo(10, null)).toBe(replay.last);
 });
 
-test("numbers that another owner gave to other events are not a position here", () => {
+test("a resume from another owner's numbers is answered with a gap", () => {
   const replay = new ReplayBuffer(1_000);
   for (let i = 0; i < 5; i++) replay.add(3, null, new Uint8Array(1));
-  // Of an owner that went on without the store, under epoch 1.
+  // Numbers of an owner that went on without the store, under epoch 1.
   expect([1_002, 1_005, 1_009].map((after) => replay.lostTo(after, 1))).toEqual([
     1_000,
     1_000,

@@ -145,7 +145,7 @@ describe("an invalid pointer is refused by the name of its part", () => {
     }
   });
 
-  test("but an id at the limit is accepted", () => {
+  test("(an id at the length limit is accepted)", () => {
     expect(resourceKey("t", "x".repeat(MAX_ID_BYTES))).toHaveLength(MAX_ID_BYTES + 2);
     expect(parseRrp(`rrp:a/b/c/${"%7B".repeat(85)}x`).id).toBe("{".repeat(85) + "x");
   });

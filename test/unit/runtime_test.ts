@@ -1,4 +1,4 @@
-/** Shows on which runtime the tests run, and checks that it is the one that was asked for. */
+/** Shows on which runtime the tests run, and checks that it is the requested one. */
 import process from "node:process";
 import { expect, test } from "vitest";
 

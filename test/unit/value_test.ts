@@ -177,7 +177,7 @@ describe("a value that can't be encoded", () => {
     });
   }
 
-  test("is told apart from one at the limit of depth", () => {
+  test("is distinguished from one at the limit of depth", () => {
     const deep = nested(MAX_VALUE_DEPTH);
     expect(unpack(encodeValue(deep, "value"))).toEqual(deep);
     let maps: unknown = 1;

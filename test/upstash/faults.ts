@@ -13,7 +13,7 @@
  * - `broken`: all is done, and the connection is cut within the body;
  * - `twice`: all is done twice, one right after the other; the second answers;
  * - `late`: all is done and answered, and once more some requests later;
- * - `slow`: it waits before anything is done;
+ * - `slow`: the request waits before anything is done;
  * - `hung`: all is done, and the answer waits until the test releases it, or for ever.
  */
 export type Fault =
@@ -32,11 +32,11 @@ export type Fault =
 /**
  * Hostile answers of an endpoint; nothing is done before.
  *
- * - `bomb`: 4 GiB of JSON white space, in 4 MB of gzip that nobody asked for;
- * - `flood`: JSON white space without an end, as fast as it is taken;
- * - `drip`: a byte of it now and then, without an end;
+ * - `bomb`: 4 GiB of JSON white space, in 4 MB of gzip, though the request did not accept gzip;
+ * - `flood`: JSON white space without end, as fast as the client reads it;
+ * - `drip`: a byte of it now and then, without end;
  * - `moved`: a redirect (HTTP 307) to `TestUpstashOptions.elsewhere`;
- * - `found`: the same with HTTP 302;
+ * - `found`: the same redirect with HTTP 302;
  * - `page`: HTTP 200 with HTML that never ends;
  * - `events`: HTTP 200 with server-sent events, a line of which never ends;
  * - `longError`: HTTP 400 with JSON that never ends;

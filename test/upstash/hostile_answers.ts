@@ -48,7 +48,7 @@ export class HostileAnswers {
       outgoing.end(this.#bomb);
     } else if (kind === "drip") this.#drip(outgoing);
     else this.#flood(outgoing);
-    // Everything is written past the listener.
+    // The answer is written to Node's response above; nothing is returned.
     return await new Promise(() => {});
   }
 

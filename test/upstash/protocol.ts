@@ -1,12 +1,12 @@
 /**
  * Upstash's REST protocol in front of a real Redis, as a Hono app.
  *
- * It takes HTTP requests and gives `{"result"}` or `{"error"}`:
- * `POST /` one command; `POST /pipeline` several, each by itself; `POST /multi-exec`
- * several as one transaction; `POST /subscribe/<channel>` messages as server-sent events.
- * A wrong token is 401, another method 405, an error of Redis 400 (in a list: in its
- * place). With `Upstash-Encoding: base64` texts are encoded at any depth, but neither a
- * top-level status `OK`, nor numbers, nulls and errors.
+ * It takes HTTP requests and gives `{"result"}` or `{"error"}`: `POST /` one command; `POST
+ * /pipeline` several, each by itself; `POST /multi-exec` several as one transaction; `POST
+ * /subscribe/<channel>` messages as server-sent events. A wrong token is answered with 401, another
+ * method with 405, an error of Redis with 400 (in a list it takes the place of the command's
+ * result). With `Upstash-Encoding: base64` texts are encoded at any depth, but neither a top-level
+ * status `OK`, nor numbers, nulls and errors.
  */
 import { type Context, Hono } from "hono";
 import { plain, type Reply, RespConnection } from "./resp.ts";
@@ -101,7 +101,7 @@ async function bodyOf(context: Context): Promise<unknown> {
   }
 }
 
-/** A command's parts as text, or null where it isn't one. */
+/** A command's parts as text, or null if it isn't a command. */
 function commandOf(body: unknown): Command | null {
   const fine = Array.isArray(body) && body.length > 0 &&
     body.every((part) => ["string", "number", "boolean"].includes(typeof part));

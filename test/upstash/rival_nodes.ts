@@ -18,7 +18,7 @@ export interface Answers {
   readonly sent: Map<string, Commit>;
   /** Ownerships under which a commit was answered `fenced`. */
   readonly fenced: { readonly key: string; readonly owner: Ownership }[];
-  /** Keys whose lookup said unowned after they were won, though none released them. */
+  /** Keys whose lookup answered unowned after they were won, although no node had released them. */
   readonly falselyAbsent: string[];
   /** Answers that were neither a result nor `unavailable`. */
   readonly strange: string[];
@@ -32,12 +32,12 @@ export interface RivalOptions {
   readonly kept: readonly string[];
   /** Keys that their owners release now and then. */
   readonly released: readonly string[];
-  /** Steps of each node on each key. */
+  /** The number of steps of each node on each key. */
   readonly steps: number;
   readonly random: () => number;
 }
 
-/** Attempts of a step before a node gives its ownership up. */
+/** Attempts of a step before a node abandons its ownership. */
 const MAX_ATTEMPTS = 12;
 
 /** Runs until every node has done its steps on every key. */
@@ -61,7 +61,7 @@ export async function runRivals(options: RivalOptions): Promise<Answers> {
   return answers;
 }
 
-/** A commit's own name: no other has it. */
+/** A commit's unique name. */
 export function nameOf({ epoch, turn }: { epoch: number; turn: number }): string {
   return `done:${epoch}:${turn}`;
 }
@@ -149,7 +149,7 @@ class Rival {
     await this.#asked(() => this.#store.release(this.#key, incarnation, epoch));
   }
 
-  /** What `step` answers, or undefined where it stays unavailable. */
+  /** The answer of `step`, or undefined if it stays unavailable. */
   async #asked<T>(step: () => Promise<T>): Promise<T | undefined> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       try {

@@ -20,7 +20,7 @@ export interface TestUpstash {
   readonly played: Map<Fault | "none", number>;
   /** The requests received: path and headers, the latest 1,000. */
   readonly requests: { readonly path: string; readonly headers: Headers; readonly body: string }[];
-  /** How many answers hang. */
+  /** The number of answers that hang. */
   readonly hanging: number;
   /** Bytes of hostile answers sent so far. */
   readonly hostileBytes: number;
@@ -45,7 +45,7 @@ export interface TestUpstashOptions {
 
 const MAX_REQUESTS = 1_000;
 
-/** Starts it before the Redis on `redisPort`. */
+/** Starts it in front of the Redis on `redisPort`. */
 export async function startUpstash(
   redisPort: number,
   options: TestUpstashOptions = {},
@@ -61,7 +61,7 @@ export async function startUpstash(
   const sockets = new Set<Socket>();
   let server: Server;
   const start = (): Promise<void> => {
-    // A connection that is about to be used again must not be cut for having been idle.
+    // An idle connection must stay open, because the client may be about to use it again.
     server = createServer({ keepAliveTimeout: 600_000 }, listener);
     server.on("connection", (socket) => {
       sockets.add(socket);

@@ -103,7 +103,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
   });
 
   describe("in its protocol", () => {
-    test("answers an error of Redis by 400, in a pipeline in its place, and never encoded", async () => {
+    test("answers an error of Redis with 400, or in its place in a pipeline, and never encodes it", async () => {
       const { status, body } = await post("/", ["INCR"], BASE64);
       expect(status).toBe(400);
       expect(body).toEqual({ error: expect.stringMatching(/^ERR wrong number of arguments/) });
@@ -173,7 +173,8 @@ describe("the HTTP Redis", unless(redisMissing), () => {
   describe("with faults", () => {
     async function countAfter(fault: Fault): Promise<[unknown, string]> {
       const key = fresh("n");
-      // Deno's fetch sends again what is cut off on a used connection: it meets the same.
+      // Deno's fetch resends a request that is cut off on a reused connection: the repetition gets
+      // the same fault.
       server.faults = () => fault;
       const answer = await post("/", ["INCR", key]).then(
         ({ status }) => String(status),
@@ -215,7 +216,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect((await answer).body).toEqual({ result: 1 });
     });
 
-    test("draws the same faults for the same seed, and as many as asked", () => {
+    test("draws the same faults for the same seed, in the given share", () => {
       const draw = (seed: number) => {
         const faults = atRandom(seed, 0.25);
         return Array.from({ length: 4_000 }, faults);

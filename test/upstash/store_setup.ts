@@ -10,10 +10,10 @@ import { plain, RespConnection } from "./resp.ts";
 import { startUpstash, type TestUpstash } from "./server.ts";
 import { cleanupsAfterEach } from "../support/cleanups.ts";
 
-/** What is to be done when the test ends, latest first. */
+/** Cleanups that run when the test ends, the latest first. */
 export const cleanups: (() => unknown)[] = cleanupsAfterEach();
 
-/** A Redis, an HTTP Redis before it, and a store over that. */
+/** A Redis, an HTTP server in front of it, and a store on that. */
 export interface StoreSetup {
   readonly redis: TestRedis;
   readonly server: TestUpstash;
@@ -22,7 +22,7 @@ export interface StoreSetup {
   sendCommand(...command: string[]): Promise<unknown>;
 }
 
-/** Sets the setUpStore for one test; its store waits `timeoutMs` for each answer. */
+/** Makes the set-up of one test; its store waits `timeoutMs` for each answer. */
 export async function setUpStore(timeoutMs = 60_000): Promise<StoreSetup> {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
@@ -40,7 +40,7 @@ export async function setUpStore(timeoutMs = 60_000): Promise<StoreSetup> {
   };
 }
 
-/** Further stores: each sends requests of its own. */
+/** Opens a further store, which sends its own requests. */
 export async function furtherStores({ url, token }: TestUpstash, count: number): Promise<Store[]> {
   const opening = Array.from(
     { length: count },

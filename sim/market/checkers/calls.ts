@@ -1,14 +1,14 @@
 /**
  * Rules on module calls:
  *
- * - `calls`: each call returns once, in time, and says truly whether it ran.
+ * - `calls`: each call returns once, in time, and reports correctly whether it ran.
  * - `hot code`: old code stays while anything runs on it, and is dropped after that.
  */
 import type { Report } from "../../checkers/checker.ts";
 import type { MarketChecker, ModuleCallRecord, Publication, Run } from "../history.ts";
 import type { Answer } from "../modules.ts";
 
-/** How much later than its deadline a call may come back, ms: timers are not exact. */
+/** How much later than its deadline a call may return, ms: timers are not exact. */
 const SLACK_MS = 30;
 const SLACK_RATIO = 0.01;
 
@@ -125,7 +125,7 @@ export const hotCode: MarketChecker = {
         dropped.add(code);
         for (const run of running) {
           const { publication } = run;
-          // Calls that still ran when their listener had to close were abandoned.
+          // Calls that still ran at the time limit of their listener's close were abandoned.
           if (publication.process !== process || publication.isClosed) continue;
           if (run.hash !== hash) continue;
           report(`${process} dropped ${version} (${hash}), on which call ${run.call} runs`);

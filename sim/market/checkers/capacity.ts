@@ -5,7 +5,7 @@
  * - `capacity`: no more functions run than a publication's capacity.
  * - `grants`: grants are within capacity, and no credit is created or lost.
  * - `books`: no exchange holds more of an order than its quantity.
- * - `calm`: where nothing goes wrong, no call fails and no buyer loses capacity.
+ * - `calm`: without faults, no call fails and no buyer loses capacity.
  */
 import type {
   ListenerChannelStats,
@@ -55,7 +55,7 @@ export const credit: MarketChecker = {
       sampled({ sim, listeners, buyers }) {
         const { id } = sim.process;
         const changed = new Map<Ends, string>();
-        // A buyer no longer lists channels that it gave up.
+        // A buyer no longer lists channels that it has closed.
         for (const ends of held.get(id) ?? []) ends.buyer = null;
         held.set(id, []);
         for (const seller of listeners.flatMap(({ stats }) => stats.channels)) {
@@ -193,8 +193,8 @@ export const books: MarketChecker = {
 };
 
 /**
- * Rule: where no fault happens and nothing is closed, no call fails, and no buyer has less than it
- * wanted once it had that, whatever code is loaded meanwhile.
+ * Rule: if no fault happens and nothing is closed, no call fails, and no buyer loses capacity once
+ * it has what it wants, whatever code is loaded.
  */
 export const calm: MarketChecker = {
   name: "calm",

@@ -4,7 +4,7 @@
  * - `mesh`: workers don't mesh.
  * - `processes`: no process fails.
  * - `rest`: processes don't exchange messages endlessly.
- * - `messages`: messages keep what they promise.
+ * - `messages`: messages stay within orders, grants and credit.
  */
 import { accepts } from "../../../src/api/module.ts";
 import type { BusMessageOf, MessageKind } from "../../../src/lambda/bus/messages.ts";
@@ -103,14 +103,14 @@ interface BuyOrderMatches {
   /** The order's revision; by seller, the quantity that each exchange matched for it. */
   revision: number;
   found: Map<string, Map<string, number>>;
-  /** By seller, the quantity that may have been asked for at earlier revisions. */
+  /** By seller, the quantity that may have been requested at earlier revisions. */
   readonly earlier: Map<string, number>;
 }
 
 /**
- * Rule: messages keep what they promise. No exchange matches more than an order asks for, no buyer
- * orders more of a seller than any one exchange found there, no seller grants more than it was
- * asked for, no request exceeds its credit, and none is answered twice.
+ * Rule: messages stay within orders, grants and credit. No exchange matches more than an order asks
+ * for, no buyer orders more of a seller than any one exchange found there, no seller grants more
+ * than it was asked for, no request exceeds its credit, and none is answered twice.
  *
  * Sees messages between nodes only, not those within a node.
  */
@@ -136,7 +136,7 @@ class MessageChecker {
   readonly #shopping = new Map<string, Map<number, BuyOrderMatches>>();
   /** The quantity that each buyer asked of each seller. */
   readonly #asked = new Map<string, number>();
-  /** The quantity asked for, by buyer and nonce. */
+  /** The requested quantity, by buyer and nonce. */
   readonly #openings = new Map<string, number>();
 
   constructor(report: Report) {

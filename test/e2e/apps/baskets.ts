@@ -1,11 +1,11 @@
 /**
- * Shopping baskets with `partition: "available"`: resources that go on without the store, and
+ * Shopping baskets with `partition: "available"`: resources that are served without the store, and
  * merge conflicting writes.
  */
 import { type App, defineApp, type Ownership, Resource, type ResourceType } from "../../../mod.ts";
 
 export class Basket extends Resource {
-  /** Adds an item that isn't in it yet; gives all that are. */
+  /** Adds an item unless it is there already; returns all items. */
   async add(item: string): Promise<string[]> {
     const all = await this.all();
     if (!all.includes(item)) all.push(item);

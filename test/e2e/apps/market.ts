@@ -1,9 +1,8 @@
 /**
- * An app that sells a module, for tests of modules: it counts running calls, and can hold them.
+ * An app that sells a module, for tests of modules: it counts running calls and can hold them.
  *
- * Takes calls of `calc`; gives answers that say which code gave them, and figures of this process.
- * `hold` keeps its callers until the test releases them, so that concurrency is counted, not
- * timed.
+ * Takes calls of `calc`; gives answers that name the code that ran, and counters of this process.
+ * `hold` keeps its callers until the test releases them, so that concurrency is counted, not timed.
  */
 import { type App, defineApp, defineModule, type Module, Resource } from "../../../mod.ts";
 
@@ -16,11 +15,11 @@ interface Context {
 export type Calc = {
   /** π, after a turn of the event loop. */
   pi: (digits: number) => Promise<string>;
-  /** Answers `n` once the test releases it, or its caller gives up. */
+  /** Answers `n` once the test releases it, or its caller aborts. */
   hold: (n: number) => Promise<number>;
   /** Answers after `ms`. */
   slow: (ms: number) => Promise<number>;
-  /** Which code runs it. */
+  /** The code that runs it. */
   mark: () => string;
   fail: (message: string) => Promise<never>;
   /** A result that can't be encoded. */
@@ -29,7 +28,10 @@ export type Calc = {
 
 /** Counters of this process. */
 export interface CallCounts {
-  /** Running now; most at once; served in all; of these given up by their caller. */
+  /**
+   * Calls that run now; the most at once; all that were served; and those of them that their caller
+   * aborted.
+   */
   running: number;
   most: number;
   served: number;
@@ -76,9 +78,9 @@ function untilReleased(signal: AbortSignal): Promise<void> {
 export interface CalcOptions {
   version?: string;
   capacity?: number;
-  /** What `mark` answers: two codes of one version differ by it. */
+  /** The answer of `mark`, by which two codes of one version differ. */
   mark?: string;
-  /** The functions it has. Default: all. */
+  /** Its functions. Default: all. */
   functions?: readonly string[];
 }
 
@@ -108,7 +110,7 @@ export function calc(options: CalcOptions = {}): Module<Calc> {
   });
 }
 
-/** Calls `calc` from inside of a resource. */
+/** Calls `calc` from inside a resource. */
 export class Caller extends Resource {
   async pi(digits: number): Promise<string> {
     const proxy = await this.node.discover("calc");

@@ -8,7 +8,7 @@ import { type App, defineApp, Resource } from "../../../mod.ts";
 
 /** A note whose writer can wait before it writes. */
 export class Notes extends Resource {
-  /** Logs on standard error that it began, waits until the file `gate` exists, then writes. */
+  /** Logs on standard error that it has begun, waits until the file `gate` exists, then writes. */
   async write(text: string, gate: string): Promise<number> {
     console.error(`begun ${text}`);
     while (!existsSync(gate)) await new Promise((resolve) => setTimeout(resolve, 10));

@@ -1,16 +1,17 @@
 /**
- * The example's channels, once as they are and once placed `caller`, and a type that moves them: a
+ * The example's channels, once unchanged and once placed `caller`, and a type that moves them: a
  * node for tests of several regions.
  *
- * A script: it serves by the environment, as `node.ts` does, and prints the ready line.
+ * A script: it takes its settings from the environment like `node.ts`, serves, and prints the ready
+ * line.
  */
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, type AtlasNode, defineApp, Resource } from "../../../mod.ts";
 import { serve } from "../../../adapters/server/serve.ts";
 
-/** Moves resources for callers over HTTP, as only a node can. */
+/** Moves resources for callers over HTTP: only a node has `move`. */
 export class Mover extends Resource {
-  /** As `node.move`, of the node that owns this resource. */
+  /** `node.move` on the node that owns this resource. */
   async move(type: string, id: string, region: string): Promise<{ rrp: string; epoch: number }> {
     return await (node as AtlasNode).move(type, id, region);
   }

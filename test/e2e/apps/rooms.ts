@@ -7,7 +7,7 @@ import { type App, defineApp } from "../../../mod.ts";
 
 /** A channel whose sender can wait before the message is kept and its event sent. */
 export class Room extends Channel {
-  /** Logs on standard error that it began, waits for `ms`, then sends. */
+  /** Logs on standard error that it has begun, waits for `ms`, then sends. */
   async sendLater(from: string, text: string, ms: number): Promise<{ seq: number }> {
     console.error(`begun ${text}`);
     await new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,11 +1,11 @@
 /**
- * The example's channels, and resources that misbehave in every way: an app for tests of a node's
- * answers to that.
+ * The example's channels, and resources that misbehave in every way: an app for tests of the node's
+ * answers.
  */
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, defineApp, Resource } from "../../../mod.ts";
 
-/** Does what its method is called. */
+/** Each method misbehaves as its name says. */
 export class Unruly extends Resource {
   override onStart(): void {
     if (this.id === "unstartable") throw new Error("it won't start");
