@@ -2,8 +2,7 @@
  * Sends a request to one node once.
  *
  * Takes a request and a base URL; gives the answer, or an error that says how far the request got
- * and whether the node was silent. Never rejects. Browser-safe: only fetch, AbortSignal and
- * timers.
+ * and whether the node was silent. Never rejects. Browser-safe: only fetch, AbortSignal and timers.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_ANSWER_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";

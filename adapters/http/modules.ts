@@ -1,6 +1,4 @@
-/**
- * The routes of modules: `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`.
- */
+/** The routes of modules: `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`. */
 import type { ModuleCallResult } from "../../src/api/modules.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";

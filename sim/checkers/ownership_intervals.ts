@@ -26,9 +26,7 @@ interface FittedInterval {
   readonly afterVacancy: boolean;
 }
 
-/**
- * Reports what can't have happened. `deathAskedAt`: when each incarnation's end was requested.
- */
+/** Reports what can't have happened. `deathAskedAt`: when each incarnation's end was requested. */
 export function fitIntervals(
   observations: Observations,
   deathAskedAt: ReadonlyMap<string, number>,

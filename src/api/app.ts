@@ -1,6 +1,4 @@
-/**
- * An app: the resource types that a node can run, how each behaves, and its modules.
- */
+/** An app: the resource types that a node can run, how each behaves, and its modules. */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "../limits.ts";
 import { quoted } from "../model/options.ts";

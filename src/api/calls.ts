@@ -1,6 +1,5 @@
 /**
- * Options and results of calls, lookups, listings and drains, the same at a node and at a
- * client.
+ * Options and results of calls, lookups, listings and drains, the same at a node and at a client.
  *
  * Checks options as users give them: an error names the option, its value and what is allowed.
  */

@@ -5,8 +5,7 @@
  * The hash covers the functions' source only, not what they close over. If two builds differ only
  * in that, a listener gives one of them a hash of its own.
  *
- * Source: `docs/design.md`, Modules; Semantic Versioning 2.0.0, §9–11; the ranges of npm's
- * semver.
+ * Source: `docs/design.md`, Modules; Semantic Versioning 2.0.0, §9–11; the ranges of npm's semver.
  */
 import semver from "semver";
 import { AtlasError } from "../errors.ts";

@@ -1,6 +1,5 @@
 /**
- * The types that users hold: what a node and a client have in common, and what only a node can
- * do.
+ * The types that users hold: what a node and a client have in common, and what only a node can do.
  */
 import type { AtlasError } from "../errors.ts";
 import type { Member } from "../model/member.ts";

@@ -3,9 +3,8 @@
  *
  * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date, Uint8Array,
  * arrays, Map, Set and plain objects of these, at most `MAX_VALUE_DEPTH` deep. Anything else, an
- * object's key `__proto__` included, is refused by name and never converted silently; except
- * that a bigint within ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as
- * U+FFFD.
+ * object's key `__proto__` included, is refused by name and never converted silently; except that a
+ * bigint within ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as U+FFFD.
  *
  * On the wire a value is MessagePack. In the store it is text: JSON if JSON can express it, else
  * `~` and base64 of the MessagePack.

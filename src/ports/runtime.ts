@@ -1,7 +1,6 @@
 /**
  * The port for the runtime below a node. Each adapter does only what Bun, Deno and Node do
- * differently: serving HTTP, upgrading to WebSockets, dialling them. The core itself never uses
- * it.
+ * differently: serving HTTP, upgrading to WebSockets, dialling them. The core itself never uses it.
  */
 
 /** Either end of a WebSocket, of any runtime. */

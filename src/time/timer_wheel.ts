@@ -3,8 +3,7 @@
  * removal.
  *
  * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 2 over
- * slots: a heap finds the next slot, and entries are added to and removed from it in constant
- * time.
+ * slots: a heap finds the next slot, and entries are added to and removed from it in constant time.
  */
 import { Expiring, type Slot } from "../model/expiring.ts";
 import type { Clock, Timer } from "../ports/clock.ts";

@@ -33,11 +33,10 @@ export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
 const MAX_BATCH_TEXT = 1_048_576;
 
 /**
- * Connects to the Redis at `redis://[user[:password]@]host[:port][/database]`, to the master
- * that is watched at `redis+sentinel://[user[:password]@]host[:port],…/master[/database]`, or
- * to the cluster at `redis+cluster://[user[:password]@]host[:port],…`; `rediss` for TLS.
- * Each may end with `?replicas=N`, the option `replicas`, and `eviction=allow`, the option
- * `eviction`.
+ * Connects to the Redis at `redis://[user[:password]@]host[:port][/database]`, to the master that
+ * is watched at `redis+sentinel://[user[:password]@]host[:port],…/master[/database]`, or to the
+ * cluster at `redis+cluster://[user[:password]@]host[:port],…`; `rediss` for TLS. Each may end with
+ * `?replicas=N`, the option `replicas`, and `eviction=allow`, the option `eviction`.
  *
  * Afterwards the store reconnects by itself, without a time limit; while Redis is unreachable every
  * step rejects with `unavailable` at once.

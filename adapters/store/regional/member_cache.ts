@@ -1,7 +1,6 @@
 /**
- * The other regions' members, as last read. Reads them in the background when they are due.
- * Members die in their own region's registry only; an outage there leaves the last known members
- * in place.
+ * The other regions' members, as last read. Reads them in the background when they are due. Members
+ * die in their own region's registry only; an outage there leaves the last known members in place.
  */
 import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";
 import type { Member } from "../../../src/model/member.ts";

@@ -7,8 +7,7 @@
  * receiver gets a `down`. A process that throws is stopped, and restarted if it must exist.
  * Remembers the addresses of nodes that messages name.
  *
- * Source: `docs/design.md`, Modules; Erlang's monitors and signal order for `watch` and
- * `down`.
+ * Source: `docs/design.md`, Modules; Erlang's monitors and signal order for `watch` and `down`.
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
