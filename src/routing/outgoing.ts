@@ -194,7 +194,7 @@ export function sweep(calls: Outgoing[]): void {
 /** Receives the results of pending requests. */
 export interface PendingRequestHandler {
   /** A link brought a call's answer. */
-  replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void;
+  replied(call: Outgoing, reply: Reply, session: Session, request: PendingRequest): void;
   /** A link brought a call's failure. */
   refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void;
   /** The link that carried a call broke; `isUnread`: the peer has certainly not read it. */
@@ -204,28 +204,32 @@ export interface PendingRequestHandler {
 export class PendingRequest implements Waiter {
   readonly relay: boolean;
   readonly call: Outgoing;
+  /** The presumed owner of the key; null if the receiver may claim it. */
+  readonly asked: Ownership | null;
+  /** The highest epoch of the key that this node or its caller knew of when it was sent. */
+  readonly epoch: number;
   readonly #handler: PendingRequestHandler;
-  readonly #asked: Ownership | null;
 
-  /** @param asked the presumed owner of the key; null if the receiver may claim it. */
   constructor(
     handler: PendingRequestHandler,
     call: Outgoing,
     asked: Ownership | null,
+    epoch: number,
     relay: boolean,
   ) {
     this.#handler = handler;
     this.call = call;
-    this.#asked = asked;
+    this.asked = asked;
+    this.epoch = epoch;
     this.relay = relay;
   }
 
   replied(reply: Reply, session: Session): void {
-    this.#handler.replied(this.call, reply, session, this.#asked);
+    this.#handler.replied(this.call, reply, session, this);
   }
 
   failed(failure: Failure, session: Session): void {
-    this.#handler.refused(this.call, failure, session, this.#asked);
+    this.#handler.refused(this.call, failure, session, this.asked);
   }
 
   lost(reason: string, isUnread: boolean): void {

@@ -273,6 +273,8 @@ export class Router implements CallRouter, PendingRequestHandler {
     const span = this.#tracer.begin(call.trace);
     try {
       const seen = owner?.epoch ?? 0;
+      const known = owner ?? this.#parts.directory.cached(call.key);
+      const highest = Math.max(known?.epoch ?? 0, call.epoch);
       const id = session.request({
         key: call.key,
         method: call.method,
@@ -283,7 +285,7 @@ export class Router implements CallRouter, PendingRequestHandler {
         chain: call.chain,
         callPath: outgoingPathOf(call, this.#name, relay, span?.trace ?? null),
         relay,
-      }, new PendingRequest(this, call, owner, relay));
+      }, new PendingRequest(this, call, owner, highest, relay));
       call.carrier = { session, id, relay, span };
       if (relay || session.isUnresponsive) this.callOrder.departed(call, session, relay);
     } catch (error) {
@@ -291,15 +293,17 @@ export class Router implements CallRouter, PendingRequestHandler {
     }
   }
 
-  /** A link brought a call's answer. */
-  replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void {
+  /**
+   * A link brought a call's answer. Refuses it if a later owner was known when the call was sent.
+   * One that became known since then changes nothing: the call ran while its owner had the key.
+   */
+  replied(call: Outgoing, reply: Reply, session: Session, request: PendingRequest): void {
     const { directory } = this.#parts;
     const { epoch, passed } = reply;
-    const rrp = reply.rrp || asked?.rrp || "";
+    const rrp = reply.rrp || request.asked?.rrp || "";
     const known = directory.cached(call.key);
-    const seen = Math.max(known?.epoch ?? 0, call.epoch);
-    if (seen > epoch) {
-      const message = `an owner of epoch ${epoch} answered, but there is one of ${seen}`;
+    if (request.epoch > epoch) {
+      const message = `an owner of epoch ${epoch} answered, but there is one of ${request.epoch}`;
       return call.fail(new AtlasError("not_owner", message, { maybeExecuted: true }));
     }
     const incarnation = passed?.incarnation ?? session.peer.incarnation;

@@ -7,6 +7,8 @@ export interface Breakable extends Transport {
   refusesDials: boolean;
   /** Whether messages that arrive are dropped. */
   dropsMessages: boolean;
+  /** While it is a list, messages that arrive are added to it, and aren't delivered. */
+  held: (() => void)[] | null;
   breakAll(): void;
 }
 
@@ -22,7 +24,9 @@ export function breakable(transport: Transport): Breakable {
       start: ({ message, close }) =>
         link.start({
           message: (bytes) => {
-            if (!made.dropsMessages) message(bytes);
+            if (made.dropsMessages) return;
+            if (made.held) made.held.push(() => message(bytes));
+            else message(bytes);
           },
           close,
         }),
@@ -31,6 +35,7 @@ export function breakable(transport: Transport): Breakable {
   const made: Breakable = {
     refusesDials: false,
     dropsMessages: false,
+    held: null,
     get address() {
       return transport.address;
     },

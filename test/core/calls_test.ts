@@ -9,6 +9,7 @@ import { describe, expect, it } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { inProcessTransport } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
+import { breakable } from "./breakable_transport.ts";
 import { cluster, Counter, Gate, log, until } from "./cluster.ts";
 import { connectionTo } from "./store_connection.ts";
 
@@ -183,6 +184,26 @@ describe("a call", () => {
         fails("payload_too_large"),
       );
     }
+  });
+
+  it("is answered by the owner that ran it, although its caller hears of the next owner first", async () => {
+    const made = cluster();
+    const transport = breakable(inProcessTransport(made.network));
+    const a = await made.node("a", { transport });
+    const [b, c] = [await made.node("b"), await made.node("c")];
+    await b.call("counters", "x", "add", [1]);
+    const first = a.call("counters", "x", "wait", ["turn"]);
+    await until(() => log.includes("waiting turn"), "the turn runs");
+    const drained = b.drain({ prefix: "rrp:local/b/" });
+    const held: (() => void)[] = transport.held = [];
+    Gate.of("turn").open();
+    await drained;
+    await c.call("counters", "x", "add", [1]);
+    const next = await a.lookup("counters", "x", { require: "confirmed" });
+    expect(next.rrp).toBe("rrp:local/c/counters/x");
+    transport.held = null;
+    for (const deliver of held) deliver();
+    expect(await first).toMatchObject({ result: "turn", rrp: "rrp:local/b/counters/x" });
   });
 });
 

@@ -74,7 +74,7 @@ async function settle(survivor: NodeProcess, [keyed, plain]: [Load, Load]): Prom
   const unsafe = [...keyed.refusals, ...plain.refusals].filter(({ body }) =>
     body.error?.retryable !== true || body.error.maybeExecuted !== false
   );
-  expect(unsafe.map(({ body }) => body)).toEqual([]);
+  expect(unsafe.map((refusal) => JSON.stringify(refusal))).toEqual([]);
   await checkHistory(survivor.url, "keyed", keyed.receipts);
   await checkHistory(survivor.url, "plain", plain.receipts, false);
 }
