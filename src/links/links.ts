@@ -8,17 +8,18 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";
+import type { Body } from "../model/body.ts";
 import { nodeName } from "../model/call_path.ts";
 import {
   bodyOf,
   decodeMessage,
-  encodeHead,
-  encodeRequestHead,
   type Failure,
   type Message,
   type ProcessMessage,
   type Reply,
   type Request,
+  requestTuple,
+  tupleOf,
 } from "../model/envelope.ts";
 import {
   ANYONE,
@@ -30,7 +31,7 @@ import {
 import type { NodeLife } from "../registry/lease.ts";
 
 const GOODBYE: Message = { kind: "goodbye", id: 0 };
-const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
+const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: "" };
 
 /** A request that waits for an answer over a link. Exactly one of these methods runs, once. */
 export interface Waiter {
@@ -121,7 +122,7 @@ export class Session {
 
   #ping(waiter: Waiter): boolean {
     const id = this.#nextId++;
-    if (!this.#open || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
+    if (!this.#open || !this.#link.send(tupleOf({ kind: "ping", id }), "")) return false;
     this.#await(id, waiter);
     return true;
   }
@@ -155,7 +156,7 @@ export class Session {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
     const id = this.#nextId++;
-    if (!this.#link.send(encodeRequestHead(id, request), request.body)) {
+    if (!this.#link.send(requestTuple(id, request), request.body)) {
       throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
     }
     this.#await(id, waiter);
@@ -179,7 +180,7 @@ export class Session {
 
   /** Sends an answer; if it can't be sent, the caller times out. */
   send(message: Message): void {
-    if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
+    if (this.#open) this.#link.send(tupleOf(message), bodyOf(message));
   }
 
   /**
@@ -187,7 +188,7 @@ export class Session {
    * closed or backed up.
    */
   sendToProcess(message: ProcessMessage): boolean {
-    return this.#open && this.#link.send(encodeHead(message), message.body);
+    return this.#open && this.#link.send(tupleOf(message), message.body);
   }
 
   close(reason: string): void {
@@ -349,18 +350,18 @@ export class Links {
     if (this.#byPeer.get(peer)?.isUnresponsive !== false) this.#byPeer.set(peer, session);
     this.#listener.reachable(peer);
     link.start({
-      message: (bytes) => this.#message(session, bytes),
+      message: (tuple, body) => this.#message(session, tuple, body),
       close: (reason, isUnread = false) => this.#closed(session, reason, isUnread),
     });
     if (this.#goodbye) session.send(GOODBYE);
     return session;
   }
 
-  #message(session: Session, bytes: Uint8Array): void {
+  #message(session: Session, tuple: unknown, body: Body): void {
     if (session.missedProbes > 0) this.watch.received(session);
     let message: Message;
     try {
-      message = decodeMessage(bytes);
+      message = decodeMessage(tuple, body);
     } catch (error) {
       return session.close(messageOf(error));
     }

@@ -1,16 +1,15 @@
 /**
- * Encodes and decodes the messages on links between nodes.
+ * The messages on links between nodes, as tuples and back.
  *
- * Each is a MessagePack tuple whose first item is its kind. A body, if there is one, follows the
- * tuple to the message's end: it is encoded once, by its sender, and no node in between decodes
- * it. (Inside the tuple, as binary, a body took longer to encode and decode than all the rest.)
+ * The first item of a tuple is the message's kind. Its body, if it has one, is separate: it is
+ * encoded once, by its sender, and no node in between decodes it.
  *
  * Source: `docs/design.md`, Links and messages.
  */
 import { AtlasError, type WireError } from "../errors.ts";
+import type { Body } from "./body.ts";
 import type { CallPath } from "./call_path.ts";
 import type { DegradedVerdict } from "./ownership.ts";
-import { pack, unpackFirst } from "./value.ts";
 
 const REQUEST = 0;
 const REPLY = 1;
@@ -31,7 +30,7 @@ export interface Request {
   readonly key: string;
   readonly method: string;
   /** The encoded array of arguments. */
-  readonly body: Uint8Array;
+  readonly body: Body;
   /** The time left until the deadline, in ms. */
   readonly timeoutMs: number;
   /**
@@ -72,7 +71,7 @@ export interface Reply {
   /** Present if the owner couldn't reach the store when it answered. */
   readonly mark?: DegradedVerdict;
   /** The encoded result. */
-  readonly body: Uint8Array;
+  readonly body: Body;
 }
 
 /** The answer of a call that failed. */
@@ -112,7 +111,7 @@ export interface ProcessMessage {
   /** The message's kind and its fields, which its reader has to check. */
   readonly content: readonly unknown[];
   /** The payload, which is not decoded on the way; empty if the message has none. */
-  readonly body: Uint8Array;
+  readonly body: Body;
 }
 
 /** Asks for an immediate reply without a body: whether the peer responds, and the round trip. */
@@ -126,72 +125,71 @@ export type Message = Request | Reply | Failure | Cancel | Goodbye | ProcessMess
 /** The longest name of a process. */
 const MAX_PROCESS_NAME = 64;
 
-const NO_BODY: Uint8Array = new Uint8Array(0);
+/** The body of a message that has none. */
+const NO_BODY = "";
 
-/** The tuple of a message; its body, if it has one, follows it unchanged. */
-export function encodeHead(message: Message): Uint8Array {
+/** The tuple of a message. */
+export function tupleOf(message: Message): unknown[] {
   const { id } = message;
   switch (message.kind) {
     case "request":
-      return encodeRequestHead(id, message);
+      return requestTuple(id, message);
     case "reply":
-      return encodeReplyHead(message);
+      return replyTuple(message);
     case "failure":
-      return encodeFailureHead(message);
+      return failureTuple(message);
     case "cancel":
-      return pack([CANCEL, id]);
+      return [CANCEL, id];
     case "goodbye":
-      return pack([GOODBYE, id]);
+      return [GOODBYE, id];
     case "ping":
-      return pack([PING, id]);
+      return [PING, id];
     case "process":
-      return pack([PROCESS, id, message.to, message.from, message.content]);
+      return [PROCESS, id, message.to, message.from, message.content];
   }
 }
 
 /** The tuple of a request with the number that its link gives it. */
-export function encodeRequestHead(
+export function requestTuple(
   id: number,
   request: Omit<Request, "id" | "kind" | "body">,
-): Uint8Array {
+): unknown[] {
   const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = request;
   const left = Math.ceil(timeoutMs);
   if (callPath === null) {
-    return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
+    return [REQUEST, id, key, method, left, epoch, idempotencyKey, chain];
   }
   const { via, region, trace } = callPath;
   const kind = relay ? RELAY : REQUEST;
   const path = [via, region, trace];
-  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, path]);
+  return [kind, id, key, method, left, epoch, idempotencyKey, chain, path];
 }
 
-function encodeReplyHead({ id, epoch, rrp, passed, mark }: Reply): Uint8Array {
-  if (!passed) return pack(mark ? [REPLY, id, epoch, rrp, mark] : [REPLY, id, epoch, rrp]);
+function replyTuple({ id, epoch, rrp, passed, mark }: Reply): unknown[] {
+  if (!passed) return mark ? [REPLY, id, epoch, rrp, mark] : [REPLY, id, epoch, rrp];
   const { incarnation, path } = passed;
-  return pack([RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []]);
+  return [RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []];
 }
 
-function encodeFailureHead({ id, error, owner, path }: Failure): Uint8Array {
-  return pack(path ? [FAILURE, id, error, owner, path] : [FAILURE, id, error, owner]);
+function failureTuple({ id, error, owner, path }: Failure): unknown[] {
+  return path ? [FAILURE, id, error, owner, path] : [FAILURE, id, error, owner];
 }
 
 /** A message's body; empty if its kind has none. */
-export function bodyOf(message: Message): Uint8Array {
+export function bodyOf(message: Message): Body {
   return "body" in message ? message.body : NO_BODY;
 }
 
 /**
- * Decodes a message of a peer and checks every field. A body shares its bytes with `bytes`.
+ * The message that came as this tuple and body. Checks every field of the tuple.
  *
  * @throws AtlasError `bad_request`: the link must be closed, as the rest of its stream can't be
  * trusted.
  */
-export function decodeMessage(bytes: Uint8Array): Message {
-  const { value: tuple, end } = unpackFirst(bytes);
+export function decodeMessage(tuple: unknown, body: Body): Message {
   if (!Array.isArray(tuple)) throw malformed("it is not a tuple");
   const id = tuple[1];
   if (!isCount(id)) throw malformed("its id is not a count");
-  const body = end < bytes.length ? bytes.subarray(end) : NO_BODY;
   switch (tuple[0]) {
     case REQUEST:
     case RELAY:
@@ -202,13 +200,15 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case FAILURE:
       return failure(id, tuple, body);
     case PING:
-      if (body !== NO_BODY) throw malformed("a ping has no body");
+      if (body.length > 0) throw malformed("a ping has no body");
       return { kind: "ping", id };
     case CANCEL:
-      if (body !== NO_BODY) throw malformed("a cancel has no body");
+      if (body.length > 0) throw malformed("a cancel has no body");
       return { kind: "cancel", id };
     case GOODBYE:
-      if (id !== 0 || body !== NO_BODY) throw malformed("a goodbye has neither number nor body");
+      if (id !== 0 || body.length > 0) {
+        throw malformed("a goodbye has neither number nor body");
+      }
       return { kind: "goodbye", id };
     case PROCESS: {
       const [, , to, from, content] = tuple;
@@ -222,7 +222,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   }
 }
 
-function request(id: number, tuple: unknown[], body: Uint8Array): Request {
+function request(id: number, tuple: unknown[], body: Body): Request {
   const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, path] = tuple;
   if (
     typeof key !== "string" || typeof method !== "string" || !isCount(timeoutMs) ||
@@ -254,7 +254,7 @@ function callPathOf(path: unknown): CallPath {
   throw malformed("a path is a list of nodes, a region or null, a traceparent or null");
 }
 
-function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
+function reply(id: number, tuple: unknown[], body: Body): Reply {
   const [kind, , epoch, rrp, ...rest] = tuple;
   if (!isCount(epoch) || typeof rrp !== "string") {
     throw malformed("a reply needs an epoch and an RRP");
@@ -270,9 +270,9 @@ function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
   return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, ...marked, body };
 }
 
-function failure(id: number, tuple: unknown[], body: Uint8Array): Failure {
+function failure(id: number, tuple: unknown[], body: Body): Failure {
   const [, , error, owner, path] = tuple;
-  if (!isWireError(error) || !(owner === null || isOwner(owner)) || body !== NO_BODY) {
+  if (!isWireError(error) || !(owner === null || isOwner(owner)) || body.length > 0) {
     throw malformed("a failure needs an error and an owner or null");
   }
   if (path === undefined) return { kind: "failure", id, error, owner };

@@ -14,7 +14,8 @@ import {
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import type { Session } from "../links/links.ts";
-import { argumentsOf, Call, encodeBody } from "../model/call.ts";
+import { argumentsOf, type Body, encodeBody } from "../model/body.ts";
+import { Call } from "../model/call.ts";
 import { type Caller, callerOf, type CallPath, isTraceparent } from "../model/call_path.ts";
 import type { Request } from "../model/envelope.ts";
 import { noMethod } from "../model/internal_methods.ts";
@@ -109,7 +110,7 @@ class InboundCall extends Call {
       // A resource that has just moved has another owner.
       ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
       ...verdict !== null && { mark: verdict },
-      body: encoded as Uint8Array,
+      body: encoded as Body,
     });
   }
 
@@ -240,7 +241,7 @@ export class InboundRequests {
 }
 
 /** The arguments of a request, or the error in them. */
-function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
+function decodeArguments(body: Body): unknown[] | AtlasError {
   try {
     return argumentsOf(body);
   } catch (error) {

@@ -10,12 +10,12 @@ import {
   MAX_CHAIN,
   MAX_IDEMPOTENCY_KEY_BYTES,
 } from "../limits.ts";
-import { encodeBody } from "../model/call.ts";
+import { type Body, decodeBody, encodeBody } from "../model/body.ts";
 import { type Caller, checkTraceparent } from "../model/call_path.ts";
 import { checkArgumentCount, checkMs } from "../model/options.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
-import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
+import { fitsBytes, isPrimitive } from "../model/value.ts";
 import { type CallRouter, Outgoing } from "./outgoing.ts";
 
 /** What a call of a resource inherits from its turn. */
@@ -43,7 +43,7 @@ export class LocalCall extends Outgoing {
   readonly epoch = 0;
   maxRedirects: number = Infinity;
   readonly #args: readonly unknown[];
-  #body: Uint8Array | null = null;
+  #body: Body | null = null;
   #resolve!: (result: CallResult) => void;
   #reject!: (error: AtlasError) => void;
   #signal: AbortSignal | null = null;
@@ -96,18 +96,18 @@ export class LocalCall extends Outgoing {
     return this.#signal?.aborted === true;
   }
 
-  override get body(): Uint8Array {
+  override get body(): Body {
     return (this.#body ??= encodeBody(this.#args, "argument"));
   }
 
   override arguments(): unknown[] {
     const args = this.#args as unknown[];
     if (args.every(isSmall)) return args;
-    return unpack(this.body) as unknown[];
+    return decodeBody(this.body) as unknown[];
   }
 
   override encode(result: unknown): unknown {
-    return isSmall(result) ? result : unpack(encodeBody(result, "the result"));
+    return isSmall(result) ? result : decodeBody(encodeBody(result, "the result"));
   }
 
   override succeed(result: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
@@ -115,12 +115,12 @@ export class LocalCall extends Outgoing {
   }
 
   override answered(
-    body: Uint8Array,
+    body: Body,
     owner: Ownership,
     path: readonly string[],
     verdict: DegradedVerdict | null,
   ): void {
-    if (!this.done) this.#succeed(unpack(body), owner, path, verdict);
+    if (!this.done) this.#succeed(decodeBody(body), owner, path, verdict);
   }
 
   #succeed(

@@ -7,7 +7,7 @@
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import type { Session } from "../links/links.ts";
-import { encodeBody } from "../model/call.ts";
+import { encodeBody } from "../model/body.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 
 export interface NodeRequest {

@@ -8,6 +8,7 @@
 import { asMaybeExecuted, AtlasError, withPreviousError } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import type { Session, Waiter } from "../links/links.ts";
+import type { Body } from "../model/body.ts";
 import { Call } from "../model/call.ts";
 import type { Caller } from "../model/call_path.ts";
 import type { Failure, Reply } from "../model/envelope.ts";
@@ -79,14 +80,14 @@ export abstract class Outgoing extends Call {
   }
 
   /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
-  abstract get body(): Uint8Array;
+  abstract get body(): Body;
 
   /**
    * Takes the answer that came over a link; `body` is valid only during the call. @throws if it
    * can't be decoded
    */
   abstract answered(
-    body: Uint8Array,
+    body: Body,
     owner: Ownership,
     path: readonly string[],
     verdict: DegradedVerdict | null,
