@@ -255,6 +255,8 @@ function goodMessage(draw: Draw): Message {
         id,
         epoch: draw.whole(0, 9),
         rrp: "rrp:local/x/a/b",
+        passed: null,
+        mark: null,
         body: oddPack(draw),
       }),
     ],

@@ -42,8 +42,11 @@ const BROKEN = 4_500;
 const KEEPALIVE: Uint8Array = new Uint8Array(0);
 /** The fewest messages after which a text frame is sent before its tick is over. */
 const FEWEST_MESSAGES = 16;
-/** Into how many text frames the messages of a tick are divided if the limits allow it. */
-const FRAMES_A_TICK = 4;
+/**
+ * Into how many text frames the requests in flight are divided if the limits allow it, so that the
+ * peer works on one while this end works on another. Fewer, larger frames cost less.
+ */
+const FRAMES_IN_FLIGHT = 4;
 
 export class WebSocketLink implements Link {
   readonly peer: LinkIdentity;
@@ -62,8 +65,8 @@ export class WebSocketLink implements Link {
    */
   #waiting = 0;
   #isFlushing = false;
-  /** The number of messages that were added in this tick. */
-  #queued = 0;
+  /** Whether more than one message was added in this tick. */
+  #isBusy = false;
   /** The number of messages after which a text frame is sent before the tick is over. */
   #share = FEWEST_MESSAGES;
   #ended: string | null = null;
@@ -185,27 +188,25 @@ export class WebSocketLink implements Link {
    * second with a flush in every microtask, 2,700,000 with this.
    */
   #flushSoon(): void {
-    this.#queued++;
-    if (this.#isFlushing) return;
+    if (this.#isFlushing) {
+      this.#isBusy = true;
+      return;
+    }
     this.#isFlushing = true;
     queueMicrotask(this.#flushOrWait);
   }
 
   readonly #flushOrWait = (): void => {
-    if (this.#queued > 1) setImmediate(this.#flush);
+    if (this.#isBusy) setImmediate(this.#flush);
     else this.#flush();
   };
 
-  /**
-   * The messages of the next tick are expected to be as many as those of this one. They are sent in
-   * several frames, so that the peer works on the first while this end encodes the next.
-   */
   readonly #flush = (): void => {
     this.#isFlushing = false;
-    const share = Math.ceil(this.#queued / FRAMES_A_TICK);
-    this.#share = Math.min(MOST_MESSAGES, Math.max(FEWEST_MESSAGES, share));
-    this.#queued = 0;
+    this.#isBusy = false;
     this.#sendRest();
+    const share = Math.ceil((this.#handlers?.inFlight?.() ?? 0) / FRAMES_IN_FLIGHT);
+    this.#share = Math.min(MOST_MESSAGES, Math.max(FEWEST_MESSAGES, share));
   };
 
   #sendRest(): void {

@@ -9,6 +9,7 @@
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";
 import type { Body } from "../model/body.ts";
+import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import {
   bodyOf,
@@ -31,7 +32,14 @@ import {
 import type { NodeLife } from "../registry/lease.ts";
 
 const GOODBYE: Message = { kind: "goodbye", id: 0 };
-const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: "" };
+const PONG: Omit<Reply, "id"> = {
+  kind: "reply",
+  epoch: 0,
+  rrp: "",
+  passed: null,
+  mark: null,
+  body: "",
+};
 
 /** A request that waits for an answer over a link. Exactly one of these methods runs, once. */
 export interface Waiter {
@@ -79,6 +87,8 @@ export class Session {
   readonly #link: Link;
   readonly #watch: LinkWatch;
   readonly #waiters = new Map<number, Waiter>();
+  /** The peer's requests that are not answered yet, by number; belongs to `routing/inbound.ts`. */
+  readonly inbound: Map<number, Call> = new Map();
   #nextId = 1;
   #open = true;
   /** The peer said goodbye: it takes no more requests. */
@@ -108,6 +118,11 @@ export class Session {
   /** Whether an answer is awaited over it, or was given up and the peer has sent nothing since. */
   get isOwing(): boolean {
     return this.#waiters.size > 0 || this.missedProbes > 0;
+  }
+
+  /** The number of requests that are not answered yet, in both directions. */
+  get inFlight(): number {
+    return this.#waiters.size + this.inbound.size;
   }
 
   /** The requests that wait for answers over it. */
@@ -352,6 +367,7 @@ export class Links {
     link.start({
       message: (tuple, body) => this.#message(session, tuple, body),
       close: (reason, isUnread = false) => this.#closed(session, reason, isUnread),
+      inFlight: () => session.inFlight,
     });
     if (this.#goodbye) session.send(GOODBYE);
     return session;

@@ -66,10 +66,10 @@ export interface Reply {
   readonly epoch: number;
   /** Its RRP if the request named no epoch; else empty: the caller knows it. */
   readonly rrp: string;
-  /** Who answered, if that may not be the node at the link's other end. */
-  readonly passed?: Passed;
-  /** Present if the owner couldn't reach the store when it answered. */
-  readonly mark?: DegradedVerdict;
+  /** Who answered, if that may not be the node at the link's other end; else null. */
+  readonly passed: Passed | null;
+  /** The verdict if the owner couldn't reach the store when it answered; else null. */
+  readonly mark: DegradedVerdict | null;
   /** The encoded result. */
   readonly body: Body;
 }
@@ -255,19 +255,21 @@ function callPathOf(path: unknown): CallPath {
 }
 
 function reply(id: number, tuple: unknown[], body: Body): Reply {
-  const [kind, , epoch, rrp, ...rest] = tuple;
+  const [kind, , epoch, rrp] = tuple;
   if (!isCount(epoch) || typeof rrp !== "string") {
     throw malformed("a reply needs an epoch and an RRP");
   }
-  const [incarnation, path] = kind === REPLY ? [] : rest.splice(0, 2);
-  const [mark] = rest;
-  if (!isMark(mark)) throw malformed("a reply's mark is suspect, contested or absent");
-  const marked = mark !== undefined && { mark };
-  if (kind === REPLY) return { kind: "reply", id, epoch, rrp, ...marked, body };
+  const isRelayed = kind === RELAYED_REPLY;
+  const mark = tuple[isRelayed ? 6 : 4] ?? null;
+  if (mark !== null && !isMark(mark)) {
+    throw malformed("a reply's mark is suspect, contested or absent");
+  }
+  if (!isRelayed) return { kind: "reply", id, epoch, rrp, passed: null, mark, body };
+  const [, , , , incarnation, path] = tuple;
   if (typeof incarnation !== "string" || !isTexts(path)) {
     throw malformed("a reply that was passed on needs an incarnation and a path");
   }
-  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, ...marked, body };
+  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, mark, body };
 }
 
 function failure(id: number, tuple: unknown[], body: Body): Failure {
@@ -281,7 +283,9 @@ function failure(id: number, tuple: unknown[], body: Body): Failure {
 }
 
 function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === "string");
+  if (!Array.isArray(value)) return false;
+  for (let i = 0; i < value.length; i++) if (typeof value[i] !== "string") return false;
+  return true;
 }
 
 function isTextOrNull(value: unknown): value is string | null {
@@ -292,8 +296,8 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isMark(value: unknown): value is DegradedVerdict | undefined {
-  return value === undefined || value === "suspect" || value === "contested";
+function isMark(value: unknown): value is DegradedVerdict {
+  return value === "suspect" || value === "contested";
 }
 
 function isPart(value: unknown): value is string {

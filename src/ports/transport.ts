@@ -76,4 +76,9 @@ export interface LinkHandlers {
   /** `tuple` is a decoded value of any type: the reader checks it. */
   message(tuple: unknown, body: Body): void;
   close(reason: string, isUnread?: boolean): void;
+  /**
+   * About the number of requests in flight over the link, in both directions: a hint for how to
+   * divide messages into frames.
+   */
+  inFlight?(): number;
 }

@@ -43,18 +43,12 @@ class InboundCall extends Call {
   readonly #arguments: unknown[] | AtlasError;
   readonly #callPath: CallPath | null;
   readonly #session: Session;
-  readonly #peers: Map<number, Call>;
   readonly #deadlines: TimerWheel;
 
-  /**
-   * @param peers the unanswered calls of the same link, from which this one is removed when it
-   * ends.
-   */
   constructor(
     request: Request,
     session: Session,
     { clock, deadlines }: Pick<InboundParts, "clock" | "deadlines">,
-    peers: Map<number, Call>,
   ) {
     super();
     this.key = request.key;
@@ -68,7 +62,6 @@ class InboundCall extends Call {
     this.#arguments = decodeArguments(request.body);
     this.#callPath = request.callPath;
     this.#session = session;
-    this.#peers = peers;
     this.#deadlines = deadlines;
   }
 
@@ -101,15 +94,15 @@ class InboundCall extends Call {
   override succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
     if (this.done) return;
     this.#settle();
-    const { incarnation } = owner;
+    const { incarnation, epoch } = owner;
     this.#session.send({
       kind: "reply",
       id: this.#id,
-      epoch: owner.epoch,
-      rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
+      epoch,
+      rrp: this.epoch === epoch && epoch > 0 ? "" : owner.rrp,
       // A resource that has just moved has another owner.
-      ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
-      ...verdict !== null && { mark: verdict },
+      passed: incarnation === this.#session.life.incarnation ? null : { incarnation, path: [] },
+      mark: verdict,
       body: encoded as Body,
     });
   }
@@ -137,7 +130,7 @@ class InboundCall extends Call {
 
   #settle(): void {
     this.done = true;
-    this.#peers.delete(this.#id);
+    this.#session.inbound.delete(this.#id);
     this.#deadlines.remove(this);
   }
 }
@@ -159,8 +152,6 @@ export interface InboundStats {
 export class InboundRequests {
   readonly stats: InboundStats = { notOwner: 0 };
   readonly #parts: InboundParts;
-  /** Unanswered calls, by link and number. */
-  readonly #calls = new Map<Session, Map<number, Call>>();
 
   constructor(parts: InboundParts) {
     this.#parts = parts;
@@ -168,14 +159,13 @@ export class InboundRequests {
 
   /** Handles a call of a peer. Always answers it. */
   request(request: Request, session: Session): void {
-    let calls = this.#calls.get(session);
-    if (!calls) this.#calls.set(session, calls = new Map());
     const { host } = this.#parts;
+    const calls = session.inbound;
     const trouble = calls.size >= MAX_LINK_CALLS
       ? new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`)
       : check(request);
-    if (request.relay && !trouble) return this.#relay(request, session, calls);
-    const call = new InboundCall(request, session, this.#parts, calls);
+    if (request.relay && !trouble) return this.#relay(request, session);
+    const call = new InboundCall(request, session, this.#parts);
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
     const present = host.find(request.key);
@@ -185,23 +175,23 @@ export class InboundRequests {
     else this.#notOwner(call, null);
   }
 
-  #relay(request: Request, session: Session, calls: Map<number, Call>): void {
+  #relay(request: Request, session: Session): void {
+    const calls = session.inbound;
     const call = this.#parts.router.relay(request, session, () => calls.delete(request.id));
     if (!call.done) calls.set(request.id, call);
   }
 
   /** The caller no longer waits: the call never starts, or its signal is aborted. */
   cancel(id: number, session: Session): void {
-    const calls = this.#calls.get(session);
-    calls?.get(id)?.cancel();
-    calls?.delete(id);
+    session.inbound.get(id)?.cancel();
+    session.inbound.delete(id);
   }
 
   /** A link broke: cancels all its calls. */
   closed(session: Session): void {
-    const calls = this.#calls.get(session);
-    this.#calls.delete(session);
-    for (const call of calls?.values() ?? []) call.cancel();
+    const calls = [...session.inbound.values()];
+    session.inbound.clear();
+    for (const call of calls) call.cancel();
   }
 
   /** Delivers a call to the resource here, unless its caller expects another ownership. */

@@ -130,7 +130,9 @@ export class LocalCall extends Outgoing {
     verdict: DegradedVerdict | null,
   ): void {
     this.settle(null);
-    this.#resolve({ result, rrp, epoch, path, ...verdict && { verdict } });
+    this.#resolve(
+      verdict === null ? { result, rrp, epoch, path } : { result, rrp, epoch, path, verdict },
+    );
   }
 
   protected override refuse(

@@ -124,8 +124,8 @@ export class RelayedCall extends Outgoing {
     const { rrp, incarnation, epoch } = owner;
     const passed = { incarnation, path };
     this.settle(null);
-    const marked = verdict !== null && { mark: verdict };
-    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, ...marked, body });
+    const mark = verdict;
+    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, mark, body });
   }
 
   protected override refuse(

@@ -311,7 +311,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     if (known?.epoch !== epoch) directory.note(call.key, owner);
     try {
       const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
-      call.answered(reply.body, owner, path, reply.mark ?? null);
+      call.answered(reply.body, owner, path, reply.mark);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }
