@@ -41,7 +41,7 @@ const BROKEN = 4_500;
 /** An empty frame. */
 const KEEPALIVE: Uint8Array = new Uint8Array(0);
 /** The fewest messages after which a text frame is sent before its tick is over. */
-const FEWEST_MESSAGES = 16;
+const FEWEST_MESSAGES = 32;
 /**
  * Into how many text frames the requests in flight are divided if the limits allow it, so that the
  * peer works on one while this end works on another. Fewer, larger frames cost less.
@@ -67,6 +67,8 @@ export class WebSocketLink implements Link {
   #isFlushing = false;
   /** Whether more than one message was added in this tick. */
   #isBusy = false;
+  /** The most requests in flight that were seen since the last flush. */
+  #inFlight = 0;
   /** The number of messages after which a text frame is sent before the tick is over. */
   #share = FEWEST_MESSAGES;
   #ended: string | null = null;
@@ -175,6 +177,8 @@ export class WebSocketLink implements Link {
     try {
       if (typeof frame === "string") readTextFrame(frame, take);
       else readFrame(frame, take);
+      // The requests of this frame are not answered yet.
+      this.#inFlight = Math.max(this.#inFlight, handlers.inFlight?.() ?? 0);
     } catch (error) {
       if (isHandling) this.#finish(BROKEN, `a message could not be handled: ${messageOf(error)}`);
       else this.#finish(MALFORMED, messageOf(error));
@@ -205,8 +209,10 @@ export class WebSocketLink implements Link {
     this.#isFlushing = false;
     this.#isBusy = false;
     this.#sendRest();
-    const share = Math.ceil((this.#handlers?.inFlight?.() ?? 0) / FRAMES_IN_FLIGHT);
+    const inFlight = Math.max(this.#inFlight, this.#handlers?.inFlight?.() ?? 0);
+    const share = Math.ceil(inFlight / FRAMES_IN_FLIGHT);
     this.#share = Math.min(MOST_MESSAGES, Math.max(FEWEST_MESSAGES, share));
+    this.#inFlight = 0;
   };
 
   #sendRest(): void {

@@ -8,6 +8,7 @@ import { type Body, decodeBody } from "../../src/model/body.ts";
 import {
   ANYONE,
   type Link,
+  type LinkHandlers,
   type LinkIdentity,
   type Peer,
   type Transport,
@@ -32,13 +33,14 @@ export class LinkEnd {
   readonly received: Received[] = [];
   readonly closes: string[] = [];
 
-  constructor(link: Link, start = true) {
+  constructor(link: Link, start = true, handlers: Partial<LinkHandlers> = {}) {
     this.link = link;
-    if (start) this.start();
+    if (start) this.start(handlers);
   }
 
-  start(): void {
+  start(handlers: Partial<LinkHandlers> = {}): void {
     this.link.start({
+      ...handlers,
       message: (tuple, body) => void this.received.push({ tuple, body: body.slice() as Body }),
       close: (reason) => void this.closes.push(reason),
     });

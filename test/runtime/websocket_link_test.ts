@@ -22,7 +22,7 @@ import type { NodeEvent } from "../../src/api/node.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
-import { ANYONE } from "../../src/ports/transport.ts";
+import { ANYONE, type LinkHandlers } from "../../src/ports/transport.ts";
 import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
 import { sendRaw } from "../e2e/raw_http.ts";
 import { identity, LinkEnd, TransportNode } from "../conformance/transport.ts";
@@ -251,7 +251,7 @@ describe("hostile peers", () => {
 });
 
 describe("frames on a link", () => {
-  function link(clock: Clock = handClock()): {
+  function link(clock: Clock = handClock(), handlers: Partial<LinkHandlers> = {}): {
     link: WebSocketLink;
     sent: (string | Uint8Array)[];
     closed: number[];
@@ -265,7 +265,7 @@ describe("frames on a link", () => {
       close: (code) => void closed.push(code),
     };
     const made = new WebSocketLink(socket, identity("x"), clock, () => {});
-    return { link: made, sent, closed, end: new LinkEnd(made) };
+    return { link: made, sent, closed, end: new LinkEnd(made, true, handlers) };
   }
 
   it("of bytes hold all messages of a tick, each after its length", async () => {
@@ -301,19 +301,19 @@ describe("frames on a link", () => {
     ]);
   });
 
-  it("of text divide the messages of a tick, so that the peer can begin with the first", async () => {
-    const { link: one, sent } = link();
-    for (let round = 0; round < 3; round++) {
-      sent.length = 0;
-      for (let i = 0; i < 200; i++) one.send([i], "");
-      await expect.poll(() => sent.at(-1)).toContain("[199]");
+  it("of text divide many messages, into larger frames if more requests are in flight", async () => {
+    const frames: number[] = [];
+    for (const inFlight of [0, 256, 10_000]) {
+      const { link: one, sent } = link(handClock(), { inFlight: () => inFlight });
+      for (const last of ["[1]", "[2]"]) {
+        sent.length = 0;
+        for (let i = 0; i < 250; i++) one.send([0], "");
+        one.send(JSON.parse(last), "");
+        await expect.poll(() => sent.at(-1)).toContain(last);
+      }
+      frames.push(sent.length);
     }
-    expect(sent.length).toBe(4);
-    const { link: other, end } = link();
-    for (const frame of sent) other.received(frame);
-    expect(end.received.map(({ tuple }) => (tuple as number[])[0])).toEqual([
-      ...Array(200).keys(),
-    ]);
+    expect(frames).toEqual([8, 4, 2]);
   });
 
   it.each([
