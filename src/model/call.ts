@@ -28,6 +28,14 @@ export abstract class Call extends Expiring {
   next: Call | null = null;
   #abort: AbortController | null = null;
 
+  /**
+   * Its {@link deadline}; `now` is the time at which its turn begins, which is just after it was
+   * made if it has not waited.
+   */
+  deadlineFrom(_now: number): number {
+    return this.deadline;
+  }
+
   /** Whether it is queued even in a full mailbox, because its sender can't repeat it. */
   get alwaysQueued(): boolean {
     return false;

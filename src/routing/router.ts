@@ -108,45 +108,47 @@ export class Router implements CallRouter, PendingRequestHandler {
     this.#closed = true;
   }
 
-  /** Calls a method. Rejects only with an AtlasError. */
+  /** Calls a method; `isPlain`: resolves to its result alone. Rejects only with an AtlasError. */
   call(
     target: { readonly type: string; readonly key: string },
     method: string,
     args: readonly unknown[],
     options: CallOptions,
     context: CallContext | null,
+    isPlain: boolean = false,
   ): Promise<CallResult> {
     let call: LocalCall;
     try {
       this.#checkRoom();
-      const now = this.#parts.clock.now();
-      call = new LocalCall(this, this.#numbers++, target, method, args, options, context, now);
+      const { clock } = this.#parts;
+      call = new LocalCall(this, this.#numbers++, target, method, args, options, context, clock);
     } catch (error) {
       return Promise.reject(toAtlasError(error));
     }
     this.stats.calls++;
-    const answer = call.answer();
+    const answer = isPlain ? call.answer(true) : call.answer();
     this.#begin(call);
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller cancelled the call"));
     else if (!this.#yield.holds(call)) this.#dispatch(call);
-    return answer;
+    if (!call.done) this.extended(call);
+    return answer as Promise<CallResult>;
   }
 
   /** Sends a call of the node itself over this route, and no other. */
   async ask(key: string, method: string, route: Route): Promise<void> {
     const target = { key, type: parseKey(key).type };
-    const now = this.#parts.clock.now();
-    const call = new LocalCall(this, this.#numbers++, target, method, [], {}, null, now);
+    const { clock } = this.#parts;
+    const call = new LocalCall(this, this.#numbers++, target, method, [], {}, null, clock);
     call.maxRedirects = 0;
     const answer = call.answer();
     this.#begin(call);
+    this.extended(call);
     this.#send(call, route);
     await answer;
   }
 
   #begin(call: Outgoing): void {
     if (!isPoll(call.method)) this.#inFlight++;
-    this.extended(call);
   }
 
   /**
@@ -159,6 +161,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     const call = new RelayedCall(this, this.#numbers++, request, session, now, onEnd);
     this.stats.relays++;
     this.#begin(call);
+    this.extended(call);
     try {
       this.#checkRoom();
       parseKey(request.key);
