@@ -16,12 +16,14 @@ import {
   decodeMessage,
   type Failure,
   type Message,
+  type Passed,
   type ProcessMessage,
   type Reply,
+  replyTuple,
   type Request,
-  requestTuple,
   tupleOf,
 } from "../model/envelope.ts";
+import type { DegradedVerdict } from "../model/ownership.ts";
 import {
   ANYONE,
   type Link,
@@ -94,6 +96,8 @@ export class Session {
   /** The peer said goodbye: it takes no more requests. */
   #isDrained = false;
   #name: string | null = null;
+  /** The path of calls that the peer answers; belongs to `routing/router.ts`. */
+  path: readonly string[] | null = null;
 
   constructor(link: Link, life: NodeLife, watch: LinkWatch) {
     this.#link = link;
@@ -157,12 +161,12 @@ export class Session {
   }
 
   /**
-   * Sends a request and returns its number, for {@link cancel}.
+   * Sends a request, given as its tuple, and returns the number that it gets, for {@link cancel}.
    *
    * @throws AtlasError `overloaded` if too many are unanswered or too much waits to be sent;
    * `unavailable` if the link is closed. Nothing was sent then.
    */
-  request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
+  request(tuple: unknown[], body: Body, waiter: Waiter): number {
     if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
     if (this.#isDrained) {
       throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
@@ -171,7 +175,8 @@ export class Session {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
     const id = this.#nextId++;
-    if (!this.#link.send(requestTuple(id, request), request.body)) {
+    tuple[1] = id;
+    if (!this.#link.send(tuple, body)) {
       throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
     }
     this.#await(id, waiter);
@@ -191,6 +196,18 @@ export class Session {
     // A timeout is a reason to ping the peer.
     this.missedProbes ||= 1;
     this.send({ kind: "cancel", id });
+  }
+
+  /** Sends a {@link Reply}, given as its parts; if it can't be sent, the caller times out. */
+  reply(
+    id: number,
+    epoch: number,
+    rrp: string,
+    passed: Passed | null,
+    mark: DegradedVerdict | null,
+    body: Body,
+  ): void {
+    if (this.#open) this.#link.send(replyTuple(id, epoch, rrp, passed, mark), body);
   }
 
   /** Sends an answer; if it can't be sent, the caller times out. */

@@ -125,6 +125,9 @@ export type Message = Request | Reply | Failure | Cancel | Goodbye | ProcessMess
 /** The longest name of a process. */
 const MAX_PROCESS_NAME = 64;
 
+/** The chain of a call that no turn made. */
+const NO_CHAIN: readonly string[] = Object.freeze([]);
+
 /** The body of a message that has none. */
 const NO_BODY = "";
 
@@ -132,10 +135,24 @@ const NO_BODY = "";
 export function tupleOf(message: Message): unknown[] {
   const { id } = message;
   switch (message.kind) {
-    case "request":
-      return requestTuple(id, message);
-    case "reply":
-      return replyTuple(message);
+    case "request": {
+      const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = message;
+      return requestTuple(
+        id,
+        key,
+        method,
+        timeoutMs,
+        epoch,
+        idempotencyKey,
+        chain,
+        callPath,
+        relay,
+      );
+    }
+    case "reply": {
+      const { epoch, rrp, passed, mark } = message;
+      return replyTuple(id, epoch, rrp, passed, mark);
+    }
     case "failure":
       return failureTuple(message);
     case "cancel":
@@ -149,15 +166,26 @@ export function tupleOf(message: Message): unknown[] {
   }
 }
 
-/** The tuple of a request with the number that its link gives it. */
+/**
+ * The tuple of a {@link Request}, whose second item is its number. Its parts are parameters, because
+ * an object for each call is measurable.
+ */
 export function requestTuple(
   id: number,
-  request: Omit<Request, "id" | "kind" | "body">,
+  key: string,
+  method: string,
+  timeoutMs: number,
+  epoch: number,
+  idempotencyKey: string | null,
+  chain: readonly string[],
+  callPath: CallPath | null,
+  relay: boolean,
 ): unknown[] {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = request;
   const left = Math.ceil(timeoutMs);
   if (callPath === null) {
-    return [REQUEST, id, key, method, left, epoch, idempotencyKey, chain];
+    return idempotencyKey === null && chain.length === 0
+      ? [REQUEST, id, key, method, left, epoch]
+      : [REQUEST, id, key, method, left, epoch, idempotencyKey, chain];
   }
   const { via, region, trace } = callPath;
   const kind = relay ? RELAY : REQUEST;
@@ -165,8 +193,18 @@ export function requestTuple(
   return [kind, id, key, method, left, epoch, idempotencyKey, chain, path];
 }
 
-function replyTuple({ id, epoch, rrp, passed, mark }: Reply): unknown[] {
-  if (!passed) return mark ? [REPLY, id, epoch, rrp, mark] : [REPLY, id, epoch, rrp];
+/** The tuple of a {@link Reply}. */
+export function replyTuple(
+  id: number,
+  epoch: number,
+  rrp: string,
+  passed: Passed | null,
+  mark: DegradedVerdict | null,
+): unknown[] {
+  if (passed === null) {
+    if (mark !== null) return [REPLY, id, epoch, rrp, mark];
+    return rrp === "" ? [REPLY, id, epoch] : [REPLY, id, epoch, rrp];
+  }
   const { incarnation, path } = passed;
   return [RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []];
 }
@@ -223,7 +261,14 @@ export function decodeMessage(tuple: unknown, body: Body): Message {
 }
 
 function request(id: number, tuple: unknown[], body: Body): Request {
-  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, path] = tuple;
+  const kind = tuple[0];
+  const key = tuple[2];
+  const method = tuple[3];
+  const timeoutMs = tuple[4];
+  const epoch = tuple[5];
+  const idempotencyKey = tuple[6] ?? null;
+  const chain = tuple[7] ?? NO_CHAIN;
+  const path = tuple[8];
   if (
     typeof key !== "string" || typeof method !== "string" || !isCount(timeoutMs) ||
     !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
@@ -255,7 +300,9 @@ function callPathOf(path: unknown): CallPath {
 }
 
 function reply(id: number, tuple: unknown[], body: Body): Reply {
-  const [kind, , epoch, rrp] = tuple;
+  const kind = tuple[0];
+  const epoch = tuple[2];
+  const rrp = tuple[3] ?? "";
   if (!isCount(epoch) || typeof rrp !== "string") {
     throw malformed("a reply needs an epoch and an RRP");
   }
@@ -282,7 +329,7 @@ function failure(id: number, tuple: unknown[], body: Body): Failure {
   return { kind: "failure", id, error, owner, path };
 }
 
-function isTexts(value: unknown): value is string[] {
+function isTexts(value: unknown): value is readonly string[] {
   if (!Array.isArray(value)) return false;
   for (let i = 0; i < value.length; i++) if (typeof value[i] !== "string") return false;
   return true;

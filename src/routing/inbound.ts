@@ -37,8 +37,11 @@ class InboundCall extends Call {
   readonly method: string;
   readonly idempotencyKey: string | null;
   readonly chain: readonly string[];
-  readonly deadline: number;
   readonly epoch: number;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  /** 0 before it is known. Most calls end without asking for it. */
+  #deadline = 0;
   readonly #id: number;
   readonly #arguments: unknown[] | AtlasError;
   readonly #callPath: CallPath | null;
@@ -55,7 +58,8 @@ class InboundCall extends Call {
     this.method = request.method;
     this.idempotencyKey = request.idempotencyKey;
     this.chain = request.chain;
-    this.deadline = clock.now() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    this.#clock = clock;
+    this.#timeoutMs = Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     this.epoch = request.epoch;
     this.#id = request.id;
     // Decoded at once, because the bytes are valid only now, and copying them would cost as much.
@@ -63,6 +67,15 @@ class InboundCall extends Call {
     this.#callPath = request.callPath;
     this.#session = session;
     this.#deadlines = deadlines;
+  }
+
+  /** Read after the call arrived and before anything was waited for. */
+  override get deadline(): number {
+    return this.#deadline || this.deadlineFrom(this.#clock.now());
+  }
+
+  override deadlineFrom(now: number): number {
+    return this.#deadline ||= now + this.#timeoutMs;
   }
 
   /**
@@ -95,16 +108,11 @@ class InboundCall extends Call {
     if (this.done) return;
     this.#settle();
     const { incarnation, epoch } = owner;
-    this.#session.send({
-      kind: "reply",
-      id: this.#id,
-      epoch,
-      rrp: this.epoch === epoch && epoch > 0 ? "" : owner.rrp,
-      // A resource that has just moved has another owner.
-      passed: incarnation === this.#session.life.incarnation ? null : { incarnation, path: [] },
-      mark: verdict,
-      body: encoded as Body,
-    });
+    const rrp = this.epoch === epoch && epoch > 0 ? "" : owner.rrp;
+    // A resource that has just moved has another owner.
+    const isHere = incarnation === this.#session.life.incarnation;
+    const passed = isHere ? null : { incarnation, path: [] };
+    this.#session.reply(this.#id, epoch, rrp, passed, verdict, encoded as Body);
   }
 
   override fail(error: AtlasError, owner: Ownership | null = null): void {
@@ -173,6 +181,8 @@ export class InboundRequests {
     if (present?.life === session.life) this.#serveHere(call, present);
     else if (session.life.lease.holds()) this.#acquire(call);
     else this.#notOwner(call, null);
+    // If it has to wait, its time runs from now on.
+    if (!call.done) void call.deadline;
   }
 
   #relay(request: Request, session: Session): void {

@@ -117,7 +117,8 @@ const MALFORMED: Record<string, unknown> = {
   "a fraction as id": [3, 1.5],
   "an id over 2^53": [3, 2 ** 60],
   "a bigint as id": [3, 2n ** 60n],
-  "a reply without an RRP": [1, 1, 5],
+  "a reply without an epoch": [1, 1],
+  "a relayed reply without an incarnation": [7, 1, 5, "rrp:a/b/c/d"],
   "a reply whose epoch is text": withField(REPLY, 2, "5"),
   "a reply whose RRP is a number": withField(REPLY, 3, 5),
   "a failure without an error": [2, 1, null, null],
@@ -136,7 +137,7 @@ const MALFORMED: Record<string, unknown> = {
   "a request's idempotency key as a number": withField(REQUEST, 6, 7),
   "a request's chain as text": withField(REQUEST, 7, "t/x"),
   "a request's chain of numbers": withField(REQUEST, 7, [1]),
-  "a request cut short": REQUEST.slice(0, 6),
+  "a request cut short": REQUEST.slice(0, 5),
   "a request's path as text": [...REQUEST, "us/a"],
   "a request's path of numbers": [...REQUEST, [[1], null, null]],
   "a request's region as a number": [...REQUEST, [["us/a"], 1, null]],
@@ -212,7 +213,7 @@ function codeOf(tuple: unknown, body: Body = ""): string {
   }
 }
 
-test("a request without a call path has no item for it", () => {
+test("a request without an idempotency key, a chain and a path has no items for them", () => {
   const tuple = tupleOf({
     kind: "request",
     id: 1,
@@ -226,5 +227,6 @@ test("a request without a call path has no item for it", () => {
     callPath: null,
     relay: false,
   });
-  expect(tuple).toEqual(REQUEST);
+  expect(tuple).toEqual(REQUEST.slice(0, 6));
+  expect(decodeMessage(tuple, "")).toEqual(decodeMessage(REQUEST, ""));
 });
