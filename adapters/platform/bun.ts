@@ -6,6 +6,7 @@ import { AtlasError } from "../../src/errors.ts";
 import { HEAD_MS, KEEP_ALIVE_MS, MAX_BEGUN_AT_ONCE } from "../../src/limits.ts";
 import type {
   DialOptions,
+  PlainAnswer,
   Runtime,
   ServeOptions,
   Server,
@@ -13,7 +14,7 @@ import type {
   SocketHandlers,
   UpgradeOptions,
 } from "../../src/ports/runtime.ts";
-import { isUnread } from "../http_wire/body.ts";
+import { FetchedRequest, isUnread } from "../http_wire/fetched_request.ts";
 import { type FrameQueue, FrameTurns } from "./frame_turns.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
@@ -137,9 +138,27 @@ function answer(
   server: BunServer,
   keepAliveSeconds: number,
 ): Response | undefined | Promise<Response | undefined> {
-  let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
   server.timeout(request, 0);
+  const finish = (answer: PlainAnswer) => {
+    // The timeout applies to the connection from now on, during the answer and after it.
+    server.timeout(request, keepAliveSeconds);
+    if (isUnread(request)) answer.headers["connection"] = "close";
+    return new Response(answer.body, answer);
+  };
+  const plain = options.answer?.(new FetchedRequest(request)) ?? null;
+  if (plain === null) return fetched(options, request, server, keepAliveSeconds);
+  return plain instanceof Promise ? plain.then(finish) : finish(plain);
+}
+
+/** The answer of a request that has no plain one. */
+function fetched(
+  options: ServeOptions,
+  request: Request,
+  server: BunServer,
+  keepAliveSeconds: number,
+): Response | undefined | Promise<Response | undefined> {
+  let upgraded = false;
   const from = {
     get remote() {
       return server.requestIP(request)?.address;
@@ -156,7 +175,6 @@ function answer(
   // Bun wants no response for a request that became a socket.
   const finish = (response: Response) => {
     if (upgraded) return undefined;
-    // The timeout applies to the connection from now on, during the answer and after it.
     server.timeout(request, keepAliveSeconds);
     if (isUnread(request)) response.headers.set("connection", "close");
     return response;

@@ -6,7 +6,11 @@
  * connections is bounded by the process's file descriptors. docs/limits.md lists the bounds.
  */
 import { readFileSync } from "node:fs";
-import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
+import {
+  createServer,
+  type Server as HttpServer,
+  type ServerResponse,
+} from "node:http";
 import { type AddressInfo, Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
@@ -18,9 +22,16 @@ import {
   MAX_REQUEST_MS,
   RESERVED_DESCRIPTORS,
 } from "../../src/limits.ts";
-import type { RequestOrigin, ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
+import type {
+  PlainAnswer,
+  RequestOrigin,
+  ServeOptions,
+  Server,
+  ServerTimes,
+} from "../../src/ports/runtime.ts";
 import { bodyOf } from "../http_wire/plain_response.ts";
 import { ConnectionQueue, type RequestListener } from "./connection_queue.ts";
+import { IncomingHeaders, IncomingRequest } from "./incoming_request.ts";
 import { serveFailure } from "./serve_failure.ts";
 import { asksForSocket, badRequest, NO_HOST, NO_URL, SocketUpgrades } from "./socket_upgrades.ts";
 
@@ -104,10 +115,39 @@ function requestListener(options: ServeOptions): RequestListener {
     },
   );
   return (incoming, outgoing) => {
+    const headers = new IncomingHeaders(incoming.rawHeaders);
     // What follows an ignored upgrade in the same packet is lost on Node.
-    if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
+    if (headers.get("upgrade") !== null) outgoing.shouldKeepAlive = false;
+    const request = options.answer ? IncomingRequest.of(incoming, outgoing, headers) : null;
+    if (request && answerPlain(options, request, outgoing)) return request;
     void listener(incoming, outgoing);
+    return null;
   };
+}
+
+/** Whether the app has a plain answer to a request; writes it. */
+function answerPlain(
+  options: ServeOptions,
+  request: IncomingRequest,
+  outgoing: ServerResponse,
+): boolean {
+  const written = (answer: PlainAnswer) => writeAnswer(answer, outgoing);
+  const failed = () => written({ status: 500, headers: {}, body: "internal error" });
+  try {
+    const answer = options.answer?.(request) ?? null;
+    if (answer === null) return false;
+    if (answer instanceof Promise) answer.then(written).catch(failed);
+    else written(answer);
+  } catch {
+    failed();
+  }
+  return true;
+}
+
+function writeAnswer({ status, headers, body }: PlainAnswer, outgoing: ServerResponse): void {
+  if (outgoing.headersSent || outgoing.destroyed) return;
+  headers["content-length"] = String(Buffer.byteLength(body));
+  outgoing.writeHead(status, headers).end(body);
 }
 
 /** Writes a response at once if its whole body is in memory; the library writes others. */

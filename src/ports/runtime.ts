@@ -56,6 +56,45 @@ export interface RequestOrigin {
   readonly remote?: string | undefined;
 }
 
+/**
+ * A request of which no `Request` was made, because making one costs more than serving a call.
+ *
+ * A server MUST make one only of a request whose target and headers a `Request` would have
+ * unchanged.
+ */
+export interface PlainRequest {
+  readonly method: string;
+  /** The whole URL, or path and query; still percent-encoded. */
+  readonly url: string;
+  readonly headers: HeaderReader;
+  /**
+   * Aborts when the client disconnects before it has the answer. It may have only what checking and
+   * listening need, so it can't be given to the platform's own functions. MUST be read before
+   * {@link read} is called.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * The whole body. MUST be called once at most, and not for GET and HEAD. Rejects with an
+   * AtlasError: `payload_too_large` over `maxBytes`, `timeout` after `timeoutMs`, `bad_request` if
+   * the body breaks off.
+   */
+  read(maxBytes: number, timeoutMs: number): Promise<Uint8Array>;
+}
+
+/** The part of `Headers` that reads one. */
+export interface HeaderReader {
+  /** Several headers of one name are joined by a comma and a space. Null: there is none. */
+  get(name: string): string | null;
+}
+
+/** An answer whose whole body is in memory. */
+export interface PlainAnswer {
+  readonly status: number;
+  /** By names in small letters, without `content-length`. */
+  readonly headers: Record<string, string>;
+  readonly body: string | Uint8Array<ArrayBuffer>;
+}
+
 export interface ServeOptions {
   host: string;
   /** 0: any free port. */
@@ -68,8 +107,13 @@ export interface ServeOptions {
   /** Default: `HEAD_MS`, `KEEP_ALIVE_MS` and `ANSWER_IDLE_MS` of `src/limits.ts`. */
   times?: ServerTimes;
   /**
+   * Asked first, about each request that has a plain form. Null: {@link fetch} is called instead;
+   * the body is unread then. Whatever it throws is answered with 500.
+   */
+  answer?(request: PlainRequest): PlainAnswer | Promise<PlainAnswer> | null;
+  /**
    * MUST NOT be called for a request before the previous one of the same connection was answered
-   * and its response sent.
+   * and its response sent. The same holds for {@link answer}.
    */
   fetch(request: Request, upgrade: Upgrade, from?: RequestOrigin): Response | Promise<Response>;
 }
