@@ -19,7 +19,11 @@ export interface Socket {
 
 /** Handlers of a socket's events. `message` bytes are only valid during the call. */
 export interface SocketHandlers {
-  open(socket: Socket): void;
+  /**
+   * May return the handlers of the socket's further events. An adapter that uses them can drop
+   * these.
+   */
+  open(socket: Socket): SocketHandlers | void;
   message(socket: Socket, data: string | Uint8Array): void;
   /** MUST run exactly once per opened socket, also if this end closed it. */
   close(socket: Socket, code: number, reason: string): void;

@@ -25,7 +25,8 @@ import {
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import { backoffMs, pause, Signal } from "../time/wait.ts";
-import { type ClientSession, CLOSED, EncodedEvent } from "./client_session.ts";
+import { type ClientSession, CLOSED } from "./client_session.ts";
+import { EncodedEvent } from "./encoded_event.ts";
 
 const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;

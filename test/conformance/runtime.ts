@@ -270,6 +270,26 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(far.closes).toEqual([]);
     });
 
+    it("pass their events to the handlers that `open` returned", async () => {
+      const first = new Recorder();
+      const later = new Recorder();
+      const opening: SocketHandlers = {
+        open: () => later,
+        message: first.message.bind(first),
+        close: first.close.bind(first),
+      };
+      const { runtime, port } = await start((_request, upgrade) => upgrade(opening));
+      const socket = await runtime.dial(`ws://127.0.0.1:${port}/x`, new Recorder(), {
+        maxFrameBytes: MAX_FRAME,
+        timeoutMs: DIAL_MS,
+      });
+      socket.send("a");
+      socket.close(4_000, "done");
+      await expect.poll(() => later.closes).toEqual([{ code: 4_000, reason: "done" }]);
+      expect(later.messages).toEqual(["a"]);
+      expect([first.messages, first.closes]).toEqual([[], []]);
+    });
+
     it("agree on a subprotocol", async () => {
       const far = new Recorder();
       const { port } = await start((_request, upgrade) => upgrade(far, { protocol: "p.one" }));

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
-import { ClientSession, type ClientSessionParts } from "../../src/sockets/client_session.ts";
+import { ClientSession, type SessionHost } from "../../src/sockets/client_session.ts";
 import { AtlasError } from "../../src/errors.ts";
 import {
   MAX_SOCKET_BUFFER_BYTES,
@@ -13,33 +13,35 @@ import {
 } from "../../src/limits.ts";
 
 /** A session, the frames that its client got, and what was called for it. */
-function openSession(parts: Partial<ClientSessionParts> = {}) {
+function openSession(host: Partial<SessionHost> = {}) {
   // deno-lint-ignore no-explicit-any
   const frames: any[] = [];
   const done: unknown[] = [];
   const closed: [number, string][] = [];
-  const session = new ClientSession({
-    id: "one",
-    codec: jsonCodec,
-    after: null,
-    former: null,
-    now: () => 0,
-    stats: { cutSockets: 0 },
-    call: (frame) => {
-      done.push(frame.id);
-      return Promise.resolve({ result: frame.args[0] });
+  const session = new ClientSession(
+    {
+      deadlines: { add: () => {}, remove: () => {} },
+      now: () => 0,
+      stats: { cutSockets: 0 },
+      call: (_session, frame) => {
+        done.push(frame.id);
+        return Promise.resolve({ result: frame.args[0] });
+      },
+      deliverMessages: (_session, messages) => {
+        done.push(...messages);
+        return Promise.resolve(messages.length);
+      },
+      closed: () => {},
+      ended: () => {},
+      ...host,
     },
-    deliverMessages: (_session, messages) => {
-      done.push(...messages);
-      return Promise.resolve(messages.length);
+    { id: "one", codec: jsonCodec, after: null, former: null },
+    {
+      send: (data) => void frames.push(JSON.parse(data as string)),
+      buffered: () => 0,
+      close: (code, reason) => void closed.push([code, reason]),
     },
-    ended: () => {},
-    ...parts,
-  }, {
-    send: (data) => void frames.push(JSON.parse(data as string)),
-    buffered: () => 0,
-    close: (code, reason) => void closed.push([code, reason]),
-  });
+  );
   const send = (frame: unknown) => session.received(JSON.stringify(frame));
   const join = () => session.joined(7, 3, null, []);
   return { session, frames, done, closed, send, join };
@@ -132,7 +134,7 @@ it("a call is passed on with the time that it has waited", async () => {
   const waits: number[] = [];
   const { send, join } = openSession({
     now: () => now,
-    call: (_frame, waitedMs) => {
+    call: (_session, _frame, waitedMs) => {
       waits.push(waitedMs);
       return Promise.resolve({ result: null });
     },
