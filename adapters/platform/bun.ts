@@ -6,6 +6,7 @@ import { AtlasError } from "../../src/errors.ts";
 import { HEAD_MS, KEEP_ALIVE_MS, MAX_BEGUN_AT_ONCE } from "../../src/limits.ts";
 import type {
   DialOptions,
+  FrameBatch,
   Runtime,
   ServeOptions,
   Server,
@@ -32,6 +33,8 @@ interface BunSocket {
   readonly remoteAddress: string;
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
+  /** Writes what `run` sends to the connection at once. */
+  cork(run: () => void): void;
   getBufferedAmount(): number;
   ping(): number;
   close(code: number, reason: string): void;
@@ -245,6 +248,14 @@ class ServedSocket extends GuardedSocket implements FrameHandlers {
     if (ws === null || this.#isGone) return true;
     const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
     return sent !== 0 || data.length === 0;
+  }
+
+  protected override writeAll(batch: FrameBatch): boolean {
+    const ws = this.#ws;
+    if (ws === null || this.#isGone || batch.frames.length === 1) return super.writeAll(batch);
+    let isTaken = true;
+    ws.cork(() => void (isTaken = super.writeAll(batch)));
+    return isTaken;
   }
 
   protected override waiting(): number {

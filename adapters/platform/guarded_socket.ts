@@ -6,7 +6,7 @@
  * Here `close` runs once for each opened socket, nothing is delivered after it, and no frame over
  * the limit is passed on.
  */
-import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { FrameBatch, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { BeatingSocket } from "./heartbeat.ts";
 
 /** How long a peer may take to answer a close frame before the connection is dropped, in ms. */
@@ -53,6 +53,13 @@ export abstract class GuardedSocket extends BeatingSocket implements Socket {
   abstract get remote(): string | undefined;
   /** Passes a frame on. False: it was dropped. */
   protected abstract write(data: string | Uint8Array): boolean;
+  /** Passes frames on, whose bytes don't change later. False: one was dropped. */
+  protected writeAll({ frames }: FrameBatch): boolean {
+    for (const data of frames) {
+      if (!this.write(data)) return false;
+    }
+    return true;
+  }
   protected abstract waiting(): number;
   protected abstract sendClose(code: number, reason: string): void;
   /** Drops the connection without a close frame. */
@@ -118,6 +125,11 @@ export abstract class GuardedSocket extends BeatingSocket implements Socket {
 
   send(data: string | Uint8Array): void {
     if (this.#state !== OPEN || this.write(data)) return;
+    this.#lostFrame();
+  }
+
+  sendAll(batch: FrameBatch): void {
+    if (this.#state !== OPEN || this.writeAll(batch)) return;
     this.#lostFrame();
   }
 

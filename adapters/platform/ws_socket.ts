@@ -9,9 +9,16 @@ import process from "node:process";
 import { type RawData, WebSocket } from "ws";
 import { AtlasError } from "../../src/errors.ts";
 import { redirectTo } from "../../src/model/redirect.ts";
-import type { DialOptions, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { DialOptions, FrameBatch, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { GuardedSocket } from "./guarded_socket.ts";
 import type { Heartbeats } from "./heartbeat.ts";
+
+/** The first byte of a whole message. */
+const FINAL_TEXT = 0x81;
+const FINAL_BINARY = 0x82;
+/** The lengths up to which a frame's length takes 0 or 2 further bytes; a longer one takes 8. */
+const SHORT = 125;
+const MEDIUM = 65_535;
 
 const decoder: TextDecoder = new TextDecoder();
 
@@ -67,13 +74,21 @@ export class WsSocket extends GuardedSocket {
       this.#ws.send(data);
       return true;
     }
+    if (this.#ws.readyState !== WebSocket.OPEN) return true;
     if (!this.#isCorked) {
       this.#isCorked = true;
       connection.cork();
       process.nextTick(uncork, this);
     }
-    // A serving end may still read the bytes after `send` has returned, so they are copied here.
-    this.#ws.send(typeof data === "string" ? data : new Uint8Array(data));
+    connection.write(encodeFrames([data]));
+    return true;
+  }
+
+  protected override writeAll(batch: FrameBatch): boolean {
+    if (this.#connection === null) return super.writeAll(batch);
+    if (this.#ws.readyState !== WebSocket.OPEN) return true;
+    batch.encoded ??= encodeFrames(batch.frames);
+    this.#connection.write(batch.encoded as Uint8Array);
     return true;
   }
 
@@ -133,6 +148,46 @@ function onError(this: WebSocket): void {
 
 function onSign(this: WebSocket): void {
   guardOf(this)?.heard();
+}
+
+/**
+ * The bytes of frames of a serving end (RFC 6455 §5.2), one after the other: a copy. They are whole
+ * messages, not masked. `ws` would encode each of them for each socket anew.
+ */
+export function encodeFrames(frames: readonly (string | Uint8Array)[]): Buffer {
+  let size = 0;
+  const lengths = frames.map((frame) => {
+    const length = typeof frame === "string" ? Buffer.byteLength(frame) : frame.length;
+    size += headOf(length) + length;
+    return length;
+  });
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  frames.forEach((frame, i) => {
+    const length = lengths[i] as number;
+    const isText = typeof frame === "string";
+    bytes[at] = isText ? FINAL_TEXT : FINAL_BINARY;
+    if (length <= SHORT) {
+      bytes[at + 1] = length;
+    } else if (length <= MEDIUM) {
+      bytes[at + 1] = 126;
+      bytes.writeUInt16BE(length, at + 2);
+    } else {
+      bytes[at + 1] = 127;
+      bytes.writeUInt32BE(Math.floor(length / 2 ** 32), at + 2);
+      bytes.writeUInt32BE(length % 2 ** 32, at + 6);
+    }
+    at += headOf(length);
+    if (isText) bytes.write(frame, at, "utf8");
+    else bytes.set(frame, at);
+    at += length;
+  });
+  return bytes;
+}
+
+function headOf(length: number): number {
+  if (length <= SHORT) return 2;
+  return length <= MEDIUM ? 4 : 10;
 }
 
 /** Dials with `ws`: no redirects, no compression. See the port's `dial`. */

@@ -29,7 +29,7 @@ import {
 } from "../model/socket_frames.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
-import type { EncodedEvent } from "./encoded_event.ts";
+import type { EncodedEvent, EventRun } from "./encoded_event.ts";
 
 export type CallFrame = Extract<ClientFrame, { t: "call" }>;
 type Reply = Extract<ServerFrame, { t: "reply" }>;
@@ -232,6 +232,22 @@ export class ClientSession extends Expiring implements SocketHandlers {
     this.#write(event.as(this.#codec));
   }
 
+  /** Delivers events. */
+  sendRun(run: EventRun): void {
+    const { first, last, epoch, events } = run;
+    const isNext = this.#buffered === null && run.to === null && first === (this.position ?? 0) + 1;
+    if (!isNext || !this.#socket.sendAll) {
+      for (const event of events) this.send(event);
+      return;
+    }
+    if (this.isClosed) return;
+    this.position = last;
+    this.epoch = Math.max(this.epoch ?? 0, epoch);
+    this.sentAt = this.#host.now();
+    this.#socket.sendAll(run.as(this.#codec));
+    this.#checkBuffered();
+  }
+
   /** Handles a frame of the client. */
   received(data: string | Uint8Array): void {
     if (this.isClosed) return;
@@ -432,6 +448,10 @@ export class ClientSession extends Expiring implements SocketHandlers {
     if (this.isClosed) return;
     this.sentAt = this.#host.now();
     this.#socket.send(data);
+    this.#checkBuffered();
+  }
+
+  #checkBuffered(): void {
     if (this.#socket.buffered() > MAX_SOCKET_BUFFER_BYTES) this.#cut("it reads too slowly");
   }
 

@@ -234,6 +234,26 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(near.messages.map(plain)).toEqual(sent.map(plain));
     });
 
+    it("send a batch of frames in its order, between earlier and later ones, to each socket", async () => {
+      const [one, two] = [await pair(), await pair()];
+      const batch = { frames: ["grüße", new Uint8Array(0), new Uint8Array(9_999).fill(7), "x"] };
+      const sockets = [one.socket, one.far.socket, two.socket, two.far.socket];
+      for (const socket of sockets) {
+        socket?.send("before");
+        socket?.sendAll?.(batch);
+        socket?.send("after");
+        socket?.sendAll?.({ frames: ["alone"] });
+      }
+      const all = ["before", ...batch.frames, "after", "alone"];
+      for (const { messages } of [one.near, one.far, two.near, two.far]) {
+        await expect.poll(() => messages.map(plain)).toEqual(all.map(plain));
+      }
+      one.far.socket?.close(4_000, "done");
+      one.far.socket?.sendAll?.(batch);
+      await expect.poll(() => one.near.closes.length).toBe(1);
+      expect(one.near.messages.length).toBe(all.length);
+    });
+
     it("have the remote address at the serving end", async () => {
       const { far, socket } = await pair();
       expect(far.socket?.remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
