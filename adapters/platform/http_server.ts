@@ -69,7 +69,10 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   server.setTimeout(times.answerMs, (socket: TcpSocket) => {
     if (!queues.get(socket)?.isServing()) socket.destroy();
   });
-  server.on("upgrade", (incoming, socket, head) => void upgrades.take(incoming, socket, head));
+  server.on(
+    "upgrade",
+    (incoming, socket, head) => void upgrades.take(incoming, socket as TcpSocket, head),
+  );
   await listening(server, options.host, options.port);
   const { port } = server.address() as AddressInfo;
   let renewal: Promise<void> | null = null;

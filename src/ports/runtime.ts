@@ -3,12 +3,21 @@
  * differently: serving HTTP, upgrading to WebSockets, dialling them. The core itself never uses it.
  */
 
+/** Frames that several sockets send, one after the other. */
+export interface FrameBatch {
+  readonly frames: readonly (string | Uint8Array)[];
+  /** What a runtime's adapter made of them for its sockets. */
+  encoded?: unknown;
+}
+
 /** Either end of a WebSocket, of any runtime. */
 export interface Socket {
   /** The address that it was opened from, if this end was dialled and the runtime provides it. */
   readonly remote?: string | undefined;
   /** Sends one frame: text as text, bytes as binary. Does nothing on a closed socket. */
   send(data: string | Uint8Array): void;
+  /** Sends the frames, whose bytes MUST NOT change later. */
+  sendAll?(batch: FrameBatch): void;
   /** Bytes passed to {@link send} that have not been sent yet. */
   buffered(): number;
   /** Closes it with a WebSocket close code (RFC 6455 §7.4). */
@@ -19,7 +28,11 @@ export interface Socket {
 
 /** Handlers of a socket's events. `message` bytes are only valid during the call. */
 export interface SocketHandlers {
-  open(socket: Socket): void;
+  /**
+   * May return the handlers of the socket's further events. An adapter that uses them can drop
+   * these.
+   */
+  open(socket: Socket): SocketHandlers | void;
   message(socket: Socket, data: string | Uint8Array): void;
   /** MUST run exactly once per opened socket, also if this end closed it. */
   close(socket: Socket, code: number, reason: string): void;

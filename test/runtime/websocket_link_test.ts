@@ -219,7 +219,7 @@ describe("hostile peers", () => {
     const on = await network();
     const bob = await openNode(on, "bob");
     const codes: number[] = [];
-    const knockFrom = (remote: string): void =>
+    const knockFrom = (remote: string) =>
       bob.transport.accept().open({
         remote,
         send: () => {},
