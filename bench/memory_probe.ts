@@ -8,6 +8,7 @@ import process from "node:process";
 import { createNode, inProcessTransport, memoryStore } from "../mod.ts";
 import app from "./apps/echo.ts";
 import { LoopYield, rateOf } from "./kit.ts";
+import { collect, settled } from "./resident.ts";
 import { serveQuestions } from "./worker.ts";
 
 const [what, countText] = process.argv.slice(2);
@@ -21,26 +22,7 @@ class Bare {
   }
 }
 
-function collect(): void {
-  const runtime = globalThis as { Bun?: { gc(force: boolean): void }; gc?: () => void };
-  for (let i = 0; i < 2; i++) {
-    runtime.Bun?.gc(true);
-    runtime.gc?.();
-  }
-}
-
 const turn = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Resident bytes after garbage collection. */
-async function settled(): Promise<number> {
-  let least = Infinity;
-  for (let i = 0; i < 5; i++) {
-    collect();
-    await turn(100);
-    least = Math.min(least, process.memoryUsage().rss);
-  }
-  return least;
-}
 
 /**
  * Makes `n` objects by `make` in batches, and collects garbage after each, as if idle objects had

@@ -59,6 +59,12 @@ function ready(server: ChildProcess): Promise<void> {
   });
 }
 
+/** The number of keys that a Redis holds. */
+export function keysOf(port: number): number {
+  const { stdout } = spawnSync("redis-cli", ["-p", `${port}`, "dbsize"], { encoding: "utf8" });
+  return Number(/\d+/.exec(stdout)?.[0]);
+}
+
 /** Commands per second of redis-benchmark, 256 in flight over four connections. */
 export async function benchmark(port: number, count: number, command: string[]): Promise<number> {
   const load = ["-p", `${port}`, "-n", `${count}`, "-c", "4", "-P", "64", "-r", "1000000000"];

@@ -2,11 +2,16 @@
  * Runs each side of a bench in its own process and talks to it.
  *
  * A worker script prints one JSON line when it is ready, then answers each JSON line with one line:
- * `{"result": …}` or `{"error": …}`. It ends with its parent.
+ * `{"result": …}` or `{"error": …}`. It ends with its parent. Each one also answers
+ * `{"do":"cpu"}`, its CPU time in µs, and `{"do":"resident"}`, its bytes after garbage collections.
  */
 import { spawn } from "node:child_process";
+import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { type RuntimeCommand, RUNTIMES } from "../scripts/runtimes.ts";
+import { cpuTime } from "./kit.ts";
+import { settled } from "./resident.ts";
 
 /** A worker process, as the bench uses it. */
 export interface Worker {
@@ -18,10 +23,15 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+/** How long a worker may take until it is ready, or for one answer, in ms. */
+const PATIENCE_MS = 60_000;
+
 /** Starts `[binary, ...arguments]` and waits until it is ready. */
 export async function startWorker(command: readonly string[]): Promise<Worker> {
   const [binary, ...args] = command as [string, ...string[]];
   const child = spawn(binary, args, { stdio: ["pipe", "pipe", "inherit"] });
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
   const waiting: { resolve(line: string): void; reject(error: Error): void }[] = [];
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const fail = (error: Error) => waiting.splice(0).forEach((it) => it.reject(error));
@@ -33,7 +43,15 @@ export async function startWorker(command: readonly string[]): Promise<Worker> {
   const nextLine = () =>
     new Promise<string>((resolve, reject) => {
       if (child.exitCode !== null) reject(new Error(`${command.join(" ")} has ended`));
-      else waiting.push({ resolve, reject });
+      const late = setTimeout(() => {
+        fail(new Error(`${command.join(" ")} said nothing for ${PATIENCE_MS} ms`));
+        end();
+      }, PATIENCE_MS);
+      const settle = <T>(then: (value: T) => void) => (value: T) => {
+        clearTimeout(late);
+        then(value);
+      };
+      waiting.push({ resolve: settle(resolve), reject: settle(reject) });
     });
   const ready = JSON.parse(await nextLine()) as Record<string, unknown>;
   return {
@@ -46,20 +64,43 @@ export async function startWorker(command: readonly string[]): Promise<Worker> {
       return answer.result;
     },
     async stop(): Promise<void> {
-      child.kill("SIGKILL");
+      process.off("exit", end);
+      end();
       await gone;
     },
   };
 }
 
-/** A Bun worker of this folder. */
-export function startBunWorker(script: string, ...args: string[]): Promise<Worker> {
-  return startWorker([
-    process.execPath,
-    "run",
-    fileURLToPath(new URL(script, import.meta.url)),
-    ...args,
-  ]);
+const EXPOSE_GC = { bun: [], node: ["--expose-gc"], deno: ["--v8-flags=--expose-gc"] };
+
+/** Starts a script of this folder on a runtime. */
+export function startOn(
+  { name, run }: RuntimeCommand,
+  script: string,
+  ...args: (string | number)[]
+): Promise<Worker> {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  return startWorker([...run, ...EXPOSE_GC[name], path, ...args.map(String)]);
+}
+
+/** Starts a load generator of this folder: on Bun, whatever runtime is measured. */
+export function startLoad(script: string, ...args: (string | number)[]): Promise<Worker> {
+  return startOn(RUNTIMES.find(({ name }) => name === "bun") as RuntimeCommand, script, ...args);
+}
+
+/** Workers that are stopped together. */
+export class Workers {
+  readonly #started: Worker[] = [];
+
+  async add(worker: Promise<Worker>): Promise<Worker> {
+    const it = await worker;
+    this.#started.push(it);
+    return it;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#started.splice(0).map((worker) => worker.stop()));
+  }
 }
 
 /** The worker's side: prints its ready line and answers requests until its parent has ended. */
@@ -68,10 +109,14 @@ export function serveQuestions(
   answer: (question: Record<string, unknown>) => Promise<unknown>,
 ): void {
   const say = (line: unknown) => process.stdout.write(JSON.stringify(line) + "\n");
+  const answerTo = (question: Record<string, unknown>): unknown => {
+    if (question["do"] === "cpu") return cpuTime();
+    return question["do"] === "resident" ? settled() : answer(question);
+  };
   const lines = createInterface({ input: process.stdin });
   lines.on("line", async (line) => {
     try {
-      say({ result: await answer(JSON.parse(line)) ?? null });
+      say({ result: await answerTo(JSON.parse(line)) ?? null });
     } catch (error) {
       say({ error: error instanceof Error ? error.stack ?? error.message : String(error) });
     }

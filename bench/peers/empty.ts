@@ -1,0 +1,2 @@
+/** Peer of the start: prints one line. */
+console.log("{}");
