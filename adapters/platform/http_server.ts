@@ -6,11 +6,7 @@
  * connections is bounded by the process's file descriptors. docs/limits.md lists the bounds.
  */
 import { readFileSync } from "node:fs";
-import {
-  createServer,
-  type Server as HttpServer,
-  type ServerResponse,
-} from "node:http";
+import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
 import { type AddressInfo, Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
