@@ -67,7 +67,10 @@ export class WebSocketLink implements Link {
   #isFlushing = false;
   /** Whether more than one message was added in this tick. */
   #isBusy = false;
-  /** The most requests in flight that were seen since the last flush. */
+  /**
+   * The most requests in flight that were seen since the last flush. The peer has divided its own
+   * requests: each of its frames holds a part of them.
+   */
   #inFlight = 0;
   /** The number of messages after which a text frame is sent before the tick is over. */
   #share = FEWEST_MESSAGES;
@@ -168,8 +171,10 @@ export class WebSocketLink implements Link {
 
   #deliver(frame: string | Uint8Array, handlers: LinkHandlers): void {
     let isHandling = false;
+    let count = 0;
     const take = (tuple: unknown, body: Body): boolean => {
       isHandling = true;
+      count++;
       handlers.message(tuple, body);
       isHandling = false;
       return !this.#isClosed;
@@ -177,8 +182,8 @@ export class WebSocketLink implements Link {
     try {
       if (typeof frame === "string") readTextFrame(frame, take);
       else readFrame(frame, take);
-      // The requests of this frame are not answered yet.
-      this.#inFlight = Math.max(this.#inFlight, handlers.inFlight?.() ?? 0);
+      const inFlight = Math.max(count * FRAMES_IN_FLIGHT, handlers.inFlight?.() ?? 0);
+      this.#inFlight = Math.max(this.#inFlight, inFlight);
     } catch (error) {
       if (isHandling) this.#finish(BROKEN, `a message could not be handled: ${messageOf(error)}`);
       else this.#finish(MALFORMED, messageOf(error));

@@ -32,6 +32,7 @@ import {
   type Transport,
 } from "../ports/transport.ts";
 import type { NodeLife } from "../registry/lease.ts";
+import { Waiters } from "./waiters.ts";
 
 const GOODBYE: Message = { kind: "goodbye", id: 0 };
 const PONG: Omit<Reply, "id"> = {
@@ -88,9 +89,9 @@ export class Session {
   missedProbes = 0;
   readonly #link: Link;
   readonly #watch: LinkWatch;
-  readonly #waiters = new Map<number, Waiter>();
+  readonly #waiters = new Waiters<Waiter>();
   /** The peer's requests that are not answered yet, by number; belongs to `routing/inbound.ts`. */
-  readonly inbound: Map<number, Call> = new Map();
+  readonly inbound: Waiters<Call> = new Waiters();
   #nextId = 1;
   #open = true;
   /** The peer said goodbye: it takes no more requests. */
@@ -131,7 +132,7 @@ export class Session {
 
   /** The requests that wait for answers over it. */
   get waiters(): Iterable<Waiter> {
-    return this.#waiters.values();
+    return this.#waiters.all().map(([, waiter]) => waiter);
   }
 
   /** Sends a ping. Returns false, and sends nothing, if the link is closed or backed up. */
@@ -184,7 +185,7 @@ export class Session {
   }
 
   #await(id: number, waiter: Waiter): void {
-    this.#waiters.set(id, waiter);
+    this.#waiters.add(id, waiter);
     if (!this.isWatched) this.#watch.owes(this);
   }
 
@@ -192,7 +193,7 @@ export class Session {
    * The caller no longer waits for this answer: notifies the peer, so that the call need not start.
    */
   cancel(id: number): void {
-    if (!this.#waiters.delete(id)) return;
+    if (!this.#waiters.take(id)) return;
     // A timeout is a reason to ping the peer.
     this.missedProbes ||= 1;
     this.send({ kind: "cancel", id });
@@ -229,9 +230,8 @@ export class Session {
 
   /** Passes an answer of the peer to the request that waits for it. */
   settle(message: Reply | Failure): void {
-    const waiter = this.#waiters.get(message.id);
+    const waiter = this.#waiters.take(message.id);
     if (!waiter) return;
-    this.#waiters.delete(message.id);
     if (message.kind === "reply") waiter.replied(message, this);
     else waiter.failed(message, this);
   }
@@ -242,7 +242,7 @@ export class Session {
   drained(): void {
     this.#isDrained = true;
     const why = `${this.peer.node} owns nothing any more`;
-    for (const [id, { relay }] of [...this.#waiters]) {
+    for (const [id, { relay }] of this.#waiters.all()) {
       if (relay) continue;
       this.settle({ kind: "failure", id, error: ["not_owner", why, true, false], owner: null });
     }
@@ -256,9 +256,7 @@ export class Session {
 
   /** This node no longer waits for the peer's answers; the peer's own requests are still served. */
   abandonRequests(reason: string, isUnread: boolean): void {
-    const waiters = [...this.#waiters.values()];
-    this.#waiters.clear();
-    for (const waiter of waiters) waiter.lost(reason, isUnread);
+    for (const waiter of this.#waiters.takeAll()) waiter.lost(reason, isUnread);
   }
 }
 

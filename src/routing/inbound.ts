@@ -138,7 +138,7 @@ class InboundCall extends Call {
 
   #settle(): void {
     this.done = true;
-    this.#session.inbound.delete(this.#id);
+    this.#session.inbound.take(this.#id);
     this.#deadlines.remove(this);
   }
 }
@@ -175,7 +175,7 @@ export class InboundRequests {
     if (request.relay && !trouble) return this.#relay(request, session);
     const call = new InboundCall(request, session, this.#parts);
     if (trouble) return call.fail(trouble);
-    calls.set(request.id, call);
+    calls.add(request.id, call);
     const present = host.find(request.key);
     // An ownership of this node's current life. Its lease is checked when the call's turn runs.
     if (present?.life === session.life) this.#serveHere(call, present);
@@ -187,21 +187,18 @@ export class InboundRequests {
 
   #relay(request: Request, session: Session): void {
     const calls = session.inbound;
-    const call = this.#parts.router.relay(request, session, () => calls.delete(request.id));
-    if (!call.done) calls.set(request.id, call);
+    const call = this.#parts.router.relay(request, session, () => calls.take(request.id));
+    if (!call.done) calls.add(request.id, call);
   }
 
   /** The caller no longer waits: the call never starts, or its signal is aborted. */
   cancel(id: number, session: Session): void {
-    session.inbound.get(id)?.cancel();
-    session.inbound.delete(id);
+    session.inbound.take(id)?.cancel();
   }
 
   /** A link broke: cancels all its calls. */
   closed(session: Session): void {
-    const calls = [...session.inbound.values()];
-    session.inbound.clear();
-    for (const call of calls) call.cancel();
+    for (const call of session.inbound.takeAll()) call.cancel();
   }
 
   /** Delivers a call to the resource here, unless its caller expects another ownership. */
