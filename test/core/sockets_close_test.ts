@@ -10,6 +10,7 @@ import {
   type AtlasNode,
   type Connection,
   defineApp,
+  inProcessTransport,
   memoryStore,
   Resource,
   type Store,
@@ -69,8 +70,8 @@ const app: App = defineApp({
   resources: { lobbies: Lobby, plain: Plain, naps: { class: Lobby, idleAfterMs: 1_000 } },
 });
 
-const node = async (made: Cluster, name: string, store?: Store): Promise<AtlasNode> =>
-  await made.node(name, { lease: BRISK, ...store && { store } }, app) as unknown as AtlasNode;
+const node = async (made: Cluster, name: string): Promise<AtlasNode> =>
+  await made.node(name, { lease: BRISK }, app) as unknown as AtlasNode;
 const call = async (at: AtlasNode, method: string, ...args: unknown[]): Promise<unknown> =>
   (await clock.run(at.call("lobbies", "x", method, args))).result;
 const joined = (...all: Client[]) =>
@@ -83,20 +84,34 @@ const kept = async (store: Store, key = "lobbies/x"): Promise<string[]> =>
     it
   );
 
-/** A store whose node can be killed: from then on it renews and releases nothing. */
-function mortal(store: Store): Store & { die(): void } {
+/**
+ * A node that can be killed: from then on it renews and releases nothing, and no other node can
+ * reach it, or be reached by it.
+ */
+async function mortal(
+  made: Cluster,
+  name: string,
+  store: Store,
+): Promise<AtlasNode & { die(): Promise<void> }> {
   let isDead = false;
   const never = () => new Promise<never>(() => {});
   const steps = new Set(["renew", "leave", "register", "release", "commit", "claim", "read"]);
-  return new Proxy(store, {
-    get: (_target, name) => {
-      if (name === "die") return () => (isDead = true);
-      const value = (store as unknown as Record<string | symbol, unknown>)[name];
+  const dying = new Proxy(store, {
+    get: (_target, step) => {
+      const value = (store as unknown as Record<string | symbol, unknown>)[step];
       if (typeof value !== "function") return value;
-      if (isDead && steps.has(String(name))) return never;
+      if (isDead && steps.has(String(step))) return never;
       return value.bind(store);
     },
-  }) as Store & { die(): void };
+  });
+  const transport = inProcessTransport(made.network);
+  const options = { lease: BRISK, store: dying, transport };
+  return Object.assign(await made.node(name, options, app) as unknown as AtlasNode, {
+    async die() {
+      isDead = true;
+      await transport.close();
+    },
+  });
 }
 
 it.each(["after hello", "before hello"])(
@@ -184,13 +199,12 @@ it("keeps a record of each connection while it lasts, if the class has an onDisc
 it("runs onDisconnect at the next owner, before its first call, for connections whose node died with the owner", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
-  const dying = mortal(store);
-  const [both, nextOwner] = [await node(made, "a", dying), await node(made, "b")];
+  const [both, nextOwner] = [await mortal(made, "a", store), await node(made, "b")];
   await call(both, "publish", "x");
   const [stays, ...gone] = [enter(nextOwner), enter(both), enter(both), enter(both)];
   await joined(stays as Client, ...gone);
   expect(await call(nextOwner, "here")).toHaveLength(4);
-  dying.die();
+  await both.die();
   await until(async () => {
     const { rrp } = await clock.run(nextOwner.lookup("lobbies", "x"));
     return rrp?.startsWith("rrp:local/b/") ?? false;
@@ -262,13 +276,12 @@ it("forgets a connection whose onDisconnect throws after it ran once", async () 
 it("reports a gap for events that were lost, and then sends the next owner's events", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
-  const dying = mortal(store);
-  const [owner, nextOwner] = [await node(made, "a", dying), await node(made, "b")];
+  const [owner, nextOwner] = [await mortal(made, "a", store), await node(made, "b")];
   await call(owner, "publish", "x");
   const all = [enter(nextOwner), enter(nextOwner), enter(nextOwner)];
   await joined(...all);
   await until(() => all.every(({ events }) => events.length > 0), "all have got an event");
-  dying.die();
+  await owner.die();
   await until(() => all.every(({ hellos }) => hellos.length === 2), "all are joined again");
   await call(nextOwner, "publish", "after");
   await until(
