@@ -4,7 +4,7 @@
  *
  * Covers adapters/server/run_node.ts.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +41,15 @@ async function refusal(env: Record<string, string>): Promise<[number | string, s
   expect(program.output.stderr.trimEnd().split("\n")).toHaveLength(1);
   return [status, program.output.stderr];
 }
+
+test("on Node, compiled code is kept for the next start", async () => {
+  if ((await detectRuntime()).name !== "node") return;
+  const program = node();
+  await ready(program);
+  program.signal("SIGTERM");
+  expect(await program.ended).toBe(0);
+  expect(existsSync(new URL("../../node_modules/.cache/atlas/", import.meta.url))).toBe(true);
+});
 
 test("the example runs on a SQLite file, keeps its state over restarts, and drains on SIGTERM", async () => {
   const env = {
