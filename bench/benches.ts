@@ -9,6 +9,8 @@ interface Entry {
   readonly about: string;
   readonly runtimes: readonly RuntimeCommand["name"][];
   readonly load: () => Promise<Bench>;
+  /** It measures sizes, which don't depend on what else runs. */
+  readonly isUntimed?: true;
 }
 
 const ALL = ["bun", "node", "deno"] as const;
@@ -58,11 +60,13 @@ export const BENCHES: Record<string, Entry> = {
     about: "bytes of an idle client socket, against the runtime's own and Socket.IO's",
     runtimes: ALL,
     load: async () => (await import("./sockets.ts")).runIdleSockets,
+    isUntimed: true,
   },
   memory: {
     about: "bytes of an idle resource, against the bare object in a Map",
     runtimes: ALL,
     load: async () => (await import("./memory.ts")).runMemory,
+    isUntimed: true,
   },
   start: {
     about: "start of a process until the node is ready, against an empty script",

@@ -3,7 +3,7 @@
  * ones with the page and its plots.
  */
 import type { RuntimeCommand } from "../scripts/runtimes.ts";
-import { runOne, type Unit, type Work, workOf } from "./benches.ts";
+import { BENCHES, runOne, type Unit, type Work, workOf } from "./benches.ts";
 import { countOthers } from "./contention.ts";
 import { change, confirm, type Floors, floorsOf, keyOf, MAX_OTHERS, type Run } from "./floors.ts";
 import type { Figure } from "./kit.ts";
@@ -29,8 +29,8 @@ async function measured(
   pace: typeof CHECK_PACE,
 ): Promise<Run> {
   const others = countOthers();
-  const figures = await runOne(name, runtime, pace);
-  return { figures: figures ?? [], others: others() };
+  const figures = await runOne(name, runtime, pace) ?? [];
+  return { figures, others: BENCHES[name]?.isUntimed ? null : others() };
 }
 
 function percent(share: number): string {
@@ -68,20 +68,23 @@ export async function check(work: Work): Promise<number> {
   const floors: Floors = new Map(isAlike ? Object.entries(stored) : []);
   const begun = performance.now();
   const bad: string[] = [];
-  for (const { name, runtime } of workOf(cheapUnlessNamed(work))) {
+  let judged = 0;
+  const units = workOf(cheapUnlessNamed(work));
+  for (const { name, runtime } of units) {
     const { verdict, below } = await confirm(
       floors,
       () => measured(name, runtime, CHECK_PACE),
       (run, low) => printRun(run, low, floors),
       () => performance.now() - begun < CHECK_MS,
     );
+    if (verdict === "passed" || verdict === "failed") judged += 1;
     if (verdict === "failed") bad.push(...below);
     if (verdict === "broken") bad.push(`${name} on ${runtime.name}: every run failed`);
     if (verdict === "unconfirmed") console.log(`     ${name} on ${runtime.name}: not confirmed`);
   }
   for (const key of bad) console.log(`FAILED ${key}`);
   const outcome = bad.length === 0 ? "no ratio fell" : `${bad.length} fell`;
-  console.log(`${outcome}; took ${seconds(begun)} s`);
+  console.log(`${outcome}; ${judged} of ${units.length} judged; took ${seconds(begun)} s`);
   return bad.length > 0 ? 1 : 0;
 }
 
