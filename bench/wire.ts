@@ -29,6 +29,7 @@ interface Wire {
 }
 
 const IN_FLIGHT = 512;
+const NO_TUPLE: readonly unknown[] = [];
 
 /** Measures both wires, `quick` in about 2 s; medians of alternating rounds. */
 export async function runWire({ quick }: { quick: boolean }): Promise<WireRow[]> {
@@ -75,7 +76,7 @@ async function linkWire(peer: Peer): Promise<Wire> {
   await transport.open(self, (link) => link.close("this end only dials"));
   const link = await transport.dial(peer);
   const wire: Wire = {
-    send: (message) => void link.send(message),
+    send: (message) => void link.send(NO_TUPLE, message),
     onEcho: () => {},
     close: () => void transport.close(),
   };

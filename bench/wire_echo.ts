@@ -19,7 +19,7 @@ const server = await runtime.serve({
 });
 transport.address = `ws://127.0.0.1:${server.port}`;
 await transport.open(self, (link) => {
-  link.start({ message: (bytes) => void link.send(bytes), close: () => {} });
+  link.start({ message: (_tuple, body) => void link.send([], body), close: () => {} });
 });
 console.log(JSON.stringify({
   peer: { ...self, address: transport.address },

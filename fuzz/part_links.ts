@@ -3,8 +3,8 @@
  * secret, and authenticated links with invalid messages.
  */
 import { frameOf } from "../adapters/transport/link_frames.ts";
-import { encodeHead, type Message } from "../src/model/envelope.ts";
-import { pack, unpack } from "../src/model/value.ts";
+import { bodyOf, type Message, tupleOf } from "../src/model/envelope.ts";
+import { pack } from "../src/model/value.ts";
 import type { Attack, Part } from "./attack.ts";
 import type { Draw } from "./draw.ts";
 import { CONTINUATION, frame, oddFrames, TEXT } from "./frames.ts";
@@ -141,7 +141,10 @@ async function linked(attack: Attack, peer: Peer, seen: Seen): Promise<void> {
   for (let left = draw.whole(1, 4); left > 0 && !peer.line.isOver; left--) {
     await draw.weighted<() => Promise<unknown>>([
       [8, () => peer.send(frameOf(oddMessage(draw), draw.chance(0.3) ? oddPack(draw) : NO_BODY))],
-      [3, () => peer.send(draw.mutated(frameOf(encodeHead(goodMessage(draw)), NO_BODY)))],
+      [3, () => peer.send(draw.mutated(frameOf(pack(tupleOf(goodMessage(draw))), NO_BODY)))],
+      [6, () => peer.sendText(oddText(draw))],
+      [3, () => peer.sendText(draw.mutated(Buffer.from(goodText(draw))).toString())],
+      [3, () => peer.sendText(goodText(draw))],
       [2, () => peer.send(oddFrame(draw))],
       [2, () => peer.send(frameOf(oddPack(draw), NO_BODY))],
       [4, () => peer.sendMessage(goodMessage(draw))],
@@ -169,15 +172,44 @@ function oddFrame(draw: Draw): Buffer {
 async function flood(draw: Draw, peer: Peer): Promise<void> {
   const one = goodMessage(draw);
   peer.line.pause();
-  const bytes = frame(frameOf(encodeHead(one), NO_BODY), { opcode: 2 });
+  const bytes = frame(frameOf(pack(tupleOf(one)), NO_BODY), { opcode: 2 });
   await peer.line.write(Buffer.concat(Array.from({ length: draw.whole(10, 3_000) }, () => bytes)));
   peer.line.resume();
 }
 
 /** The tuple of a message with one item replaced. */
 function oddMessage(draw: Draw): Uint8Array {
-  const tuple = unpack(encodeHead(goodMessage(draw))) as unknown[];
+  const tuple = tupleOf(goodMessage(draw));
   return pack(draw.chance(0.9) ? altered(draw, tuple) : value(draw));
+}
+
+/** A text frame of one message. */
+function textOf(tuple: unknown, body: string): string {
+  return `${JSON.stringify([body.length, tuple])}\n${body}`;
+}
+
+/** A text frame of a message that a node could send, with a body of any kind. */
+function goodText(draw: Draw): string {
+  const message = goodMessage(draw);
+  const json = () => JSON.stringify([draw.length(9), "x", { a: null }]);
+  const body = draw.chance(0.5) ? json() : draw.pick(["", "null", "[[", '{"__proto__":1}', "[]"]);
+  return textOf(tupleOf(message), bodyOf(message).length > 0 ? body : "");
+}
+
+/** A text frame that no node sends. */
+function oddText(draw: Draw): string {
+  return draw.pick([
+    () => textOf(altered(draw, JSON.parse(JSON.stringify(tupleOf(goodMessage(draw))))), ""),
+    () =>
+      textOf(
+        [0, 1, attackedKey(draw), "echo", 1_000, 0, null, []],
+        "[".repeat(draw.length(70_000)),
+      ),
+    () => `[0,${"[".repeat(draw.length(100_000))}`,
+    () => `[${"0,[3,1],".repeat(draw.length(40_000))}0,[3,1]]\n`,
+    () => `[${draw.whole(-5, 400_000)},[3,1]]\n${"x".repeat(draw.length(300_000))}`,
+    () => `{"length":2}\n`,
+  ])();
 }
 
 /** Messages that a node could send, about resources that only hostile input uses. */
@@ -223,6 +255,8 @@ function goodMessage(draw: Draw): Message {
         id,
         epoch: draw.whole(0, 9),
         rrp: "rrp:local/x/a/b",
+        passed: null,
+        mark: null,
         body: oddPack(draw),
       }),
     ],

@@ -3,7 +3,6 @@
  * which an input may change. Takes a connection and the cluster's secret.
  */
 import { linkAddress } from "../adapters/transport/link_address.ts";
-import { frameOf } from "../adapters/transport/link_frames.ts";
 import {
   checkWelcome,
   decodeChallenge,
@@ -12,11 +11,12 @@ import {
   importKeys,
   sign,
 } from "../adapters/transport/link_handshake.ts";
-import { bodyOf, encodeHead, type Message } from "../src/model/envelope.ts";
+import type { Message } from "../src/model/envelope.ts";
 import { ANYONE, type LinkIdentity } from "../src/ports/transport.ts";
 import { FrameReader } from "../test/support/frames.ts";
+import { binaryFrame } from "../test/support/link_messages.ts";
 import type { Attack } from "./attack.ts";
-import { BINARY, frame, upgrade } from "./frames.ts";
+import { BINARY, frame, TEXT, upgrade } from "./frames.ts";
 import type { RawConnection } from "./lines.ts";
 
 /** The path of links. */
@@ -69,9 +69,14 @@ export class Peer {
     return this.line.write(frame(bytes, { opcode: BINARY }));
   }
 
+  /** Sends one frame of text. */
+  sendText(text: string): Promise<boolean> {
+    return this.line.write(frame(text, { opcode: TEXT }));
+  }
+
   /** Sends one message of a link. */
   sendMessage(message: Message): Promise<boolean> {
-    return this.send(frameOf(encodeHead(message), bodyOf(message)));
+    return this.send(binaryFrame(message));
   }
 
   /** Sends a hello and waits for the challenge; false if none arrives. */

@@ -1,9 +1,10 @@
 /**
  * The HTTP API of a node.
  *
- * Takes standard Requests, gives standard Responses; the runtime's server carries them. Every
- * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET. While
- * the node stops, further requests are refused, and those in progress are still answered.
+ * Takes standard Requests, gives standard Responses; the runtime's server carries them. Calls and
+ * lookups are answered without both if the server can do so (`direct_routes.ts`). Every failure is
+ * answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET. While the node
+ * stops, further requests are refused, and those in progress are still answered.
  *
  * | route | does |
  * |---|---|
@@ -22,13 +23,10 @@
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
 import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
-import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
-import { isMsgpack, msgpackAnswer, readArguments } from "../http_wire/body.ts";
+import type { PlainAnswer, PlainRequest, RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
 import { errorBody, errorResponse } from "../http_wire/errors.ts";
+import { FetchedRequest } from "../http_wire/fetched_request.ts";
 import {
-  CALLER_REGION_HEADER,
-  callerRegionOption,
-  callOptions,
   countOf,
   cursorText,
   DRAINING,
@@ -39,17 +37,18 @@ import {
   pageOf,
   queryOf,
   rawPath,
-  requireOf,
   resourceOf,
   timeoutOption,
 } from "../http_wire/inputs.ts";
-import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
-import { bearerCheck } from "./auth.ts";
+import { responseOf } from "../http_wire/plain_response.ts";
+import { type Guard, guardOf } from "./auth.ts";
+import { createDirectRoutes } from "./direct_routes.ts";
+import { DrainGate } from "./drain_gate.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
-import { crossOrigin } from "./origin_rules.ts";
+import { CrossOrigin } from "./origin_rules.ts";
 import { Purchases } from "./purchases.ts";
-import { type Add, json, noteCaller, resultJson } from "./route.ts";
+import { type Add, answered, HEADERS, json, noteCaller } from "./route.ts";
 import { refuse, SOCKET_ROUTE, socketRoute } from "./sockets.ts";
 
 export interface HttpAppOptions {
@@ -64,6 +63,8 @@ export interface HttpAppOptions {
 }
 
 export interface HttpApp {
+  /** Answers a call or a lookup; null: {@link fetch} answers it. Never throws or rejects. */
+  answer(request: PlainRequest): Promise<PlainAnswer> | null;
   /** Answers one request; never rejects. */
   fetch(request: Request, from?: RequestOrigin): Promise<Response>;
   /** Turns a request that wants a client socket into one, or answers why not; never throws. */
@@ -77,61 +78,46 @@ export interface HttpApp {
   stop(ms: number): Promise<void>;
 }
 
-/** Headers of every answer: no sniffing, no framing, no caching. */
-const HEADERS = {
-  "cache-control": "no-store",
-  "x-content-type-options": "nosniff",
-  "x-frame-options": "DENY",
-};
-
-/** The route of calls; their answers and errors name the region that they are made for. */
-const CALL_ROUTE = "/v1/resources/:type/:id/:method";
-
 /** Methods that are counted by name. */
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /** The HTTP API over a node. */
 export function createHttpApp(options: HttpAppOptions): HttpApp {
-  const metrics = createMetrics(options.node);
-  const hono = new Hono({ getPath: rawPath });
-  const drainGate = createDrainGate();
-  const purchases = new Purchases();
+  const { node, origins = [] } = options;
   const onEvent = options.onEvent ?? (() => {});
-
-  hono.onError((thrown) => errorResponse(asError(thrown, onEvent)));
-  hono.notFound(({ req }) =>
-    errorResponse(new AtlasError("not_found", `there is no ${req.method} ${shorten(req.path)}`))
-  );
-  measure(hono, metrics);
-  hono.use(async ({ req }, next) => {
-    const fault = faultOfHost(req.raw.headers);
-    if (fault) throw fault;
-    await next();
+  const metrics = createMetrics(node);
+  const gate = new DrainGate();
+  const purchases = new Purchases();
+  const guard = guardOf(options.token);
+  const ready = () => readyNode(node);
+  const errorOf = (thrown: unknown) => asError(thrown, onEvent);
+  const crossOrigin = origins.length > 0 ? new CrossOrigin(origins) : undefined;
+  const answer = createDirectRoutes({
+    node,
+    ready,
+    guard,
+    gate,
+    metrics,
+    purchases,
+    crossOrigin,
+    errorOf,
   });
-  if (options.token !== undefined) guard(hono, options.token);
-  hono.on("POST", CALL_ROUTE, async (context, next) => {
-    const node = options.node();
-    const { callerRegion = node?.region } = callerRegionOption(context.req.raw.headers, node);
-    await next();
-    if (callerRegion !== undefined) context.res.headers.set(CALLER_REGION_HEADER, callerRegion);
+  const { hono, add } = createRouter(metrics, guard, errorOf);
+  addHealth(add, node, metrics);
+  addNodes(add, ready, onEvent);
+  addResources(add, ready);
+  addModules(add, ready, purchases);
+  add("GET", SOCKET_ROUTE, async (request) => refuse(ready(), request));
+  const enter = socketRoute(ready, options.token);
+  const route = gated(gate, async (request) => await hono.fetch(request));
+  const read = crossOrigin ? readable(crossOrigin, route) : route;
+  const fetch = withHead(async (request) => {
+    const direct = answer(new FetchedRequest(request));
+    return direct ? responseOf(await direct) : await read(request);
   });
-  const add: Add = (method, pattern, handler) =>
-    void hono.on(method, pattern, (context) => {
-      routes.set(context.req.raw, pattern);
-      return handler(context.req.raw, context.req.path);
-    });
-  addHealth(add, options.node, metrics);
-  addNodes(add, () => ready(options.node), onEvent);
-  addResources(add, () => ready(options.node));
-  addModules(add, () => ready(options.node), purchases);
-  add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
-  const enter = socketRoute(() => ready(options.node), options.token);
-
-  const answer = (request: Request) => drainGate.pass(async () => await hono.fetch(request));
-  const { origins = [] } = options;
-  const fetch = withHead(origins.length > 0 ? crossOrigin(origins, answer) : answer);
 
   return {
+    answer,
     fetch(request, from) {
       noteCaller(request, from);
       return fetch(request);
@@ -140,53 +126,91 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
       try {
         return enter(request, upgrade);
       } catch (error) {
-        return errorResponse(asError(error, onEvent), HEADERS);
+        return errorResponse(errorOf(error), HEADERS);
       }
     },
     refuse({ method }, error) {
       const refused = errorResponse(error, HEADERS);
-      metrics.observe(METHODS.has(method) ? method : "other", "none", refused.status, 0);
+      metrics.requests(known(method), "none").observe(refused.status, 0);
       return refused;
     },
     stop: async (ms) => {
-      await drainGate.close(ms);
+      await gate.close(ms);
       purchases.stop();
     },
   };
 }
 
-/** The route pattern of each request in progress. */
-const routes = new WeakMap<Request, string>();
-
-/** Sets the headers of every response, and observes each request. */
-function measure(hono: Hono, metrics: Metrics): void {
-  hono.use(async (context, next) => {
-    const began = performance.now();
-    const { method } = context.req;
-    await next();
-    // Not by context.header, which makes a new Response of a finished one each time.
-    const { headers } = context.res;
-    for (const name in HEADERS) headers.set(name, HEADERS[name as keyof typeof HEADERS]);
-    const known = METHODS.has(method) ? method : "other";
-    const route = routes.get(context.req.raw) ?? "none";
-    metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
-  });
+function known(method: string): string {
+  return METHODS.has(method) ? method : "other";
 }
 
-function guard(hono: Hono, token: string): void {
-  const allowed = bearerCheck(token);
+/** A router with the rules that hold for all routes, and a way to add routes. */
+function createRouter(
+  metrics: Metrics,
+  guard: Guard,
+  errorOf: (thrown: unknown) => AtlasError,
+): { hono: Pick<Hono, "fetch">; add: Add } {
+  // The pattern of the request's route, once it is known.
+  const hono = new Hono<{ Variables: { route?: string } }>({ getPath: rawPath });
+  hono.onError((thrown) => errorResponse(errorOf(thrown), HEADERS));
+  hono.notFound(({ req }) => {
+    const what = `there is no ${req.method} ${shorten(req.path)}`;
+    return errorResponse(new AtlasError("not_found", what), HEADERS);
+  });
+  hono.use(async (context, next) => {
+    const began = performance.now();
+    await next();
+    metrics.requests(known(context.req.method), context.get("route") ?? "none")
+      .observe(context.res.status, performance.now() - began);
+  });
+  hono.use(async ({ req }, next) => {
+    const fault = faultOfHost(req.raw.headers);
+    if (fault) throw fault;
+    await next();
+  });
   for (const path of ["/", "/v1", "/v1/*"]) {
-    hono.use(path, async (context, next) => {
-      const given = context.req.raw.headers.get("authorization");
-      if (allowed(given)) return await next();
-      throw new AtlasError(
-        "unauthorized",
-        given === null
-          ? "this needs the header Authorization: Bearer <token>"
-          : "the bearer token is wrong",
-      );
+    hono.use(path, async ({ req }, next) => {
+      const refusal = guard(req.raw.headers);
+      if (refusal) throw refusal;
+      await next();
     });
   }
+  const add: Add = (method, pattern, handler) =>
+    void hono.on(method, pattern, async (context) => {
+      context.set("route", pattern);
+      return responseOf(await handler(context.req.raw, context.req.path));
+    });
+  return { hono, add };
+}
+
+type Answer = (request: Request) => Promise<Response>;
+
+/** `route`, but further requests are refused once the gate is closed. */
+function gated(gate: DrainGate, route: Answer): Answer {
+  return async (request) => {
+    if (gate.isClosed) {
+      const error = new AtlasError("unavailable", "the node is stopping");
+      return errorResponse(error, { ...HEADERS, connection: "close" });
+    }
+    gate.enter();
+    try {
+      return await route(request);
+    } finally {
+      gate.leave();
+    }
+  };
+}
+
+/** `route`, whose answers pages of some origins may read. */
+function readable(crossOrigin: CrossOrigin, route: Answer): Answer {
+  return async (request) => {
+    if (request.method === "OPTIONS") return crossOrigin.preflight(request.headers);
+    const response = await route(request);
+    const headers = crossOrigin.headersFor(request.headers.get("origin"));
+    for (const name in headers) response.headers.set(name, headers[name] as string);
+    return response;
+  };
 }
 
 function addHealth(add: Add, node: () => AtlasNode | null, metrics: Metrics): void {
@@ -204,7 +228,7 @@ function addHealth(add: Add, node: () => AtlasNode | null, metrics: Metrics): vo
   });
   add("GET", "/metrics", async () => {
     const { contentType, text } = await metrics.render();
-    return new Response(text, { headers: { "content-type": contentType } });
+    return answered(text, contentType, 200, {});
   });
 }
 
@@ -247,35 +271,15 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const listed = resources.map(({ rrp, epoch }) => ({ rrp, epoch }));
     return json({ resources: listed, next: cursorText(next) });
   });
-  add("GET", "/v1/resources/:type/:id", async (request, path) => {
-    const { type, id } = resourceOf(path);
-    const required = requireOf(queryOf(request, ["require"]));
-    const timeout = timeoutOption(request.headers);
-    const found = await node().lookup(type, id, { ...required, ...timeout });
-    return json(found, 200, { [VERDICT_HEADER]: found.verdict });
-  });
   add("POST", "/v1/resources/:type/:id", async (request, path) => {
     const { type, id } = resourceOf(path);
     const region = moveOf(queryOf(request, ["move"]));
     const { rrp, epoch } = await node().move(type, id, region, timeoutOption(request.headers));
     return json({ rrp, epoch });
   });
-  add("POST", CALL_ROUTE, async (request, path) => {
-    const { type, id, method } = resourceOf(path);
-    const asked = callOptions(request.headers, node());
-    // Read first, because some runtimes can't read a request once its caller has disconnected.
-    const { signal } = request;
-    const inMsgpack = isMsgpack(request.headers.get("accept"));
-    const { value: args, left } = await readArguments(request, asked.timeoutMs);
-    const answer = await node().call(type, id, method, args, { ...asked, ...left, signal });
-    const { result, rrp, epoch, path: nodes, verdict } = answer;
-    const headers = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
-    const body = { result, rrp, epoch };
-    return inMsgpack ? msgpackAnswer(body, headers) : resultJson(body, headers);
-  });
 }
 
-function ready(node: () => AtlasNode | null): AtlasNode {
+function readyNode(node: () => AtlasNode | null): AtlasNode {
   const found = node();
   if (found) return found;
   throw new AtlasError("unavailable", "the node is still starting");
@@ -296,9 +300,7 @@ function shorten(path: string): string {
 }
 
 /** `answer`, but HEAD is answered as GET without a body. Other methods pass through. */
-export function withHead(
-  answer: (request: Request) => Promise<Response>,
-): (request: Request) => Promise<Response> {
+function withHead(answer: Answer): Answer {
   return async (request) => {
     if (request.method !== "HEAD") return await answer(request);
     const { url, headers: asked, signal } = request;
@@ -308,48 +310,5 @@ export function withHead(
       headers.set("content-length", String((await response.arrayBuffer()).byteLength));
     } else await response.body?.cancel();
     return new Response(null, { status, headers });
-  };
-}
-
-/**
- * Counts the requests in progress, and refuses new ones once it is closed. Its `close` resolves
- * when the last request has ended.
- */
-export interface DrainGate {
-  /** Runs a request's work, or refuses it as `unavailable` if the gate is closed. */
-  pass(run: () => Promise<Response>): Promise<Response>;
-  /** Refuses further requests. Resolves when those in progress have ended, or after `ms`. */
-  close(ms: number): Promise<void>;
-}
-
-/** An open gate. */
-export function createDrainGate(): DrainGate {
-  let inside = 0;
-  let closed = false;
-  let emptied = () => {};
-  return {
-    async pass(run) {
-      if (closed) {
-        const error = new AtlasError("unavailable", "the node is stopping");
-        return errorResponse(error, { connection: "close" });
-      }
-      inside++;
-      try {
-        return await run();
-      } finally {
-        if (--inside === 0) emptied();
-      }
-    },
-    async close(ms) {
-      closed = true;
-      if (inside === 0) return;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ms);
-        emptied = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    },
   };
 }

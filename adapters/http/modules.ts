@@ -2,7 +2,9 @@
 import type { ModuleCallResult } from "../../src/api/modules.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "../http_wire/body.ts";
+import type { PlainAnswer, PlainRequest } from "../../src/ports/runtime.ts";
+import { argumentsOf, isMsgpack, optionsOf, readBody } from "../http_wire/body.ts";
+import { FetchedRequest } from "../http_wire/fetched_request.ts";
 import {
   moduleOf,
   noWaitOption,
@@ -11,7 +13,7 @@ import {
   timeoutOption,
 } from "../http_wire/inputs.ts";
 import type { Purchases } from "./purchases.ts";
-import { type Add, callerOfRequest, json, resultJson } from "./route.ts";
+import { type Add, callerOfRequest, json, resultAnswer } from "./route.ts";
 
 /** The options in the body of a purchase, as `discover` takes them. */
 const OPTIONS = [
@@ -26,29 +28,45 @@ const OPTIONS = [
   "waitFor",
 ];
 
-/** Adds the routes of modules. */
+/** Adds the routes of modules, except that of calls. */
 export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases): void {
   addMarket(add, node);
   addPurchases(add, node, purchases);
-  add("POST", "/v1/modules/:module/:function", async (request, path) => {
-    const { module, name } = moduleOf(path);
-    const { headers, signal } = request;
-    const version = queryOf(request, ["version"]).get("version") ?? undefined;
-    const { timeoutMs } = timeoutOption(headers);
-    const noWait = noWaitOption(headers);
-    const id = headers.get(PURCHASE_HEADER);
-    const inMsgpack = isMsgpack(headers.get("accept"));
-    const { value: args, left } = await readArguments(request, timeoutMs);
-    const options = { ...left, signal };
-    if (id === null) {
-      if (noWait.noWait) throw pointless("header Atlas-No-Wait", "needs an Atlas-Purchase");
-      const ranged = version === undefined ? options : { ...options, version };
-      return answered(await node().request(module, name, args, ranged), inMsgpack);
-    }
-    if (version !== undefined) throw pointless("query version", "is the purchase's own");
-    const all = { ...options, ...noWait };
-    return answered(await purchases.call(id, module, name, args, all), inMsgpack);
-  });
+}
+
+/** Answers `POST /v1/modules/{module}/{function}`. @throws AtlasError as the call */
+export async function callModule(
+  node: () => AtlasNode,
+  purchases: Purchases,
+  request: PlainRequest,
+  path: string,
+  named: Readonly<Record<string, string>>,
+): Promise<PlainAnswer> {
+  const { module, name } = moduleOf(path);
+  const { headers, signal } = request;
+  const version = queryOf(request, ["version"]).get("version") ?? undefined;
+  const timeout = timeoutOption(headers);
+  const noWait = noWaitOption(headers);
+  const id = headers.get(PURCHASE_HEADER);
+  const inMsgpack = isMsgpack(headers.get("accept"));
+  const args = argumentsOf(await readBody(request, timeout), headers);
+  const options = { ...timeout, signal };
+  if (id === null) {
+    if (noWait.noWait) throw pointless("header Atlas-No-Wait", "needs an Atlas-Purchase");
+    const ranged = version === undefined ? options : { ...options, version };
+    return answerOf(await node().request(module, name, args, ranged), inMsgpack, named);
+  }
+  if (version !== undefined) throw pointless("query version", "is the purchase's own");
+  const all = { ...options, ...noWait };
+  return answerOf(await purchases.call(id, module, name, args, all), inMsgpack, named);
+}
+
+function answerOf(
+  { result, node, version }: ModuleCallResult,
+  inMsgpack: boolean,
+  named: Readonly<Record<string, string>>,
+): PlainAnswer {
+  return resultAnswer(result, { node, version }, inMsgpack, named);
 }
 
 function addMarket(add: Add, node: () => AtlasNode): void {
@@ -64,10 +82,14 @@ function addPurchases(add: Add, node: () => AtlasNode, purchases: Purchases): vo
   add("POST", "/v1/modules/:module", async (request, path) => {
     const { module } = moduleOf(path);
     const { headers, signal } = request;
-    const { timeoutMs } = timeoutOption(headers);
-    const { value: options, left } = await readOptions(request, OPTIONS, timeoutMs);
+    const timeout = timeoutOption(headers);
+    const options = optionsOf(
+      await readBody(new FetchedRequest(request), timeout),
+      headers,
+      OPTIONS,
+    );
     const caller = callerOfRequest(request);
-    const all = { ...left, ...options, signal };
+    const all = { ...timeout, ...options, signal };
     return json(await purchases.open(node(), module, all, caller), 201);
   });
   add("GET", "/v1/purchases/:id", (_request, path) => json(purchases.view(idOf(path))));
@@ -80,12 +102,6 @@ function addPurchases(add: Add, node: () => AtlasNode, purchases: Purchases): vo
 
 function idOf(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);
-}
-
-function answered(answer: ModuleCallResult, inMsgpack: boolean): Response {
-  const { result, node, version } = answer;
-  const body = { result, node, version };
-  return inMsgpack ? msgpackAnswer(body) : resultJson(body);
 }
 
 function pointless(what: string, why: string): AtlasError {

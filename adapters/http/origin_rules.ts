@@ -5,17 +5,15 @@
  * Takes a request's path and headers and the node's settings; gives the error that refuses the
  * request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
  */
-import { Hono } from "hono";
-import { cors } from "hono/cors";
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";
+import type { HeaderReader } from "../../src/ports/runtime.ts";
 import {
   CALLER_REGION_HEADER,
   hostUrl,
   IDEMPOTENCY_HEADER,
   NO_WAIT_HEADER,
   PURCHASE_HEADER,
-  rawPath,
   TIMEOUT_HEADER,
   TRACE_HEADER,
 } from "../http_wire/inputs.ts";
@@ -51,7 +49,11 @@ const SENT_BY_BROWSERS = /^\s*(?:basic|digest|ntlm|negotiate)\b/i;
  * - Without a token, `Host` MUST be a name that nobody else can point at this node (DNS rebinding).
  *   HTTP/1.0 sends no `Host`, and no browser uses HTTP/1.0.
  */
-export function refusalOf(path: string, headers: Headers, rules: OriginRules): AtlasError | null {
+export function refusalOf(
+  path: string,
+  headers: HeaderReader,
+  rules: OriginRules,
+): AtlasError | null {
   const host = headers.get("host") || null;
   const origin = headers.get("origin");
   if (origin !== null && !mayCall(origin, host, headers, rules)) {
@@ -68,7 +70,7 @@ export function refusalOf(path: string, headers: Headers, rules: OriginRules): A
 function mayCall(
   text: string,
   host: string | null,
-  headers: Headers,
+  headers: HeaderReader,
   { origins, url, hasToken }: OriginRules,
 ): boolean {
   if (origins.includes("*") || origins.includes(text)) return true;
@@ -129,18 +131,40 @@ const EXPOSED_HEADERS = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDI
 /** How long a browser may cache a preflight, in s: the most that browsers allow. */
 const MAX_AGE_S = 7_200;
 
-type Answer = (request: Request) => Promise<Response>;
+/** What lets pages of some origins read answers. Source: the Fetch standard, CORS protocol. */
+export class CrossOrigin {
+  readonly #origins: readonly string[];
+  /** The same on every answer. */
+  readonly #common: Readonly<Record<string, string>>;
 
-/** `answer`, with CORS for pages of these origins; `["*"]`: of all. */
-export function crossOrigin(origins: readonly string[], answer: Answer): Answer {
-  const hono = new Hono({ getPath: rawPath });
-  hono.use(cors({
-    origin: origins.includes("*") ? "*" : [...origins],
-    allowMethods: ["GET", "POST", "DELETE"],
-    allowHeaders: ALLOWED_HEADERS,
-    exposeHeaders: EXPOSED_HEADERS,
-    maxAge: MAX_AGE_S,
-  }));
-  hono.all("*", ({ req }) => answer(req.raw));
-  return async (request) => await hono.fetch(request);
+  /** Origins as in `ATLAS_ORIGINS`; `["*"]`: all. */
+  constructor(origins: readonly string[]) {
+    this.#origins = origins;
+    const exposed = { "access-control-expose-headers": EXPOSED_HEADERS.join(",") };
+    this.#common = origins.includes("*")
+      ? { "access-control-allow-origin": "*", ...exposed }
+      : { vary: "Origin", ...exposed };
+  }
+
+  /** The headers of an answer to a request with this header Origin. */
+  headersFor(origin: string | null): Record<string, string> {
+    if (origin === null || !this.#origins.includes(origin)) return { ...this.#common };
+    return { "access-control-allow-origin": origin, ...this.#common };
+  }
+
+  /** The answer to a preflight: browsers ask by OPTIONS, without a token. */
+  preflight(headers: HeaderReader): Response {
+    const { vary, ...common } = this.headersFor(headers.get("origin"));
+    const asked = "Access-Control-Request-Headers";
+    return new Response(null, {
+      status: 204,
+      headers: {
+        ...common,
+        "access-control-max-age": String(MAX_AGE_S),
+        "access-control-allow-methods": "GET,POST,DELETE",
+        "access-control-allow-headers": ALLOWED_HEADERS.join(","),
+        vary: vary === undefined ? asked : `${vary}, ${asked}`,
+      },
+    });
+  }
 }

@@ -1,37 +1,53 @@
 /**
- * How routes of the HTTP API are declared (method, pattern, handler), their JSON answers, and the
- * caller of a request, by its address.
+ * How routes of the HTTP API are declared (method, pattern, handler), their answers, and the caller
+ * of a request, by its address.
  */
-import type { RequestOrigin } from "../../src/ports/runtime.ts";
+import type { PlainAnswer, RequestOrigin } from "../../src/ports/runtime.ts";
+import { MSGPACK, msgpackMap } from "../http_wire/body.ts";
 import { toJson } from "../http_wire/json.ts";
-import { plainResponse } from "../http_wire/plain_response.ts";
 
 /** Answers a request; `path` is its path as it came, still percent-encoded. */
-export type Handler = (request: Request, path: string) => Response | Promise<Response>;
+export type Handler = (request: Request, path: string) => PlainAnswer | Promise<PlainAnswer>;
 
 export type Add = (method: "GET" | "POST" | "DELETE", pattern: string, handler: Handler) => void;
 
+/** Headers of every answer: no sniffing, no framing, no caching. */
+export const HEADERS = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+};
+
+type Headings = Readonly<Record<string, string>>;
+
 /** A value as the JSON answer, under `headers`. */
-export function json(
-  value: unknown,
-  status: number = 200,
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  return plainResponse(toJson(value), {
-    status,
-    headers: { "content-type": "application/json", ...headers },
-  });
+export function json(value: unknown, status: number = 200, headers: Headings = {}): PlainAnswer {
+  return answered(toJson(value), "application/json", status, headers);
 }
 
 /**
- * A call's result and its owner, as the JSON answer. JSON has no undefined, so such a result is
- * null.
+ * A call's result and its origin, as JSON or as MessagePack. JSON has no undefined, so such a result
+ * is null.
  */
-export function resultJson(
-  answer: { readonly result: unknown; readonly [origin: string]: unknown },
-  headers: Readonly<Record<string, string>> = {},
-): Response {
-  return json({ ...answer, result: answer.result ?? null }, 200, headers);
+export function resultAnswer(
+  result: unknown,
+  origin: { readonly [name: string]: string | number },
+  inMsgpack: boolean,
+  headers: Headings = {},
+): PlainAnswer {
+  if (inMsgpack) return answered(msgpackMap(result, origin), MSGPACK, 200, headers);
+  const text = `{"result":${toJson(result ?? null)},${JSON.stringify(origin).slice(1)}`;
+  return answered(text, "application/json", 200, headers);
+}
+
+/** An answer of any media type. */
+export function answered(
+  body: PlainAnswer["body"],
+  mediaType: string,
+  status: number,
+  headers: Headings,
+): PlainAnswer {
+  return { status, headers: { "content-type": mediaType, ...HEADERS, ...headers }, body };
 }
 
 const origins = new WeakMap<Request, RequestOrigin>();

@@ -12,8 +12,9 @@ import {
   withPath,
 } from "../../src/errors.ts";
 import { shown } from "../../src/model/options.ts";
+import type { PlainAnswer } from "../../src/ports/runtime.ts";
 import { pathHeaders } from "./path.ts";
-import { plainResponse } from "./plain_response.ts";
+import { responseOf } from "./plain_response.ts";
 
 /** The HTTP status of each code. */
 export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
@@ -66,7 +67,10 @@ export function errorBody(error: AtlasError): ErrorBody {
 }
 
 /** The answer to a request that failed with `error`. */
-export function errorResponse(error: AtlasError, headers: Record<string, string> = {}): Response {
+export function errorAnswer(
+  error: AtlasError,
+  headers: Readonly<Record<string, string>> = {},
+): PlainAnswer {
   const located = isPath(error.path) ? pathHeaders(error.path) : {};
   const all: Record<string, string> = {
     "content-type": "application/json",
@@ -75,10 +79,15 @@ export function errorResponse(error: AtlasError, headers: Record<string, string>
   };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
   const answered = answeredAs(error);
-  return plainResponse(JSON.stringify(errorBody(answered)), {
-    status: statusOf(answered),
-    headers: all,
-  });
+  return { status: statusOf(answered), headers: all, body: JSON.stringify(errorBody(answered)) };
+}
+
+/** The answer to a request that failed with `error`, as a Response. */
+export function errorResponse(
+  error: AtlasError,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  return responseOf(errorAnswer(error, headers));
 }
 
 /** Whether an error's `path` is one: errors of user code may have any value there. */

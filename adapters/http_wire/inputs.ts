@@ -9,6 +9,7 @@ import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../..
 import { isTraceparent } from "../../src/model/call_path.ts";
 import { quoted } from "../../src/model/options.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import type { HeaderReader, PlainRequest } from "../../src/ports/runtime.ts";
 import { base64 } from "./json.ts";
 
 /** The header that makes repeats of a call get the first call's answer. */
@@ -27,16 +28,20 @@ export const CALLER_REGION_HEADER = "atlas-caller-region";
 /** The header of W3C Trace Context: its trace continues to the owner. */
 export const TRACE_HEADER = "traceparent";
 
+/** What is read of a request's line: the whole URL, or path and query. */
+type WithUrl = Pick<PlainRequest, "url">;
+
 /**
  * The path of a request as it came, still percent-encoded: only the code that reads a part decodes
  * it, so that nothing is decoded twice.
  */
-export function rawPath(request: Request): string {
-  const url = request.url;
-  const start = url.indexOf("/", url.indexOf("//") + 2);
+export function rawPath({ url }: WithUrl): string {
+  const start = url.startsWith("/") ? 0 : url.indexOf("/", url.indexOf("//") + 2);
   if (start < 0) return "/";
-  const end = url.slice(start).search(/[?#]/);
-  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+  const query = url.indexOf("?", start);
+  const fragment = url.indexOf("#", start);
+  const end = query < 0 ? fragment : fragment < 0 ? query : Math.min(query, fragment);
+  return end < 0 ? url.slice(start) : url.slice(start, end);
 }
 
 /**
@@ -58,7 +63,7 @@ export function hostUrl(scheme: string, host: string): URL | null {
  * What is wrong with the header Host: some runtimes make URLs of any value (RFC 9112 §3.2). Its
  * absence is allowed, as in HTTP/1.0.
  */
-export function faultOfHost(headers: Headers): AtlasError | null {
+export function faultOfHost(headers: HeaderReader): AtlasError | null {
   const host = headers.get("host");
   if (!host || hostUrl("http:", host)) return null;
   const allowed = "it must be a host, and a port where that isn't the scheme's own";
@@ -87,7 +92,7 @@ export function moduleOf(path: string): { module: string; name: string } {
 }
 
 /** Whether a module call is not to wait for credit. */
-export function noWaitOption(headers: Headers): { noWait?: true } {
+export function noWaitOption(headers: HeaderReader): { noWait?: true } {
   const text = headers.get(NO_WAIT_HEADER);
   if (text === null) return {};
   if (text === "1") return { noWait: true };
@@ -95,6 +100,7 @@ export function noWaitOption(headers: Headers): { noWait?: true } {
 }
 
 function decode(part: string, text: string): string {
+  if (!text.includes("%")) return text;
   try {
     return decodeURIComponent(text);
   } catch {
@@ -103,13 +109,19 @@ function decode(part: string, text: string): string {
 }
 
 /** The options that a call's headers ask for. */
-export function callOptions(headers: Headers, node: Pick<AtlasNode, "knowsRegion">): CallOptions {
-  return {
-    ...timeoutOption(headers),
-    ...idempotencyOption(headers),
-    ...callerRegionOption(headers, node),
-    ...traceOption(headers),
-  };
+export function callOptions(
+  headers: HeaderReader,
+  node: Pick<AtlasNode, "knowsRegion">,
+): CallOptions {
+  const options: CallOptions = timeoutOption(headers);
+  const key = headers.get(IDEMPOTENCY_HEADER);
+  if (key !== null) options.idempotencyKey = checkKey(key);
+  const { callerRegion } = callerRegionOption(headers, node);
+  if (callerRegion !== undefined) options.callerRegion = callerRegion;
+  const traceparent = headers.get(TRACE_HEADER);
+  // An invalid one is ignored: W3C Trace Context, §3.2.1.
+  if (isTraceparent(traceparent)) options.traceparent = traceparent;
+  return options;
 }
 
 /**
@@ -117,7 +129,7 @@ export function callOptions(headers: Headers, node: Pick<AtlasNode, "knowsRegion
  * unreachable region must not be refused by all others.
  */
 export function callerRegionOption(
-  headers: Headers,
+  headers: HeaderReader,
   node: Pick<AtlasNode, "knowsRegion"> | null,
 ): { callerRegion?: string } {
   const region = headers.get(CALLER_REGION_HEADER);
@@ -126,23 +138,15 @@ export function callerRegionOption(
   return node?.knowsRegion(callerRegion) ? { callerRegion } : {};
 }
 
-/** An invalid `traceparent` is ignored: W3C Trace Context, §3.2.1. */
-function traceOption(headers: Headers): { traceparent?: string } {
-  const traceparent = headers.get(TRACE_HEADER);
-  return isTraceparent(traceparent) ? { traceparent } : {};
-}
-
 /** The deadline that `Atlas-Timeout-Ms` asks for. */
-export function timeoutOption(headers: Headers): { timeoutMs?: number } {
+export function timeoutOption(headers: HeaderReader): { timeoutMs?: number } {
   const text = headers.get(TIMEOUT_HEADER);
   if (text === null) return {};
   return { timeoutMs: count("header Atlas-Timeout-Ms", text, MAX_TIMEOUT_MS) };
 }
 
-function idempotencyOption(headers: Headers): { idempotencyKey?: string } {
-  const key = headers.get(IDEMPOTENCY_HEADER);
-  if (key === null) return {};
-  if (isHeaderText(key)) return { idempotencyKey: key };
+function checkKey(key: string): string {
+  if (isHeaderText(key)) return key;
   throw new AtlasError(
     "bad_request",
     `header Idempotency-Key is ${quoted(key)}: it must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} ` +
@@ -160,8 +164,11 @@ export function isHeaderText(key: string): boolean {
  *
  * @throws AtlasError `bad_request`, naming one that isn't among them.
  */
-export function queryOf(request: Request, known: readonly string[]): URLSearchParams {
-  const query = new URL(request.url).searchParams;
+export function queryOf({ url }: WithUrl, known: readonly string[]): URLSearchParams {
+  const start = url.indexOf("?");
+  if (start < 0) return new URLSearchParams();
+  const [text] = url.slice(start + 1).split("#", 1);
+  const query = new URLSearchParams(text);
   const unknown = [...query.keys()].find((name) => !known.includes(name));
   if (unknown === undefined) return query;
   const message = `there is no query parameter ${quoted(unknown)} here`;

@@ -30,7 +30,8 @@ export function parseJson(bytes: Uint8Array): unknown {
     throw new AtlasError("bad_request", "the body is not valid UTF-8");
   }
   if (text.trim() === "") return undefined;
-  checkDepth(bytes);
+  // Shorter text can't be nested too deep, and be JSON.
+  if (bytes.length > 2 * MAX_VALUE_DEPTH) checkDepth(bytes);
   try {
     return jsonToValue(text);
   } catch (cause) {
@@ -64,7 +65,21 @@ function checkDepth(bytes: Uint8Array): void {
 
 /** `value` as JSON text; see the file's head for what JSON can't say. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(plain(value)) ?? "null";
+  return JSON.stringify(isPlain(value) ? value : plain(value)) ?? "null";
+}
+
+/** Whether `JSON.stringify` converts a value as documented, so that no copy is needed. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return typeof value !== "bigint";
+  if (Array.isArray(value)) return value.every(isPlain);
+  if (
+    value instanceof Date || value instanceof Uint8Array || value instanceof Map ||
+    value instanceof Set
+  ) return false;
+  for (const key in value) {
+    if (!isPlain((value as { readonly [key: string]: unknown })[key])) return false;
+  }
+  return true;
 }
 
 function plain(value: unknown): unknown {

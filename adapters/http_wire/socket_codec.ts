@@ -6,6 +6,7 @@
 import { AtlasError } from "../../src/errors.ts";
 import type { Codec } from "../../src/model/socket_frames.ts";
 import { encodeValue, pack, unpack } from "../../src/model/value.ts";
+import type { HeaderReader } from "../../src/ports/runtime.ts";
 import { concat } from "./body.ts";
 import { parseJson, toJson } from "./json.ts";
 
@@ -63,7 +64,7 @@ export const TOKEN_PROTOCOL = "atlas.token.";
 export const RESUME_PROTOCOL = "atlas.resume.";
 
 /** The subprotocols that a request offers, in its order (RFC 6455 §11.3.4). */
-export function protocolsOf(headers: Headers): string[] {
+export function protocolsOf(headers: HeaderReader): string[] {
   const text = headers.get("sec-websocket-protocol") ?? "";
   return text.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "");
 }

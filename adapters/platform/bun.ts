@@ -6,17 +6,18 @@ import { AtlasError } from "../../src/errors.ts";
 import { HEAD_MS, KEEP_ALIVE_MS, MAX_BEGUN_AT_ONCE } from "../../src/limits.ts";
 import type {
   DialOptions,
+  FrameBatch,
+  PlainAnswer,
   Runtime,
   ServeOptions,
   Server,
   Socket,
   SocketHandlers,
-  UpgradeOptions,
 } from "../../src/ports/runtime.ts";
-import { isUnread } from "../http_wire/body.ts";
-import { type FrameQueue, FrameTurns } from "./frame_turns.ts";
-import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
-import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { FetchedRequest, isUnread } from "../http_wire/fetched_request.ts";
+import { type FrameHandlers, type FrameQueue, FrameTurns } from "./frame_turns.ts";
+import { GuardedSocket } from "./guarded_socket.ts";
+import { Heartbeats } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
 
 /** Largest request body taken, in bytes; the HTTP app's own limit is lower. */
@@ -28,30 +29,22 @@ const MAX_SECONDS = 255;
 
 /** The parts of Bun's own types that are used here. */
 interface BunSocket {
-  data: SocketData;
+  readonly data: ServedSocket;
   binaryType: "uint8array";
   readonly remoteAddress: string;
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
+  /** Writes what `run` sends to the connection at once. */
+  cork(run: () => void): void;
   getBufferedAmount(): number;
   ping(): number;
   close(code: number, reason: string): void;
   terminate(): void;
 }
 
-interface SocketData {
-  readonly handlers: SocketHandlers;
-  readonly how: UpgradeOptions;
-  guard: GuardedSocket | null;
-  heartbeat: Heartbeat | null;
-  /** Null: its frames are handled when they come. */
-  frames: FrameQueue | null;
-  isClosed: boolean;
-}
-
 interface BunServer {
   readonly port: number;
-  upgrade(request: Request, options: { data: SocketData; headers?: HeadersInit }): boolean;
+  upgrade(request: Request, options: { data: ServedSocket; headers?: HeadersInit }): boolean;
   timeout(request: Request, seconds: number): void;
   requestIP(request: Request): { readonly address: string } | null;
   stop(closeActive: boolean): Promise<void>;
@@ -79,8 +72,8 @@ export const runtime: Runtime = {
 };
 
 async function serve(options: ServeOptions): Promise<Server> {
-  const live = new Set<GuardedSocket>();
-  let server = listen(options, options.port, live);
+  const sockets = new Sockets();
+  let server = listen(options, options.port, sockets);
   const { port } = server;
   const former: BunServer[] = [];
   return {
@@ -89,16 +82,16 @@ async function serve(options: ServeOptions): Promise<Server> {
       // Stops listening at once; open connections continue.
       void server.stop(false);
       former.push(server);
-      server = listen(options, port, live);
+      server = listen(options, port, sockets);
     },
     async close() {
       await Promise.all([server, ...former].map((it) => it.stop(true)));
-      for (const socket of [...live]) socket.cut();
+      sockets.close();
     },
   };
 }
 
-function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): BunServer {
+function listen(options: ServeOptions, port: number, sockets: Sockets): BunServer {
   const keepAliveSeconds = secondsOf(options.times?.keepAliveMs ?? KEEP_ALIVE_MS);
   const turns = new TurnShare();
   try {
@@ -115,12 +108,12 @@ function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): 
       // Bun handles pipelined requests of a connection as soon as an answer is written, within the
       // same turn; if an answer isn't ready by then, it closes the connection.
       fetch: (request: Request, server: BunServer) => {
-        const run = () => answer(options, request, server, keepAliveSeconds);
+        const run = () => answer(options, request, server, keepAliveSeconds, sockets);
         const turn = turns.take();
         return turn === null ? run() : turn.then(run);
       },
       error: () => new Response("internal error", { status: 500 }),
-      websocket: socketHandlers(options.maxFrameBytes, live),
+      websocket: socketHandlers(options.maxFrameBytes),
     });
   } catch (cause) {
     throw serveFailure(options.host, port, cause);
@@ -136,19 +129,39 @@ function answer(
   request: Request,
   server: BunServer,
   keepAliveSeconds: number,
+  sockets: Sockets,
 ): Response | undefined | Promise<Response | undefined> {
-  let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
   server.timeout(request, 0);
+  const finish = (answer: PlainAnswer) => {
+    // The timeout applies to the connection from now on, during the answer and after it.
+    server.timeout(request, keepAliveSeconds);
+    if (isUnread(request)) answer.headers["connection"] = "close";
+    return new Response(answer.body, answer);
+  };
+  const plain = options.answer?.(new FetchedRequest(request)) ?? null;
+  if (plain === null) return fetched(options, request, server, keepAliveSeconds, sockets);
+  return plain instanceof Promise ? plain.then(finish) : finish(plain);
+}
+
+/** The answer of a request that has no plain one. */
+function fetched(
+  options: ServeOptions,
+  request: Request,
+  server: BunServer,
+  keepAliveSeconds: number,
+  sockets: Sockets,
+): Response | undefined | Promise<Response | undefined> {
+  let upgraded = false;
   const from = {
     get remote() {
       return server.requestIP(request)?.address;
     },
   };
   const response = options.fetch(withHost(request), (handlers, how = {}) => {
-    const { protocol } = how;
+    const { protocol, maxFrameBytes = options.maxFrameBytes, idleMs } = how;
     upgraded = server.upgrade(request, {
-      data: { handlers, how, guard: null, heartbeat: null, frames: null, isClosed: false },
+      data: new ServedSocket(sockets, handlers, maxFrameBytes, idleMs),
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
     });
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
@@ -156,7 +169,6 @@ function answer(
   // Bun wants no response for a request that became a socket.
   const finish = (response: Response) => {
     if (upgraded) return undefined;
-    // The timeout applies to the connection from now on, during the answer and after it.
     server.timeout(request, keepAliveSeconds);
     if (isUnread(request)) response.headers.set("connection", "close");
     return response;
@@ -173,71 +185,130 @@ function withHost(request: Request): Request {
 /** RFC 6455's registry: try again later. */
 const TRY_LATER = 1013;
 
-function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object {
-  const turns = new FrameTurns({
+/** The open sockets of a server, and what they share. */
+class Sockets {
+  readonly heartbeats: Heartbeats = new Heartbeats();
+  readonly turns: FrameTurns = new FrameTurns({
     now: () => performance.now(),
     later: (run) => void setImmediate(run),
   });
+  readonly live: Set<ServedSocket> = new Set();
+
+  close(): void {
+    for (const socket of [...this.live]) socket.cut();
+    this.heartbeats.close();
+  }
+}
+
+/** The serving end of a socket. */
+class ServedSocket extends GuardedSocket implements FrameHandlers {
+  readonly #sockets: Sockets;
+  #ws: BunSocket | null = null;
+  #idleMs: number | undefined;
+  /** Made once a frame of a client has to be held. */
+  #frames: FrameQueue | null = null;
+  #isGone = false;
+
+  constructor(
+    sockets: Sockets,
+    handlers: SocketHandlers,
+    maxFrameBytes: number,
+    idleMs: number | undefined,
+  ) {
+    super(handlers, maxFrameBytes);
+    this.#sockets = sockets;
+    this.#idleMs = idleMs;
+  }
+
+  get remote(): string | undefined {
+    return this.#ws?.remoteAddress;
+  }
+
+  attach(ws: BunSocket): void {
+    const { live, heartbeats } = this.#sockets;
+    this.#ws = ws;
+    live.add(this);
+    // Only a client's socket has an idle time; a link between nodes has none.
+    if (this.#idleMs !== undefined) this.startHeartbeat(heartbeats, this.#idleMs);
+    this.opened();
+  }
+
+  came(data: string | Uint8Array): void {
+    this.heard();
+    const { turns } = this.#sockets;
+    if (this.#idleMs === undefined || !this.isOpen) return this.received(data);
+    if (this.#frames === null && turns.mayPass(data.length)) return this.received(data);
+    this.#frames ??= turns.queue(this);
+    this.#frames.push(data);
+  }
+
+  message(data: string | Uint8Array): void {
+    this.received(data);
+  }
+
+  full(): void {
+    this.close(TRY_LATER, "too many of its messages are waiting");
+  }
+
+  detach(code: number, reason: string): void {
+    const frames = this.#frames;
+    this.#isGone = true;
+    this.stopHeartbeat();
+    this.#sockets.live.delete(this);
+    if (!this.isOpen) frames?.drop();
+    if (frames) frames.end(() => this.ended(code, reason));
+    else this.ended(code, reason);
+  }
+
+  // Bun answers 0 for a dropped frame, -1 for a frame that waits.
+  protected override write(data: string | Uint8Array): boolean {
+    const ws = this.#ws;
+    // The socket's last frames are still handled; the client reads no answers.
+    if (ws === null || this.#isGone) return true;
+    const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
+    return sent !== 0 || data.length === 0;
+  }
+
+  protected override writeAll(batch: FrameBatch): boolean {
+    const ws = this.#ws;
+    if (ws === null || this.#isGone || batch.frames.length === 1) return super.writeAll(batch);
+    let isTaken = true;
+    ws.cork(() => void (isTaken = super.writeAll(batch)));
+    return isTaken;
+  }
+
+  protected override waiting(): number {
+    return this.#ws?.getBufferedAmount() ?? 0;
+  }
+
+  protected override sendClose(code: number, reason: string): void {
+    this.#ws?.close(code, reason);
+  }
+
+  protected override terminate(): void {
+    this.#ws?.terminate();
+  }
+
+  protected override ping(): void {
+    this.#ws?.ping();
+  }
+}
+
+function socketHandlers(maxFrameBytes: number): object {
   return {
     maxPayloadLength: maxFrameBytes,
     backpressureLimit: MAX_BACKPRESSURE_BYTES,
     idleTimeout: 0,
     perMessageDeflate: false,
     open(ws: BunSocket) {
-      const { handlers, how } = ws.data;
-      const guard = new GuardedSocket(
-        rawOf(ws),
-        handlers,
-        how.maxFrameBytes ?? maxFrameBytes,
-        ws.remoteAddress,
-      );
-      ws.data.guard = guard;
-      if (how.idleMs !== undefined) {
-        // Only a client's socket has an idle time; a link between nodes has none.
-        ws.data.heartbeat = startHeartbeat(how.idleMs, () => ws.ping(), () => guard.cut());
-        ws.data.frames = turns.queue({
-          message: (data) => guard.received(data),
-          full: () => guard.close(TRY_LATER, "too many of its messages are waiting"),
-        });
-      }
-      live.add(guard);
       // Not a Buffer: its own methods answer slower, and slice() shares its bytes.
       ws.binaryType = "uint8array";
-      guard.opened();
+      ws.data.attach(ws);
     },
-    message(ws: BunSocket, data: string | Uint8Array) {
-      const { guard, heartbeat, frames } = ws.data;
-      heartbeat?.heard();
-      if (frames && guard?.isOpen) frames.push(data);
-      else guard?.received(data);
-    },
-    ping: (ws: BunSocket) => ws.data.heartbeat?.heard(),
-    pong: (ws: BunSocket) => ws.data.heartbeat?.heard(),
-    close(ws: BunSocket, code: number, reason: string) {
-      const { guard, heartbeat, frames } = ws.data;
-      ws.data.isClosed = true;
-      heartbeat?.stop();
-      if (!guard) return;
-      live.delete(guard);
-      if (!guard.isOpen) frames?.drop();
-      if (frames) frames.end(() => guard.ended(code, reason));
-      else guard.ended(code, reason);
-    },
-  };
-}
-
-function rawOf(ws: BunSocket): RawSocket {
-  return {
-    // Bun answers 0 for a dropped frame, -1 for a frame that waits.
-    send(data) {
-      // The socket's last frames are still handled; the client reads no answers.
-      if (ws.data.isClosed) return true;
-      const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
-      return sent !== 0 || data.length === 0;
-    },
-    buffered: () => ws.getBufferedAmount(),
-    close: (code, reason) => ws.close(code, reason),
-    terminate: () => ws.terminate(),
+    message: (ws: BunSocket, data: string | Uint8Array) => ws.data.came(data),
+    ping: (ws: BunSocket) => ws.data.heard(),
+    pong: (ws: BunSocket) => ws.data.heard(),
+    close: (ws: BunSocket, code: number, reason: string) => ws.data.detach(code, reason),
   };
 }
 
@@ -249,7 +320,7 @@ function dial(url: string, handlers: SocketHandlers, options: DialOptions): Prom
     const Client = WebSocket as unknown as new (url: string, options: object) => BunWebSocket;
     const ws = new Client(url, { perMessageDeflate: false });
     ws.binaryType = "arraybuffer";
-    const socket = new GuardedSocket(rawClient(ws), handlers, options.maxFrameBytes);
+    const socket = new DialledSocket(ws, handlers, options.maxFrameBytes);
     const fail = (why: string) => {
       clearTimeout(timer);
       reject(new AtlasError("unavailable", `can't dial ${url}: ${why}`));
@@ -273,16 +344,37 @@ function dial(url: string, handlers: SocketHandlers, options: DialOptions): Prom
   });
 }
 
-function rawClient(ws: BunWebSocket): RawSocket {
-  return {
-    send(data) {
-      ws.send(data as string | Uint8Array<ArrayBuffer>);
-      return true;
-    },
-    buffered: () => ws.bufferedAmount,
-    close: (code, reason) => ws.close(code, reason),
-    terminate: () => ws.terminate(),
-  };
+/** The dialling end of a socket. */
+class DialledSocket extends GuardedSocket {
+  readonly #ws: BunWebSocket;
+
+  constructor(ws: BunWebSocket, handlers: SocketHandlers, maxFrameBytes: number) {
+    super(handlers, maxFrameBytes);
+    this.#ws = ws;
+  }
+
+  get remote(): undefined {
+    return undefined;
+  }
+
+  protected override write(data: string | Uint8Array): boolean {
+    this.#ws.send(data as string | Uint8Array<ArrayBuffer>);
+    return true;
+  }
+
+  protected override waiting(): number {
+    return this.#ws.bufferedAmount;
+  }
+
+  protected override sendClose(code: number, reason: string): void {
+    this.#ws.close(code, reason);
+  }
+
+  protected override terminate(): void {
+    this.#ws.terminate();
+  }
+
+  protected override ping(): void {}
 }
 
 /**

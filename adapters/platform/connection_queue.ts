@@ -12,13 +12,18 @@ import { MAX_PIPELINED, MAX_SENT_AHEAD } from "../../src/limits.ts";
  */
 const UNREAD_MS = 1_000;
 
-export type RequestListener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown;
+/** Serves a request; `closed` of what it gives runs once the answer is sent or can't be sent. */
+export type RequestListener = (
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+) => { closed(): void } | null;
 
 export class ConnectionQueue {
   readonly #socket: TcpSocket;
   readonly #serve: RequestListener;
   readonly #waiting: [IncomingMessage, ServerResponse][] = [];
   #current: readonly [IncomingMessage, ServerResponse] | null = null;
+  #served: ReturnType<RequestListener> = null;
   #paused = false;
   /** Whether the next request begins in the event loop's next turn. */
   #isDue = false;
@@ -49,13 +54,15 @@ export class ConnectionQueue {
   #start(incoming: IncomingMessage, outgoing: ServerResponse): void {
     this.#current = [incoming, outgoing];
     outgoing.on("close", this.#next);
-    this.#serve(incoming, outgoing);
+    this.#served = this.#serve(incoming, outgoing);
   }
 
   /** Runs when an answer has been sent to the client, or the connection has ended. */
   readonly #next = (): void => {
     const answered = this.#current?.[0];
     this.#current = null;
+    this.#served?.closed();
+    this.#served = null;
     if (this.#socket.destroyed) return void this.#waiting.splice(0);
     if (answered?.complete === false) this.#awaitRest(answered);
     if (this.#waiting.length === 0) return;

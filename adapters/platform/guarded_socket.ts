@@ -6,17 +6,8 @@
  * Here `close` runs once for each opened socket, nothing is delivered after it, and no frame over
  * the limit is passed on.
  */
-import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
-
-/** What a guard needs of a runtime's own WebSocket. */
-export interface RawSocket {
-  /** False if the frame was dropped instead of taken. */
-  send(data: string | Uint8Array): boolean;
-  buffered(): number;
-  close(code: number, reason: string): void;
-  /** Drops the connection without a close frame. */
-  terminate(): void;
-}
+import type { FrameBatch, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import { BeatingSocket } from "./heartbeat.ts";
 
 /** How long a peer may take to answer a close frame before the connection is dropped, in ms. */
 const CLOSE_GRACE_MS = 1_000;
@@ -26,35 +17,65 @@ const TOO_BIG = 1009;
 const INTERNAL = 1011;
 const ABNORMAL = 1006;
 
-/** A runtime's socket as the port requires it. Adapters call `opened`, `received` and `ended`. */
-export class GuardedSocket implements Socket {
-  readonly remote: string | undefined;
-  readonly #raw: RawSocket;
-  readonly #handlers: SocketHandlers;
-  readonly #maxFrameBytes: number;
-  #state: "new" | "open" | "closing" | "closed" = "new";
-  #grace: ReturnType<typeof setTimeout> | undefined;
-  #code: number = ABNORMAL;
-  #reason = "";
+/** The states of a socket. */
+const NEW = 0;
+const OPEN = 1;
+const CLOSING = 2;
+const CLOSED = 3;
 
-  constructor(raw: RawSocket, handlers: SocketHandlers, maxFrameBytes: number, remote?: string) {
-    this.remote = remote;
-    this.#raw = raw;
+/** How this end closes a socket. */
+interface Closing {
+  code: number;
+  reason: string;
+  readonly grace: ReturnType<typeof setTimeout>;
+}
+
+/**
+ * A runtime's socket as the port requires it. A subclass passes on what is sent, and calls
+ * `opened`, `received` and `ended`.
+ *
+ * A node may hold tens of thousands of them, so it holds no closures, and nothing of the request
+ * that it came from.
+ */
+export abstract class GuardedSocket extends BeatingSocket implements Socket {
+  #handlers: SocketHandlers;
+  readonly #maxFrameBytes: number;
+  #state: number = NEW;
+  #closing: Closing | null = null;
+
+  constructor(handlers: SocketHandlers, maxFrameBytes: number) {
+    super();
     this.#handlers = handlers;
     this.#maxFrameBytes = maxFrameBytes;
   }
 
+  /** The address of the peer that dialled this end. */
+  abstract get remote(): string | undefined;
+  /** Passes a frame on. False: it was dropped. */
+  protected abstract write(data: string | Uint8Array): boolean;
+  /** Passes frames on, whose bytes don't change later. False: one was dropped. */
+  protected writeAll({ frames }: FrameBatch): boolean {
+    for (const data of frames) {
+      if (!this.write(data)) return false;
+    }
+    return true;
+  }
+  protected abstract waiting(): number;
+  protected abstract sendClose(code: number, reason: string): void;
+  /** Drops the connection without a close frame. */
+  protected abstract terminate(): void;
+
   /** Whether frames are passed on. */
   get isOpen(): boolean {
-    return this.#state === "open";
+    return this.#state === OPEN;
   }
 
   /** The connection is open. */
   opened(): void {
-    if (this.#state !== "new") return;
-    this.#state = "open";
+    if (this.#state !== NEW) return;
+    this.#state = OPEN;
     try {
-      this.#handlers.open(this);
+      this.#handlers = this.#handlers.open(this) ?? this.#handlers;
     } catch {
       this.close(INTERNAL, "the handler of this socket threw");
     }
@@ -62,7 +83,7 @@ export class GuardedSocket implements Socket {
 
   /** A frame came. */
   received(data: string | Uint8Array): void {
-    if (this.#state !== "open") return;
+    if (this.#state !== OPEN) return;
     // A string has at most as many code units as bytes, so it is cheap to refuse first.
     const size = data.length > this.#maxFrameBytes || typeof data !== "string"
       ? data.length
@@ -83,49 +104,52 @@ export class GuardedSocket implements Socket {
    * after the grace time.
    */
   failed(): void {
-    this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
+    this.#closing ??= this.#within(ABNORMAL, "");
   }
 
   /** The connection has ended; later calls do nothing. */
   ended(code: number, reason: string): void {
-    if (this.#state === "closed") return;
-    const wasOpened = this.#state !== "new";
-    const closedHere = this.#state === "closing";
-    this.#state = "closed";
-    clearTimeout(this.#grace);
+    if (this.#state === CLOSED) return;
+    const wasOpened = this.#state !== NEW;
+    const closing = this.#state === CLOSING ? this.#closing : null;
+    this.#state = CLOSED;
+    this.stopHeartbeat();
+    clearTimeout(this.#closing?.grace);
     if (!wasOpened) return;
     try {
-      if (closedHere) this.#handlers.close(this, this.#code, this.#reason);
-      else this.#handlers.close(this, code, reason);
+      this.#handlers.close(this, closing?.code ?? code, closing?.reason ?? reason);
     } catch {
       // The socket's owner knows that it is closed, so the failure needs no report.
     }
   }
 
   send(data: string | Uint8Array): void {
-    if (this.#state !== "open") return;
-    if (this.#raw.send(data)) return;
-    // A frame is missing now, so later ones must not be delivered.
-    this.close(INTERNAL, "the peer reads too slowly");
+    if (this.#state !== OPEN || this.write(data)) return;
+    this.#lostFrame();
+  }
+
+  sendAll(batch: FrameBatch): void {
+    if (this.#state !== OPEN || this.writeAll(batch)) return;
+    this.#lostFrame();
   }
 
   buffered(): number {
-    return this.#state === "open" || this.#state === "closing" ? this.#raw.buffered() : 0;
+    return this.#state === OPEN || this.#state === CLOSING ? this.waiting() : 0;
   }
 
   close(code: number, reason: string): void {
-    if (this.#state === "closed" || this.#state === "closing") return;
-    if (this.#state === "new") {
-      this.#state = "closed";
-      this.#raw.terminate();
+    if (this.#state === CLOSED || this.#state === CLOSING) return;
+    if (this.#state === NEW) {
+      this.#state = CLOSED;
+      this.terminate();
       return;
     }
-    this.#state = "closing";
-    this.#code = code;
-    this.#reason = fit(reason);
-    this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
+    this.#state = CLOSING;
+    const closing = this.#closing ??= this.#within(code, "");
+    closing.code = code;
+    closing.reason = fit(reason);
     try {
-      this.#raw.close(code, this.#reason);
+      this.sendClose(code, closing.reason);
     } catch {
       this.cut();
     }
@@ -133,12 +157,21 @@ export class GuardedSocket implements Socket {
 
   /** Ends it at once, and notifies its owner. */
   cut(): void {
-    if (this.#state === "closed") return;
+    if (this.#state === CLOSED) return;
     try {
-      this.#raw.terminate();
+      this.terminate();
     } finally {
       this.ended(ABNORMAL, "");
     }
+  }
+
+  /** A frame is missing now, so later ones must not be delivered. */
+  #lostFrame(): void {
+    this.close(INTERNAL, "the peer reads too slowly");
+  }
+
+  #within(code: number, reason: string): Closing {
+    return { code, reason, grace: setTimeout(() => this.cut(), CLOSE_GRACE_MS) };
   }
 }
 

@@ -18,9 +18,16 @@ import {
   MAX_REQUEST_MS,
   RESERVED_DESCRIPTORS,
 } from "../../src/limits.ts";
-import type { RequestOrigin, ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
+import type {
+  PlainAnswer,
+  RequestOrigin,
+  ServeOptions,
+  Server,
+  ServerTimes,
+} from "../../src/ports/runtime.ts";
 import { bodyOf } from "../http_wire/plain_response.ts";
 import { ConnectionQueue, type RequestListener } from "./connection_queue.ts";
+import { IncomingHeaders, IncomingRequest } from "./incoming_request.ts";
 import { serveFailure } from "./serve_failure.ts";
 import { asksForSocket, badRequest, NO_HOST, NO_URL, SocketUpgrades } from "./socket_upgrades.ts";
 
@@ -58,7 +65,10 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   server.setTimeout(times.answerMs, (socket: TcpSocket) => {
     if (!queues.get(socket)?.isServing()) socket.destroy();
   });
-  server.on("upgrade", (incoming, socket, head) => void upgrades.take(incoming, socket, head));
+  server.on(
+    "upgrade",
+    (incoming, socket, head) => void upgrades.take(incoming, socket as TcpSocket, head),
+  );
   await listening(server, options.host, options.port);
   const { port } = server.address() as AddressInfo;
   let renewal: Promise<void> | null = null;
@@ -104,10 +114,39 @@ function requestListener(options: ServeOptions): RequestListener {
     },
   );
   return (incoming, outgoing) => {
+    const headers = new IncomingHeaders(incoming.rawHeaders);
     // What follows an ignored upgrade in the same packet is lost on Node.
-    if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
+    if (headers.get("upgrade") !== null) outgoing.shouldKeepAlive = false;
+    const request = options.answer ? IncomingRequest.of(incoming, outgoing, headers) : null;
+    if (request && answerPlain(options, request, outgoing)) return request;
     void listener(incoming, outgoing);
+    return null;
   };
+}
+
+/** Whether the app has a plain answer to a request; writes it. */
+function answerPlain(
+  options: ServeOptions,
+  request: IncomingRequest,
+  outgoing: ServerResponse,
+): boolean {
+  const written = (answer: PlainAnswer) => writeAnswer(answer, outgoing);
+  const failed = () => written({ status: 500, headers: {}, body: "internal error" });
+  try {
+    const answer = options.answer?.(request) ?? null;
+    if (answer === null) return false;
+    if (answer instanceof Promise) answer.then(written).catch(failed);
+    else written(answer);
+  } catch {
+    failed();
+  }
+  return true;
+}
+
+function writeAnswer({ status, headers, body }: PlainAnswer, outgoing: ServerResponse): void {
+  if (outgoing.headersSent || outgoing.destroyed) return;
+  headers["content-length"] = String(Buffer.byteLength(body));
+  outgoing.writeHead(status, headers).end(body);
 }
 
 /** Writes a response at once if its whole body is in memory; the library writes others. */

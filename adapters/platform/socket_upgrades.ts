@@ -4,14 +4,13 @@
  * Takes upgrade requests; asks the app about each, and gives its handlers a guarded socket.
  */
 import { type IncomingMessage, STATUS_CODES } from "node:http";
-import type { Duplex } from "node:stream";
+import type { Socket as TcpSocket } from "node:net";
 import { WebSocketServer } from "ws";
 import { AtlasError } from "../../src/errors.ts";
 import type { ServeOptions, SocketHandlers, UpgradeOptions } from "../../src/ports/runtime.ts";
 import { errorResponse } from "../http_wire/errors.ts";
-import type { GuardedSocket } from "./guarded_socket.ts";
-import { startHeartbeat } from "./heartbeat.ts";
-import { guardWs, type WsLike } from "./ws_socket.ts";
+import { Heartbeats } from "./heartbeat.ts";
+import { GuardedWs, WsSocket } from "./ws_socket.ts";
 
 /** The host that is assumed for a request without one. */
 export const NO_HOST = "localhost";
@@ -31,14 +30,17 @@ export function badRequest(why: string): Response {
   return errorResponse(new AtlasError("bad_request", why));
 }
 
+const ignore = (): void => {};
+
 /** The upgrades of one server. */
 export class SocketUpgrades {
   readonly #options: ServeOptions;
   readonly #protocols: WeakMap<IncomingMessage, string> = new WeakMap();
   /** One for each limit of a message: `ws` checks fragments as they come, before it joins them. */
   readonly #servers: Map<number, WebSocketServer> = new Map();
-  readonly #live: Set<GuardedSocket> = new Set();
-  readonly #pending: Set<Duplex> = new Set();
+  readonly #live: Set<WsSocket> = new Set();
+  readonly #heartbeats: Heartbeats = new Heartbeats();
+  readonly #pending: Set<TcpSocket> = new Set();
 
   constructor(options: ServeOptions) {
     this.#options = options;
@@ -47,9 +49,8 @@ export class SocketUpgrades {
   /**
    * Asks the app about an upgrade request; makes the socket, or sends the answer that refuses it.
    */
-  async take(incoming: IncomingMessage, socket: Duplex, head: Uint8Array): Promise<void> {
+  async take(incoming: IncomingMessage, socket: TcpSocket, head: Uint8Array): Promise<void> {
     // Without an error listener, an abrupt end would stop the process.
-    const ignore = () => {};
     socket.on("error", ignore);
     // Node before 24.9 upgrades any request, and its body can no longer be read.
     if (!asksForSocket(incoming)) return await refuse(socket, badRequest(NO_UPGRADE));
@@ -73,16 +74,20 @@ export class SocketUpgrades {
     const { maxFrameBytes = this.#options.maxFrameBytes, idleMs } = how;
     this.#serverFor(maxFrameBytes).handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", ignore);
-      const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote, socket);
-      this.#live.add(guard);
-      ws.on("close", () => this.#live.delete(guard));
-      if (idleMs !== undefined) {
-        const heartbeat = startHeartbeat(idleMs, () => ws.ping(), () => guard.cut());
-        for (const sign of ["message", "ping", "pong"]) ws.on(sign, heartbeat.heard);
-        ws.on("close", heartbeat.stop);
-      }
-      guard.opened();
+      this.#open(ws as GuardedWs, socket, owner, maxFrameBytes, idleMs);
     });
+  }
+
+  #open(
+    ws: GuardedWs,
+    connection: TcpSocket,
+    handlers: SocketHandlers,
+    maxFrameBytes: number,
+    idleMs: number | undefined,
+  ): void {
+    const socket = new WsSocket(ws, handlers, maxFrameBytes, connection, this.#live);
+    if (idleMs !== undefined) socket.beat(this.#heartbeats, idleMs);
+    socket.opened();
   }
 
   /** Ends all sockets at once. */
@@ -90,6 +95,7 @@ export class SocketUpgrades {
     for (const socket of this.#live) socket.close(1001, "the server is closing");
     for (const socket of [...this.#live]) socket.cut();
     for (const socket of this.#pending) socket.destroy();
+    this.#heartbeats.close();
   }
 
   #serverFor(maxPayload: number): WebSocketServer {
@@ -97,6 +103,7 @@ export class SocketUpgrades {
     if (!server) {
       server = new WebSocketServer({
         noServer: true,
+        WebSocket: GuardedWs,
         clientTracking: false,
         perMessageDeflate: false,
         maxPayload,
@@ -124,7 +131,7 @@ function requestOf(incoming: IncomingMessage): Request {
 const REFUSED_MS = 1_000;
 
 /** Answers an upgrade request with an ordinary response, and closes the connection. */
-async function refuse(socket: Duplex, response: Response): Promise<void> {
+async function refuse(socket: TcpSocket, response: Response): Promise<void> {
   const body = new Uint8Array(await response.arrayBuffer());
   const lines = [`HTTP/1.1 ${response.status} ${STATUS_CODES[response.status] ?? ""}`];
   for (const [name, value] of response.headers) {

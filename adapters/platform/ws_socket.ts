@@ -4,78 +4,190 @@
  *
  * Takes a `ws` socket, either end, or a URL to dial; gives a guarded socket.
  */
+import type { Socket as TcpSocket } from "node:net";
 import process from "node:process";
-import { WebSocket } from "ws";
+import { type RawData, WebSocket } from "ws";
 import { AtlasError } from "../../src/errors.ts";
 import { redirectTo } from "../../src/model/redirect.ts";
-import type { DialOptions, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
-import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
+import type { DialOptions, FrameBatch, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import { GuardedSocket } from "./guarded_socket.ts";
+import type { Heartbeats } from "./heartbeat.ts";
 
-/** The parts of a `ws` socket that are used here. */
-export interface WsLike {
-  readonly bufferedAmount: number;
-  send(data: string | Uint8Array): void;
-  close(code: number, reason: string): void;
-  terminate(): void;
-  on(event: "message", listener: (data: Uint8Array, isBinary: boolean) => void): unknown;
-  on(event: "close", listener: (code: number, reason: Uint8Array) => void): unknown;
-  on(event: "error", listener: (error: Error) => void): unknown;
-}
-
-/** The parts of the connection under it that are used here. */
-export interface Corkable {
-  cork(): void;
-  uncork(): void;
-}
+/** The first byte of a whole message. */
+const FINAL_TEXT = 0x81;
+const FINAL_BINARY = 0x82;
+/** The lengths up to which a frame's length takes 0 or 2 further bytes; a longer one takes 8. */
+const SHORT = 125;
+const MEDIUM = 65_535;
 
 const decoder: TextDecoder = new TextDecoder();
 
+/** A `ws` socket that knows its guard. */
+export class GuardedWs extends WebSocket {
+  guard: WsSocket | null = null;
+}
+
 /**
- * Wraps a `ws` socket. `masks`: the socket is the dialling end, which copies what it sends. A
- * serving end may still read the bytes after `send` has returned, so they are copied here.
- *
- * @param connection if given, the frames of one tick are written to it at once.
+ * A `ws` socket of either end. Its listeners are the same functions for all sockets.
  */
-export function guardWs(
-  ws: WsLike,
-  masks: boolean,
-  handlers: SocketHandlers,
-  maxFrameBytes: number,
-  remote?: string,
-  connection?: Corkable,
-): GuardedSocket {
-  let isCorked = false;
-  const uncork = (): void => {
-    isCorked = false;
-    connection?.uncork();
-  };
-  const raw: RawSocket = {
-    send(data) {
-      if (connection && !isCorked) {
-        isCorked = true;
-        connection.cork();
-        process.nextTick(uncork);
-      }
-      ws.send(masks || typeof data === "string" ? data : new Uint8Array(data));
+export class WsSocket extends GuardedSocket {
+  readonly #ws: GuardedWs;
+  /** The connection of a serving end: the frames of one tick are written to it at once. */
+  readonly #connection: TcpSocket | null;
+  /** The open sockets of its server. */
+  readonly #live: Set<WsSocket> | null;
+  #isCorked = false;
+
+  constructor(
+    ws: GuardedWs,
+    handlers: SocketHandlers,
+    maxFrameBytes: number,
+    connection: TcpSocket | null = null,
+    live: Set<WsSocket> | null = null,
+  ) {
+    super(handlers, maxFrameBytes);
+    this.#ws = ws;
+    this.#connection = connection;
+    this.#live = live;
+    live?.add(this);
+    ws.guard = this;
+    ws.on("message", onMessage);
+    ws.on("close", onClose);
+    ws.on("error", onError);
+  }
+
+  get remote(): string | undefined {
+    return this.#connection?.remoteAddress;
+  }
+
+  /** Starts the heartbeat of a client that may be silent for `idleMs`. */
+  beat(heartbeats: Heartbeats, idleMs: number): void {
+    this.#ws.on("ping", onSign);
+    this.#ws.on("pong", onSign);
+    this.startHeartbeat(heartbeats, idleMs);
+  }
+
+  protected override write(data: string | Uint8Array): boolean {
+    const connection = this.#connection;
+    if (connection === null) {
+      // The dialling end masks, and so copies, what it sends.
+      this.#ws.send(data);
       return true;
-    },
-    buffered: () => ws.bufferedAmount,
-    close: (code, reason) => ws.close(code, reason),
-    terminate: () => ws.terminate(),
-  };
-  const socket = new GuardedSocket(raw, handlers, maxFrameBytes, remote);
-  ws.on("message", (data, isBinary) => {
-    // A plain view: a Buffer's own methods answer slower, and slice() shares its bytes.
-    socket.received(
-      isBinary
-        ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-        : decoder.decode(data),
-    );
+    }
+    if (this.#ws.readyState !== WebSocket.OPEN) return true;
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      connection.cork();
+      process.nextTick(uncork, this);
+    }
+    connection.write(encodeFrames([data]));
+    return true;
+  }
+
+  protected override writeAll(batch: FrameBatch): boolean {
+    if (this.#connection === null) return super.writeAll(batch);
+    if (this.#ws.readyState !== WebSocket.OPEN) return true;
+    batch.encoded ??= encodeFrames(batch.frames);
+    this.#connection.write(batch.encoded as Uint8Array);
+    return true;
+  }
+
+  /** The connection has ended. */
+  gone(code: number, reason: string): void {
+    this.#live?.delete(this);
+    this.ended(code, reason);
+  }
+
+  uncork(): void {
+    this.#isCorked = false;
+    this.#connection?.uncork();
+  }
+
+  protected override waiting(): number {
+    return this.#ws.bufferedAmount;
+  }
+
+  protected override sendClose(code: number, reason: string): void {
+    this.#ws.close(code, reason);
+  }
+
+  protected override terminate(): void {
+    this.#ws.terminate();
+  }
+
+  protected override ping(): void {
+    this.#ws.ping();
+  }
+}
+
+function uncork(socket: WsSocket): void {
+  socket.uncork();
+}
+
+function guardOf(ws: WebSocket): WsSocket | null {
+  return (ws as GuardedWs).guard;
+}
+
+function onMessage(this: WebSocket, data: RawData, isBinary: boolean): void {
+  const { buffer, byteOffset, byteLength } = data as Buffer;
+  // A plain view: a Buffer's own methods answer slower, and slice() shares its bytes.
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const socket = guardOf(this);
+  socket?.heard();
+  socket?.received(isBinary ? bytes : decoder.decode(bytes));
+}
+
+function onClose(this: WebSocket, code: number, reason: Uint8Array): void {
+  guardOf(this)?.gone(code, decoder.decode(reason));
+}
+
+/** `ws` waits 30 s for the peer's close frame, and discards what comes until then. */
+function onError(this: WebSocket): void {
+  guardOf(this)?.failed();
+}
+
+function onSign(this: WebSocket): void {
+  guardOf(this)?.heard();
+}
+
+/**
+ * The bytes of frames of a serving end (RFC 6455 §5.2), one after the other: a copy. They are whole
+ * messages, not masked. `ws` would encode each of them for each socket anew.
+ */
+export function encodeFrames(frames: readonly (string | Uint8Array)[]): Buffer {
+  let size = 0;
+  const lengths = frames.map((frame) => {
+    const length = typeof frame === "string" ? Buffer.byteLength(frame) : frame.length;
+    size += headOf(length) + length;
+    return length;
   });
-  ws.on("close", (code, reason) => socket.ended(code, decoder.decode(reason)));
-  // `ws` waits 30 s for the peer's close frame, and discards what comes until then.
-  ws.on("error", () => socket.failed());
-  return socket;
+  const bytes = Buffer.allocUnsafe(size);
+  let at = 0;
+  frames.forEach((frame, i) => {
+    const length = lengths[i] as number;
+    const isText = typeof frame === "string";
+    bytes[at] = isText ? FINAL_TEXT : FINAL_BINARY;
+    if (length <= SHORT) {
+      bytes[at + 1] = length;
+    } else if (length <= MEDIUM) {
+      bytes[at + 1] = 126;
+      bytes.writeUInt16BE(length, at + 2);
+    } else {
+      bytes[at + 1] = 127;
+      bytes.writeUInt32BE(Math.floor(length / 2 ** 32), at + 2);
+      bytes.writeUInt32BE(length % 2 ** 32, at + 6);
+    }
+    at += headOf(length);
+    if (isText) bytes.write(frame, at, "utf8");
+    else bytes.set(frame, at);
+    at += length;
+  });
+  return bytes;
+}
+
+function headOf(length: number): number {
+  if (length <= SHORT) return 2;
+  return length <= MEDIUM ? 4 : 10;
 }
 
 /** Dials with `ws`: no redirects, no compression. See the port's `dial`. */
@@ -85,13 +197,13 @@ export function dialWs(
   options: DialOptions,
 ): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const ws = new WebSocket(url, {
+    const ws = new GuardedWs(url, {
       perMessageDeflate: false,
       followRedirects: false,
       handshakeTimeout: Math.max(1, options.timeoutMs),
       maxPayload: options.maxFrameBytes,
     });
-    const socket = guardWs(ws as WsLike, true, handlers, options.maxFrameBytes);
+    const socket = new WsSocket(ws, handlers, options.maxFrameBytes);
     ws.on("open", () => {
       socket.opened();
       resolve(socket);

@@ -18,7 +18,14 @@ import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/e
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import { checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
 import { createNode } from "../../src/node/node.ts";
-import type { RequestOrigin, Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
+import type {
+  HeaderReader,
+  PlainRequest,
+  RequestOrigin,
+  Runtime,
+  Server,
+  Upgrade,
+} from "../../src/ports/runtime.ts";
 import { appFile, loadApp } from "../app_loader/load_app.ts";
 import { watchApp } from "../app_loader/watch_app.ts";
 import { accessWarnings, linkRefusal, refusesLinks, withoutLinks } from "../config/access.ts";
@@ -255,10 +262,14 @@ async function bind(
   const { host, port, origins } = settings;
   const hasToken = settings.token !== undefined;
   const hasSecret = settings.secrets.length > 0;
+  const refusal = (path: string, headers: HeaderReader) =>
+    faultOfHost(headers) ?? refusalOf(path, headers, { origins, url: url(), hasToken, hasSecret });
+  // A refused request goes to `fetch`, which answers why.
+  const answer = (request: PlainRequest) =>
+    refusal(rawPath(request), request.headers) ? null : http.answer(request);
   const fetch = (request: Request, upgrade: Upgrade, from?: RequestOrigin) => {
     const path = rawPath(request);
-    const rules = { origins, url: url(), hasToken, hasSecret };
-    const refused = faultOfHost(request.headers) ?? refusalOf(path, request.headers, rules);
+    const refused = refusal(path, request.headers);
     if (refused) return http.refuse(request, refused);
     const wantsSocket = request.method === "GET" &&
       request.headers.get("upgrade")?.toLowerCase() === "websocket";
@@ -270,7 +281,7 @@ async function bind(
     return http.fetch(request, from);
   };
   try {
-    return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });
+    return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, answer, fetch });
   } catch (cause) {
     const message = `${bindSettings(cause, settings, given)}: ${messageOf(cause)}`;
     throw new AtlasError("unavailable", message, { retryable: false, cause });

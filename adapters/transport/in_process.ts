@@ -7,6 +7,7 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
+import type { Body } from "../../src/model/body.ts";
 import {
   ANYONE,
   type Link,
@@ -16,9 +17,16 @@ import {
   type Transport,
 } from "../../src/ports/transport.ts";
 
-const NO_BYTES: Uint8Array = new Uint8Array(0);
-/** The largest message that, with its length, also fits a frame over sockets. */
-const LARGEST = MAX_FRAME_BYTES - 4;
+/** The largest body that, with its tuple, also fits a frame over sockets. */
+const LARGEST = MAX_FRAME_BYTES - 1_024;
+
+/** About the bytes of a tuple. */
+const TUPLE_BYTES = 64;
+
+interface Sent {
+  readonly tuple: readonly unknown[];
+  readonly body: Body;
+}
 
 /**
  * The registry in which the transports of one process find each other; made by
@@ -155,7 +163,7 @@ class InProcessLink implements Link {
   onEnd: () => void = () => {};
   #other: InProcessLink | null = null;
   #handlers: LinkHandlers | null = null;
-  #inbox: Uint8Array[] = [];
+  #inbox: Sent[] = [];
   #inboxBytes = 0;
   #scheduled = false;
   #ended: string | null = null;
@@ -177,22 +185,18 @@ class InProcessLink implements Link {
     this.#schedule();
   }
 
-  send(head: Uint8Array, body: Uint8Array = NO_BYTES): boolean {
+  send(tuple: readonly unknown[], body: Body): boolean {
     const other = this.#other;
     if (this.#ended !== null || !other) return false;
-    const length = head.length + body.length;
-    if (length > LARGEST) {
+    if (body.length > LARGEST) {
       throw new AtlasError(
         "payload_too_large",
-        `a message of ${length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
+        `a body of ${body.length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
       );
     }
     if (other.#inboxBytes > MAX_LINK_BUFFER_BYTES) return false;
-    const message = new Uint8Array(length);
-    message.set(head);
-    message.set(body, head.length);
-    other.#inbox.push(message);
-    other.#inboxBytes += length;
+    other.#inbox.push({ tuple, body: typeof body === "string" ? body : new Uint8Array(body) });
+    other.#inboxBytes += body.length + TUPLE_BYTES;
     other.#schedule();
     return true;
   }
@@ -226,10 +230,10 @@ class InProcessLink implements Link {
     const messages = this.#inbox;
     this.#inbox = [];
     this.#inboxBytes = 0;
-    for (const message of messages) {
+    for (const { tuple, body } of messages) {
       if (this.#deaf) break;
       try {
-        handlers.message(message);
+        handlers.message(tuple, body);
       } catch (error) {
         this.close(`a message could not be handled: ${messageOf(error)}`);
       }

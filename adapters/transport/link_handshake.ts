@@ -28,7 +28,8 @@ export const MIN_SECRET_BYTES = 32;
 
 const NONCE_BYTES = 32;
 const MAC_BYTES = 32;
-const VERSION = "atlas-link/2";
+/** Version 3: text frames, too. */
+const VERSION = "atlas-link/3";
 /** The key of nodes without a secret: they use loopback only, and this key protects nothing. */
 const OPEN_KEY = `${VERSION} without a secret`;
 const IDENTITY_PART = /^[\x21-\x7e]{1,64}$/;

@@ -64,8 +64,9 @@ export class SimClock implements Clock {
     return this.#local + (this.#scheduler.now - this.#since) * this.#rate;
   }
 
+  /** Whole milliseconds, as on real machines. */
   wall(): number {
-    return WALL_START + this.#scheduler.now + this.#wallOffset;
+    return Math.floor(WALL_START + this.#scheduler.now + this.#wallOffset);
   }
 
   after(ms: number, run: () => void): Timer {

@@ -8,6 +8,7 @@
  * undone.
  */
 import { AtlasError } from "../../src/errors.ts";
+import type { Body } from "../../src/model/body.ts";
 import { decodeMessage, type Message } from "../../src/model/envelope.ts";
 import {
   ANYONE,
@@ -39,15 +40,19 @@ export type FrameListener = (
   self: LinkIdentity | undefined,
 ) => void;
 
-/**
- * Replaces bytes that are sent over a link and were decoded as `message`; gives the bytes to send.
- */
+/** A message as it is sent. */
+export interface LinkMessage {
+  readonly tuple: readonly unknown[];
+  readonly body: Body;
+}
+
+/** Replaces what is sent over a link and was decoded as `message`; gives what to send instead. */
 export type MessageFault = (
   link: number,
   from: string,
   message: Message,
-  bytes: Uint8Array,
-) => readonly Uint8Array[];
+  sent: LinkMessage,
+) => readonly LinkMessage[];
 
 /** What the ends of a simulated link share with the network. */
 interface NetworkContext {
@@ -75,7 +80,7 @@ class LinkEnd implements Link {
   /** When the last message sent arrives: later ones don't overtake it. */
   #lastArrival = 0;
   /** Messages of this tick, which travel together. */
-  #frame: Uint8Array[] | null = null;
+  #frame: LinkMessage[] | null = null;
   #frameTick = -1;
   /** Whether its owner was notified that it ended. */
   #isOver = false;
@@ -103,27 +108,28 @@ class LinkEnd implements Link {
     for (const come of early) this.#exchange.scheduler.after(0, () => this.process.enter(come));
   }
 
-  send(head: Uint8Array, body: Uint8Array = new Uint8Array(0)): boolean {
+  send(tuple: readonly unknown[], body: Body): boolean {
     if (!this.isOpen || !this.process.isAlive) return false;
-    const bytes = new Uint8Array(head.length + body.length);
-    bytes.set(head);
-    bytes.set(body, head.length);
-    this.#exchange.trace.note("send", this.process.id, this.peer.node, bytes.length);
-    for (const sent of this.#heard(bytes)) this.#queue(sent);
+    const text = JSON.stringify(tuple);
+    // Copied by its codec, as on the wire.
+    const copy = typeof body === "string" ? body : new Uint8Array(body);
+    const message: LinkMessage = { tuple: JSON.parse(text) as unknown[], body: copy };
+    this.#exchange.trace.note("send", this.process.id, this.peer.node, text.length + body.length);
+    for (const sent of this.#heard(message)) this.#queue(sent);
     return true;
   }
 
-  /** The bytes to send, after all listeners have received the message. */
-  #heard(bytes: Uint8Array): readonly Uint8Array[] {
+  /** What to send, after all listeners have received the message. */
+  #heard(sent: LinkMessage): readonly LinkMessage[] {
     const { frameListeners, messageFault } = this.#exchange;
-    if (frameListeners.length === 0 && !messageFault) return [bytes];
-    const message = decodeMessage(bytes);
+    if (frameListeners.length === 0 && !messageFault) return [sent];
+    const message = decodeMessage(sent.tuple, sent.body);
     const { id } = this.process;
     for (const hear of frameListeners) hear(this.#link, id, message, this.peer, this.other?.peer);
-    return messageFault?.(this.#link, id, message, bytes) ?? [bytes];
+    return messageFault?.(this.#link, id, message, sent) ?? [sent];
   }
 
-  #queue(message: Uint8Array): void {
+  #queue(message: LinkMessage): void {
     if (this.#frame && this.#frameTick === this.#exchange.scheduler.events) {
       this.#frame.push(message);
     } else this.#sendFrame([message]);
@@ -159,7 +165,7 @@ class LinkEnd implements Link {
     });
   }
 
-  #sendFrame(frame: Uint8Array[]): void {
+  #sendFrame(frame: LinkMessage[]): void {
     this.#frame = frame;
     this.#frameTick = this.#exchange.scheduler.events;
     this.#transmit(() => {
@@ -167,7 +173,7 @@ class LinkEnd implements Link {
       // Broken links lose messages in flight; the other end may have closed too.
       if (!to || !to.isOpen || to.other !== this) return;
       to.#come(() => {
-        for (const message of frame) if (!to.#isOver) to.#handlers?.message(message);
+        for (const { tuple, body } of frame) if (!to.#isOver) to.#handlers?.message(tuple, body);
       });
     });
   }

@@ -5,7 +5,7 @@
 import { addressOf } from "../../src/lambda/bus/address.ts";
 import { type BusMessage, readMessage } from "../../src/lambda/bus/messages.ts";
 import type { Message } from "../../src/model/envelope.ts";
-import type { FrameListener, MessageFault } from "../engine/network.ts";
+import type { FrameListener, LinkMessage, MessageFault } from "../engine/network.ts";
 import type { SeededRandom } from "../engine/random.ts";
 import type { World } from "../engine/world.ts";
 import type { MarketShape } from "../plan/market_plan.ts";
@@ -43,18 +43,18 @@ export function messageFaults(
 ): MessageFault | null {
   if (lost + doubled + late === 0) return null;
   /** Messages that are sent after the next one of the same sender and link. */
-  const held = new Map<string, Uint8Array[]>();
-  return (link, process, message, bytes) => {
+  const held = new Map<string, LinkMessage[]>();
+  return (link, process, message, sent) => {
     const key = `${link} ${process}`;
     const after = held.get(key) ?? [];
     held.delete(key);
-    if (world.isHealed || !isAboutCredit(message)) return [bytes, ...after];
+    if (world.isHealed || !isAboutCredit(message)) return [sent, ...after];
     if (random.chance(lost)) return after;
     if (random.chance(late)) {
-      held.set(key, [bytes]);
+      held.set(key, [sent]);
       return after;
     }
-    return random.chance(doubled) ? [bytes, ...after, bytes] : [bytes, ...after];
+    return random.chance(doubled) ? [sent, ...after, sent] : [sent, ...after];
   };
 }
 

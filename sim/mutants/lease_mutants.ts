@@ -11,10 +11,29 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     edits: [{
       file: LEASE,
       find: `    if (this.#state !== "held") return false;
-    const now = this.#clock.now();`,
+    const wall = this.#clock.wall();`,
       replace: `    if (this.#state) return this.#state === "held";
-    const now = this.#clock.now();`,
+    const wall = this.#clock.wall();`,
     }],
+  },
+  {
+    name: "lease_checked_rarely",
+    about: "A check takes the result of the last full one for 10 s, not for 1 ms.",
+    edits: [{
+      file: LEASE,
+      find: "if (wall === this.#checked) return true;",
+      replace: "if (Math.abs(wall - this.#checked) < 10_000) return true;",
+    }],
+  },
+  {
+    name: "lease_checked_by_one_clock",
+    about: "A check takes the last full one's result while the monotonic clock stands still.",
+    edits: [{
+      file: LEASE,
+      find: "if (wall === this.#checked) return true;",
+      replace: "if (this.#checked > 0 && this.#clock.now() - this.#checkedAt < 1) return true;",
+    }],
+    scenario: "suspended_after_check",
   },
   {
     name: "lease_from_reply",

@@ -52,11 +52,11 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     about: "A call is answered before its writes are in the store.",
     edits: [{
       file: "src/resource/activation.ts",
-      find: `        isAtUser = false;
-        if (idempotencyKey !== null) {`,
-      replace: `        isAtUser = false;
-        this.#answer(call, encoded);
-        if (idempotencyKey !== null) {`,
+      find: `      isAtUser = false;
+      if (idempotencyKey !== null) {`,
+      replace: `      isAtUser = false;
+      this.#answer(call, encoded);
+      if (idempotencyKey !== null) {`,
     }],
   },
   {

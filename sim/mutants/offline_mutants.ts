@@ -22,8 +22,8 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     about: "The offline mark doesn't travel from the owner's node to the caller's.",
     edits: [{
       file: "src/routing/router.ts",
-      find: "call.answered(reply.body, owner, path, reply.mark ?? null);",
-      replace: "call.answered(reply.body, owner, path, null);",
+      find: "call.answered(reply.body, owner as Ownership, path, reply.mark);",
+      replace: "call.answered(reply.body, owner as Ownership, path, null);",
     }],
   },
   {

@@ -114,6 +114,28 @@ const hastyClaim: Plan = scenario(
   ],
 );
 
+/** At `at` a client of a node reads a key. */
+function read(at: number, node: number): WorkEvent {
+  return { ...append(at, node), what: "read" };
+}
+
+/**
+ * A machine is suspended within 1 ms after its node has checked its lease, and wakes when another
+ * node owns the key. Calls that arrived meanwhile are handled before its monotonic clock has moved
+ * on.
+ */
+const suspendedAfterCheck: Plan = scenario(
+  {},
+  [fault(2_500.2, "suspend", 0, 6_000)],
+  [
+    append(1_500, 0),
+    read(2_500, 0),
+    append(7_000, 1),
+    append(7_500, 1),
+    read(8_400, 0),
+  ],
+);
+
 const KEYS = [0, 1, 2, 3, 4, 5];
 
 /**
@@ -334,6 +356,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   lost_and_written_over: lostAndWrittenOver,
   short_outage: shortOutage,
   full_for_long: fullForLong,
+  suspended_after_check: suspendedAfterCheck,
   twins,
   outlived_work: outlivedWork,
 };

@@ -61,6 +61,7 @@ export class SimulatedClient {
         const { id } = parseKey(target.key);
         return this.#call(caller, { ...target, id, method, args }, options);
       },
+      result: async (...call) => (await exchange.call(...call)).result,
       lookup: (type, id, options) => this.lookup(caller, this.#pick(), type, id, options),
       members: () => this.#ask((node) => node.members(), "members()"),
       resources: (prefix, page) =>

@@ -75,6 +75,9 @@ export interface CallOptions {
   callerRegion?: string;
 }
 
+/** The options of a call that gives none. */
+export const NO_OPTIONS: CallOptions = Object.freeze({});
+
 /** A call's result and who gave it. */
 export interface CallResult {
   readonly result: unknown;

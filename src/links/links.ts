@@ -8,18 +8,22 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";
+import type { Body } from "../model/body.ts";
+import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import {
   bodyOf,
   decodeMessage,
-  encodeHead,
-  encodeRequestHead,
   type Failure,
   type Message,
+  type Passed,
   type ProcessMessage,
   type Reply,
+  replyTuple,
   type Request,
+  tupleOf,
 } from "../model/envelope.ts";
+import type { DegradedVerdict } from "../model/ownership.ts";
 import {
   ANYONE,
   type Link,
@@ -30,7 +34,14 @@ import {
 import type { NodeLife } from "../registry/lease.ts";
 
 const GOODBYE: Message = { kind: "goodbye", id: 0 };
-const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
+const PONG: Omit<Reply, "id"> = {
+  kind: "reply",
+  epoch: 0,
+  rrp: "",
+  passed: null,
+  mark: null,
+  body: "",
+};
 
 /** A request that waits for an answer over a link. Exactly one of these methods runs, once. */
 export interface Waiter {
@@ -78,11 +89,15 @@ export class Session {
   readonly #link: Link;
   readonly #watch: LinkWatch;
   readonly #waiters = new Map<number, Waiter>();
+  /** The peer's requests that are not answered yet, by number; belongs to `routing/inbound.ts`. */
+  readonly inbound: Map<number, Call> = new Map();
   #nextId = 1;
   #open = true;
   /** The peer said goodbye: it takes no more requests. */
   #isDrained = false;
   #name: string | null = null;
+  /** The path of calls that the peer answers; belongs to `routing/router.ts`. */
+  path: readonly string[] | null = null;
 
   constructor(link: Link, life: NodeLife, watch: LinkWatch) {
     this.#link = link;
@@ -109,6 +124,11 @@ export class Session {
     return this.#waiters.size > 0 || this.missedProbes > 0;
   }
 
+  /** The number of requests that are not answered yet, in both directions. */
+  get inFlight(): number {
+    return this.#waiters.size + this.inbound.size;
+  }
+
   /** The requests that wait for answers over it. */
   get waiters(): Iterable<Waiter> {
     return this.#waiters.values();
@@ -121,7 +141,7 @@ export class Session {
 
   #ping(waiter: Waiter): boolean {
     const id = this.#nextId++;
-    if (!this.#open || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
+    if (!this.#open || !this.#link.send(tupleOf({ kind: "ping", id }), "")) return false;
     this.#await(id, waiter);
     return true;
   }
@@ -141,12 +161,12 @@ export class Session {
   }
 
   /**
-   * Sends a request and returns its number, for {@link cancel}.
+   * Sends a request, given as its tuple, and returns the number that it gets, for {@link cancel}.
    *
    * @throws AtlasError `overloaded` if too many are unanswered or too much waits to be sent;
    * `unavailable` if the link is closed. Nothing was sent then.
    */
-  request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
+  request(tuple: unknown[], body: Body, waiter: Waiter): number {
     if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
     if (this.#isDrained) {
       throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
@@ -155,7 +175,8 @@ export class Session {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
     const id = this.#nextId++;
-    if (!this.#link.send(encodeRequestHead(id, request), request.body)) {
+    tuple[1] = id;
+    if (!this.#link.send(tuple, body)) {
       throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
     }
     this.#await(id, waiter);
@@ -177,9 +198,21 @@ export class Session {
     this.send({ kind: "cancel", id });
   }
 
+  /** Sends a {@link Reply}, given as its parts; if it can't be sent, the caller times out. */
+  reply(
+    id: number,
+    epoch: number,
+    rrp: string,
+    passed: Passed | null,
+    mark: DegradedVerdict | null,
+    body: Body,
+  ): void {
+    if (this.#open) this.#link.send(replyTuple(id, epoch, rrp, passed, mark), body);
+  }
+
   /** Sends an answer; if it can't be sent, the caller times out. */
   send(message: Message): void {
-    if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
+    if (this.#open) this.#link.send(tupleOf(message), bodyOf(message));
   }
 
   /**
@@ -187,7 +220,7 @@ export class Session {
    * closed or backed up.
    */
   sendToProcess(message: ProcessMessage): boolean {
-    return this.#open && this.#link.send(encodeHead(message), message.body);
+    return this.#open && this.#link.send(tupleOf(message), message.body);
   }
 
   close(reason: string): void {
@@ -349,18 +382,19 @@ export class Links {
     if (this.#byPeer.get(peer)?.isUnresponsive !== false) this.#byPeer.set(peer, session);
     this.#listener.reachable(peer);
     link.start({
-      message: (bytes) => this.#message(session, bytes),
+      message: (tuple, body) => this.#message(session, tuple, body),
       close: (reason, isUnread = false) => this.#closed(session, reason, isUnread),
+      inFlight: () => session.inFlight,
     });
     if (this.#goodbye) session.send(GOODBYE);
     return session;
   }
 
-  #message(session: Session, bytes: Uint8Array): void {
+  #message(session: Session, tuple: unknown, body: Body): void {
     if (session.missedProbes > 0) this.watch.received(session);
     let message: Message;
     try {
-      message = decodeMessage(bytes);
+      message = decodeMessage(tuple, body);
     } catch (error) {
       return session.close(messageOf(error));
     }

@@ -3,13 +3,10 @@
  * one for each local caller and for each call that it passes on, `routing/inbound.ts` makes one for
  * other calls of nodes, and `events/hook_call.ts` for hooks.
  */
-import { AtlasError, messageOf } from "../errors.ts";
-import { MAX_BODY_BYTES } from "../limits.ts";
+import type { AtlasError } from "../errors.ts";
 import type { Caller } from "./call_path.ts";
 import { Expiring } from "./expiring.ts";
-import { checkArgumentCount } from "./options.ts";
 import type { DegradedVerdict, Ownership } from "./ownership.ts";
-import { encodeValue, unpack } from "./value.ts";
 
 export abstract class Call extends Expiring {
   abstract readonly key: string;
@@ -30,6 +27,14 @@ export abstract class Call extends Expiring {
   /** The next in the same mailbox. */
   next: Call | null = null;
   #abort: AbortController | null = null;
+
+  /**
+   * Its {@link deadline}; `now` is the time at which its turn begins, which is just after it was
+   * made if it has not waited.
+   */
+  deadlineFrom(_now: number): number {
+    return this.deadline;
+  }
 
   /** Whether it is queued even in a full mailbox, because its sender can't repeat it. */
   get alwaysQueued(): boolean {
@@ -68,34 +73,6 @@ export abstract class Call extends Expiring {
     this.#abort?.abort(reason);
     this.#abort = null;
   }
-}
-
-/**
- * Encodes arguments or a result as a body.
- *
- * @throws AtlasError `bad_request` if it can't be encoded, `payload_too_large` if it is over
- * `MAX_BODY_BYTES`.
- */
-export function encodeBody(value: unknown, what: string): Uint8Array {
-  return encodeValue(value, what, MAX_BODY_BYTES);
-}
-
-/**
- * Decodes the arguments in a body of a peer.
- *
- * @throws AtlasError `bad_request` if it is not an array of values, or has more than
- * `MAX_ARGUMENTS`.
- */
-export function argumentsOf(body: Uint8Array): unknown[] {
-  const what = "the arguments are not a MessagePack array of values";
-  let args: unknown;
-  try {
-    args = unpack(body);
-  } catch (cause) {
-    throw new AtlasError("bad_request", `${what}: ${messageOf(cause)}`, { cause });
-  }
-  if (Array.isArray(args)) return checkArgumentCount(args);
-  throw new AtlasError("bad_request", what);
 }
 
 /** An empty list that all activations share and never change. */

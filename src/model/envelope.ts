@@ -1,16 +1,15 @@
 /**
- * Encodes and decodes the messages on links between nodes.
+ * The messages on links between nodes, as tuples and back.
  *
- * Each is a MessagePack tuple whose first item is its kind. A body, if there is one, follows the
- * tuple to the message's end: it is encoded once, by its sender, and no node in between decodes
- * it. (Inside the tuple, as binary, a body took longer to encode and decode than all the rest.)
+ * The first item of a tuple is the message's kind. Its body, if it has one, is separate: it is
+ * encoded once, by its sender, and no node in between decodes it.
  *
  * Source: `docs/design.md`, Links and messages.
  */
 import { AtlasError, type WireError } from "../errors.ts";
+import type { Body } from "./body.ts";
 import type { CallPath } from "./call_path.ts";
 import type { DegradedVerdict } from "./ownership.ts";
-import { pack, unpackFirst } from "./value.ts";
 
 const REQUEST = 0;
 const REPLY = 1;
@@ -31,7 +30,7 @@ export interface Request {
   readonly key: string;
   readonly method: string;
   /** The encoded array of arguments. */
-  readonly body: Uint8Array;
+  readonly body: Body;
   /** The time left until the deadline, in ms. */
   readonly timeoutMs: number;
   /**
@@ -67,12 +66,12 @@ export interface Reply {
   readonly epoch: number;
   /** Its RRP if the request named no epoch; else empty: the caller knows it. */
   readonly rrp: string;
-  /** Who answered, if that may not be the node at the link's other end. */
-  readonly passed?: Passed;
-  /** Present if the owner couldn't reach the store when it answered. */
-  readonly mark?: DegradedVerdict;
+  /** Who answered, if that may not be the node at the link's other end; else null. */
+  readonly passed: Passed | null;
+  /** The verdict if the owner couldn't reach the store when it answered; else null. */
+  readonly mark: DegradedVerdict | null;
   /** The encoded result. */
-  readonly body: Uint8Array;
+  readonly body: Body;
 }
 
 /** The answer of a call that failed. */
@@ -112,7 +111,7 @@ export interface ProcessMessage {
   /** The message's kind and its fields, which its reader has to check. */
   readonly content: readonly unknown[];
   /** The payload, which is not decoded on the way; empty if the message has none. */
-  readonly body: Uint8Array;
+  readonly body: Body;
 }
 
 /** Asks for an immediate reply without a body: whether the peer responds, and the round trip. */
@@ -126,72 +125,109 @@ export type Message = Request | Reply | Failure | Cancel | Goodbye | ProcessMess
 /** The longest name of a process. */
 const MAX_PROCESS_NAME = 64;
 
-const NO_BODY: Uint8Array = new Uint8Array(0);
+/** The chain of a call that no turn made. */
+const NO_CHAIN: readonly string[] = Object.freeze([]);
 
-/** The tuple of a message; its body, if it has one, follows it unchanged. */
-export function encodeHead(message: Message): Uint8Array {
+/** The body of a message that has none. */
+const NO_BODY = "";
+
+/** The tuple of a message. */
+export function tupleOf(message: Message): unknown[] {
   const { id } = message;
   switch (message.kind) {
-    case "request":
-      return encodeRequestHead(id, message);
-    case "reply":
-      return encodeReplyHead(message);
+    case "request": {
+      const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = message;
+      return requestTuple(
+        id,
+        key,
+        method,
+        timeoutMs,
+        epoch,
+        idempotencyKey,
+        chain,
+        callPath,
+        relay,
+      );
+    }
+    case "reply": {
+      const { epoch, rrp, passed, mark } = message;
+      return replyTuple(id, epoch, rrp, passed, mark);
+    }
     case "failure":
-      return encodeFailureHead(message);
+      return failureTuple(message);
     case "cancel":
-      return pack([CANCEL, id]);
+      return [CANCEL, id];
     case "goodbye":
-      return pack([GOODBYE, id]);
+      return [GOODBYE, id];
     case "ping":
-      return pack([PING, id]);
+      return [PING, id];
     case "process":
-      return pack([PROCESS, id, message.to, message.from, message.content]);
+      return [PROCESS, id, message.to, message.from, message.content];
   }
 }
 
-/** The tuple of a request with the number that its link gives it. */
-export function encodeRequestHead(
+/**
+ * The tuple of a {@link Request}, whose second item is its number. Its parts are parameters, because
+ * an object for each call is measurable.
+ */
+export function requestTuple(
   id: number,
-  request: Omit<Request, "id" | "kind" | "body">,
-): Uint8Array {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath, relay } = request;
+  key: string,
+  method: string,
+  timeoutMs: number,
+  epoch: number,
+  idempotencyKey: string | null,
+  chain: readonly string[],
+  callPath: CallPath | null,
+  relay: boolean,
+): unknown[] {
   const left = Math.ceil(timeoutMs);
   if (callPath === null) {
-    return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
+    return idempotencyKey === null && chain.length === 0
+      ? [REQUEST, id, key, method, left, epoch]
+      : [REQUEST, id, key, method, left, epoch, idempotencyKey, chain];
   }
   const { via, region, trace } = callPath;
   const kind = relay ? RELAY : REQUEST;
   const path = [via, region, trace];
-  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, path]);
+  return [kind, id, key, method, left, epoch, idempotencyKey, chain, path];
 }
 
-function encodeReplyHead({ id, epoch, rrp, passed, mark }: Reply): Uint8Array {
-  if (!passed) return pack(mark ? [REPLY, id, epoch, rrp, mark] : [REPLY, id, epoch, rrp]);
+/** The tuple of a {@link Reply}. */
+export function replyTuple(
+  id: number,
+  epoch: number,
+  rrp: string,
+  passed: Passed | null,
+  mark: DegradedVerdict | null,
+): unknown[] {
+  if (passed === null) {
+    if (mark !== null) return [REPLY, id, epoch, rrp, mark];
+    return rrp === "" ? [REPLY, id, epoch] : [REPLY, id, epoch, rrp];
+  }
   const { incarnation, path } = passed;
-  return pack([RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []]);
+  return [RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []];
 }
 
-function encodeFailureHead({ id, error, owner, path }: Failure): Uint8Array {
-  return pack(path ? [FAILURE, id, error, owner, path] : [FAILURE, id, error, owner]);
+function failureTuple({ id, error, owner, path }: Failure): unknown[] {
+  return path ? [FAILURE, id, error, owner, path] : [FAILURE, id, error, owner];
 }
 
 /** A message's body; empty if its kind has none. */
-export function bodyOf(message: Message): Uint8Array {
+export function bodyOf(message: Message): Body {
   return "body" in message ? message.body : NO_BODY;
 }
 
 /**
- * Decodes a message of a peer and checks every field. A body shares its bytes with `bytes`.
+ * The message that came as this tuple and body. Checks every field of the tuple.
  *
  * @throws AtlasError `bad_request`: the link must be closed, as the rest of its stream can't be
  * trusted.
  */
-export function decodeMessage(bytes: Uint8Array): Message {
-  const { value: tuple, end } = unpackFirst(bytes);
+export function decodeMessage(tuple: unknown, body: Body): Message {
   if (!Array.isArray(tuple)) throw malformed("it is not a tuple");
   const id = tuple[1];
   if (!isCount(id)) throw malformed("its id is not a count");
-  const body = end < bytes.length ? bytes.subarray(end) : NO_BODY;
   switch (tuple[0]) {
     case REQUEST:
     case RELAY:
@@ -202,13 +238,15 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case FAILURE:
       return failure(id, tuple, body);
     case PING:
-      if (body !== NO_BODY) throw malformed("a ping has no body");
+      if (body.length > 0) throw malformed("a ping has no body");
       return { kind: "ping", id };
     case CANCEL:
-      if (body !== NO_BODY) throw malformed("a cancel has no body");
+      if (body.length > 0) throw malformed("a cancel has no body");
       return { kind: "cancel", id };
     case GOODBYE:
-      if (id !== 0 || body !== NO_BODY) throw malformed("a goodbye has neither number nor body");
+      if (id !== 0 || body.length > 0) {
+        throw malformed("a goodbye has neither number nor body");
+      }
       return { kind: "goodbye", id };
     case PROCESS: {
       const [, , to, from, content] = tuple;
@@ -222,8 +260,15 @@ export function decodeMessage(bytes: Uint8Array): Message {
   }
 }
 
-function request(id: number, tuple: unknown[], body: Uint8Array): Request {
-  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, path] = tuple;
+function request(id: number, tuple: unknown[], body: Body): Request {
+  const kind = tuple[0];
+  const key = tuple[2];
+  const method = tuple[3];
+  const timeoutMs = tuple[4];
+  const epoch = tuple[5];
+  const idempotencyKey = tuple[6] ?? null;
+  const chain = tuple[7] ?? NO_CHAIN;
+  const path = tuple[8];
   if (
     typeof key !== "string" || typeof method !== "string" || !isCount(timeoutMs) ||
     !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
@@ -254,25 +299,29 @@ function callPathOf(path: unknown): CallPath {
   throw malformed("a path is a list of nodes, a region or null, a traceparent or null");
 }
 
-function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
-  const [kind, , epoch, rrp, ...rest] = tuple;
+function reply(id: number, tuple: unknown[], body: Body): Reply {
+  const kind = tuple[0];
+  const epoch = tuple[2];
+  const rrp = tuple[3] ?? "";
   if (!isCount(epoch) || typeof rrp !== "string") {
     throw malformed("a reply needs an epoch and an RRP");
   }
-  const [incarnation, path] = kind === REPLY ? [] : rest.splice(0, 2);
-  const [mark] = rest;
-  if (!isMark(mark)) throw malformed("a reply's mark is suspect, contested or absent");
-  const marked = mark !== undefined && { mark };
-  if (kind === REPLY) return { kind: "reply", id, epoch, rrp, ...marked, body };
+  const isRelayed = kind === RELAYED_REPLY;
+  const mark = tuple[isRelayed ? 6 : 4] ?? null;
+  if (mark !== null && !isMark(mark)) {
+    throw malformed("a reply's mark is suspect, contested or absent");
+  }
+  if (!isRelayed) return { kind: "reply", id, epoch, rrp, passed: null, mark, body };
+  const [, , , , incarnation, path] = tuple;
   if (typeof incarnation !== "string" || !isTexts(path)) {
     throw malformed("a reply that was passed on needs an incarnation and a path");
   }
-  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, ...marked, body };
+  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, mark, body };
 }
 
-function failure(id: number, tuple: unknown[], body: Uint8Array): Failure {
+function failure(id: number, tuple: unknown[], body: Body): Failure {
   const [, , error, owner, path] = tuple;
-  if (!isWireError(error) || !(owner === null || isOwner(owner)) || body !== NO_BODY) {
+  if (!isWireError(error) || !(owner === null || isOwner(owner)) || body.length > 0) {
     throw malformed("a failure needs an error and an owner or null");
   }
   if (path === undefined) return { kind: "failure", id, error, owner };
@@ -280,8 +329,10 @@ function failure(id: number, tuple: unknown[], body: Uint8Array): Failure {
   return { kind: "failure", id, error, owner, path };
 }
 
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === "string");
+function isTexts(value: unknown): value is readonly string[] {
+  if (!Array.isArray(value)) return false;
+  for (let i = 0; i < value.length; i++) if (typeof value[i] !== "string") return false;
+  return true;
 }
 
 function isTextOrNull(value: unknown): value is string | null {
@@ -292,8 +343,8 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isMark(value: unknown): value is DegradedVerdict | undefined {
-  return value === undefined || value === "suspect" || value === "contested";
+function isMark(value: unknown): value is DegradedVerdict {
+  return value === "suspect" || value === "contested";
 }
 
 function isPart(value: unknown): value is string {

@@ -107,7 +107,10 @@ export function unpackFirst(bytes: Uint8Array): { value: unknown; end: number } 
  * `payload_too_large` if it takes more than `most` bytes.
  */
 export function encodeValue(value: unknown, what: string, most: number = Infinity): Uint8Array {
-  const seen = look(value, what);
+  return packWithin(value, look(value, what), what, most);
+}
+
+function packWithin(value: unknown, seen: Seen, what: string, most: number): Uint8Array {
   if (seen.least > most) throw tooLarge(what, `at least ${seen.least}`, most);
   const bytes = packChecked(value, seen);
   if (bytes.length > most) throw tooLarge(what, String(bytes.length), most);
@@ -116,6 +119,22 @@ export function encodeValue(value: unknown, what: string, most: number = Infinit
 
 function tooLarge(what: string, bytes: string, most: number): AtlasError {
   return new AtlasError("payload_too_large", `${what} takes ${bytes} bytes, more than ${most}`);
+}
+
+/**
+ * Encodes a user's value as JSON text if that is short and gives back exactly the value, else as
+ * MessagePack. JSON is faster to encode and to decode on every runtime, MessagePack is denser.
+ *
+ * @throws AtlasError as {@link encodeValue}.
+ */
+export function encodeFast(value: unknown, what: string, most: number): Uint8Array | string {
+  const seen = look(value, what);
+  if (seen.isJson && seen.least <= JSON_LEAST) {
+    const text = JSON.stringify(value);
+    // Escaped characters and long numbers take more than their share.
+    if (text.length <= MAX_JSON_TEXT) return text;
+  }
+  return packWithin(value, seen, what, most);
 }
 
 /** Whether a value can be shared because it can't be changed. */
@@ -134,7 +153,7 @@ export function isPrimitive(value: unknown): boolean {
 /** A user's value as text for the store. */
 export function valueToText(value: unknown, what: string): string {
   const seen = look(value, what);
-  if (isJson(value)) return JSON.stringify(value);
+  if (seen.isJson) return JSON.stringify(value);
   return "~" + toBase64(packChecked(value, seen));
 }
 
@@ -176,6 +195,10 @@ export function unreadable(what: string, why: string, cause?: unknown): AtlasErr
 
 /** The longest part of a parser's message, which quotes its input, in an error. */
 const MAX_WHY = 120;
+/** The longest value that is encoded as JSON, by the lower bound of its MessagePack. */
+const JSON_LEAST = 2_048;
+/** The longest JSON text that {@link encodeFast} gives, in characters. */
+export const MAX_JSON_TEXT = 8_192;
 /** JSON up to this length can't be nested too deep. */
 const SHALLOW = 2 * MAX_VALUE_DEPTH;
 
@@ -220,6 +243,8 @@ function checkKeys(value: object): void {
 /** What a walk through a value has found. */
 interface Seen {
   map: boolean;
+  /** Whether JSON gives back exactly this value. */
+  isJson: boolean;
   /**
    * A lower bound of its encoded size in bytes: one for each value, and the length of texts and
    * byte arrays.
@@ -228,8 +253,7 @@ interface Seen {
 }
 
 function look(value: unknown, what: string): Seen {
-  const seen = { map: false, least: typeof value === "string" ? value.length : 0 };
-  if (isPrimitive(value)) return seen;
+  const seen: Seen = { map: false, isJson: true, least: 0 };
   const trouble = findTrouble(value, 0, seen);
   if (trouble) {
     const path = shown(trouble.path, MAX_PATH);
@@ -262,23 +286,7 @@ const INT64_MIN = -(2n ** 63n);
 
 function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null {
   seen.least++;
-  switch (typeof value) {
-    case "object":
-      if (value === null) return null;
-      break;
-    case "function":
-    case "symbol":
-      return { path: "", why: `it is a ${typeof value}` };
-    case "bigint":
-      return value > INT64_MAX || value < INT64_MIN
-        ? { path: "", why: "it is a bigint over 64 bits" }
-        : null;
-    case "string":
-      seen.least += value.length;
-      return null;
-    default:
-      return null;
-  }
+  if (typeof value !== "object" || value === null) return lookAtPrimitive(value, seen);
   if (depth >= MAX_VALUE_DEPTH) {
     return { path: "", why: `it is nested more than ${MAX_VALUE_DEPTH} deep, or circular` };
   }
@@ -290,11 +298,16 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
     return null;
   }
   if (value instanceof Uint8Array) {
+    seen.isJson = false;
     seen.least += value.length;
     return null;
   }
-  if (value instanceof Date) return null;
+  if (value instanceof Date) {
+    seen.isJson = false;
+    return null;
+  }
   if (value instanceof Map) {
+    seen.isJson = false;
     seen.map = true;
     for (const [key, item] of value) {
       const inKey = findTrouble(key, depth + 1, seen);
@@ -305,6 +318,7 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
     return null;
   }
   if (value instanceof Set) {
+    seen.isJson = false;
     for (const item of value) {
       const found = findTrouble(item, depth + 1, seen);
       if (found) return { path: `.values()${found.path}`, why: found.why };
@@ -318,10 +332,35 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
   }
   for (const key of Object.keys(value)) {
     if (key === "__proto__") return { path: "", why: "it has a key named __proto__" };
+    if (key === "toJSON") seen.isJson = false;
     const found = findTrouble((value as Record<string, unknown>)[key], depth + 1, seen);
     if (found) return { path: `.${shown(key, MAX_KEY)}${found.path}`, why: found.why };
   }
   return null;
+}
+
+function lookAtPrimitive(value: unknown, seen: Seen): Trouble | null {
+  switch (typeof value) {
+    case "string":
+      seen.least += value.length;
+      return null;
+    case "number":
+      if (!Number.isFinite(value) || Object.is(value, -0)) seen.isJson = false;
+      return null;
+    case "undefined":
+      seen.isJson = false;
+      return null;
+    case "bigint":
+      seen.isJson = false;
+      return value > INT64_MAX || value < INT64_MIN
+        ? { path: "", why: "it is a bigint over 64 bits" }
+        : null;
+    case "function":
+    case "symbol":
+      return { path: "", why: `it is a ${typeof value}` };
+    default:
+      return null;
+  }
 }
 
 /** How long a path may be in an error. */
@@ -333,28 +372,6 @@ const MAX_KEY = 40;
 function keyShown(key: unknown): string {
   if (typeof key === "object" && key !== null) return "…";
   return typeof key === "string" ? shown(key, MAX_KEY) : quoted(key);
-}
-
-/** Whether JSON gives back exactly this value. */
-function isJson(value: unknown): boolean {
-  switch (typeof value) {
-    case "string":
-    case "boolean":
-      return true;
-    case "number":
-      return Number.isFinite(value) && !Object.is(value, -0);
-    case "object":
-      if (value === null) return true;
-      // Not `every`: it skips holes.
-      if (Array.isArray(value)) return value.findIndex((item) => !isJson(item)) < 0;
-      if (
-        value instanceof Uint8Array || value instanceof Date || value instanceof Map ||
-        value instanceof Set
-      ) return false;
-      return Object.entries(value).every(([key, item]) => key !== "toJSON" && isJson(item));
-    default:
-      return false;
-  }
 }
 
 /** Whether text takes at most `bytes` bytes in UTF-8. */

@@ -10,6 +10,7 @@ import {
   checkPage,
   checkTimeout,
   type LookupOptions,
+  NO_OPTIONS,
   type PageOptions,
   type ResourcePage,
   type TimeoutOptions,
@@ -34,6 +35,8 @@ export interface CallBackend {
     options: CallOptions,
     context: CallContext | null,
   ): Promise<CallResult>;
+  /** The same, but resolves to the method's result alone. */
+  result(...call: Parameters<CallBackend["call"]>): Promise<unknown>;
   lookup(type: string, id: string, options: LookupOptions): Promise<Lookup>;
   members(): Promise<readonly Member[]>;
   resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
@@ -50,17 +53,17 @@ export function makeFacade(
   context: () => CallContext | null,
 ): Atlas {
   return {
-    async call(type, id, method, args, options = {}) {
+    async call(type, id, method, args, options = NO_OPTIONS) {
       const target = { type, key: resourceKey(type, id) };
       checkCall(options);
       checkMethod(type, method);
       return await backend.call(target, method, checkArguments(args), options, context());
     },
-    resource(type, id, options = {}) {
+    resource(type, id, options = NO_OPTIONS) {
       const target = { type, key: resourceKey(type, id) };
       checkCall(options);
       const stub = makeStub((method, args) =>
-        backend.call(target, method, args, options, context()).then(resultOf)
+        backend.result(target, method, args, options, context())
       );
       // deno-lint-ignore no-explicit-any
       return stub as any;
@@ -108,10 +111,6 @@ export function makeFacade(
 function checkMethod(type: string, method: string): void {
   if (typeof method === "string") return;
   throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
-}
-
-function resultOf(answer: CallResult): unknown {
-  return answer.result;
 }
 
 /**

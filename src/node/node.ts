@@ -208,6 +208,11 @@ class NodeProcess implements CallBackend {
       ? this.#router.call(target, method, args, options, context)
       : Promise.reject(notForClients(target.type, method));
 
+  readonly result: CallBackend["result"] = (target, method, args, options, context) =>
+    internalKind(method) === null
+      ? this.#router.call(target, method, args, options, context, true)
+      : Promise.reject(notForClients(target.type, method));
+
   readonly lookup: CallBackend["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
     const looked = lookupFrom(this.#host, this.#directory, key, options.require === "confirmed");

@@ -8,7 +8,10 @@
 export interface Clock {
   /** Monotonic milliseconds, with fractions. MUST never go back; its zero is arbitrary. */
   now(): number;
-  /** Milliseconds since the Unix epoch. MAY jump either way. */
+  /**
+   * Milliseconds since the Unix epoch. MAY jump either way. Unless it jumps, equal readings MUST be
+   * at most 1 ms apart.
+   */
   wall(): number;
   /**
    * Runs `run` once, no sooner than `ms` milliseconds from now.

@@ -3,12 +3,21 @@
  * differently: serving HTTP, upgrading to WebSockets, dialling them. The core itself never uses it.
  */
 
+/** Frames that several sockets send, one after the other. */
+export interface FrameBatch {
+  readonly frames: readonly (string | Uint8Array)[];
+  /** What a runtime's adapter made of them for its sockets. */
+  encoded?: unknown;
+}
+
 /** Either end of a WebSocket, of any runtime. */
 export interface Socket {
   /** The address that it was opened from, if this end was dialled and the runtime provides it. */
   readonly remote?: string | undefined;
   /** Sends one frame: text as text, bytes as binary. Does nothing on a closed socket. */
   send(data: string | Uint8Array): void;
+  /** Sends the frames, whose bytes MUST NOT change later. */
+  sendAll?(batch: FrameBatch): void;
   /** Bytes passed to {@link send} that have not been sent yet. */
   buffered(): number;
   /** Closes it with a WebSocket close code (RFC 6455 §7.4). */
@@ -19,7 +28,11 @@ export interface Socket {
 
 /** Handlers of a socket's events. `message` bytes are only valid during the call. */
 export interface SocketHandlers {
-  open(socket: Socket): void;
+  /**
+   * May return the handlers of the socket's further events. An adapter that uses them can drop
+   * these.
+   */
+  open(socket: Socket): SocketHandlers | void;
   message(socket: Socket, data: string | Uint8Array): void;
   /** MUST run exactly once per opened socket, also if this end closed it. */
   close(socket: Socket, code: number, reason: string): void;
@@ -56,6 +69,45 @@ export interface RequestOrigin {
   readonly remote?: string | undefined;
 }
 
+/**
+ * A request of which no `Request` was made, because making one costs more than serving a call.
+ *
+ * A server MUST make one only of a request whose target and headers a `Request` would have
+ * unchanged.
+ */
+export interface PlainRequest {
+  readonly method: string;
+  /** The whole URL, or path and query; still percent-encoded. */
+  readonly url: string;
+  readonly headers: HeaderReader;
+  /**
+   * Aborts when the client disconnects before it has the answer. It may have only what checking and
+   * listening need, so it can't be given to the platform's own functions. MUST be read before
+   * {@link read} is called.
+   */
+  readonly signal: AbortSignal;
+  /**
+   * The whole body. MUST be called once at most, and not for GET and HEAD. Rejects with an
+   * AtlasError: `payload_too_large` over `maxBytes`, `timeout` after `timeoutMs`, `bad_request` if
+   * the body breaks off.
+   */
+  read(maxBytes: number, timeoutMs: number): Promise<Uint8Array>;
+}
+
+/** The part of `Headers` that reads one. */
+export interface HeaderReader {
+  /** Several headers of one name are joined by a comma and a space. Null: there is none. */
+  get(name: string): string | null;
+}
+
+/** An answer whose whole body is in memory. */
+export interface PlainAnswer {
+  readonly status: number;
+  /** By names in small letters, without `content-length`. */
+  readonly headers: Record<string, string>;
+  readonly body: string | Uint8Array<ArrayBuffer>;
+}
+
 export interface ServeOptions {
   host: string;
   /** 0: any free port. */
@@ -68,8 +120,13 @@ export interface ServeOptions {
   /** Default: `HEAD_MS`, `KEEP_ALIVE_MS` and `ANSWER_IDLE_MS` of `src/limits.ts`. */
   times?: ServerTimes;
   /**
+   * Asked first, about each request that has a plain form. Null: {@link fetch} is called instead;
+   * the body is unread then. Whatever it throws is answered with 500.
+   */
+  answer?(request: PlainRequest): PlainAnswer | Promise<PlainAnswer> | null;
+  /**
    * MUST NOT be called for a request before the previous one of the same connection was answered
-   * and its response sent.
+   * and its response sent. The same holds for {@link answer}.
    */
   fetch(request: Request, upgrade: Upgrade, from?: RequestOrigin): Response | Promise<Response>;
 }

@@ -1,11 +1,13 @@
 /**
  * The port for links between nodes, each end of which knows the other's identity.
  *
- * The core sends encoded messages; they arrive whole, in order and at most once per link. It
- * never sees frames, sockets or secrets.
+ * The core sends messages, each a tuple and a body; they arrive whole, in order and at most once per
+ * link. The core never sees codecs, frames, sockets or secrets.
  *
  * Source: `docs/design.md`, Links and messages.
  */
+
+import type { Body } from "../model/body.ts";
 
 /** The identity of one end of a link. */
 export interface LinkIdentity {
@@ -51,25 +53,32 @@ export interface Link {
 
   /**
    * Sets both handlers of this end; called exactly once, before anything is sent. Messages that
-   * came earlier MUST be kept until then. `message` bytes are only valid during the call. `close`
+   * came earlier MUST be kept until then. A `body` of bytes is only valid during the call. `close`
    * runs exactly once, also if this end closed; with `isUnread` only if the peer has certainly read
    * nothing of the link.
    */
   start(handlers: LinkHandlers): void;
 
   /**
-   * Queues one message, given in one part or two; all messages of a tick are sent together. Returns
-   * false, and sends nothing, if the link is closed or more than `MAX_LINK_BUFFER_BYTES` wait
-   * already. Throws `payload_too_large` if the message can't fit a frame. The bytes are copied
-   * before it returns.
+   * Queues one message: a tuple of null, booleans, numbers, strings and arrays of these, and its
+   * body. The messages of a tick are sent together. Returns false, and sends nothing, if the link is
+   * closed or more than `MAX_LINK_BUFFER_BYTES` wait already. Throws `payload_too_large` if the
+   * message can't fit a frame. Bytes are copied before it returns; the tuple MUST NOT be changed
+   * afterwards.
    */
-  send(head: Uint8Array, body?: Uint8Array): boolean;
+  send(tuple: readonly unknown[], body: Body): boolean;
 
   /** Closes the link; messages queued before MAY still arrive. */
   close(reason: string): void;
 }
 
 export interface LinkHandlers {
-  message(bytes: Uint8Array): void;
+  /** `tuple` is a decoded value of any type: the reader checks it. */
+  message(tuple: unknown, body: Body): void;
   close(reason: string, isUnread?: boolean): void;
+  /**
+   * About the number of requests in flight over the link, in both directions: a hint for how to
+   * divide messages into frames.
+   */
+  inFlight?(): number;
 }

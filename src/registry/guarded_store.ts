@@ -101,11 +101,20 @@ export function guardedStore(
   onEvent: (event: NodeEvent) => void,
 ): Store {
   const failures = new FailureLog(clock, onEvent);
+  const failed = (error: unknown): never => {
+    throw failures.failed(error);
+  };
+  /** Reads answers that name rows and entries which can't be read. */
+  const looksFor: { readonly [name: string]: (answer: unknown) => unknown } = {
+    members: (answer) => logRows(answer as Membership, failures),
+    list: (answer) => logEntries(answer as OwnershipPage, failures),
+  };
   const methods = new Map<string | symbol, (...args: unknown[]) => unknown>();
   const method = (name: keyof Store): (...args: unknown[]) => unknown => (...args) => {
     try {
       const reply = (store[name] as (...args: unknown[]) => unknown)(...args);
-      return reply instanceof Promise ? settled(reply, name, failures) : reply;
+      if (!(reply instanceof Promise)) return reply;
+      return reply.then(looksFor[name], failed);
     } catch (error) {
       throw failures.failed(error);
     }
@@ -121,29 +130,17 @@ export function guardedStore(
   });
 }
 
-async function settled(
-  reply: Promise<unknown>,
-  name: string,
-  failures: FailureLog,
-): Promise<unknown> {
-  try {
-    const answer = await reply;
-    if (name === "members") logRows(answer as Membership, failures);
-    if (name === "list") logEntries(answer as OwnershipPage, failures);
-    return answer;
-  } catch (error) {
-    throw failures.failed(error);
-  }
-}
-
-function logRows({ unreadable = [] }: Membership, failures: FailureLog): void {
+function logRows(answer: Membership, failures: FailureLog): Membership {
+  const { unreadable = [] } = answer;
   for (const { incarnation, region, reason } of unreadable) {
     const whose = region === undefined ? "" : ` of region ${region}`;
     const name = `member ${JSON.stringify(incarnation)}${whose}`;
     failures.row(name, `the row of ${name} is left out: ${reason}`);
   }
+  return answer;
 }
 
-function logEntries({ unreadable = [] }: OwnershipPage, failures: FailureLog): void {
-  for (const error of unreadable) failures.row(messageOf(error), detailOf(error));
+function logEntries(answer: OwnershipPage, failures: FailureLog): OwnershipPage {
+  for (const error of answer.unreadable ?? []) failures.row(messageOf(error), detailOf(error));
+  return answer;
 }

@@ -16,6 +16,12 @@ import type { Clock } from "../ports/clock.ts";
 /** The largest rate by which a node's monotonic clock may run fast or slow, as a ratio. */
 const CLOCK_RATE_ERROR = 0.001;
 
+/**
+ * The longest time that can pass while the wall clock gives the same reading and is not set, in ms;
+ * with a margin, because the port allows at most 1.
+ */
+const WALL_STEP_MS = 2;
+
 const PROFILES: Record<LeaseProfile, LeaseTimes> = {
   fast: { heartbeatMs: 1_000, leaseMs: 3_000 },
   standard: { heartbeatMs: 2_000, leaseMs: 6_000 },
@@ -70,6 +76,9 @@ export class Lease {
   #until = 0;
   /** Wall minus monotonic clock when the last confirmed renewal was sent. */
   #offset = 0;
+  /** The wall-clock reading at which the lease was last found to hold; NaN: check both clocks. */
+  #checked = NaN;
+  #checkedAt = 0;
   #state: "new" | "held" | "lapsed" = "new";
 
   /** @param onLapse runs once, when the lapse is noticed. */
@@ -96,21 +105,41 @@ export class Lease {
     if (this.#state === "new" || until > this.#until) {
       this.#until = until;
       this.#offset = offset;
+      this.#checked = NaN;
     }
     this.#state = "held";
     return this.holds();
   }
 
-  /** Whether this incarnation may act as an owner at this instant. */
+  /**
+   * Whether this incarnation may act as an owner at this instant.
+   *
+   * Both clocks are compared once in each millisecond of the wall clock. A check that reads the
+   * same millisecond again gets the same result.
+   */
   holds(): boolean {
     if (this.#state !== "held") return false;
+    const wall = this.#clock.wall();
+    if (wall === this.#checked) return true;
     const now = this.#clock.now();
     if (now < this.#until) {
-      const deviation = this.#clock.wall() - now - this.#offset;
-      if (deviation <= this.#timing.stallMs && deviation >= -this.#timing.stallMs) return true;
+      const deviation = wall - now - this.#offset;
+      if (deviation <= this.#timing.stallMs && deviation >= -this.#timing.stallMs) {
+        this.#checked = now + WALL_STEP_MS < this.#until ? wall : NaN;
+        this.#checkedAt = now;
+        return true;
+      }
     }
     this.lapse();
     return false;
+  }
+
+  /**
+   * The monotonic time of the last check that it held: at most 1 ms ago right after {@link holds}
+   * has returned true.
+   */
+  get checkedAt(): number {
+    return this.#checkedAt;
   }
 
   /** The remaining time, in ms; 0 if the lease does not hold. */

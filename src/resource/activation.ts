@@ -7,7 +7,7 @@
  *
  * Source: `docs/design.md`, State; Membership and leases; Calls.
  */
-import type { Placement, ResolvedType } from "../api/app.ts";
+import type { Placement } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
 import { Resource, type ResourceContext, type StopReason, type Storage } from "../api/resource.ts";
 import {
@@ -27,11 +27,11 @@ import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import { Signal } from "../time/wait.ts";
-import type { ActivationHost } from "./activation_host.ts";
+import { type ActivationHost, type HostedType, methodOf } from "./activation_host.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { OfflineLog } from "./offline_log.ts";
 import { releaseOwnership, tellLoss } from "./reassertion.ts";
-import { currentTurn, runTurn, Turn, turnOf } from "./turn.ts";
+import { currentTurn, runTurn, settled, Turn, turnOf } from "./turn.ts";
 import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
 type Lifetime = Pick<AbortController, "signal" | "abort">;
@@ -42,7 +42,7 @@ const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
 /** An ownership and the type of its key: the part of an activation that needs no instance. */
 export abstract class OwnedKey extends Expiring {
   readonly key: string;
-  readonly type: ResolvedType;
+  readonly type: HostedType;
   owner: Ownership;
   life: NodeLife;
   /** The last turn that the state is known to contain. */
@@ -62,7 +62,7 @@ export abstract class OwnedKey extends Expiring {
 
   constructor(
     key: string,
-    type: ResolvedType,
+    type: HostedType,
     owner: Ownership,
     life: NodeLife,
     last: Stamp,
@@ -159,7 +159,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   constructor(
     host: ActivationHost<Activation>,
     key: string,
-    type: ResolvedType,
+    type: HostedType,
     owner: Ownership,
     life: NodeLife,
     last: Stamp,
@@ -241,7 +241,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   /** Runs a call: at once, or after the calls that already wait. */
   receive(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
-    if (!this.#busy && !this.#isHeld) return void this.#runTurns(call);
+    if (!this.#busy && !this.#isHeld) return this.#runTurns(call);
     if (call.chain.length > 0 && call.chain.includes(this.chainEntry)) {
       return this.type.reentrant
         ? void this.#join(call)
@@ -358,42 +358,87 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.offline ? Promise.resolve(null) : releaseOwnership(this.#host, this);
   }
 
-  /**
-   * Runs `first`, then the waiting calls, a turn each: the call, its writes and its answer.
-   * Never rejects.
-   */
-  async #runTurns(first: Call): Promise<void> {
+  /** Runs `first`, then the waiting calls, a turn each: the call, its writes and its answer. */
+  #runTurns(first: Call): void {
     for (let call: Call | null = first; call; call = this.#next()) {
-      const now = this.#enter(call);
       const turn = new Turn(this, call);
+      this.#enter(call);
       let isAtUser = false;
       try {
-        if (now >= call.deadline) {
+        if (!this.holds()) throw this.lost(false);
+        const now = this.#turnBegan();
+        if (now >= call.deadlineFrom(now)) {
           throw new AtlasError("timeout", "the deadline passed in the mailbox");
         }
-        if (!this.holds()) throw this.lost(false);
-        const { idempotencyKey } = call;
-        if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
-        if (call.done) continue;
+        if (call.idempotencyKey !== null) return void this.#runLongTurn(turn, call, now, null);
         isAtUser = true;
-        const result = await this.#perform(turn, call);
+        const result = this.#perform(turn, call);
+        // A turn that waits for nothing ends at once: no timer could stop it meanwhile.
+        if (result instanceof Promise || this.#hasEffects) {
+          return void this.#runLongTurn(turn, call, now, { result });
+        }
         turn.end();
         const encoded = encodeResult(call, result);
-        if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
         isAtUser = false;
-        if (idempotencyKey !== null) {
-          await this.turnCommit.commitAnswer(call, idempotencyKey, result);
-        } else if (this.#turnCommit?.isDirty) await this.#turnCommit.commit(call);
         if (!this.holds()) throw this.lost(true);
-        if (this.#broadcaster?.hasPending) this.#broadcaster.flush();
         this.#answer(call, encoded);
       } catch (error) {
-        // A call that was redirected doesn't belong to this turn any more.
-        if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
-      } finally {
-        this.#leave(turn);
+        this.#failed(call, error, isAtUser);
       }
+      this.#leave(turn);
     }
+  }
+
+  /**
+   * Runs the rest of a turn that has to wait, then the waiting calls. Never rejects.
+   *
+   * @param ran what its method returned; null if the method has not run yet.
+   */
+  async #runLongTurn(
+    turn: Turn,
+    call: Call,
+    now: number,
+    ran: { readonly result: unknown } | null,
+  ): Promise<void> {
+    this.#host.deadlines.add(this, now + this.type.maxTurnMs);
+    const { idempotencyKey } = call;
+    let isAtUser = ran !== null;
+    try {
+      if (ran === null && (await this.#repeat(call, idempotencyKey as string) || call.done)) return;
+      isAtUser = true;
+      const result = await (ran === null ? this.#perform(turn, call) : ran.result);
+      turn.end();
+      const encoded = encodeResult(call, result);
+      if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
+      isAtUser = false;
+      if (idempotencyKey !== null) {
+        await this.turnCommit.commitAnswer(call, idempotencyKey, result);
+      } else if (this.#turnCommit?.isDirty) await this.#turnCommit.commit(call);
+      if (!this.holds()) throw this.lost(true);
+      if (this.#broadcaster?.hasPending) this.#broadcaster.flush();
+      this.#answer(call, encoded);
+    } catch (error) {
+      this.#failed(call, error, isAtUser);
+    } finally {
+      this.#leave(turn);
+      const next = this.#next();
+      if (next) this.#runTurns(next);
+    }
+  }
+
+  /** Whether the running turn wrote anything or sent events. */
+  get #hasEffects(): boolean {
+    return this.#turnCommit?.isDirty === true || this.#broadcaster?.hasPending === true;
+  }
+
+  #failed(call: Call, error: unknown, isAtUser: boolean): void {
+    // A call that was redirected doesn't belong to this turn any more.
+    if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
+  }
+
+  /** The time, at most 1 ms ago. To be read after a check of the lease. */
+  #turnBegan(): number {
+    return this.offline ? this.#host.clock.now() : this.life.lease.checkedAt;
   }
 
   /** The next call of the mailbox; null if it is empty or no call may be served now. */
@@ -401,16 +446,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.isOpen && !this.#isHeld ? this.#mailbox?.shift() ?? null : null;
   }
 
-  #enter(call: Call | null): number {
-    const now = this.#host.clock.now();
+  #enter(call: Call | null): void {
     this.#busy = true;
     this.#current = call;
     this.#turn++;
     this.usedAt = this.#host.sweeps;
     this.#host.stats.turns++;
     this.#turnCommit?.begin();
-    this.#host.deadlines.add(this, now + this.type.maxTurnMs);
-    return now;
   }
 
   #leave(turn: Turn): void {
@@ -466,15 +508,18 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Runs a call's method as `turn`. */
   #perform(turn: Turn, call: Call): unknown {
-    const method = this.#host.method(this.type, call);
+    const { context } = this.#host;
+    const method = methodOf(this.type, call);
     const args = call.arguments();
     call.started = true;
-    return runTurn(this.#host.context, turn, () => method.apply(this.#instance, args));
+    return context.run(turn, () => settled(method.apply(this.#instance, args)));
   }
 
   /** Runs a hook as a turn of its own. @throws the hook's error; its writes are then dropped. */
   async #hook(run: () => void | Promise<void>): Promise<void> {
+    const { clock, deadlines } = this.#host;
     this.#enter(null);
+    deadlines.add(this, clock.now() + this.type.maxTurnMs);
     const turn = new Turn(this, null);
     try {
       await runTurn(this.#host.context, turn, run);

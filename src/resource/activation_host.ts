@@ -3,6 +3,7 @@ import type { ResolvedType, ResourceClass } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
 import { Resource } from "../api/resource.ts";
 import { AtlasError } from "../errors.ts";
+import { HookCall } from "../events/hook_call.ts";
 import type { SubscriberReaper } from "../events/subscriber.ts";
 import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
@@ -71,8 +72,6 @@ export interface ActivationHost<Self> {
   readonly sweeps: number;
   /** The facade for calls that an activation makes. */
   readonly facadeFor: (from: Self) => Atlas;
-  /** The method that a call names. @throws AtlasError `not_found` */
-  method(type: ResolvedType, call: Call): Method;
   /** An activation has ended. */
   closed(activation: Self): void;
   /** The store reported that an activation's ownership has ended. */
@@ -132,26 +131,27 @@ export function methodsOf(type: ResourceClass): ReadonlyMap<string, Method> {
   return methods;
 }
 
-/** The callable methods of all types of an app. */
-export class Methods {
-  readonly #byType = new Map<string, ReadonlyMap<string, Method>>();
+/** A type that a host serves: one object for each type, which all of its resources share. */
+export interface HostedType extends ResolvedType {
+  readonly name: string;
+  readonly methods: ReadonlyMap<string, Method>;
+}
 
-  constructor(types: Iterable<readonly [string, Pick<ResolvedType, "class">]>) {
-    for (const [name, type] of types) this.#byType.set(name, methodsOf(type.class));
-  }
+export function hostedType(name: string, type: ResolvedType): HostedType {
+  return { ...type, name, methods: methodsOf(type.class) };
+}
 
-  /**
-   * A type's method. @throws AtlasError `not_found` if the type has no such method, or callers may
-   * not call it
-   */
-  of(name: string, type: Pick<ResolvedType, "class">, method: string): Method {
-    const methods = this.#byType.get(name) ?? methodsOf(type.class);
-    const found = methods.get(method);
-    if (found) return found;
-    const known = [...methods.keys()].sort().slice(0, 20).join(", ");
-    throw new AtlasError(
-      "not_found",
-      `${name} has no method ${JSON.stringify(method.slice(0, 64))}; it has: ${known}`,
-    );
-  }
+/**
+ * The method that a call names. @throws AtlasError `not_found` if the type has no such method, or
+ * callers may not call it
+ */
+export function methodOf({ name, methods }: HostedType, call: Call): Method {
+  if (call instanceof HookCall) return call.hook;
+  const found = methods.get(call.method);
+  if (found) return found;
+  const known = [...methods.keys()].sort().slice(0, 20).join(", ");
+  throw new AtlasError(
+    "not_found",
+    `${name} has no method ${JSON.stringify(call.method.slice(0, 64))}; it has: ${known}`,
+  );
 }

@@ -6,15 +6,13 @@
  *
  * Source: `docs/design.md`, Claims; Calls.
  */
-import type { Placement, ResolvedType } from "../api/app.ts";
+import type { Placement } from "../api/app.ts";
 import type { DrainOptions } from "../api/calls.ts";
 import type { Atlas, NodeEvent } from "../api/node.ts";
 import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { HookCall } from "../events/hook_call.ts";
 import { SubscriberReaper } from "../events/subscriber.ts";
 import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, PRUNE_DELAY_MS } from "../limits.ts";
-import type { Call } from "../model/call.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { checkPrefix, isUnder, rrpAt } from "../model/rrp.ts";
@@ -29,9 +27,9 @@ import { Activation } from "./activation.ts";
 import {
   type ActivationHost,
   checkRoom,
+  type HostedType,
+  hostedType,
   type HostParts,
-  type Method,
-  Methods,
   noTurns,
   type TurnStats,
 } from "./activation_host.ts";
@@ -59,7 +57,7 @@ export class Host implements ActivationHost<Activation> {
   readonly facadeFor: (from: Activation) => Atlas;
   readonly stats: TurnStats = noTurns();
   readonly #parts: HostParts;
-  readonly #methods: Methods;
+  readonly #types = new Map<string, HostedType>();
   readonly #activations = new Map<string, Activation>();
   /** Claims in progress, one for each key. */
   readonly #opening = new Map<string, Promise<Opened>>();
@@ -95,7 +93,7 @@ export class Host implements ActivationHost<Activation> {
     } = parts);
     let shortest = SWEEP_MS * 4;
     for (const type of parts.types.values()) shortest = Math.min(shortest, type.idleAfterMs);
-    this.#methods = new Methods(parts.types);
+    for (const [name, type] of parts.types) this.#types.set(name, hostedType(name, type));
     this.#idle = new IdleSweep({
       clock: this.clock,
       everyMs: shortest / 4,
@@ -148,18 +146,18 @@ export class Host implements ActivationHost<Activation> {
 
   /** Whether this node may own a resource of this type now. */
   canHost(type: string, key: string): boolean {
-    return this.#accepting && this.#parts.types.has(type) && !this.#isDrained(key) &&
+    return this.#accepting && this.#types.has(type) && !this.#isDrained(key) &&
       this.#life?.lease.holds() === true;
   }
 
   /** Whether resources of this type are part of the app at all. */
   knows(type: string): boolean {
-    return this.#parts.types.has(type);
+    return this.#types.has(type);
   }
 
   /** A type's placement; `local` if this node doesn't know the type. */
   placement(type: string): Placement {
-    return this.#parts.types.get(type)?.placement ?? "local";
+    return this.#types.get(type)?.placement ?? "local";
   }
 
   /** The resource, if it is here and accepts calls. */
@@ -188,7 +186,7 @@ export class Host implements ActivationHost<Activation> {
   async #acquire(key: string, type: string): Promise<Opened> {
     await this.#closing.get(key);
     const life = this.#life;
-    const resolved = this.#parts.types.get(type);
+    const resolved = this.#types.get(type);
     if (!resolved || !life || !this.canHost(type, key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
@@ -220,7 +218,7 @@ export class Host implements ActivationHost<Activation> {
 
   /** Whether a resource of this type may be activated while the store can't be reached. */
   canStartOffline(type: string): boolean {
-    return this.#former !== null && this.#parts.types.get(type)?.partition === "available";
+    return this.#former !== null && this.#types.get(type)?.partition === "available";
   }
 
   /**
@@ -237,7 +235,7 @@ export class Host implements ActivationHost<Activation> {
   async #startOffline(key: string, type: string, epoch: number): Promise<Activation> {
     await this.#closing.get(key);
     const former = this.#former;
-    const resolved = this.#parts.types.get(type);
+    const resolved = this.#types.get(type);
     if (!former || !resolved || this.reconciliation.has(key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
@@ -245,12 +243,6 @@ export class Host implements ActivationHost<Activation> {
     const activation = await this.reconciliation.startOffline(key, resolved, former, epoch);
     this.#activations.set(key, activation);
     return activation;
-  }
-
-  /** The method that a call names. @throws AtlasError `not_found` */
-  method(type: ResolvedType, call: Call): Method {
-    if (call instanceof HookCall) return call.hook;
-    return this.#methods.of(call.key.slice(0, call.key.indexOf("/")), type, call.method);
   }
 
   /** An activation has ended. */
@@ -402,8 +394,7 @@ export class Host implements ActivationHost<Activation> {
   }
 
   #look(activation: Activation): void {
-    const type = activation.key.slice(0, activation.key.indexOf("/"));
-    const idleAfterMs = this.#parts.types.get(type)?.idleAfterMs ?? Infinity;
+    const { idleAfterMs } = activation.type;
     const isIdle = activation.isIdle && this.#idle.isUnusedFor(activation.usedAt, idleAfterMs);
     if (isIdle) this.#close(activation, "idle");
     else void tidy(activation, this.clock.now());

@@ -7,7 +7,6 @@
  *
  * Source: `docs/design.md`, Continuing without the store.
  */
-import type { ResolvedType } from "../api/app.ts";
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
 import { CONTESTED_MS, MAX_CONTESTED, RECHECKS_AT_ONCE } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -18,7 +17,7 @@ import type { NodeLife } from "../registry/lease.ts";
 import { quarantined } from "../registry/lineage.ts";
 import { backoffMs, pause, Signal } from "../time/wait.ts";
 import { Activation } from "./activation.ts";
-import type { ActivationHost } from "./activation_host.ts";
+import type { ActivationHost, HostedType } from "./activation_host.ts";
 import { type OfflineBudget, OfflineLog } from "./offline_log.ts";
 import { releaseOwnership, tellLoss, tellLostState } from "./reassertion.ts";
 import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
@@ -83,7 +82,7 @@ export class Reconciliation {
    */
   async startOffline(
     key: string,
-    type: ResolvedType,
+    type: HostedType,
     former: NodeLife,
     epoch: number,
   ): Promise<Activation> {

@@ -46,7 +46,7 @@ export function runTurn<T>(
  * Users' thenables are awaited within the turn, because their `then` may start work, as query
  * builders do.
  */
-function settled<T>(result: T): T | Promise<Awaited<T>> {
+export function settled<T>(result: T): T | Promise<Awaited<T>> {
   if (typeof result !== "object" || result === null || result instanceof Promise) return result;
   return "then" in result ? Promise.resolve(result) : result;
 }

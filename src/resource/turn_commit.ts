@@ -113,10 +113,10 @@ export class TurnCommit {
   /**
    * Ends the turn by committing what it wrote. `call`: the call that waits for the commit, if any.
    */
-  async commit(call: Call | null = null): Promise<void> {
+  commit(call: Call | null = null): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
-    await this.write(writes, call?.deadline);
-    this.#answers?.counted(writes);
+    const written = this.write(writes, call?.deadline);
+    return this.#answers === null ? written : written.then(() => this.#answers?.counted(writes));
   }
 
   /** Ends the turn by committing what it wrote together with its answer, for repeats. */
@@ -162,15 +162,8 @@ export class TurnCommit {
       }
       try {
         const { lineage } = this.#parts;
-        const fence = {
-          key,
-          incarnation,
-          epoch,
-          turn,
-          after,
-          ...lineage !== undefined && { lineage },
-        };
-        const reply = await store.commit({ ...fence, puts, deletes });
+        const commit = { key, incarnation, epoch, turn, after, puts, deletes };
+        const reply = await store.commit(lineage === undefined ? commit : { ...commit, lineage });
         if (reply === "committed" && this.#parts.lineage === lineage) {
           this.#ownership.last = { epoch, turn };
           this.#parts.stats.commits++;

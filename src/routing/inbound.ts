@@ -14,7 +14,8 @@ import {
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import type { Session } from "../links/links.ts";
-import { argumentsOf, Call, encodeBody } from "../model/call.ts";
+import { argumentsOf, type Body, encodeBody } from "../model/body.ts";
+import { Call } from "../model/call.ts";
 import { type Caller, callerOf, type CallPath, isTraceparent } from "../model/call_path.ts";
 import type { Request } from "../model/envelope.ts";
 import { noMethod } from "../model/internal_methods.ts";
@@ -36,39 +37,45 @@ class InboundCall extends Call {
   readonly method: string;
   readonly idempotencyKey: string | null;
   readonly chain: readonly string[];
-  readonly deadline: number;
   readonly epoch: number;
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  /** 0 before it is known. Most calls end without asking for it. */
+  #deadline = 0;
   readonly #id: number;
   readonly #arguments: unknown[] | AtlasError;
   readonly #callPath: CallPath | null;
   readonly #session: Session;
-  readonly #peers: Map<number, Call>;
   readonly #deadlines: TimerWheel;
 
-  /**
-   * @param peers the unanswered calls of the same link, from which this one is removed when it
-   * ends.
-   */
   constructor(
     request: Request,
     session: Session,
     { clock, deadlines }: Pick<InboundParts, "clock" | "deadlines">,
-    peers: Map<number, Call>,
   ) {
     super();
     this.key = request.key;
     this.method = request.method;
     this.idempotencyKey = request.idempotencyKey;
     this.chain = request.chain;
-    this.deadline = clock.now() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    this.#clock = clock;
+    this.#timeoutMs = Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     this.epoch = request.epoch;
     this.#id = request.id;
     // Decoded at once, because the bytes are valid only now, and copying them would cost as much.
     this.#arguments = decodeArguments(request.body);
     this.#callPath = request.callPath;
     this.#session = session;
-    this.#peers = peers;
     this.#deadlines = deadlines;
+  }
+
+  /** Read after the call arrived and before anything was waited for. */
+  override get deadline(): number {
+    return this.#deadline || this.deadlineFrom(this.#clock.now());
+  }
+
+  override deadlineFrom(now: number): number {
+    return this.#deadline ||= now + this.#timeoutMs;
   }
 
   /**
@@ -100,17 +107,12 @@ class InboundCall extends Call {
   override succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
     if (this.done) return;
     this.#settle();
-    const { incarnation } = owner;
-    this.#session.send({
-      kind: "reply",
-      id: this.#id,
-      epoch: owner.epoch,
-      rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
-      // A resource that has just moved has another owner.
-      ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
-      ...verdict !== null && { mark: verdict },
-      body: encoded as Uint8Array,
-    });
+    const { incarnation, epoch } = owner;
+    const rrp = this.epoch === epoch && epoch > 0 ? "" : owner.rrp;
+    // A resource that has just moved has another owner.
+    const isHere = incarnation === this.#session.life.incarnation;
+    const passed = isHere ? null : { incarnation, path: [] };
+    this.#session.reply(this.#id, epoch, rrp, passed, verdict, encoded as Body);
   }
 
   override fail(error: AtlasError, owner: Ownership | null = null): void {
@@ -136,7 +138,7 @@ class InboundCall extends Call {
 
   #settle(): void {
     this.done = true;
-    this.#peers.delete(this.#id);
+    this.#session.inbound.delete(this.#id);
     this.#deadlines.remove(this);
   }
 }
@@ -158,8 +160,6 @@ export interface InboundStats {
 export class InboundRequests {
   readonly stats: InboundStats = { notOwner: 0 };
   readonly #parts: InboundParts;
-  /** Unanswered calls, by link and number. */
-  readonly #calls = new Map<Session, Map<number, Call>>();
 
   constructor(parts: InboundParts) {
     this.#parts = parts;
@@ -167,14 +167,13 @@ export class InboundRequests {
 
   /** Handles a call of a peer. Always answers it. */
   request(request: Request, session: Session): void {
-    let calls = this.#calls.get(session);
-    if (!calls) this.#calls.set(session, calls = new Map());
     const { host } = this.#parts;
+    const calls = session.inbound;
     const trouble = calls.size >= MAX_LINK_CALLS
       ? new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`)
       : check(request);
-    if (request.relay && !trouble) return this.#relay(request, session, calls);
-    const call = new InboundCall(request, session, this.#parts, calls);
+    if (request.relay && !trouble) return this.#relay(request, session);
+    const call = new InboundCall(request, session, this.#parts);
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
     const present = host.find(request.key);
@@ -182,25 +181,27 @@ export class InboundRequests {
     if (present?.life === session.life) this.#serveHere(call, present);
     else if (session.life.lease.holds()) this.#acquire(call);
     else this.#notOwner(call, null);
+    // If it has to wait, its time runs from now on.
+    if (!call.done) void call.deadline;
   }
 
-  #relay(request: Request, session: Session, calls: Map<number, Call>): void {
+  #relay(request: Request, session: Session): void {
+    const calls = session.inbound;
     const call = this.#parts.router.relay(request, session, () => calls.delete(request.id));
     if (!call.done) calls.set(request.id, call);
   }
 
   /** The caller no longer waits: the call never starts, or its signal is aborted. */
   cancel(id: number, session: Session): void {
-    const calls = this.#calls.get(session);
-    calls?.get(id)?.cancel();
-    calls?.delete(id);
+    session.inbound.get(id)?.cancel();
+    session.inbound.delete(id);
   }
 
   /** A link broke: cancels all its calls. */
   closed(session: Session): void {
-    const calls = this.#calls.get(session);
-    this.#calls.delete(session);
-    for (const call of calls?.values() ?? []) call.cancel();
+    const calls = [...session.inbound.values()];
+    session.inbound.clear();
+    for (const call of calls) call.cancel();
   }
 
   /** Delivers a call to the resource here, unless its caller expects another ownership. */
@@ -240,7 +241,7 @@ export class InboundRequests {
 }
 
 /** The arguments of a request, or the error in them. */
-function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
+function decodeArguments(body: Body): unknown[] | AtlasError {
   try {
     return argumentsOf(body);
   } catch (error) {

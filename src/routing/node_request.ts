@@ -7,7 +7,8 @@
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import type { Session } from "../links/links.ts";
-import { encodeBody } from "../model/call.ts";
+import { encodeBody } from "../model/body.ts";
+import { requestTuple } from "../model/envelope.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 
 export interface NodeRequest {
@@ -35,17 +36,9 @@ export async function askNode(
     new AtlasError("unavailable", why, { maybeExecuted: acts });
   let id = 0;
   const answer = new Promise<void>((resolve, reject) => {
-    id = session.request({
-      key,
-      method,
-      body: encodeBody(args, "argument"),
-      timeoutMs,
-      epoch: 0,
-      idempotencyKey: null,
-      chain: [],
-      callPath: { via, region: null, trace: null },
-      relay: true,
-    }, {
+    const path = { via, region: null, trace: null };
+    const tuple = requestTuple(0, key, method, timeoutMs, 0, null, [], path, true);
+    id = session.request(tuple, encodeBody(args, "argument"), {
       relay: true,
       replied: () => resolve(),
       failed: ({ error }) => reject(fromWireError(error)),

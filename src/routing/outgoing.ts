@@ -8,6 +8,7 @@
 import { asMaybeExecuted, AtlasError, withPreviousError } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import type { Session, Waiter } from "../links/links.ts";
+import type { Body } from "../model/body.ts";
 import { Call } from "../model/call.ts";
 import type { Caller } from "../model/call_path.ts";
 import type { Failure, Reply } from "../model/envelope.ts";
@@ -28,17 +29,6 @@ export interface CallRouter {
   extended(call: Outgoing): void;
   /** It was settled, with an error if one is given; `outcome` is for its trace. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
-}
-
-/** The link that a call was sent over. */
-export interface Carrier {
-  readonly session: Session;
-  /** Its number in the session. */
-  readonly id: number;
-  /** Whether the other end has to pass it on. */
-  readonly relay: boolean;
-  /** The span of this link; null if the call is not traced. */
-  readonly span: LinkSpan | null;
 }
 
 const NOWHERE: readonly string[] = [];
@@ -63,8 +53,8 @@ export abstract class Outgoing extends Call {
   redirects = 0;
   /** Whether it was dispatched to a resource here. */
   isDispatched = false;
-  /** The link that it was sent over; null while this node holds it. */
-  carrier: Carrier | null = null;
+  /** The request by which it was sent over a link; null while this node holds it. */
+  carrier: PendingRequest | null = null;
   /** Whether later calls of its key must not overtake it. */
   isOrdered = false;
   /** The nodes that it last reached beyond this one, if known. */
@@ -79,14 +69,14 @@ export abstract class Outgoing extends Call {
   }
 
   /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
-  abstract get body(): Uint8Array;
+  abstract get body(): Body;
 
   /**
    * Takes the answer that came over a link; `body` is valid only during the call. @throws if it
    * can't be decoded
    */
   abstract answered(
-    body: Uint8Array,
+    body: Body,
     owner: Ownership,
     path: readonly string[],
     verdict: DegradedVerdict | null,
@@ -201,27 +191,38 @@ export interface PendingRequestHandler {
   lost(call: Outgoing, reason: string, isUnread: boolean): void;
 }
 
+/** A call that was sent over a link, and is not answered yet. */
 export class PendingRequest implements Waiter {
-  readonly relay: boolean;
   readonly call: Outgoing;
+  readonly session: Session;
+  /** Its number in the session, once it was sent. */
+  id = 0;
+  /** Whether the other end has to pass it on. */
+  readonly relay: boolean;
   /** The presumed owner of the key; null if the receiver may claim it. */
   readonly asked: Ownership | null;
   /** The highest epoch of the key that this node or its caller knew of when it was sent. */
   readonly epoch: number;
+  /** The span of this link; null if the call is not traced. */
+  readonly span: LinkSpan | null;
   readonly #handler: PendingRequestHandler;
 
   constructor(
     handler: PendingRequestHandler,
     call: Outgoing,
+    session: Session,
+    relay: boolean,
     asked: Ownership | null,
     epoch: number,
-    relay: boolean,
+    span: LinkSpan | null,
   ) {
     this.#handler = handler;
     this.call = call;
+    this.session = session;
+    this.relay = relay;
     this.asked = asked;
     this.epoch = epoch;
-    this.relay = relay;
+    this.span = span;
   }
 
   replied(reply: Reply, session: Session): void {

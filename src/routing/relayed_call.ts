@@ -10,7 +10,7 @@
 import { type AtlasError, toWireError } from "../errors.ts";
 import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
 import type { Session } from "../links/links.ts";
-import { argumentsOf, encodeBody } from "../model/call.ts";
+import { argumentsOf, type Body, encodeBody } from "../model/body.ts";
 import { type Caller, callerOf, type CallPath } from "../model/call_path.ts";
 import type { Request } from "../model/envelope.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
@@ -33,7 +33,7 @@ export class RelayedCall extends Outgoing {
   readonly number: number;
   readonly epoch: number;
   readonly maxRedirects: number = MAX_HOPS;
-  override readonly body: Uint8Array;
+  override readonly body: Body;
   readonly #id: number;
   readonly #callPath: CallPath;
   readonly #session: Session;
@@ -64,7 +64,7 @@ export class RelayedCall extends Outgoing {
     this.#expiresAt = this.deadline - Math.min(ANSWER_MS, timeMs * ANSWER_SHARE);
     this.epoch = request.epoch;
     // Copied, because the bytes are valid only now and the call may have to wait here.
-    this.body = request.body.slice();
+    this.body = request.body.slice() as Body;
     this.#id = request.id;
     this.#callPath = request.callPath as CallPath;
     this.#session = session;
@@ -111,11 +111,11 @@ export class RelayedCall extends Outgoing {
   }
 
   override succeed(encoded: unknown, owner: Ownership, verdict: DegradedVerdict | null): void {
-    this.answered(encoded as Uint8Array, owner, this.router.ownPath, verdict);
+    this.answered(encoded as Body, owner, this.router.ownPath, verdict);
   }
 
   override answered(
-    body: Uint8Array,
+    body: Body,
     owner: Ownership,
     path: readonly string[],
     verdict: DegradedVerdict | null,
@@ -124,8 +124,8 @@ export class RelayedCall extends Outgoing {
     const { rrp, incarnation, epoch } = owner;
     const passed = { incarnation, path };
     this.settle(null);
-    const marked = verdict !== null && { mark: verdict };
-    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, ...marked, body });
+    const mark = verdict;
+    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, mark, body });
   }
 
   protected override refuse(

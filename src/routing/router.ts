@@ -12,7 +12,7 @@ import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_WAIT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
 import { nodeName } from "../model/call_path.ts";
-import type { Failure, Reply, Request } from "../model/envelope.ts";
+import { type Failure, type Reply, type Request, requestTuple } from "../model/envelope.ts";
 import { ACTIVATE, isPoll } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -108,45 +108,47 @@ export class Router implements CallRouter, PendingRequestHandler {
     this.#closed = true;
   }
 
-  /** Calls a method. Rejects only with an AtlasError. */
+  /** Calls a method; `isPlain`: resolves to its result alone. Rejects only with an AtlasError. */
   call(
     target: { readonly type: string; readonly key: string },
     method: string,
     args: readonly unknown[],
     options: CallOptions,
     context: CallContext | null,
+    isPlain: boolean = false,
   ): Promise<CallResult> {
     let call: LocalCall;
     try {
       this.#checkRoom();
-      const now = this.#parts.clock.now();
-      call = new LocalCall(this, this.#numbers++, target, method, args, options, context, now);
+      const { clock } = this.#parts;
+      call = new LocalCall(this, this.#numbers++, target, method, args, options, context, clock);
     } catch (error) {
       return Promise.reject(toAtlasError(error));
     }
     this.stats.calls++;
-    const answer = call.answer();
+    const answer = isPlain ? call.answer(true) : call.answer();
     this.#begin(call);
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller cancelled the call"));
     else if (!this.#yield.holds(call)) this.#dispatch(call);
-    return answer;
+    if (!call.done) this.extended(call);
+    return answer as Promise<CallResult>;
   }
 
   /** Sends a call of the node itself over this route, and no other. */
   async ask(key: string, method: string, route: Route): Promise<void> {
     const target = { key, type: parseKey(key).type };
-    const now = this.#parts.clock.now();
-    const call = new LocalCall(this, this.#numbers++, target, method, [], {}, null, now);
+    const { clock } = this.#parts;
+    const call = new LocalCall(this, this.#numbers++, target, method, [], {}, null, clock);
     call.maxRedirects = 0;
     const answer = call.answer();
     this.#begin(call);
-    this.#send(call, route);
+    this.extended(call);
+    this.#send(call, route.session, route.relay, route.owner);
     await answer;
   }
 
   #begin(call: Outgoing): void {
     if (!isPoll(call.method)) this.#inFlight++;
-    this.extended(call);
   }
 
   /**
@@ -159,6 +161,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     const call = new RelayedCall(this, this.#numbers++, request, session, now, onEnd);
     this.stats.relays++;
     this.#begin(call);
+    this.extended(call);
     try {
       this.#checkRoom();
       parseKey(request.key);
@@ -237,7 +240,9 @@ export class Router implements CallRouter, PendingRequestHandler {
   #dispatch(call: Outgoing): void {
     const { host, directory, links, locator } = this.#parts;
     if (call.done) return;
-    if (this.#pendingCalls.has(call.key)) return this.#enqueue(call);
+    if (this.#pendingCalls.size > 0 && this.#pendingCalls.has(call.key)) {
+      return this.#enqueue(call);
+    }
     const here = host.find(call.key);
     if (here) return this.#serveHere(call, here);
     const owner = directory.cached(call.key);
@@ -246,11 +251,11 @@ export class Router implements CallRouter, PendingRequestHandler {
     if (!this.callOrder.leaves(call)) {
       if (this.callOrder.holds(call, straight !== null)) return;
       const session = this.callOrder.over(call.key);
-      if (session) return this.#send(call, { session, relay: true, owner });
+      if (session) return this.#send(call, session, true, owner);
     }
-    if (straight) return this.#send(call, { session: straight, relay: false, owner });
+    if (straight) return this.#send(call, straight, false, owner);
     const route = owner && locator.ready(owner);
-    if (route) this.#send(call, { ...route, owner });
+    if (route) this.#send(call, route.session, route.relay, owner);
     else this.#enqueue(call);
   }
 
@@ -261,7 +266,7 @@ export class Router implements CallRouter, PendingRequestHandler {
     call.fail(new AtlasError("not_owner", `this node's ownership of ${call.key} has ended`));
   }
 
-  #send(call: Outgoing, { session, relay, owner }: Route): void {
+  #send(call: Outgoing, session: Session, relay: boolean, owner: Ownership | null): void {
     this.stats.forwards++;
     const trouble = pathError(call.via, this.#name, session.name);
     if (trouble) {
@@ -272,21 +277,25 @@ export class Router implements CallRouter, PendingRequestHandler {
     }
     const span = this.#tracer.begin(call.trace);
     try {
+      const now = this.#parts.clock.now();
+      const left = Math.max(1, call.deadlineFrom(now) - now);
       const seen = owner?.epoch ?? 0;
       const known = owner ?? this.#parts.directory.cached(call.key);
       const highest = Math.max(known?.epoch ?? 0, call.epoch);
-      const id = session.request({
-        key: call.key,
-        method: call.method,
-        body: call.body,
-        timeoutMs: Math.max(1, call.deadline - this.#parts.clock.now()),
-        epoch: relay ? Math.max(seen, call.epoch) : seen,
-        idempotencyKey: call.idempotencyKey,
-        chain: call.chain,
-        callPath: outgoingPathOf(call, this.#name, relay, span?.trace ?? null),
+      const tuple = requestTuple(
+        0,
+        call.key,
+        call.method,
+        left,
+        relay ? Math.max(seen, call.epoch) : seen,
+        call.idempotencyKey,
+        call.chain,
+        outgoingPathOf(call, this.#name, relay, span?.trace ?? null),
         relay,
-      }, new PendingRequest(this, call, owner, highest, relay));
-      call.carrier = { session, id, relay, span };
+      );
+      const request = new PendingRequest(this, call, session, relay, owner, highest, span);
+      request.id = session.request(tuple, call.body, request);
+      call.carrier = request;
       if (relay || session.isUnresponsive) this.callOrder.departed(call, session, relay);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
@@ -298,20 +307,22 @@ export class Router implements CallRouter, PendingRequestHandler {
    * One that became known since then changes nothing: the call ran while its owner had the key.
    */
   replied(call: Outgoing, reply: Reply, session: Session, request: PendingRequest): void {
-    const { directory } = this.#parts;
     const { epoch, passed } = reply;
-    const rrp = reply.rrp || request.asked?.rrp || "";
-    const known = directory.cached(call.key);
+    const { asked } = request;
     if (request.epoch > epoch) {
       const message = `an owner of epoch ${epoch} answered, but there is one of ${request.epoch}`;
       return call.fail(new AtlasError("not_owner", message, { maybeExecuted: true }));
     }
-    const incarnation = passed?.incarnation ?? session.peer.incarnation;
-    const owner = { rrp, incarnation, epoch };
-    if (known?.epoch !== epoch) directory.note(call.key, owner);
+    let owner = asked;
+    let path = session.path ??= Object.freeze([this.#name, session.name]);
+    if (passed !== null || asked?.epoch !== epoch) {
+      const incarnation = passed?.incarnation ?? session.peer.incarnation;
+      owner = { rrp: reply.rrp || asked?.rrp || "", incarnation, epoch };
+      this.#parts.directory.note(call.key, owner);
+      if (passed) path = [this.#name, ...passed.path];
+    }
     try {
-      const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
-      call.answered(reply.body, owner, path, reply.mark ?? null);
+      call.answered(reply.body, owner as Ownership, path, reply.mark);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }
@@ -385,7 +396,7 @@ export class Router implements CallRouter, PendingRequestHandler {
         if (call.done) continue;
         if (target instanceof Activation) this.#serveHere(call, target);
         else if (this.callOrder.leaves(call) || !this.callOrder.holds(call, false)) {
-          this.#send(call, target);
+          this.#send(call, target.session, target.relay, target.owner);
         }
       }
       return;

@@ -14,7 +14,9 @@ import {
   MAX_SOCKET_BUFFER_BYTES,
   MAX_SOCKET_CALLS,
   MAX_SOCKET_MESSAGES,
+  SOCKET_PING_MS,
 } from "../limits.ts";
+import { Expiring } from "../model/expiring.ts";
 import type { DegradedVerdict } from "../model/ownership.ts";
 import {
   type ClientFrame,
@@ -25,9 +27,11 @@ import {
   idOf,
   type ServerFrame,
 } from "../model/socket_frames.ts";
-import type { Socket } from "../ports/runtime.ts";
+import type { Socket, SocketHandlers } from "../ports/runtime.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
+import type { EncodedEvent, EventRun } from "./encoded_event.ts";
 
-type CallFrame = Extract<ClientFrame, { t: "call" }>;
+export type CallFrame = Extract<ClientFrame, { t: "call" }>;
 type Reply = Extract<ServerFrame, { t: "reply" }>;
 type Outcome = CallAnswer | { readonly error: FrameError };
 
@@ -37,39 +41,45 @@ type Outcome = CallAnswer | { readonly error: FrameError };
  */
 const MESSAGE_BYTES_AT_ONCE = 262_144;
 
-/** An event for several sockets, encoded once for each codec. */
-export class EncodedEvent {
-  readonly seq: number;
-  readonly to: string | null;
-  readonly epoch: number;
-  readonly #data: Uint8Array;
-  readonly #encoded = new Map<string, string | Uint8Array>();
-
-  constructor(seq: number, epoch: number, to: string | null, data: Uint8Array) {
-    this.seq = seq;
-    this.to = to;
-    this.epoch = epoch;
-    this.#data = data;
-  }
-
-  as(codec: Codec): string | Uint8Array {
-    let encoded = this.#encoded.get(codec.name);
-    if (encoded === undefined) {
-      encoded = codec.event(this.seq, this.epoch, this.#data);
-      this.#encoded.set(codec.name, encoded);
-    }
-    return encoded;
-  }
-}
-
 /** A call's result; `verdict` if its resource's node can't reach the store. */
 export interface CallAnswer {
   readonly result: unknown;
   readonly verdict?: DegradedVerdict | undefined;
 }
 
-/** What a session needs of the server. */
-export interface ClientSessionParts {
+/** What the sessions of one resource share. */
+export interface SessionHost {
+  readonly deadlines: Pick<TimerWheel, "add" | "remove">;
+  readonly stats: { cutSockets: number };
+  /** Monotonic ms. */
+  now(): number;
+  /**
+   * Makes a call for the client; the call has already waited for the given time. Rejects with an
+   * AtlasError.
+   */
+  call(
+    session: ClientSession,
+    frame: CallFrame,
+    waitedMs: number,
+    signal: AbortSignal,
+  ): Promise<CallAnswer>;
+  /**
+   * Delivers messages, and waits while no owner can be reached. Resolves to the number that was
+   * delivered.
+   */
+  deliverMessages(
+    session: ClientSession,
+    messages: readonly unknown[],
+    from: number,
+  ): Promise<number>;
+  /** Its socket is closed; bytes of messages may still wait to be delivered. */
+  closed(session: ClientSession): void;
+  /** It has ended: its socket is closed, and none of its messages waits any more. */
+  ended(session: ClientSession): void;
+}
+
+/** What a client asks for. */
+export interface SessionOptions {
   readonly id: string;
   /**
    * The secret with which the client resumes the connection; undefined: the client can't resume it.
@@ -83,32 +93,28 @@ export interface ClientSessionParts {
   readonly after: number | null;
   /** The id of its client's former connection; null: none. */
   readonly former: string | null;
-  /** Monotonic ms. */
-  readonly now: () => number;
-  /**
-   * Makes a call for the client; the call has already waited for the given time. Rejects with an
-   * AtlasError.
-   */
-  readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
-  /**
-   * Delivers messages, and waits while no owner can be reached. Resolves to the number that was
-   * delivered.
-   */
-  readonly deliverMessages: (
-    session: ClientSession,
-    messages: readonly unknown[],
-    from: number,
-  ) => Promise<number>;
-  /** Its socket is closed; bytes of messages may still wait to be delivered. */
-  readonly closed?: (session: ClientSession) => void;
-  /** It has ended: its socket is closed, and none of its messages waits any more. */
-  readonly ended: (session: ClientSession) => void;
-  readonly stats: { cutSockets: number };
+  /** The client's region, if that isn't this node's. */
+  readonly callerRegion?: string | undefined;
 }
 
-export class ClientSession {
+/** A frame that waits, its size, and the time when it came. */
+interface Waiting {
+  readonly frame: ClientFrame | Reply;
+  readonly size: number;
+  readonly since: number;
+}
+
+/** Never written to. */
+const NONE: Waiting[] = [];
+
+/**
+ * A session. A node may hold tens of thousands that are idle, so that what an idle one doesn't need
+ * is made when it is first used.
+ */
+export class ClientSession extends Expiring implements SocketHandlers {
   readonly id: string;
   readonly former: string | null;
+  readonly callerRegion: string | undefined;
   /** Whether it was joined to an owner before. */
   resumed = false;
   /** Whether an owner may know it. */
@@ -121,22 +127,21 @@ export class ClientSession {
   sentAt: number;
   /** Whether the socket is closed. */
   isClosed = false;
-  readonly #parts: ClientSessionParts;
+  readonly #host: SessionHost;
   readonly #socket: Socket;
-  readonly #abort = new AbortController();
+  readonly #codec: Codec;
+  readonly #resume: string | undefined;
+  /** Aborts the calls of a client whose socket is closed. */
+  #abort: AbortController | null = null;
   /** Events that came while it is being joined. */
   #buffered: EncodedEvent[] | null = [];
   /** The number up to which some of these events are lost. */
   #lost = 0;
   /**
    * Frames that wait for the first hello or for the delivery of earlier messages, and answers to
-   * frames that were refused before hello; each with its size and the time when it came.
+   * frames that were refused before hello.
    */
-  #waiting: {
-    readonly frame: ClientFrame | Reply;
-    readonly size: number;
-    readonly since: number;
-  }[] = [];
+  #waiting: Waiting[] = NONE;
   #waitingSize = 0;
   #isDelivering = false;
   /** The number of messages that were delivered or dropped. */
@@ -145,13 +150,24 @@ export class ClientSession {
   #calls = 0;
   #isOver = false;
 
-  constructor(parts: ClientSessionParts, socket: Socket) {
-    this.#parts = parts;
+  constructor(host: SessionHost, options: SessionOptions, socket: Socket) {
+    super();
+    this.#host = host;
     this.#socket = socket;
-    this.id = parts.id;
-    this.former = parts.former;
-    this.position = parts.after;
-    this.sentAt = parts.now();
+    this.#codec = options.codec;
+    this.#resume = options.resume;
+    this.id = options.id;
+    this.former = options.former;
+    this.callerRegion = options.callerRegion;
+    this.position = options.after;
+    this.sentAt = host.now();
+    host.deadlines.add(this, this.sentAt + SOCKET_PING_MS);
+  }
+
+  open(): void {}
+
+  message(_socket: Socket, data: string | Uint8Array): void {
+    this.received(data);
   }
 
   /** Whether it has ended. */
@@ -213,7 +229,23 @@ export class ClientSession {
     if (event.seq > position + 1) this.#skip(event.seq - 1);
     this.position = event.seq;
     this.epoch = Math.max(this.epoch ?? 0, event.epoch);
-    this.#write(event.as(this.#parts.codec));
+    this.#write(event.as(this.#codec));
+  }
+
+  /** Delivers events. */
+  sendRun(run: EventRun): void {
+    const { first, last, epoch, events } = run;
+    const isNext = this.#buffered === null && run.to === null && first === (this.position ?? 0) + 1;
+    if (!isNext || !this.#socket.sendAll) {
+      for (const event of events) this.send(event);
+      return;
+    }
+    if (this.isClosed) return;
+    this.position = last;
+    this.epoch = Math.max(this.epoch ?? 0, epoch);
+    this.sentAt = this.#host.now();
+    this.#socket.sendAll(run.as(this.#codec));
+    this.#checkBuffered();
   }
 
   /** Handles a frame of the client. */
@@ -221,7 +253,7 @@ export class ClientSession {
     if (this.isClosed) return;
     let value: unknown;
     try {
-      value = this.#parts.codec.decode(data);
+      value = this.#codec.decode(data);
       this.#take(clientFrame(value), data.length);
     } catch (error) {
       const id = idOf(value);
@@ -255,11 +287,12 @@ export class ClientSession {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.#abort.abort();
+    this.#host.deadlines.remove(this);
+    this.#abort?.abort();
     // The client no longer waits for answers.
     this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");
     this.#waitingSize = this.#waiting.reduce((sum, { size }) => sum + size, 0);
-    this.#parts.closed?.(this);
+    this.#host.closed(this);
     this.#finish();
   }
 
@@ -268,8 +301,21 @@ export class ClientSession {
     if (!this.isClosed || this.#isOver) return;
     this.#isOver = true;
     this.#drop(this.#waiting.length);
-    this.#parts.ended(this);
+    this.#host.ended(this);
   }
+
+  /** Sends `ping` if nothing else was sent for a while. */
+  override expire(): void {
+    if (this.isClosed) return;
+    const now = this.#host.now();
+    if (now - this.sentAt >= SOCKET_PING_MS) this.ping();
+    if (this.isClosed) return;
+    const due = this.sentAt + SOCKET_PING_MS;
+    // Before hello nothing is sent.
+    this.#host.deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
+  }
+
+  override onWheelClosed(): void {}
 
   /** Sends `ping`, once hello was sent. */
   ping(): void {
@@ -312,7 +358,8 @@ export class ClientSession {
     const isTooMuch = this.#waitingSize > MAX_SOCKET_BUFFER_BYTES ||
       this.#waiting.length >= MAX_SOCKET_MESSAGES + MAX_SOCKET_CALLS;
     if (isTooMuch) return this.#cut("too many of its messages are waiting");
-    this.#waiting.push({ frame, size, since: this.#parts.now() });
+    if (this.#waiting === NONE) this.#waiting = [];
+    this.#waiting.push({ frame, size, since: this.#host.now() });
     this.#pump();
   }
 
@@ -330,13 +377,14 @@ export class ClientSession {
         return;
       }
       this.#drop(1);
-      if (frame.t === "call") void this.#call(frame, this.#parts.now() - since);
+      if (frame.t === "call") void this.#call(frame, this.#host.now() - since);
       else this.#send(frame);
     }
   }
 
   #drop(count: number): void {
     for (const { size } of this.#waiting.splice(0, count)) this.#waitingSize -= size;
+    if (this.#waiting.length === 0) this.#waiting = NONE;
   }
 
   async #deliverMessages(): Promise<void> {
@@ -348,7 +396,7 @@ export class ClientSession {
       if (frame.t !== "message" || (messages.length > 0 && bytes > MESSAGE_BYTES_AT_ONCE)) break;
       messages.push(frame.data);
     }
-    const delivered = await this.#parts.deliverMessages(this, messages, this.#delivered + 1);
+    const delivered = await this.#host.deliverMessages(this, messages, this.#delivered + 1);
     this.#delivered += delivered;
     this.#drop(delivered);
     this.#isDelivering = false;
@@ -358,8 +406,9 @@ export class ClientSession {
 
   async #call(frame: CallFrame, waitedMs: number): Promise<void> {
     let outcome: Outcome;
+    const { signal } = this.#abort ??= this.#newAbort();
     try {
-      const { result, verdict } = await this.#parts.call(frame, waitedMs, this.#abort.signal);
+      const { result, verdict } = await this.#host.call(this, frame, waitedMs, signal);
       outcome = { result: result ?? null, ...verdict !== undefined && { verdict } };
     } catch (error) {
       outcome = { error: frameError(error) };
@@ -368,8 +417,15 @@ export class ClientSession {
     this.#send({ t: "reply", id: frame.id, ...outcome });
   }
 
+  #newAbort(): AbortController {
+    const abort = new AbortController();
+    // A call that was read before the close may begin after it.
+    if (this.isClosed) abort.abort();
+    return abort;
+  }
+
   #hello(epoch: number, seq: number, gap: boolean): void {
-    const { resume } = this.#parts;
+    const resume = this.#resume;
     const secret = resume !== undefined && { resume };
     this.#send({ t: "hello", connection: this.id, epoch, seq, gap, ...secret });
   }
@@ -381,7 +437,7 @@ export class ClientSession {
 
   #send(frame: ServerFrame): void {
     try {
-      this.#write(this.#parts.codec.encode(frame));
+      this.#write(this.#codec.encode(frame));
     } catch (error) {
       if (!isAtlasError(error) || frame.t !== "reply") return this.reject(error);
       this.#send({ t: "reply", id: frame.id, error: frameError(error) });
@@ -390,14 +446,18 @@ export class ClientSession {
 
   #write(data: string | Uint8Array): void {
     if (this.isClosed) return;
-    this.sentAt = this.#parts.now();
+    this.sentAt = this.#host.now();
     this.#socket.send(data);
+    this.#checkBuffered();
+  }
+
+  #checkBuffered(): void {
     if (this.#socket.buffered() > MAX_SOCKET_BUFFER_BYTES) this.#cut("it reads too slowly");
   }
 
   #cut(why: string): void {
     if (this.isClosed) return;
-    this.#parts.stats.cutSockets++;
+    this.#host.stats.cutSockets++;
     this.end(LATER, why);
   }
 }

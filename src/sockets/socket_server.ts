@@ -12,26 +12,17 @@ import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
 import { AtlasError } from "../errors.ts";
 import {
   CLOSED_SOCKET_MS,
-  DEFAULT_TIMEOUT_MS,
   MAX_CLOSED_SOCKET_BYTES,
-  MAX_METHOD,
   MAX_SOCKETS,
   SOCKET_LEAVE_MS,
-  SOCKET_PING_MS,
 } from "../limits.ts";
-import { Expiring } from "../model/expiring.ts";
-import { checkMs, shown } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
-import type { Random } from "../ports/random.ts";
+import type { Timer } from "../ports/clock.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
-import type { NodeLife } from "../registry/lease.ts";
 import type { Locator } from "../routing/locator.ts";
-import type { Router } from "../routing/router.ts";
-import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Signal } from "../time/wait.ts";
 import { ClientSession, RESTART } from "./client_session.ts";
-import { Subscription } from "./subscription.ts";
+import { ResourceSessions, type ResourceSessionsParts, type Target } from "./resource_sessions.ts";
 
 /**
  * How long a draining node waits until all messages of its sockets are delivered, and owners know
@@ -40,39 +31,42 @@ import { Subscription } from "./subscription.ts";
 const CLOSING_MS = 2_000;
 const DRAINING = "the node is draining: connect to another";
 
-/** A resource. */
-type Target = { readonly type: string; readonly key: string };
-
-export interface SocketServerParts {
-  readonly clock: Clock;
-  readonly deadlines: TimerWheel;
-  readonly random: Random;
-  /** The node's current life. */
-  readonly life: () => NodeLife;
-  /** For calls of this node itself. */
-  readonly router: Pick<Router, "call">;
-  /** For calls of clients: refuses internal methods. */
-  readonly callForClient: Router["call"];
+export interface SocketServerParts
+  extends Omit<ResourceSessionsParts, "stats" | "closed" | "ended" | "empty"> {
   readonly locator: Pick<Locator, "checkType">;
 }
 
 export class SocketServer {
   readonly stats: SocketStats = { sockets: 0, socketEvents: 0, cutSockets: 0, unheardSockets: 0 };
   readonly #parts: SocketServerParts;
-  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #shared: ResourceSessionsParts;
+  readonly #hosts = new Map<string, ResourceSessions>();
   readonly #sessions = new Set<ClientSession>();
   readonly #leaving = new Set<Promise<void>>();
   /** Notified when a socket has closed, or its session has ended. */
   readonly #closedOne = new Signal();
   /**
-   * Closed sockets with messages that wait for delivery, and the size of these messages, in bytes.
+   * Closed sockets with messages that wait for delivery; the size of these messages, in bytes, and
+   * the timer of the time limit.
    */
-  readonly #closings = new Map<ClientSession, number>();
+  readonly #closings = new Map<
+    ClientSession,
+    { readonly bytes: number; readonly timer: Timer }
+  >();
   #closedBytes = 0;
   #isClosed = false;
 
   constructor(parts: SocketServerParts) {
     this.#parts = parts;
+    this.#shared = {
+      ...parts,
+      stats: this.stats,
+      closed: (session) => this.#closed(session),
+      ended: (session, of) => this.#gone(session, of),
+      empty: (of) => {
+        if (this.#hosts.get(of.target.key) === of) this.#hosts.delete(of.target.key);
+      },
+    };
   }
 
   /**
@@ -101,7 +95,7 @@ export class SocketServer {
       open: (socket) => {
         try {
           this.#checkRoom();
-          session = this.#openSession(target, options, socket);
+          return session = this.#openSession(target, options, socket);
         } catch {
           socket.close(RESTART, "the node has too many sockets");
         }
@@ -151,42 +145,19 @@ export class SocketServer {
   }
 
   #openSession(target: Target, options: ConnectionOptions, socket: Socket): ClientSession {
-    const subscription = this.#subscriptionOf(target);
-    const { clock, callForClient, random } = this.#parts;
-    const { callerRegion, identity } = options;
-    let deliveryTimer: Timer | null = null;
-    const session = new ClientSession({
-      id: identity?.id ?? random.uuid(),
+    const host = this.#hostOf(target);
+    const { after = null, former = null, identity, codec, callerRegion } = options;
+    const session = new ClientSession(host, {
+      id: identity?.id ?? this.#parts.random.uuid(),
       resume: identity?.resume,
-      codec: options.codec,
-      after: options.after ?? null,
-      former: options.former ?? null,
-      stats: this.stats,
-      deliverMessages: (session, messages, from) =>
-        subscription.deliverMessages(session, messages, from),
-      closed: (session) => {
-        ping.stop();
-        deliveryTimer = this.#closed(session);
-      },
-      ended: (session) => {
-        deliveryTimer?.cancel();
-        this.#gone(session, subscription);
-      },
-      now: () => clock.now(),
-      call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
-        const given = {
-          signal,
-          timeoutMs: leftOf(timeoutMs, waitedMs, target.key, method),
-          ...idempotencyKey !== undefined && { idempotencyKey },
-          ...callerRegion !== undefined && { callerRegion },
-        };
-        return await callForClient(target, method, args, given, null);
-      },
+      codec,
+      after,
+      former,
+      callerRegion,
     }, socket);
-    const ping = new Ping(this.#parts, session);
     this.#sessions.add(session);
     this.stats.sockets++;
-    subscription.add(session);
+    host.subscription.add(session);
     return session;
   }
 
@@ -194,25 +165,29 @@ export class SocketServer {
    * A socket has closed: its messages are delivered if there is room for them, and until a time
    * limit.
    */
-  #closed(session: ClientSession): Timer | null {
+  #closed(session: ClientSession): void {
     this.stats.sockets--;
     this.#closedOne.notify();
     const bytes = session.waitingBytes;
-    if (bytes === 0) return null;
+    if (bytes === 0) return;
     this.#closedBytes += bytes;
-    this.#closings.set(session, bytes);
     const giveUp = (): void => {
       this.stats.unheardSockets++;
       session.giveUp();
     };
     const hasRoom = this.#closedBytes <= MAX_CLOSED_SOCKET_BYTES;
-    return this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
+    const timer = this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
+    this.#closings.set(session, { bytes, timer });
   }
 
-  #gone(session: ClientSession, subscription: Subscription): void {
+  #gone(session: ClientSession, { subscription }: ResourceSessions): void {
     if (!this.#sessions.delete(session)) return;
-    this.#closedBytes -= this.#closings.get(session) ?? 0;
-    this.#closings.delete(session);
+    const closing = this.#closings.get(session);
+    if (closing) {
+      closing.timer.cancel();
+      this.#closedBytes -= closing.bytes;
+      this.#closings.delete(session);
+    }
     const left = subscription.remove(session).finally(() => {
       this.#leaving.delete(left);
       this.#closedOne.notify();
@@ -220,85 +195,13 @@ export class SocketServer {
     this.#leaving.add(left);
   }
 
-  #subscriptionOf(target: Target): Subscription {
+  #hostOf(target: Target): ResourceSessions {
     const { key } = target;
-    let subscription = this.#subscriptions.get(key);
-    if (!subscription) {
-      const { clock, random, life, router } = this.#parts;
-      const empty = (): void => {
-        if (this.#subscriptions.get(key) === subscription) this.#subscriptions.delete(key);
-      };
-      subscription = new Subscription({
-        clock,
-        random,
-        incarnation: () => life().incarnation,
-        stats: this.stats,
-        ask: (method, args, options) => router.call(target, method, args, options, null),
-        empty,
-      });
-      this.#subscriptions.set(key, subscription);
+    let host = this.#hosts.get(key);
+    if (!host) {
+      host = new ResourceSessions(this.#shared, target);
+      this.#hosts.set(key, host);
     }
-    return subscription;
+    return host;
   }
-}
-
-/**
- * The remaining time of a call, in ms. @throws AtlasError `bad_request`; `timeout` if no time is
- * left
- */
-function leftOf(
-  timeoutMs: number = DEFAULT_TIMEOUT_MS,
-  waitedMs: number,
-  key: string,
-  method: string,
-): number {
-  const leftMs = checkMs("timeoutMs", timeoutMs) - waitedMs;
-  if (leftMs > 0) return Math.max(1, leftMs);
-  throw new AtlasError(
-    "timeout",
-    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before it could be sent to the owner`,
-  );
-}
-
-/** A socket that is pinged. */
-export interface Pinged {
-  readonly isClosed: boolean;
-  /** When a frame was last sent to it, monotonic ms. */
-  readonly sentAt: number;
-  /** Sends `ping`, if hello was sent. */
-  ping(): void;
-}
-
-export interface PingParts {
-  readonly clock: Clock;
-  readonly deadlines: TimerWheel;
-}
-
-/** Sends the pings of one socket, until it is closed. */
-export class Ping extends Expiring {
-  readonly #parts: PingParts;
-  readonly #session: Pinged;
-
-  constructor(parts: PingParts, session: Pinged) {
-    super();
-    this.#parts = parts;
-    this.#session = session;
-    parts.deadlines.add(this, parts.clock.now() + SOCKET_PING_MS);
-  }
-
-  stop(): void {
-    this.#parts.deadlines.remove(this);
-  }
-
-  override expire(): void {
-    const { clock, deadlines } = this.#parts;
-    if (this.#session.isClosed) return;
-    const now = clock.now();
-    if (now - this.#session.sentAt >= SOCKET_PING_MS) this.#session.ping();
-    const due = this.#session.sentAt + SOCKET_PING_MS;
-    // Before hello nothing is sent.
-    deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
-  }
-
-  override onWheelClosed(): void {}
 }

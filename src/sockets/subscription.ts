@@ -20,17 +20,19 @@ import {
   MESSAGE,
   REPLAY,
   type ReplayAnswer,
-  type WireEvent,
 } from "../model/internal_methods.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import { backoffMs, pause, Signal } from "../time/wait.ts";
-import { type ClientSession, CLOSED, EncodedEvent } from "./client_session.ts";
+import { type ClientSession, CLOSED } from "./client_session.ts";
+import { EncodedEvent, runsOf } from "./encoded_event.ts";
 
 const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;
 /** How much longer a poll may take than an owner holds it, in ms. */
 const GRACE_MS = 5_000;
+/** The longest pause between two deliveries of events, in ms. */
+const MAX_PAUSE_MS = 4;
 /**
  * How many times the end of the last socket is reported. After that the owner notices it by itself.
  */
@@ -258,7 +260,7 @@ export class Subscription {
         const { result } = await this.#parts.ask(REPLAY, [after, until, ids], options);
         const answer = result as ReplayAnswer;
         if (answer === null || answer[0] <= after) return null;
-        for (const event of answer[1]) past.push(encodedEventOf(event));
+        for (const event of answer[1]) past.push(new EncodedEvent(event));
         after = answer[0];
       }
     } catch {
@@ -279,13 +281,26 @@ export class Subscription {
         if (this.#subscriberId !== subscriberId) return;
         attempt = 0;
         if (result === null) this.#ownerChanged(subscriberId);
-        else this.#deliver(result as NonNullable<EventsAnswer>, epoch);
+        else await this.#deliverAndPause(result as NonNullable<EventsAnswer>, epoch);
       } catch (error) {
         if (this.#subscriberId !== subscriberId) return;
         this.#refuse(error, [...this.#sessions.values()]);
         await this.#pause(attempt++);
       }
     }
+  }
+
+  /**
+   * Delivers events. If that took a while, because there are many sockets, waits for as long: then
+   * the events that come meanwhile are sent together, at the cost of a single one, and others get
+   * their turn.
+   */
+  async #deliverAndPause(answer: NonNullable<EventsAnswer>, epoch: number): Promise<void> {
+    const { clock } = this.#parts;
+    const since = clock.now();
+    this.#deliver(answer, epoch);
+    const tookMs = clock.now() - since;
+    if (tookMs >= 1) await pause(clock, Math.min(tookMs, MAX_PAUSE_MS));
   }
 
   #deliver(
@@ -295,12 +310,10 @@ export class Subscription {
     this.#epoch = Math.max(this.#epoch, epoch);
     const all = [...this.#sessions.values()];
     if (gap) all.forEach((session) => session.missed(this.#epoch, upto));
-    for (const wireEvent of events) {
-      const event = encodedEventOf(wireEvent);
-      const one = event.to === null ? null : this.#sessions.get(event.to);
-      this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
-      if (event.to === null) all.forEach((session) => session.send(event));
-      else one?.send(event);
+    for (const run of runsOf(events)) {
+      this.#parts.stats.socketEvents += run.to === null ? all.length * run.events.length : 1;
+      if (run.to !== null) this.#sessions.get(run.to)?.sendRun(run);
+      else for (const session of all) session.sendRun(run);
     }
     this.#at = upto;
     this.#closed = closed;
@@ -351,8 +364,4 @@ function startOf({ session: { position }, seq, lost }: Joined): number {
 
 function lacks(joined: Joined): boolean {
   return startOf(joined) < joined.seq;
-}
-
-function encodedEventOf([seq, epoch, to, data]: WireEvent): EncodedEvent {
-  return new EncodedEvent(seq, epoch, to, data);
 }

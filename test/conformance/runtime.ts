@@ -234,6 +234,26 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(near.messages.map(plain)).toEqual(sent.map(plain));
     });
 
+    it("send a batch of frames in its order, between earlier and later ones, to each socket", async () => {
+      const [one, two] = [await pair(), await pair()];
+      const batch = { frames: ["grüße", new Uint8Array(0), new Uint8Array(9_999).fill(7), "x"] };
+      const sockets = [one.socket, one.far.socket, two.socket, two.far.socket];
+      for (const socket of sockets) {
+        socket?.send("before");
+        socket?.sendAll?.(batch);
+        socket?.send("after");
+        socket?.sendAll?.({ frames: ["alone"] });
+      }
+      const all = ["before", ...batch.frames, "after", "alone"];
+      for (const { messages } of [one.near, one.far, two.near, two.far]) {
+        await expect.poll(() => messages.map(plain)).toEqual(all.map(plain));
+      }
+      one.far.socket?.close(4_000, "done");
+      one.far.socket?.sendAll?.(batch);
+      await expect.poll(() => one.near.closes.length).toBe(1);
+      expect(one.near.messages.length).toBe(all.length);
+    });
+
     it("have the remote address at the serving end", async () => {
       const { far, socket } = await pair();
       expect(far.socket?.remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
@@ -268,6 +288,26 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       for (let i = 0; i < 512; i++) far.socket?.send(new Uint8Array(MAX_FRAME));
       expect(far.socket?.buffered()).toBeGreaterThan(4_194_304);
       expect(far.closes).toEqual([]);
+    });
+
+    it("pass their events to the handlers that `open` returned", async () => {
+      const first = new Recorder();
+      const later = new Recorder();
+      const opening: SocketHandlers = {
+        open: () => later,
+        message: first.message.bind(first),
+        close: first.close.bind(first),
+      };
+      const { runtime, port } = await start((_request, upgrade) => upgrade(opening));
+      const socket = await runtime.dial(`ws://127.0.0.1:${port}/x`, new Recorder(), {
+        maxFrameBytes: MAX_FRAME,
+        timeoutMs: DIAL_MS,
+      });
+      socket.send("a");
+      socket.close(4_000, "done");
+      await expect.poll(() => later.closes).toEqual([{ code: 4_000, reason: "done" }]);
+      expect(later.messages).toEqual(["a"]);
+      expect([first.messages, first.closes]).toEqual([[], []]);
     });
 
     it("agree on a subprotocol", async () => {

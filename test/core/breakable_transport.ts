@@ -19,14 +19,14 @@ export function breakable(transport: Transport): Breakable {
     links.add(link);
     return {
       peer: link.peer,
-      send: (head, body) => link.send(head, body),
+      send: (tuple, body) => link.send(tuple, body),
       close: (reason) => link.close(reason),
       start: ({ message, close }) =>
         link.start({
-          message: (bytes) => {
+          message: (tuple, body) => {
             if (made.dropsMessages) return;
-            if (made.held) made.held.push(() => message(bytes));
-            else message(bytes);
+            if (made.held) made.held.push(() => message(tuple, body));
+            else message(tuple, body);
           },
           close,
         }),

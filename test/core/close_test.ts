@@ -98,10 +98,9 @@ function slowReader(network: InProcessNetwork): Transport & { hold(): void; read
       const start = link.start.bind(link);
       link.start = ({ message, close }) =>
         start({
-          message(bytes) {
-            const copy = bytes.slice();
-            if (held) held.push(() => message(copy));
-            else message(bytes);
+          message(tuple, body) {
+            if (held) held.push(() => message(tuple, body));
+            else message(tuple, body);
           },
           close(reason) {
             held = [];

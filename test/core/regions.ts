@@ -186,12 +186,11 @@ export class Regions {
         peer: link.peer,
         start: (handlers) => link.start(handlers),
         close: (reason) => link.close(reason),
-        send: (head, body) => {
-          const whole = new Uint8Array([...head, ...body ?? []]);
-          this.sent.push(`${way} ${decodeMessage(whole).kind}`);
+        send: (tuple, body) => {
+          this.sent.push(`${way} ${decodeMessage(tuple, body).kind}`);
           const held = this.#stalled.get(way);
-          held?.push(() => void link.send(whole));
-          return held !== undefined || link.send(head, body);
+          held?.push(() => void link.send(tuple, body));
+          return held !== undefined || link.send(tuple, body);
         },
       };
     };

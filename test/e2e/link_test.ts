@@ -14,12 +14,13 @@ import {
   MAX_HANDSHAKE_BYTES,
   sign,
 } from "../../adapters/transport/link_handshake.ts";
-import { frameOf, readFrame } from "../../adapters/transport/link_frames.ts";
+import { frameOf } from "../../adapters/transport/link_frames.ts";
 import { linkAddress, websocketTransport } from "../../adapters/transport/websocket.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
-import { decodeMessage, encodeHead } from "../../src/model/envelope.ts";
+import type { Body } from "../../src/model/body.ts";
 import { pack } from "../../src/model/value.ts";
 import type { LinkIdentity, Peer } from "../../src/ports/transport.ts";
+import { binaryFrame, messagesIn } from "../support/link_messages.ts";
 import { ask, call } from "./calls.ts";
 import { endAll, type NodeProcess, type RuntimeName, startNode } from "./process.ts";
 
@@ -36,18 +37,18 @@ const SELF: LinkIdentity = {
 interface LinkSocket {
   readonly socket: WebSocket;
   /** The next frame, or null once the socket is closed. */
-  next(): Promise<Uint8Array | null>;
+  next(): Promise<string | Uint8Array | null>;
   /** The close code, once it is closed. */
   readonly closed: Promise<number>;
 }
 
 async function open(node: NodeProcess): Promise<LinkSocket> {
   const socket = new WebSocket(`${node.url.replace(/^http/, "ws")}/atlas/link`);
-  const frames: Uint8Array[] = [];
+  const frames: (string | Uint8Array)[] = [];
   let wake = () => {};
   let over = false;
-  socket.on("message", (data) => {
-    frames.push(new Uint8Array(data as Buffer));
+  socket.on("message", (data, isBinary) => {
+    frames.push(isBinary ? new Uint8Array(data as Buffer) : String(data));
     wake();
   });
   const closed = new Promise<number>((resolve) =>
@@ -93,8 +94,8 @@ function nestedArrays(): Uint8Array {
 }
 
 /** A frame that asks for a method of a resource. */
-function request(key: string, method: string, body: Uint8Array, via?: string): Uint8Array {
-  const head = encodeHead({
+function request(key: string, method: string, body: Body, via?: string): Uint8Array {
+  return binaryFrame({
     kind: "request",
     id: 1,
     key,
@@ -107,17 +108,13 @@ function request(key: string, method: string, body: Uint8Array, via?: string): U
     relay: via !== undefined,
     body,
   });
-  return frameOf(head, body);
 }
 
 /** The codes of failures, or kinds of other messages, in a frame. */
-function answersOf(frame: Uint8Array | null): string[] {
-  const answers: string[] = [];
-  readFrame(frame as Uint8Array, (bytes) => {
-    const message = decodeMessage(bytes);
-    return answers.push(message.kind === "failure" ? message.error[0] : message.kind) > 0;
-  });
-  return answers;
+function answersOf(frame: string | Uint8Array | null): string[] {
+  return messagesIn(frame as string | Uint8Array).map((message) =>
+    message.kind === "failure" ? message.error[0] : message.kind
+  );
 }
 
 describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (runtime) => {
@@ -175,7 +172,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     ["a proof without a hello", encodeProof({ dialler: [new Uint8Array(32)], acceptor: [] })],
     ["a hello that is too large", new Uint8Array(MAX_HANDSHAKE_BYTES + 1)],
     ["a frame over the limit", new Uint8Array(MAX_FRAME_BYTES + 1)],
-    ["a message before the handshake", frameOf(encodeHead({ kind: "cancel", id: 1 }), NOTHING)],
+    ["a message before the handshake", binaryFrame({ kind: "cancel", id: 1 })],
   ])("the connection is closed on %s instead of a handshake", async (_what, frame) => {
     const line = await open(node);
     line.socket.send(frame);
@@ -194,7 +191,10 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
   });
 
   test.each<[string, () => string | Uint8Array]>([
-    ["text", () => "hello"],
+    ["text that is no frame", () => "hello"],
+    ["a text frame that is no message", () => "[0,[99,1]]\n"],
+    ["a text frame over the limit", () => `[0,["${"x".repeat(300_000)}"]]\n`],
+    ["tuples nested without end", () => `[0,${"[".repeat(99_999)}${"]".repeat(99_999)}]\n`],
     ["a frame that is cut short", () => new Uint8Array([200, 1, 2, 3])],
     ["a frame that is no message", () => new Uint8Array([3, 0xc1, 0xc1, 0xc1])],
     ["a message nested without end", () => frameOf(nestedArrays(), NOTHING)],
@@ -221,6 +221,15 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
       "channels/x",
       "send",
       new Uint8Array([0xc1]),
+      "bad_request",
+    ],
+    ["arguments that are no JSON", "channels/x", "send", "[1,", "bad_request"],
+    ["arguments of JSON that are no array", "channels/x", "send", '"x"', "bad_request"],
+    [
+      "arguments of JSON nested without end",
+      "channels/x",
+      "send",
+      "[".repeat(99_999) + "]".repeat(99_999),
       "bad_request",
     ],
   ])(

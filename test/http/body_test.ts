@@ -1,7 +1,7 @@
 /** Bodies that come late or never: no request waits longer than its `Atlas-Timeout-Ms`. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
-import { isUnread } from "../../adapters/http_wire/body.ts";
+import { isUnread } from "../../adapters/http_wire/fetched_request.ts";
 import type { AtlasNode } from "../../src/api/node.ts";
 import type { CallOptions } from "../../src/api/calls.ts";
 import { type Serving, serving } from "./serving.ts";

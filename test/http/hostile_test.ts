@@ -152,6 +152,19 @@ test("the token is the text after its scheme and spaces, unchanged", () => {
   ) expect(isRight(text)).toBe(false);
 });
 
+test("a guess that is not the token to its last character is wrong, whatever came before it", () => {
+  for (const token of ["t", "to ken", "tökén", "x".repeat(255), "x".repeat(256), "ü".repeat(300)]) {
+    const isRight = bearerCheck(token);
+    const wrong = [`${token}x`, `${token}\0`, `${token}ü`, token.slice(0, -1), `x${token}`, "\0"];
+    for (
+      const guess of [...wrong, token.repeat(2), `${token.slice(0, -1)}\ud800`, "x".repeat(1e4)]
+    ) {
+      expect(isRight(`Bearer ${token}`)).toBe(true);
+      expect(isRight(`Bearer ${guess}`)).toBe(false);
+    }
+  }
+});
+
 describe("more arguments than a call may have are bad_request, and nothing runs", () => {
   const path = "/v1/resources/probes/many/echo";
 

@@ -1,6 +1,7 @@
 /** JSON bodies: input is checked, output is as documented. */
 import { expect, test } from "vitest";
-import { readArguments } from "../../adapters/http_wire/body.ts";
+import { argumentsOf, readBody } from "../../adapters/http_wire/body.ts";
+import { FetchedRequest } from "../../adapters/http_wire/fetched_request.ts";
 import { parseJson, toJson } from "../../adapters/http_wire/json.ts";
 import { MAX_BODY_BYTES, MAX_VALUE_DEPTH } from "../../src/limits.ts";
 import { encodeValue } from "../../src/model/value.ts";
@@ -8,8 +9,8 @@ import { encodeValue } from "../../src/model/value.ts";
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 /** Parses a body without a deadline. */
-async function argumentsOf(request: Request): Promise<unknown[]> {
-  return (await readArguments(request, undefined)).value;
+async function readArguments(request: Request): Promise<unknown[]> {
+  return argumentsOf(await readBody(new FetchedRequest(request), {}), request.headers);
 }
 
 function post(body: BodyInit | null, headers: Record<string, string> = {}): Request {
@@ -76,24 +77,24 @@ test.each([
   ["text", bytes('"a"')],
   ["null", bytes("null")],
 ])("a body that is %s is a bad request", async (_what, body) => {
-  await expect(argumentsOf(post(body as Uint8Array<ArrayBuffer>))).rejects.toMatchObject({
+  await expect(readArguments(post(body as Uint8Array<ArrayBuffer>))).rejects.toMatchObject({
     code: "bad_request",
   });
 });
 
 test("no body, or white space alone, means no arguments", async () => {
-  expect(await argumentsOf(post(null))).toEqual([]);
-  expect(await argumentsOf(post(" \n"))).toEqual([]);
+  expect(await readArguments(post(null))).toEqual([]);
+  expect(await readArguments(post(" \n"))).toEqual([]);
 });
 
 test("JSON is read whatever the content type says", async () => {
-  expect(await argumentsOf(post('["é",1]', { "content-type": "text/plain" }))).toEqual(["é", 1]);
+  expect(await readArguments(post('["é",1]', { "content-type": "text/plain" }))).toEqual(["é", 1]);
 });
 
 test("MessagePack arguments keep what JSON loses", async () => {
   const args = [new Date(5), new Map([["a", 1n]]), new Uint8Array([7])];
   const body = new Uint8Array(encodeValue(args, "arguments"));
-  const read = await argumentsOf(post(body, { "content-type": "application/msgpack" }));
+  const read = await readArguments(post(body, { "content-type": "application/msgpack" }));
   expect(read[0]).toEqual(new Date(5));
   expect(read[1]).toBeInstanceOf(Map);
   expect([...(read[2] as Uint8Array)]).toEqual([7]);
@@ -102,7 +103,7 @@ test("MessagePack arguments keep what JSON loses", async () => {
 test("garbage as MessagePack is a bad request", async () => {
   const body = new Uint8Array([0xc1, 0xff, 0x00]);
   const request = post(body, { "content-type": "application/msgpack" });
-  await expect(argumentsOf(request)).rejects.toMatchObject({ code: "bad_request" });
+  await expect(readArguments(request)).rejects.toMatchObject({ code: "bad_request" });
 });
 
 test("a body over the limit is refused by its announced length", async () => {
@@ -114,15 +115,15 @@ test("a body over the limit is refused by its announced length", async () => {
   // Some runtimes set this header themselves and drop a program's value; the stream test covers
   // those.
   if (request.headers.get("content-length") === null) return;
-  await expect(argumentsOf(request)).rejects.toMatchObject({ code: "payload_too_large" });
+  await expect(readArguments(request)).rejects.toMatchObject({ code: "payload_too_large" });
 });
 
 test("a body over the limit is refused while it arrives", async () => {
-  await expect(argumentsOf(stream(1_000_000, 65_536))).rejects.toMatchObject({
+  await expect(readArguments(stream(1_000_000, 65_536))).rejects.toMatchObject({
     code: "payload_too_large",
   });
 });
 
 test("a body exactly at the limit passes", async () => {
-  expect(await argumentsOf(stream(16, MAX_BODY_BYTES / 16))).toEqual([]);
+  expect(await readArguments(stream(16, MAX_BODY_BYTES / 16))).toEqual([]);
 });

@@ -6,6 +6,7 @@
 import { expect, test } from "vitest";
 import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
 import { readMessage } from "../../src/lambda/bus/messages.ts";
+import type { Body } from "../../src/model/body.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
 import { calc, CallGate, LASTING, market, until } from "./market.ts";
 
@@ -114,8 +115,8 @@ test("capacity is conserved and never exceeded while buyers come and go", async 
 
 /** A transport that loses the next `count` credit messages of sellers. */
 function lossy(inner: Transport, loses: { count: number }): Transport {
-  const isLost = (bytes: Uint8Array): boolean => {
-    const message = decodeMessage(bytes);
+  const isLost = (tuple: readonly unknown[], body: Body): boolean => {
+    const message = decodeMessage(tuple, body);
     if (loses.count === 0 || message.kind !== "process") return false;
     const isCredit = readMessage(message.content, message.body, "").kind === "credit";
     if (isCredit) loses.count--;
@@ -124,10 +125,7 @@ function lossy(inner: Transport, loses: { count: number }): Transport {
   const over = (link: Link): Link => ({
     peer: link.peer,
     start: (handlers) => link.start(handlers),
-    send(head, body = new Uint8Array(0)) {
-      const bytes = new Uint8Array([...head, ...body]);
-      return isLost(bytes) || link.send(bytes);
-    },
+    send: (tuple, body) => isLost(tuple, body) || link.send(tuple, body),
     close: (reason) => link.close(reason),
   });
   return {

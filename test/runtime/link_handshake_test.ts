@@ -79,7 +79,7 @@ it.each([
     message: () => {},
     close: (reason, isUnread) => void closes.push([reason, isUnread]),
   });
-  expect(accepted[0]?.send(Uint8Array.of(1)), "it may ask at once").toBe(true);
+  expect(accepted[0]?.send([1], ""), "it may ask at once").toBe(true);
 
   if (why === "another incarnation") dialler.end(why);
   else await clock.advance(HANDSHAKE_MS);

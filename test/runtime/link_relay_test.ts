@@ -195,10 +195,10 @@ describe("a hostile peer", () => {
     const [bob] = await nodes({}) as [Node];
     const { socket, closes, frames } = await openSocket(bob);
     const hello = encodeHello(identity("x"), bob.self, bob.transport.address);
-    socket.send(replaced(hello, "atlas-link/2", "atlas-link/1"));
+    socket.send(replaced(hello, "atlas-link/3", "atlas-link/1"));
     await expect.poll(() => closes).toEqual([[
       4_426,
-      "this node speaks atlas-link/2, not atlas-link/1: run one version of Atlas on all nodes",
+      "this node speaks atlas-link/3, not atlas-link/1: run one version of Atlas on all nodes",
     ]]);
     expect(frames).toEqual([]);
     expect(bob.events).toMatchObject([{

@@ -31,6 +31,7 @@ test("a node whose listener is lost drains, stops, and logs the reason", async (
   const served = servedNode(node, {
     url: "http://127.0.0.1:1",
     http: {
+      answer: () => null,
       fetch: async () => new Response(),
       refuse: () => new Response(),
       connect: () => new Response(),

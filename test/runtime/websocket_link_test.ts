@@ -16,12 +16,13 @@ import {
   websocketTransport,
   type WebSocketTransportOptions,
 } from "../../adapters/transport/websocket.ts";
+import { MAX_TEXT_FRAME } from "../../adapters/transport/link_frames.ts";
 import { WebSocketLink } from "../../adapters/transport/websocket_link.ts";
 import type { NodeEvent } from "../../src/api/node.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
-import { ANYONE } from "../../src/ports/transport.ts";
+import { ANYONE, type LinkHandlers } from "../../src/ports/transport.ts";
 import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
 import { sendRaw } from "../e2e/raw_http.ts";
 import { identity, LinkEnd, TransportNode } from "../conformance/transport.ts";
@@ -218,7 +219,7 @@ describe("hostile peers", () => {
     const on = await network();
     const bob = await openNode(on, "bob");
     const codes: number[] = [];
-    const knockFrom = (remote: string): void =>
+    const knockFrom = (remote: string) =>
       bob.transport.accept().open({
         remote,
         send: () => {},
@@ -250,45 +251,105 @@ describe("hostile peers", () => {
 });
 
 describe("frames on a link", () => {
-  function link(clock: Clock = handClock()): {
+  function link(clock: Clock = handClock(), handlers: Partial<LinkHandlers> = {}): {
     link: WebSocketLink;
-    sent: Uint8Array[];
+    sent: (string | Uint8Array)[];
     closed: number[];
     end: LinkEnd;
   } {
-    const sent: Uint8Array[] = [];
+    const sent: (string | Uint8Array)[] = [];
     const closed: number[] = [];
     const socket: Socket = {
-      send: (data) => void sent.push(new Uint8Array(data as Uint8Array)),
+      send: (data) => void sent.push(typeof data === "string" ? data : new Uint8Array(data)),
       buffered: () => 0,
       close: (code) => void closed.push(code),
     };
     const made = new WebSocketLink(socket, identity("x"), clock, () => {});
-    return { link: made, sent, closed, end: new LinkEnd(made) };
+    return { link: made, sent, closed, end: new LinkEnd(made, true, handlers) };
   }
 
-  it("hold all messages of a tick, each after its length", async () => {
+  it("of bytes hold all messages of a tick, each after its length", async () => {
     const { link: one, sent } = link();
-    one.send(Uint8Array.of(1));
-    one.send(new Uint8Array(0));
-    one.send(Uint8Array.of(2, 3));
-    await expect.poll(() => sent).toEqual([Uint8Array.of(1, 1, 0, 2, 2, 3)]);
+    one.send([1], Uint8Array.of(7));
+    one.send([], new Uint8Array(0));
+    one.send([], Uint8Array.of(2, 3));
+    await expect.poll(() => sent).toEqual([
+      Uint8Array.of(3, 0x91, 1, 7, 1, 0x90, 3, 0x90, 2, 3),
+    ]);
+  });
+
+  it("of text hold the tuples of a tick, each after its body's length, and then the bodies", async () => {
+    const { link: one, sent } = link();
+    one.send([1, "a\nb"], "[1]");
+    one.send([2], "");
+    one.send([3], '"π"');
+    await expect.poll(() => sent).toEqual(['[3,[1,"a\\nb"],0,[2],3,[3]]\n[1]"π"']);
+  });
+
+  it("keep the order of messages with bytes and with text", async () => {
+    const { link: one, sent } = link();
+    one.send([1], "1");
+    one.send([2], Uint8Array.of(2));
+    one.send([3], "3");
+    await expect.poll(() => sent.length).toBe(3);
+    const { link: other, end } = link();
+    for (const frame of sent) other.received(frame);
+    expect(end.received).toEqual([
+      { tuple: [1], body: "1" },
+      { tuple: [2], body: Uint8Array.of(2) },
+      { tuple: [3], body: "3" },
+    ]);
+  });
+
+  it("of text divide many messages, into larger frames if more requests are in flight", async () => {
+    const frames: number[] = [];
+    for (const inFlight of [0, 256, 10_000]) {
+      const { link: one, sent } = link(handClock(), { inFlight: () => inFlight });
+      for (const last of ["[1]", "[2]"]) {
+        sent.length = 0;
+        for (let i = 0; i < 250; i++) one.send([0], "");
+        one.send(JSON.parse(last), "");
+        await expect.poll(() => sent.at(-1)).toContain(last);
+      }
+      frames.push(sent.length);
+    }
+    expect(frames).toEqual([8, 4, 2]);
   });
 
   it.each([
     ["a length beyond the frame", Uint8Array.of(2, 1)],
-    ["a length cut off", Uint8Array.of(1, 9, 128)],
+    ["a length cut off", Uint8Array.of(2, 0x91, 9, 128)],
     ["a length of five bytes", Uint8Array.of(128, 128, 128, 128, 0)],
-    ["text", "text"],
+    ["no MessagePack", Uint8Array.of(1, 0xc1)],
+    ["a body of text that is not UTF-8", Uint8Array.of(3, 0x90, 0xc1, 0xff)],
     ["over the limit", new Uint8Array(MAX_FRAME_BYTES + 1)],
+    ["text without a line feed", "[0,[7]]"],
+    ["text without JSON", "text\n"],
+    ["a tuple without a length", "[[7]]\n"],
+    ["an object", "{}\n"],
+    ["a body's length beyond the text", "[2,[7]]\n1"],
+    ["text behind the bodies", "[1,[7]]\n11"],
+    ["a length that is negative", "[-1,[7],2,[7]]\n1"],
+    ["a length with a fraction", "[0.5,[7],0.5,[7]]\n1"],
+    ["a length as text", '["1",[7]]\n1'],
+    ["text over the limit", `[${MAX_TEXT_FRAME},[7]]\n${"1".repeat(MAX_TEXT_FRAME)}`],
+    ["too many messages", `[${Array.from({ length: 1_025 }, () => "0,[7]")}]\n`],
   ])("close the link when malformed: %s", async (_name, frame) => {
     const { link: one, closed, end } = link();
     one.received(frame);
-    one.received(Uint8Array.of(1, 7));
+    one.received("[0,[7]]\n");
     await Promise.resolve();
     expect(closed).toEqual([4_400]);
     expect(end.closes.length).toBe(1);
-    expect(end.received.map((bytes) => bytes[0])).not.toContain(7);
+    expect(end.received.map(({ tuple }) => tuple)).not.toContainEqual([7]);
+  });
+
+  it("with tuples of any nesting are read, and left to the reader of the tuple", () => {
+    const { link: one, closed, end } = link();
+    one.received(`[0,${"[".repeat(60_000)}${"]".repeat(60_000)}]\n`);
+    one.received("[0,[7]]\n");
+    expect(closed).toEqual([]);
+    expect(end.received.length).toBe(2);
   });
 
   it("send keepalives when idle, and end the link when the peer sends none", async () => {

@@ -76,6 +76,7 @@ const RULES: Partial<Record<WorldName, string>> = {
 };
 const OTHERS: Readonly<Record<string, string>> = {
   silence_overtaken: "fifo",
+  lease_checked_by_one_clock: "answers",
   failed_renewal_waits: "needless lapse",
   name_taken_from_the_living: "name kept",
   released_is_forgotten: "losses",

@@ -4,45 +4,55 @@
  */
 import { describe, expect, it } from "vitest";
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
-import { ClientSession, type ClientSessionParts } from "../../src/sockets/client_session.ts";
+import { ClientSession, type SessionHost } from "../../src/sockets/client_session.ts";
+import { type EventRun, runsOf } from "../../src/sockets/encoded_event.ts";
 import { AtlasError } from "../../src/errors.ts";
 import {
   MAX_SOCKET_BUFFER_BYTES,
   MAX_SOCKET_CALLS,
   MAX_SOCKET_MESSAGES,
 } from "../../src/limits.ts";
+import type { WireEvent } from "../../src/model/internal_methods.ts";
+import { pack } from "../../src/model/value.ts";
 
 /** A session, the frames that its client got, and what was called for it. */
-function openSession(parts: Partial<ClientSessionParts> = {}) {
+function openSession(host: Partial<SessionHost> = {}) {
   // deno-lint-ignore no-explicit-any
   const frames: any[] = [];
   const done: unknown[] = [];
+  const batches = Object.assign([] as number[], { buffered: 0 });
   const closed: [number, string][] = [];
-  const session = new ClientSession({
-    id: "one",
-    codec: jsonCodec,
-    after: null,
-    former: null,
-    now: () => 0,
-    stats: { cutSockets: 0 },
-    call: (frame) => {
-      done.push(frame.id);
-      return Promise.resolve({ result: frame.args[0] });
+  const session = new ClientSession(
+    {
+      deadlines: { add: () => {}, remove: () => {} },
+      now: () => 0,
+      stats: { cutSockets: 0 },
+      call: (_session, frame) => {
+        done.push(frame.id);
+        return Promise.resolve({ result: frame.args[0] });
+      },
+      deliverMessages: (_session, messages) => {
+        done.push(...messages);
+        return Promise.resolve(messages.length);
+      },
+      closed: () => {},
+      ended: () => {},
+      ...host,
     },
-    deliverMessages: (_session, messages) => {
-      done.push(...messages);
-      return Promise.resolve(messages.length);
+    { id: "one", codec: jsonCodec, after: null, former: null },
+    {
+      send: (data) => void frames.push(JSON.parse(data as string)),
+      sendAll: (batch) => {
+        batches.push(batch.frames.length);
+        for (const data of batch.frames) frames.push(JSON.parse(data as string));
+      },
+      buffered: () => batches.buffered,
+      close: (code, reason) => void closed.push([code, reason]),
     },
-    ended: () => {},
-    ...parts,
-  }, {
-    send: (data) => void frames.push(JSON.parse(data as string)),
-    buffered: () => 0,
-    close: (code, reason) => void closed.push([code, reason]),
-  });
+  );
   const send = (frame: unknown) => session.received(JSON.stringify(frame));
   const join = () => session.joined(7, 3, null, []);
-  return { session, frames, done, closed, send, join };
+  return { session, frames, done, closed, batches, send, join };
 }
 
 const call = (id: number | string, more: object = {}) => ({
@@ -132,7 +142,7 @@ it("a call is passed on with the time that it has waited", async () => {
   const waits: number[] = [];
   const { send, join } = openSession({
     now: () => now,
-    call: (_frame, waitedMs) => {
+    call: (_session, _frame, waitedMs) => {
       waits.push(waitedMs);
       return Promise.resolve({ result: null });
     },
@@ -152,4 +162,56 @@ it("invalid calls are answered as soon as it has joined, also while a message is
   send(call("bad", { args: "x" }));
   await settled();
   expect(frames[1]).toMatchObject({ t: "reply", id: "bad", error: { code: "bad_request" } });
+});
+
+describe("events that follow each other", () => {
+  const run = (first: number, last: number) => {
+    const events: WireEvent[] = [];
+    for (let seq = first; seq <= last; seq++) events.push([seq, 7, null, pack(seq)]);
+    return runsOf(events)[0] as EventRun;
+  };
+  const seqs = (frames: { t: string; seq: number }[]) => frames.map(({ t, seq }) => [t, seq]);
+
+  it("are sent at once, and count as received", () => {
+    const { session, frames, batches, join } = openSession();
+    join();
+    session.sendRun(run(4, 6));
+    session.sendRun(run(7, 7));
+    expect([...batches]).toEqual([3, 1]);
+    expect(session.position).toBe(7);
+    expect(seqs(frames)).toEqual([["hello", 3], ["event", 4], ["event", 5], ["event", 6], [
+      "event",
+      7,
+    ]]);
+  });
+
+  it("are sent one by one if some of them were received already, or some before are missing", () => {
+    const { session, frames, batches, join } = openSession();
+    join();
+    session.sendRun(run(2, 4));
+    session.sendRun(run(6, 7));
+    expect([...batches]).toEqual([]);
+    expect(seqs(frames).slice(1)).toEqual([["event", 4], ["skip", 5], ["event", 6], ["event", 7]]);
+  });
+
+  it("wait for hello", () => {
+    const { session, frames, join } = openSession();
+    session.sendRun(run(3, 5));
+    expect(frames).toEqual([]);
+    join();
+    expect(seqs(frames)).toEqual([["hello", 3], ["event", 4], ["event", 5]]);
+  });
+
+  it("close a session whose client reads too slowly, and nothing follows", () => {
+    const { session, closed, batches, join } = openSession();
+    join();
+    batches.buffered = MAX_SOCKET_BUFFER_BYTES;
+    session.sendRun(run(4, 5));
+    expect(closed).toEqual([]);
+    batches.buffered++;
+    session.sendRun(run(6, 7));
+    session.sendRun(run(8, 9));
+    expect(closed).toEqual([[1013, "it reads too slowly"]]);
+    expect([...batches]).toEqual([2, 2]);
+  });
 });

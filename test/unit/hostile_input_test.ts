@@ -8,12 +8,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { jsonCodec, msgpackCodec } from "../../adapters/http_wire/socket_codec.ts";
+import { readFrame, readTextFrame } from "../../adapters/transport/link_frames.ts";
 import { accepts, checkRange, checkVersion, isRange, isVersion } from "../../src/api/module.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { readMessage } from "../../src/lambda/bus/messages.ts";
 import { decodePayload, payloadOf } from "../../src/lambda/bus/payload.ts";
 import { MAX_ARGUMENTS, MAX_METHOD, MAX_VERSION } from "../../src/limits.ts";
-import { argumentsOf } from "../../src/model/call.ts";
+import { argumentsOf, type Body } from "../../src/model/body.ts";
 import { isTraceparent } from "../../src/model/call_path.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
 import { isCallable } from "../../src/model/internal_methods.ts";
@@ -73,10 +74,18 @@ const READERS: Record<string, (text: string) => unknown> = {
   "a frame of JSON": (text) => clientFrame(jsonCodec.decode(text)),
   "a frame of MessagePack": (text) => clientFrame(msgpackCodec.decode(bytesOf(text))),
   "a value as MessagePack": (text) => unpack(bytesOf(text)),
-  "a message of a link": (text) => decodeMessage(bytesOf(text)),
+  "a binary frame of a link": (text) => readFrame(bytesOf(text), handled),
+  "a text frame of a link": (text) => readTextFrame(text, handled),
+  "the tuples of a text frame": (text) => readTextFrame(`${text}\n`, handled),
+  "a body of text": (text) => argumentsOf(text),
   "a payload": (text) => decodePayload(payloadOf(bytesOf(text))),
   "a quotation": quoted,
 };
+
+function handled(tuple: unknown, body: Body): boolean {
+  decodeMessage(tuple, body);
+  return true;
+}
 
 function bytesOf(text: string): Uint8Array {
   return new TextEncoder().encode(text);
@@ -121,7 +130,8 @@ describe("bytes from outside", () => {
   const DECODERS: Record<string, (bytes: Uint8Array) => unknown> = {
     values: unpack,
     arguments: argumentsOf,
-    messages: decodeMessage,
+    "binary frames": (it) => readFrame(it, handled),
+    "text frames": (it) => readTextFrame(new TextDecoder().decode(it), handled),
     bodies: (it) => decodePayload(payloadOf(it)),
     frames: (it) => clientFrame(msgpackCodec.decode(it)),
     "messages of modules": (it) => {
@@ -166,7 +176,7 @@ describe("a call's arguments", () => {
   test("are refused with the reason if they can't be read", () => {
     const proto = new Uint8Array([0x91, 0x81, 0xa9, ...bytesOf("__proto__"), 1]);
     expect(() => argumentsOf(proto)).toThrow(/a map has a key named __proto__/);
-    expect(() => argumentsOf(new Uint8Array([1]))).toThrow(/not a MessagePack array of values$/);
+    expect(() => argumentsOf(new Uint8Array([1]))).toThrow(/not an array of values$/);
   });
 });
 

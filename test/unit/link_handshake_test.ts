@@ -89,8 +89,8 @@ describe("the version of another protocol", () => {
     Uint8Array.of(0, tag.length, ...new TextEncoder().encode(tag), 0, 1, 7);
   it.each([
     ["atlas-link/1 hello", "atlas-link/1"],
-    ["atlas-link/3 challenge", "atlas-link/3"],
-    ["atlas-link/2 hello", null],
+    ["atlas-link/4 challenge", "atlas-link/4"],
+    ["atlas-link/3 hello", null],
     ["atlas-link/ hello", null],
     ["atlas-link/1", null],
     ["GET / HTTP/1.1", null],

@@ -161,14 +161,15 @@ export class RedisConnection implements RedisBackend {
     args: readonly string[],
     how?: Asking,
   ): Promise<unknown> {
-    const rest = [String(keys.length), ...keys, ...args];
     const sha = this.#shas.get(script);
+    const all = [sha ?? script, String(keys.length)].concat(keys, args);
     try {
-      if (sha !== undefined) return await this.send("EVALSHA", [sha, ...rest], how);
+      if (sha !== undefined) return await this.send("EVALSHA", all, how);
     } catch (error) {
       if (!messageOf(error).includes("NOSCRIPT")) throw error;
     }
-    return this.send("EVAL", [script, ...rest], how);
+    all[0] = script;
+    return this.send("EVAL", all, how);
   }
 
   /** This master's replication id: which copy of the data it is. */

@@ -28,6 +28,8 @@ export interface Step {
   readonly slot: number;
   readonly keys: readonly string[];
   readonly args: readonly string[];
+  /** Reads the reply. Absent: whoever asked does. */
+  readonly decode?: (key: string, reply: unknown) => unknown;
 }
 
 /** Steps that change what the store holds. */
@@ -218,7 +220,27 @@ export function commitStep(commit: Commit): Step {
   ];
   for (const [field, value] of puts) args.push(`:${field}`, value);
   for (const field of deletes) args.push(`:${field}`);
-  return step(key, ["own", "state", "index"], args);
+  const { slot, keys } = commitKeys(key);
+  return { key, slot, keys, args, decode: commitReply };
+}
+
+/** The slot and the Redis keys of a resource's commits. */
+type CommitKeys = Pick<Step, "slot" | "keys">;
+
+/** The most resources whose keys a generation of {@link commitKeys} has. */
+const MAX_COMMIT_KEYS = 4_096;
+/** Those used lately, and those used before; a resource that commits mostly commits again. */
+let recentKeys = new Map<string, CommitKeys>();
+let olderKeys = new Map<string, CommitKeys>();
+
+function commitKeys(key: string): CommitKeys {
+  const recent = recentKeys.get(key);
+  if (recent) return recent;
+  if (recentKeys.size >= MAX_COMMIT_KEYS) [olderKeys, recentKeys] = [recentKeys, new Map()];
+  const { slot, keys } = olderKeys.get(key) ?? step(key, ["own", "state", "index"], []);
+  const known = { slot, keys };
+  recentKeys.set(key, known);
+  return known;
 }
 
 export function commitReply(key: string, reply: unknown): CommitReply {

@@ -68,7 +68,6 @@ import { SCAN, STEPS } from "./scripts.ts";
 import {
   claimReply,
   claimStep,
-  commitReply,
   commitStep,
   doneOf,
   type Found,
@@ -149,7 +148,7 @@ export class RedisStore implements Store {
     const limits = { maxOps: MAX_BATCH_STEPS, maxSize: maxText };
     this.#steps = new Batcher<Step>({
       ...limits,
-      sizeOf: ({ args }) => args.reduce((size, arg) => size + arg.length, 0),
+      sizeOf,
       run: (batch) => this.#bySlot(batch, (part) => this.#runSteps(part)),
     });
     this.#gets = new Batcher<Get>({
@@ -305,21 +304,21 @@ export class RedisStore implements Store {
     return rangeReply(key, await this.#step(rangeStep(key, range, knows)), this.#onFound);
   }
 
-  async commit(commit: Commit): Promise<CommitReply> {
-    checkCommit(commit);
-    return commitReply(commit.key, await this.#step(commitStep(commit)));
+  commit(commit: Commit): Promise<CommitReply> {
+    try {
+      checkCommit(commit);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#steps.push(commitStep(commit));
   }
 
   async close(): Promise<void> {
     this.#backend.close();
   }
 
-  async #step(step: Step): Promise<unknown> {
-    const reply = await this.#steps.push<unknown>(step);
-    const refusal = typeof reply === "string" && reply.startsWith("!") ? reply.slice(1) : null;
-    if (refusal === null) return reply;
-    throw brokenBy(step.key, refusal) ??
-      failedStep(refusal, `the store can't use ${JSON.stringify(step.key)}: ${refusal}`);
+  #step(step: Step): Promise<unknown> {
+    return this.#steps.push(step);
   }
 
   /** A cluster takes only keys of one slot in one command. */
@@ -343,6 +342,7 @@ export class RedisStore implements Store {
       isWrite
         ? this.#write(STEPS, keys, args, once)
         : this.#backend.script(STEPS, keys, args, once),
+      decoded,
     );
   }
 
@@ -376,7 +376,8 @@ export class RedisStore implements Store {
 
   #runGets(batch: Queued<Get>[]): void {
     const keys = batch.map(({ op }) => slotKey(op.slot, "own", op.key));
-    settle(batch, (this.#backend.mget as NonNullable<RedisBackend["mget"]>)(keys));
+    const replies = (this.#backend.mget as NonNullable<RedisBackend["mget"]>)(keys);
+    settle(batch, replies, (_, reply) => reply);
   }
 
   async #scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]> {
@@ -392,12 +393,42 @@ export class RedisStore implements Store {
   }
 }
 
-/** Gives each entry its reply, or all of them the error. */
-function settle<Op>(batch: Queued<Op>[], replies: Promise<unknown>): void {
+/** The size of a step's arguments, in UTF-16 code units. */
+function sizeOf({ args }: Step): number {
+  let size = 0;
+  for (const arg of args) size += arg.length;
+  return size;
+}
+
+/** Gives each entry its own reply as `decode` reads it, or all of them the error. */
+function settle<Op>(
+  batch: Queued<Op>[],
+  replies: Promise<unknown>,
+  decode: (op: Op, reply: unknown) => unknown,
+): void {
+  const settled = (all: readonly unknown[]): void => {
+    for (const [i, { op, resolve, reject }] of batch.entries()) {
+      try {
+        resolve(decode(op, all[i]));
+      } catch (error) {
+        reject(error as Error);
+      }
+    }
+  };
   replies.then((all) => listOf("a batch", all, batch.length)).then(
-    (all) => batch.forEach((entry, i) => entry.resolve(all[i])),
+    settled,
     (error) => batch.forEach((entry) => entry.reject(error)),
   );
+}
+
+/** A step's answer. @throws the error of a step that failed by itself */
+function decoded({ key, decode }: Step, reply: unknown): unknown {
+  if (typeof reply !== "string" || !reply.startsWith("!")) {
+    return decode ? decode(key, reply) : reply;
+  }
+  const refusal = reply.slice(1);
+  throw brokenBy(key, refusal) ??
+    failedStep(refusal, `the store can't use ${JSON.stringify(key)}: ${refusal}`);
 }
 
 export function reportFound(found: Found, onEvent: (event: NodeEvent) => void): void {

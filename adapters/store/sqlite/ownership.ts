@@ -48,6 +48,7 @@ export class SqliteOwnership {
   readonly #owners: Statement;
   readonly #turn: Statement;
   readonly #setTurn: Statement;
+  readonly #nextTurn: Statement;
   readonly #value: Statement;
   readonly #put: Statement;
   readonly #delete: Statement;
@@ -76,8 +77,15 @@ export class SqliteOwnership {
       "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn, past FROM atlas_turn WHERE key = ?",
     );
     this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, ?)");
+    this.#nextTurn = prepare(
+      "UPDATE atlas_turn SET turn = ?1 WHERE key = ?2 AND epoch = ?3 AND turn >= ?4 AND turn < ?1 " +
+        "AND EXISTS (SELECT 1 FROM atlas_owner WHERE key = ?2 AND epoch = ?3 AND incarnation = ?5 " +
+        `AND length(rrp) <= ${MAX_ENTRY} - length(incarnation) AND rrp GLOB 'rrp:?*')`,
+    );
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
-    this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
+    this.#put = prepare(
+      "INSERT INTO atlas_state VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3",
+    );
     this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
     const range = "SELECT field, value FROM atlas_state " +
       "WHERE key = ? AND field >= ? AND field < ? ORDER BY field";
@@ -204,7 +212,11 @@ export class SqliteOwnership {
   }
 
   commit(commit: Commit): CommitReply {
-    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const { key, incarnation, epoch, turn, after = NO_STAMP } = commit;
+    if (this.#isNext(commit)) {
+      this.#write(commit);
+      return "committed";
+    }
     const isMoved = commit.lineage !== undefined && commit.lineage !== this.#lineage.id;
     const owner = this.lookup(key);
     if (owner?.incarnation !== incarnation || owner.epoch !== epoch) {
@@ -214,11 +226,24 @@ export class SqliteOwnership {
     const last = this.#last(key, row);
     if (last.epoch === epoch && turn <= last.turn) return "committed";
     if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
-    for (const field of deletes) this.#delete.run(key, toStored(field));
-    for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
+    this.#write(commit);
     const past = pastOf(pastIn(key, row), last, epoch);
     this.#setTurn.run(key, epoch, turn, past.map((it) => `${it.epoch} ${it.turn}`).join(","));
     return "committed";
+  }
+
+  /**
+   * Begins the commit if it is the usual one: its owner has the key and committed the last turn
+   * under the same epoch. One statement checks all of that.
+   */
+  #isNext({ key, incarnation, epoch, turn, after }: Commit): boolean {
+    if (after?.epoch !== epoch) return false;
+    return Number(this.#nextTurn.run(turn, key, epoch, after.turn, incarnation).changes) === 1;
+  }
+
+  #write({ key, puts, deletes }: Commit): void {
+    for (const field of deletes) this.#delete.run(key, toStored(field));
+    for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
   }
 
   /** @throws LostTurns if the state lacks what its owner knows */

@@ -275,10 +275,14 @@ class SqliteStore implements Store {
     return await reads.do(() => tables.range(key, range, knows));
   }
 
-  async commit(commit: Commit): Promise<CommitReply> {
-    checkCommit(commit);
+  commit(commit: Commit): Promise<CommitReply> {
+    try {
+      checkCommit(commit);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const { writes, tables } = this.#present;
-    return await writes.do(() => tables.commit(commit));
+    return writes.do(() => tables.commit(commit));
   }
 
   close(): Promise<void> {

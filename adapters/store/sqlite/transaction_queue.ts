@@ -24,8 +24,8 @@ export interface TransactionQueueOptions {
 
 interface Step {
   readonly run: () => unknown;
-  /** The time at which it fails, on the monotonic clock. */
-  readonly giveUp: number;
+  /** The time at which it fails, on the monotonic clock; Infinity until its tick has ended. */
+  giveUp: number;
 }
 
 /**
@@ -82,7 +82,7 @@ export class TransactionQueue {
    */
   do<Reply>(run: () => Reply): Promise<Reply> {
     if (this.#closed) return Promise.reject(closedError());
-    return this.#batcher.push({ run, giveUp: performance.now() + this.#options.timeoutMs });
+    return this.#batcher.push({ run, giveUp: Infinity });
   }
 
   /** Rejects all waiting steps. Returns whether the queue was open. */
@@ -106,7 +106,11 @@ export class TransactionQueue {
       for (const entry of batch) entry.reject(this.#closedError());
       return;
     }
-    for (const entry of batch) this.#waiting.push(entry);
+    const giveUp = performance.now() + this.#options.timeoutMs;
+    for (const entry of batch) {
+      entry.op.giveUp = giveUp;
+      this.#waiting.push(entry);
+    }
     if (!this.#coming) this.#pump();
   }
 

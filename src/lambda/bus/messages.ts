@@ -11,10 +11,11 @@ import { isRange, isVersion, type Module } from "../../api/module.ts";
 import type { OrderView } from "../../api/modules.ts";
 import { AtlasError, type WireError } from "../../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_MODULES, MAX_ORDERS, MAX_PEERS } from "../../limits.ts";
+import type { Body } from "../../model/body.ts";
 import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "./address.ts";
 import { type Order, orderShape } from "./order.ts";
-import { bytesOf, type Payload } from "./payload.ts";
+import { bodyOf, type Payload } from "./payload.ts";
 import {
   address,
   type Fields,
@@ -313,8 +314,6 @@ const FORMS: readonly Form[] = [
 ];
 
 const NUMBERS: ReadonlyMap<MessageKind, number> = new Map(FORMS.map(({ kind }, at) => [kind, at]));
-const NO_BODY: Uint8Array = new Uint8Array(0);
-
 function form<K extends MessageKind>(
   kind: K,
   fields: Fields<Omit<BusMessages[K], "body">>,
@@ -327,7 +326,7 @@ function form<K extends MessageKind>(
 export function writeMessage(
   message: BusMessage,
   self: string,
-): { tuple: readonly unknown[]; body: Uint8Array } {
+): { tuple: readonly unknown[]; body: Body } {
   const number = NUMBERS.get(message.kind) ?? -1;
   const found = FORMS[number];
   if (!found) {
@@ -338,7 +337,7 @@ export function writeMessage(
   }
   const tuple: unknown[] = [number];
   found.row.write(message, self, tuple);
-  return { tuple, body: "body" in message ? bytesOf(message.body) : NO_BODY };
+  return { tuple, body: "body" in message ? bodyOf(message.body) : "" };
 }
 
 /** Decodes a message that arrived at the node `self`. @throws AtlasError `bad_request` */

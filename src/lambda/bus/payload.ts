@@ -1,15 +1,16 @@
 /**
  * The body of a message: encoded arguments or an encoded result.
  *
- * Within a node the encoded bytes are passed on, and each reader decodes its own copy. A body that
- * came over a link is decoded on arrival, because its bytes are valid only during the delivery and
+ * Within a node the encoded body is passed on, and each reader decodes its own copy. Bytes
+ * that came over a link are decoded on arrival, because they are valid only during the delivery and
  * copying them would cost as much.
  */
 import { AtlasError } from "../../errors.ts";
-import { pack, unpack } from "../../model/value.ts";
+import { type Body, decodeBody } from "../../model/body.ts";
+import { pack } from "../../model/value.ts";
 
 /** Encoded, or decoded already. */
-export type Payload = Uint8Array | Decoded;
+export type Payload = Body | Decoded;
 
 /** A decoded body; the error of an invalid one is thrown when it is read. */
 class Decoded {
@@ -22,13 +23,11 @@ class Decoded {
   }
 }
 
-const NOTHING: Uint8Array = new Uint8Array(0);
-
-/** The body of a message that arrived over a link; keeps none of the bytes. */
-export function payloadOf(bytes: Uint8Array): Payload {
-  if (bytes.length === 0) return NOTHING;
+/** The body of a message that arrived over a link; keeps none of its bytes. */
+export function payloadOf(body: Body): Payload {
+  if (typeof body === "string") return body;
   try {
-    return new Decoded(unpack(bytes), null);
+    return new Decoded(decodeBody(body), null);
   } catch (error) {
     return new Decoded(null, error as AtlasError);
   }
@@ -36,12 +35,12 @@ export function payloadOf(bytes: Uint8Array): Payload {
 
 /** The value of a body, which belongs to the caller; call once. @throws AtlasError `bad_request` */
 export function decodePayload(body: Payload): unknown {
-  if (body instanceof Uint8Array) return unpack(body);
+  if (!(body instanceof Decoded)) return decodeBody(body);
   if (body.error) throw body.error;
   return body.value;
 }
 
-/** The bytes of a body that leaves the node. */
-export function bytesOf(body: Payload): Uint8Array {
-  return body instanceof Uint8Array ? body : pack(body.value);
+/** A body that leaves the node. */
+export function bodyOf(body: Payload): Body {
+  return body instanceof Decoded ? pack(body.value) : body;
 }

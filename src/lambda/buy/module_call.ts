@@ -3,7 +3,7 @@
  */
 import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
-import { encodeBody } from "../../model/call.ts";
+import { type Body, encodeBody } from "../../model/body.ts";
 import { Expiring } from "../../model/expiring.ts";
 import {
   checkArguments,
@@ -47,7 +47,7 @@ export interface ModuleCallDefaults {
 export class ModuleCall extends Expiring {
   readonly name: string;
   /** The encoded array of arguments. */
-  readonly body: Uint8Array;
+  readonly body: Body;
   readonly deadline: number;
   readonly noWait: boolean;
   isDone = false;

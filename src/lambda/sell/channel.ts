@@ -22,7 +22,7 @@ import {
   toAtlasError,
   toWireError,
 } from "../../errors.ts";
-import { encodeBody } from "../../model/call.ts";
+import { type Body, encodeBody } from "../../model/body.ts";
 import { checkArguments, quoted } from "../../model/options.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { TimerWheel } from "../../time/timer_wheel.ts";
@@ -381,7 +381,7 @@ function isThenable(value: unknown): boolean {
 }
 
 /** Encodes a function's result; a value that can't be encoded is an error of its code. */
-function encodeResult(name: string, value: unknown): Uint8Array {
+function encodeResult(name: string, value: unknown): Body {
   try {
     return encodeBody(value, "the result");
   } catch (error) {
