@@ -109,7 +109,9 @@ export async function write(
   const before = readFigures();
   const floors = new Map(Object.entries(before.floors));
   let { figures } = before;
-  let most = 0;
+  // Rows that stay were measured under what was known then.
+  const isPart = work.names.length > 0 || work.runtimes !== undefined;
+  let most = isPart ? before.machine?.others ?? 0 : 0;
   let missing = 0;
   const patience = { leftMs: REPEAT_MS };
   for (const unit of workOf(work)) {
