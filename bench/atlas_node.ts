@@ -57,7 +57,7 @@ serveQuestions({ url: node.url }, async (question) => {
   >;
   switch (job) {
     case "own":
-      await rateOf(calls.length, 16, call);
+      await rateOf(calls.length, 256, call);
       return node.stats().resources;
     case "throughput":
       // Calls within one node do no I/O: without this pause the lease would not be renewed.

@@ -1,6 +1,6 @@
 /**
- * The benches by name, the runtimes that each one runs on, and running a choice of them. Gives the
- * figures of each run as it ends; progress and skipped benches with the reason go to standard error.
+ * The benches by name, the runtimes that each one runs on, and running one of them. Progress and
+ * skipped benches with the reason go to standard error.
  */
 import { type RuntimeCommand, RUNTIMES, versionOf } from "../scripts/runtimes.ts";
 import { type Bench, type BenchOptions, type Figure, PeerMissing } from "./kit.ts";
@@ -9,6 +9,8 @@ interface Entry {
   readonly about: string;
   readonly runtimes: readonly RuntimeCommand["name"][];
   readonly load: () => Promise<Bench>;
+  /** It measures sizes, which don't depend on what else runs. */
+  readonly isUntimed?: true;
 }
 
 const ALL = ["bun", "node", "deno"] as const;
@@ -58,11 +60,13 @@ export const BENCHES: Record<string, Entry> = {
     about: "bytes of an idle client socket, against the runtime's own and Socket.IO's",
     runtimes: ALL,
     load: async () => (await import("./sockets.ts")).runIdleSockets,
+    isUntimed: true,
   },
   memory: {
     about: "bytes of an idle resource, against the bare object in a Map",
     runtimes: ALL,
     load: async () => (await import("./memory.ts")).runMemory,
+    isUntimed: true,
   },
   start: {
     about: "start of a process until the node is ready, against an empty script",
@@ -77,48 +81,51 @@ export interface Work {
   readonly runtimes: readonly string[] | undefined;
 }
 
-/** A bench on a runtime that failed. */
-export interface Failed {
-  readonly name: string;
-  readonly runtime: string;
-}
-
 export function list(): string {
   return Object.entries(BENCHES)
     .map(([name, { about, runtimes }]) => `${name.padEnd(8)} ${about} (${runtimes.join(" ")})`)
     .join("\n");
 }
 
-/** Runs the benches one after the other; gives those that failed. */
-export async function runAll(
-  { names, runtimes }: Work,
-  pace: Pick<BenchOptions, "runs" | "seconds">,
-  onFigures: (figures: Figure[], bench: string, runtime: RuntimeCommand["name"]) => void,
-): Promise<Failed[]> {
-  const failed: Failed[] = [];
-  for (const name of new Set(names.length > 0 ? names : Object.keys(BENCHES))) {
-    const { runtimes: own, load } = BENCHES[name] as Entry;
-    for (const runtimeOf of own.filter((it) => runtimes?.includes(it) ?? true)) {
-      const runtime = RUNTIMES.find((it) => it.name === runtimeOf) as RuntimeCommand;
-      const log = (line: string) => console.error(`${name} on ${runtime.name}: ${line}`);
-      const version = versionOf(runtime);
-      if (version === null) {
-        log("skipped: the runtime can't be started");
-        continue;
-      }
-      try {
-        const run = await load();
-        const runtimeName = `${runtime.name} ${version}`;
-        onFigures(await run({ ...pace, runtime, runtimeName, log }), name, runtime.name);
-      } catch (error) {
-        if (error instanceof PeerMissing) {
-          log(`skipped: ${error.message}`);
-          continue;
-        }
-        failed.push({ name, runtime: runtime.name });
-        log(`failed: ${error instanceof Error ? error.stack : error}`);
-      }
-    }
+/** One bench on one runtime. */
+export interface Unit {
+  readonly name: string;
+  readonly runtime: RuntimeCommand;
+}
+
+export function workOf({ names, runtimes }: Work): Unit[] {
+  const chosen = [...new Set(names.length > 0 ? names : Object.keys(BENCHES))];
+  return chosen.flatMap((name) =>
+    (BENCHES[name] as Entry).runtimes
+      .filter((runtime) => runtimes?.includes(runtime) ?? true)
+      .map((runtime) => ({
+        name,
+        runtime: RUNTIMES.find((it) => it.name === runtime) as RuntimeCommand,
+      }))
+  );
+}
+
+/** Runs one bench on one runtime; null if something that it needs is missing. Rejects if it fails. */
+export async function runOne(
+  name: string,
+  runtime: RuntimeCommand,
+  pace: Pick<BenchOptions, "runs" | "seconds" | "floorsOnly">,
+): Promise<Figure[] | null> {
+  const log = (line: string) => console.error(`${name} on ${runtime.name}: ${line}`);
+  const version = versionOf(runtime);
+  if (version === null) {
+    log("skipped: the runtime can't be started");
+    return null;
   }
-  return failed;
+  try {
+    const run = await (BENCHES[name] as Entry).load();
+    return await run({ ...pace, runtime, runtimeName: `${runtime.name} ${version}`, log });
+  } catch (error) {
+    if (error instanceof PeerMissing) {
+      log(`skipped: ${error.message}`);
+      return null;
+    }
+    log(`failed: ${error instanceof Error ? error.stack : error}`);
+    throw error;
+  }
 }

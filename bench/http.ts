@@ -26,14 +26,14 @@ export async function runHttp(options: BenchOptions): Promise<Figure[]> {
 }
 
 async function measure(options: BenchOptions, workers: Workers): Promise<Figure[]> {
-  const { runtime, runtimeName, runs, seconds, log } = options;
+  const { runtime, runtimeName, runs, seconds, floorsOnly, log } = options;
   const load = await workers.add(startLoad("load/http.ts"));
   const atlas = await workers.add(startOn(runtime, "atlas_node.ts", "bench", "memory:"));
   const server = (kind: string) => workers.add(startOn(runtime, "peers/hono.ts", kind));
   const same = await server(runtime.name === "bun" ? "bun" : "node");
-  const own = runtime.name === "deno" ? await server("deno") : null;
-  const nothing = runtime.name === "bun" ? await server("none") : null;
-  const side = (worker: Worker) => () =>
+  const own = runtime.name === "deno" && !floorsOnly ? await server("deno") : null;
+  const nothing = runtime.name === "bun" && !floorsOnly ? await server("none") : null;
+  const side = (seconds: number) => (worker: Worker) => () =>
     load.ask<HttpLoad>({
       do: "post",
       url: `${worker.ready["url"]}${ROUTE}`,
@@ -41,11 +41,11 @@ async function measure(options: BenchOptions, workers: Workers): Promise<Figure[
       connections: CONNECTIONS,
       seconds,
     });
-  const sides = [atlas, same, ...own ? [own] : [], ...nothing ? [nothing] : []].map(side);
-  // Warm: compiled, and connected once.
-  for (const run of sides) await run();
+  const servers = [atlas, same, ...own ? [own] : [], ...nothing ? [nothing] : []];
+  // Code is compiled meanwhile.
+  for (const warm of servers.map(side(1.2))) await warm();
   log(`${CONNECTIONS} connections`);
-  const [ours = [], theirs = [], others = []] = await inTurns(runs, sides);
+  const [ours = [], theirs = [], others = []] = await inTurns(runs, servers.map(side(seconds)));
   log(`load generator's share of a core: ${share(ours)} for Atlas, ${share(theirs)} for the peer`);
   const route = `bare Hono route on ${runtime.name === "bun" ? "Bun.serve" : "@hono/node-server"}`;
   const about = { bench: "http", metric: `HTTP call, ${CONNECTIONS} connections`, unit: "req/s" };
@@ -71,7 +71,7 @@ async function measure(options: BenchOptions, workers: Workers): Promise<Figure[
       {
         ...about,
         ...name,
-        metric: "the load generator itself, beside a server that reads nothing",
+        metric: "without Atlas: the ceiling of the load generator",
         peer: route,
         isFloor: false,
       },

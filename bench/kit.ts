@@ -46,6 +46,8 @@ export interface BenchOptions {
   readonly runs: number;
   /** How long one measurement takes, roughly. */
   readonly seconds: number;
+  /** Only the figures that have a floor. */
+  readonly floorsOnly: boolean;
   /** Prints progress for a reader, but no figures. */
   readonly log: (line: string) => void;
 }

@@ -2,21 +2,25 @@
  * `npm run bench`: runs benches by name and prints each figure with the peer's figure from the same
  * run.
  *
- * Takes `[--runtime NAME]… [--quick] [--json] [--list] [--help] [NAME…]`; prints a table, or with
- * `--json` one line per figure, on standard output; progress and skipped benches with the reason on
- * standard error. Exits with 0, 1 if a bench failed, or 2 on bad usage.
+ * Takes `[--runtime NAME]… [--quick] [--json] [--check] [--write] [--list] [--help] [NAME…]`; prints a
+ * table, or with `--json` one line per figure, on standard output; progress and skipped benches with
+ * the reason on standard error. Exits with 0, 1 if a bench failed or a ratio fell, or 2 on bad usage.
  */
 import { parseArgs } from "node:util";
-import { BENCHES, list, runAll, type Work } from "./benches.ts";
+import { BENCHES, list, runOne, type Work, workOf } from "./benches.ts";
+import { check, write } from "./check.ts";
 import { type Figure, goalText, meetsGoal, show } from "./kit.ts";
 import { RUNTIMES } from "../scripts/runtimes.ts";
 
-const USAGE = `npm run bench -- [--runtime NAME]… [--quick] [--json] [NAME…]
+const USAGE = `npm run bench -- [--runtime NAME]… [--quick] [--json] [--check] [--write] [NAME…]
 
   --runtime  only on this runtime: bun, node or deno; default: on each that the bench names
   --quick    shorter runs, for a look rather than a claim
   --json     one JSON line a figure: bench, metric, value, unit, peer, peerValue, ratio, better,
              goal, runtime, runs
+  --check    short runs; prints each ratio beside the stored one, and fails if one is more than 15 %
+             worse in three runs after one another; default: http and calls
+  --write    measures and writes bench/figures.json, docs/benchmarks.md and its plots
   --list     names the benches
 
 ${list()}`;
@@ -31,6 +35,8 @@ async function main(args: string[]): Promise<number> {
         runtime: { type: "string", multiple: true },
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
+        check: { type: "boolean", default: false },
+        write: { type: "boolean", default: false },
         list: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -54,11 +60,22 @@ async function main(args: string[]): Promise<number> {
     return misused(`--runtime ${strange} is unknown, use: ${known}`);
   }
   const work: Work = { names: positionals, runtimes: values.runtime };
-  const pace = values.quick ? { runs: 3, seconds: 1 } : { runs: 5, seconds: 3 };
-  const failed = await runAll(work, pace, (figures) => {
+  const all = (figures: readonly Figure[]) => {
     for (const it of figures) print(it, values.json === true);
-  });
-  return failed.length > 0 ? 1 : 0;
+  };
+  if (values.check && values.write) return misused("either --check or --write");
+  if (values.check) return await check(work);
+  if (values.write) return await write(work, all);
+  const pace = values.quick ? { runs: 3, seconds: 1 } : { runs: 5, seconds: 3 };
+  let failed = 0;
+  for (const { name, runtime } of workOf(work)) {
+    try {
+      all(await runOne(name, runtime, { ...pace, floorsOnly: false }) ?? []);
+    } catch {
+      failed += 1;
+    }
+  }
+  return failed > 0 ? 1 : 0;
 }
 
 function misused(why: string): number {

@@ -24,7 +24,7 @@ export interface Worker {
 }
 
 /** How long a worker may take until it is ready, or for one answer, in ms. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 
 /** Starts `[binary, ...arguments]` and waits until it is ready. */
 export async function startWorker(command: readonly string[]): Promise<Worker> {

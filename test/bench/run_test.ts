@@ -48,6 +48,7 @@ test("an unknown bench, runtime or option is bad usage, and the error names the 
   expect(strange.status).toBe(2);
   expect(strange.stderr).toMatch(/--runtime rhino is unknown, use: node bun deno/);
   expect(bench("--fast").status).toBe(2);
+  expect(bench("--check", "--write").status).toBe(2);
 });
 
 const ABOUT = { bench: "b", metric: "m", unit: "u", peer: "p", runtime: "r" };
