@@ -7,24 +7,35 @@ import type { Balancer } from "./modules.ts";
  * and symbols are undefined, so that a stub can be awaited, logged and compared without making a
  * call.
  */
-export function makeStub(call: (method: string, args: unknown[]) => Promise<unknown>): unknown {
-  const methods: Record<string, (...args: unknown[]) => Promise<unknown>> = Object.create(null);
-  return new Proxy(methods, {
-    get(_target, name) {
-      if (typeof name !== "string") return undefined;
-      const known = methods[name];
-      if (known !== undefined) return known;
-      if (!isCallable(name)) return undefined;
-      return (methods[name] = (...args) => call(name, args));
-    },
-    has: (_target, name) => typeof name === "string" && isCallable(name),
-    set: () => false,
-    defineProperty: () => false,
-    deleteProperty: () => false,
-    ownKeys: () => [],
-    getOwnPropertyDescriptor: () => undefined,
-  });
+export function makeStub(call: StubCall): unknown {
+  return new Proxy<StubTarget>({ call, methods: Object.create(null) }, STUB);
 }
+
+type StubCall = (method: string, args: unknown[]) => Promise<unknown>;
+
+/** What the handler of all stubs knows of one of them. */
+interface StubTarget {
+  readonly call: StubCall;
+  /** Those that were called. */
+  readonly methods: Record<string, (...args: unknown[]) => Promise<unknown>>;
+}
+
+/** Shared by all stubs, because programs make a stub for each call. */
+const STUB: ProxyHandler<StubTarget> = {
+  get({ call, methods }, name) {
+    if (typeof name !== "string") return undefined;
+    const known = methods[name];
+    if (known !== undefined) return known;
+    if (!isCallable(name)) return undefined;
+    return (methods[name] = (...args) => call(name, args));
+  },
+  has: (_target, name) => typeof name === "string" && isCallable(name),
+  set: () => false,
+  defineProperty: () => false,
+  deleteProperty: () => false,
+  ownKeys: () => [],
+  getOwnPropertyDescriptor: () => undefined,
+};
 
 /**
  * A proxy whose properties are exactly the functions that `exports` names now, and `$plb`.

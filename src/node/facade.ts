@@ -68,9 +68,14 @@ export function makeFacade(
       // deno-lint-ignore no-explicit-any
       return stub as any;
     },
-    async lookup(type, id, options = {}) {
-      context();
-      return await backend.lookup(type, id, checkLookup(options));
+    lookup(type, id, options = NO_OPTIONS) {
+      try {
+        context();
+        if (options !== NO_OPTIONS) checkLookup(options);
+        return backend.lookup(type, id, options);
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
     async members() {
       context();

@@ -21,7 +21,7 @@ import { Links } from "../links/links.ts";
 import { internalKind, notForClients } from "../model/internal_methods.ts";
 import type { MemberInfo } from "../model/member.ts";
 import { drainMsOf } from "../model/options.ts";
-import { checkToken, resourceKey } from "../model/rrp.ts";
+import { checkToken } from "../model/rrp.ts";
 import type { Transport } from "../ports/transport.ts";
 import { Claims } from "../registry/claims.ts";
 import { Directory } from "../registry/directory.ts";
@@ -38,7 +38,7 @@ import { SocketServer } from "../sockets/socket_server.ts";
 import { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause, within } from "../time/wait.ts";
 import { type CallBackend, contextOf, makeFacade } from "./facade.ts";
-import { countOwned, listOwned, lookupFrom } from "./lookup.ts";
+import { countOwned, KeyCache, listOwned, lookupCached, lookupFrom } from "./lookup.ts";
 import { createMarket } from "./market.ts";
 import { createRouting, type Routing } from "./routing.ts";
 
@@ -73,6 +73,7 @@ class NodeProcess implements CallBackend {
   readonly #market: Market;
   readonly #sockets: SocketServer;
   readonly #deadlines: TimerWheel;
+  readonly #keys = new KeyCache();
   #life: NodeLife;
   /** `fenced` also before the first life has begun. */
   #state: NodeState = "fenced";
@@ -213,11 +214,14 @@ class NodeProcess implements CallBackend {
       ? this.#router.call(target, method, args, options, context, true)
       : Promise.reject(notForClients(target.type, method));
 
-  readonly lookup: CallBackend["lookup"] = async (type, id, options) => {
-    const key = resourceKey(type, id);
-    const looked = lookupFrom(this.#host, this.#directory, key, options.require === "confirmed");
+  readonly lookup: CallBackend["lookup"] = (type, id, options) => {
+    const key = this.#keys.of(type, id);
+    const isConfirmed = options.require === "confirmed";
+    const known = isConfirmed ? null : lookupCached(this.#host, this.#directory, key);
+    if (known) return Promise.resolve(known);
+    const looked = lookupFrom(this.#host, this.#directory, key, isConfirmed);
     const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
-    return await within(this.#options.clock, timeoutMs, looked, `the lookup of ${key}`);
+    return within(this.#options.clock, timeoutMs, looked, `the lookup of ${key}`);
   };
 
   readonly members: CallBackend["members"] = async () =>

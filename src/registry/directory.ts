@@ -19,6 +19,12 @@ interface Location {
   readonly at: number;
 }
 
+/** This node's own ownership of a key, and the time since when it has it. */
+export interface OwnLocation {
+  readonly owner: Ownership;
+  readonly openedAt: number;
+}
+
 export class Directory {
   readonly #store: Store;
   readonly #membership: Membership;
@@ -76,23 +82,18 @@ export class Directory {
   /**
    * Where a key lives and how certain that is.
    *
-   * @param mine this node's own ownership of the key and the time since when it holds; null if it
-   * has none.
+   * @param mine this node's own ownership of the key; null if it has none.
    * @throws AtlasError `unavailable` or `contested` only if `confirmed` is required.
    */
   async lookup(
     key: string,
-    mine: { owner: Ownership; at: number } | null,
+    mine: OwnLocation | null,
     confirmed: boolean,
   ): Promise<Lookup> {
-    const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
-    const isTrusted = this.#isTrusted(mine?.owner);
-    // If a key can have two valid claims, the cache knows only one of them.
-    const isOne = this.#store.recheckMs === undefined;
-    if (!confirmed && isOne && isTrusted && known && this.#membership.isReachable()) {
-      const stalled = this.#membership.isStalled(known.owner.incarnation);
-      if (!stalled) return this.#answer(key, known.owner, "cached", known.at);
-    }
+    const cached = confirmed ? null : this.lookupCached(key, mine, null);
+    if (cached) return cached;
+    const owner = mine?.owner ?? this.cached(key);
+    const at = mine?.openedAt ?? this.#locations.get(key)?.at;
     try {
       const lookup = await this.#confirm(key, mine?.owner);
       if (confirmed && lookup.verdict === "suspect") throw suspected(key);
@@ -103,8 +104,26 @@ export class Directory {
       return lookup;
     } catch (error) {
       if (confirmed || !isAtlasError(error) || error.code !== "unavailable") throw error;
-      return this.#answer(key, known?.owner ?? null, "suspect", known?.at ?? this.#clock.now());
+      return this.#answer(key, owner, "suspect", at ?? this.#clock.now());
     }
+  }
+
+  /**
+   * The answer from memory; null if that is not allowed now.
+   *
+   * @param checkedAt the present time, if the caller has just read it.
+   */
+  lookupCached(key: string, mine: OwnLocation | null, checkedAt: number | null): Lookup | null {
+    // If a key can have two valid claims, the cache knows only one of them.
+    const isOne = this.#store.recheckMs === undefined;
+    if (!isOne || !this.#isTrusted(mine?.owner)) return null;
+    const owner = mine?.owner ?? this.cached(key);
+    if (!owner) return null;
+    const now = checkedAt ?? this.#clock.now();
+    if (!this.#membership.isReachable(now)) return null;
+    if (this.#membership.isStalled(owner.incarnation, null, now)) return null;
+    const at = mine?.openedAt ?? this.#locations.get(key)?.at ?? now;
+    return this.#answer(key, owner, "cached", at, now);
   }
 
   /**
@@ -152,8 +171,14 @@ export class Directory {
     return mine !== undefined && entry?.epoch === mine.epoch && this.#membership.hasAsserted();
   }
 
-  #answer(key: string, owner: Ownership | null, verdict: Verdict, at: number): Lookup {
-    const ageMs = Math.max(0, this.#clock.now() - at);
+  #answer(
+    key: string,
+    owner: Ownership | null,
+    verdict: Verdict,
+    at: number,
+    now: number = this.#clock.now(),
+  ): Lookup {
+    const ageMs = Math.max(0, now - at);
     return { key, rrp: owner?.rrp ?? null, epoch: owner?.epoch ?? 0, verdict, ageMs };
   }
 }

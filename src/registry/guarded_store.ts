@@ -121,11 +121,14 @@ export function guardedStore(
   };
   return new Proxy(store, {
     get(it, name) {
+      const known = methods.get(name);
+      if (known) return known;
       const value = Reflect.get(it, name, it);
       if (typeof value !== "function") return value;
-      let known = methods.get(name);
-      if (!known) methods.set(name, known = method(name as keyof Store));
-      return known;
+      // Asked with each cached lookup; it can't fail.
+      const guarded = name === "status" ? () => store.status() : method(name as keyof Store);
+      methods.set(name, guarded);
+      return guarded;
     },
   });
 }

@@ -63,8 +63,8 @@ export class HeartbeatMonitor {
   }
 
   /** For how long a member's heartbeat has not changed, in ms; below 0 if it isn't watched. */
-  stillMs(incarnation: string): number {
-    return this.#clock.now() - (this.#watched.get(incarnation)?.since ?? Infinity);
+  stillMs(incarnation: string, now: number): number {
+    return now - (this.#watched.get(incarnation)?.since ?? Infinity);
   }
 
   /** For how long a heartbeat of another region, which was read now, has not changed, in ms. */

@@ -212,17 +212,20 @@ export class Membership {
    * Whether a member's heartbeat counts as stopped. Reliable only if this node watches the member
    * or, for a member of another region (`abroad`), has read its heartbeat now.
    */
-  isStalled(incarnation: string, abroad: Observation | null = null): boolean {
+  isStalled(
+    incarnation: string,
+    abroad: Observation | null = null,
+    now: number = this.#clock.now(),
+  ): boolean {
     if (this.#view.stateOf(incarnation) === "superseded") return true;
     if (this.#monitor.isSuspect(incarnation)) return true;
-    const stillMs = abroad ? this.#monitor.seen(abroad) : this.#monitor.stillMs(incarnation);
+    const stillMs = abroad ? this.#monitor.seen(abroad) : this.#monitor.stillMs(incarnation, now);
     return stillMs > STALLED_BEATS * this.#timing.heartbeatMs;
   }
 
   /** Whether the store answered recently. */
-  isReachable(): boolean {
-    return this.#store.status() === "up" &&
-      this.#clock.now() - this.#lastContact <= 2 * this.#timing.heartbeatMs;
+  isReachable(now: number = this.#clock.now()): boolean {
+    return now - this.#lastContact <= 2 * this.#timing.heartbeatMs && this.#store.status() === "up";
   }
 
   /** A link to this member failed: watches it more often from now on. */

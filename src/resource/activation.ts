@@ -216,13 +216,15 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Creates the instance and runs `onStart` as a turn. @throws the error of the user's code. */
   async start(): Promise<void> {
-    const started = this.#hook(() => {
-      this.#instance = new this.type.class(this);
-      return this.#instance?.onStart();
-    });
-    const recalled = this.hasOnDisconnect && !this.offline ? this.broadcaster.recall() : null;
+    const hasConnections = this.hasOnDisconnect && !this.offline;
+    let recalled: (() => Promise<void>) | null | undefined = null;
     try {
-      await Promise.race([started, this.ended()]);
+      const started = this.#hook(() => {
+        this.#instance = new this.type.class(this);
+        return this.#instance?.onStart();
+      });
+      recalled = hasConnections ? this.broadcaster.recall() : null;
+      if (started) await Promise.race([started, this.ended()]);
     } catch (error) {
       if (this.#state === "closed") throw error;
       if (!isAtlasError(error)) tellHook(this.#host, this.key, "onStart", error);
@@ -261,11 +263,11 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     if (!handOver) this.#mailbox?.refuse(this.lost(false));
     await this.#untilIdle();
     if (this.isOver) return;
-    const stopped = this.#hook(
-      () => (this.#broadcaster?.markLastTurn(), this.#instance?.onStop(reason)),
-    );
     try {
-      await Promise.race([stopped, this.ended()]);
+      const stopped = this.#hook(
+        () => (this.#broadcaster?.markLastTurn(), this.#instance?.onStop(reason)),
+      );
+      if (stopped) await Promise.race([stopped, this.ended()]);
     } catch (error) {
       tellHook(this.#host, this.key, "onStop", error);
     }
@@ -515,14 +517,33 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return context.run(turn, () => settled(method.apply(this.#instance, args)));
   }
 
-  /** Runs a hook as a turn of its own. @throws the hook's error; its writes are then dropped. */
-  async #hook(run: () => void | Promise<void>): Promise<void> {
-    const { clock, deadlines } = this.#host;
-    this.#enter(null);
-    deadlines.add(this, clock.now() + this.type.maxTurnMs);
+  /**
+   * Runs a hook as a turn of its own. Null: it has ended already.
+   *
+   * @throws the hook's error, or rejects with it; its writes are then dropped.
+   */
+  #hook(run: () => void | Promise<void>): Promise<void> | null {
     const turn = new Turn(this, null);
+    this.#enter(null);
+    let isLong = false;
     try {
-      await runTurn(this.#host.context, turn, run);
+      const ran = runTurn(this.#host.context, turn, run);
+      isLong = ran instanceof Promise || this.#hasEffects;
+      if (isLong) return this.#runLongHook(turn, ran);
+      turn.end();
+      if (!this.life.lease.holds() && !this.offline) throw this.lost(false);
+      return null;
+    } finally {
+      if (!isLong) this.#leave(turn);
+    }
+  }
+
+  /** Runs the rest of a hook that has to wait. @throws as {@link #hook} */
+  async #runLongHook(turn: Turn, ran: void | Promise<void>): Promise<void> {
+    const { clock, deadlines } = this.#host;
+    deadlines.add(this, clock.now() + this.type.maxTurnMs);
+    try {
+      await ran;
       turn.end();
       if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
       if (this.#turnCommit?.isDirty) await this.#turnCommit.commit();
