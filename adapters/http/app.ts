@@ -63,7 +63,10 @@ export interface HttpAppOptions {
 }
 
 export interface HttpApp {
-  /** Answers a call or a lookup; null: {@link fetch} answers it. Never throws or rejects. */
+  /**
+   * Answers a call or a lookup whose header Host was checked; null: {@link fetch} answers it. Never
+   * throws or rejects.
+   */
   answer(request: PlainRequest): Promise<PlainAnswer> | null;
   /** Answers one request; never rejects. */
   fetch(request: Request, from?: RequestOrigin): Promise<Response>;
@@ -112,7 +115,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   const route = gated(gate, async (request) => await hono.fetch(request));
   const read = crossOrigin ? readable(crossOrigin, route) : route;
   const fetch = withHead(async (request) => {
-    const direct = answer(new FetchedRequest(request));
+    const direct = faultOfHost(request.headers) ? null : answer(new FetchedRequest(request));
     return direct ? responseOf(await direct) : await read(request);
   });
 

@@ -15,7 +15,6 @@ import {
   CALLER_REGION_HEADER,
   callerRegionOption,
   callOptions,
-  faultOfHost,
   queryOf,
   rawPath,
   requireOf,
@@ -59,7 +58,9 @@ interface Route {
   answer(request: PlainRequest, path: string, named: Named): Promise<PlainAnswer>;
 }
 
-/** Answers a request; null: the app answers it. Never throws or rejects. */
+/**
+ * Answers a request whose header Host was checked; null: the app answers it. Never throws or rejects.
+ */
 export type DirectRoutes = (request: PlainRequest) => Promise<PlainAnswer> | null;
 
 /** The routes of a node. */
@@ -71,7 +72,7 @@ export function createDirectRoutes(parts: DirectRoutesParts): DirectRoutes {
     const path = rawPath(request);
     for (const route of routes) {
       if (route.method !== method || !route.pattern.test(path)) continue;
-      if (gate.isClosed || faultOfHost(headers) || guard(headers)) return null;
+      if (gate.isClosed || guard(headers)) return null;
       return answer(parts, route, request, path);
     }
     return null;

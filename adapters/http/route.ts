@@ -47,7 +47,29 @@ export function answered(
   status: number,
   headers: Headings,
 ): PlainAnswer {
-  return { status, headers: { "content-type": mediaType, ...HEADERS, ...headers }, body };
+  return { status, headers: headersOf(mediaType, headers), body };
+}
+
+/** The headers of the last answer, as they were given and as they are sent. */
+let last: { readonly mediaType: string; readonly given: Headings; readonly sent: Headings } | null =
+  null;
+
+/** The same record as for the last answer if its headers were the same: most calls' are. */
+function headersOf(mediaType: string, given: Headings): Headings {
+  if (last !== null && last.mediaType === mediaType && isSame(last.given, given)) return last.sent;
+  const sent = { "content-type": mediaType, ...HEADERS, ...given };
+  last = { mediaType, given, sent };
+  return sent;
+}
+
+function isSame(one: Headings, other: Headings): boolean {
+  let left = 0;
+  for (const name in one) {
+    if (one[name] !== other[name]) return false;
+    left++;
+  }
+  for (const _ in other) left--;
+  return left === 0;
 }
 
 const origins = new WeakMap<Request, RequestOrigin>();

@@ -21,8 +21,12 @@ export function pathHeaders(
   path: readonly string[],
   rrp: string = path.at(-1) ?? "",
 ): Record<string, string> {
-  const nodes = path.map((node) => node.replaceAll(",", "%2C"));
-  return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
+  let text = "";
+  for (const node of path) {
+    const encoded = node.includes(",") ? node.replaceAll(",", "%2C") : node;
+    text = text === "" ? encoded : `${text}, ${encoded}`;
+  }
+  return { [PATH_HEADER]: text, [REGION_HEADER]: regionOf(rrp) };
 }
 
 /** The path in an answer's headers; empty if they have none. */

@@ -136,12 +136,29 @@ function answer(
   const finish = (answer: PlainAnswer) => {
     // The timeout applies to the connection from now on, during the answer and after it.
     server.timeout(request, keepAliveSeconds);
-    if (isUnread(request)) answer.headers["connection"] = "close";
-    return new Response(answer.body, answer);
+    const response = responseOf(answer);
+    if (isUnread(request)) response.headers.set("connection", "close");
+    return response;
   };
   const plain = options.answer?.(new FetchedRequest(request)) ?? null;
   if (plain === null) return fetched(options, request, server, keepAliveSeconds, sockets);
   return plain instanceof Promise ? plain.then(finish) : finish(plain);
+}
+
+/** The headers of the last plain answer. */
+let lastHeaders: PlainAnswer["headers"] = {};
+/** What was made of them; null until a second answer has the same ones. */
+let madeHeaders: Headers | null = null;
+
+/** A Response copies made headers in half the time that it takes to read a record of them. */
+function responseOf({ status, headers, body }: PlainAnswer): Response {
+  if (headers === lastHeaders) {
+    madeHeaders ??= new Headers(headers);
+    return new Response(body, { status, headers: madeHeaders });
+  }
+  lastHeaders = headers;
+  madeHeaders = null;
+  return new Response(body, { status, headers });
 }
 
 /** The answer of a request that has no plain one. */

@@ -145,8 +145,8 @@ function answerPlain(
 
 function writeAnswer({ status, headers, body }: PlainAnswer, outgoing: ServerResponse): void {
   if (outgoing.headersSent || outgoing.destroyed) return;
-  headers["content-length"] = String(Buffer.byteLength(body));
-  outgoing.writeHead(status, headers).end(body);
+  const length = String(Buffer.byteLength(body));
+  outgoing.writeHead(status, { ...headers, "content-length": length }).end(body);
 }
 
 /** Writes a response at once if its whole body is in memory; the library writes others. */

@@ -103,8 +103,11 @@ export interface HeaderReader {
 /** An answer whose whole body is in memory. */
 export interface PlainAnswer {
   readonly status: number;
-  /** By names in small letters, without `content-length`. */
-  readonly headers: Record<string, string>;
+  /**
+   * By names in small letters, without `content-length`. Answers with the same headers may have the
+   * same record, and a server may keep what it made of the last one.
+   */
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: string | Uint8Array<ArrayBuffer>;
 }
 
