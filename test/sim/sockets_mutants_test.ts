@@ -22,9 +22,9 @@ const EVENT_MUTANTS: Readonly<Record<string, Edit>> = {
   },
   "events go out before the commit": {
     file: ACTIVATION,
-    find: "await this.#broadcaster.reserveNumbers();\n        isAtUser = false;",
+    find: "await this.#broadcaster.reserveNumbers();\n      isAtUser = false;",
     replace: "await this.#broadcaster.reserveNumbers();\n" +
-      "        if (this.#broadcaster?.hasPending) this.#broadcaster.flush();\n        isAtUser = false;",
+      "      if (this.#broadcaster?.hasPending) this.#broadcaster.flush();\n      isAtUser = false;",
   },
   "events of a failed turn are sent with the next turn's": {
     file: ACTIVATION,
