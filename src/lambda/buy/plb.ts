@@ -20,7 +20,8 @@ import type { CallCounters } from "../bus/metrics.ts";
 import { Process } from "../bus/process.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
-import { type Bias, ChannelPool, type InUse, isShort } from "./channel_pool.ts";
+import { type Bias, ChannelPool, isShort } from "./channel_pool.ts";
+import type { InUse } from "./codes_in_use.ts";
 import {
   abandonedError,
   type ChannelView,
