@@ -72,7 +72,7 @@ serveQuestions({}, async (question) => {
       const view = from.pick("echo");
       if (!view) throw new Error("no channel has credit");
       from.spend(view, call);
-      view.calls.delete(call.id);
+      view.calls.take(call.id);
       from.credit(view, view.allowed + 1);
     });
   }

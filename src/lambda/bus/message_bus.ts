@@ -142,7 +142,10 @@ export class MessageBus {
       return;
     }
     const cache = this.#addresses;
-    this.#enqueue({ to: cache.join("", to), from: cache.join(incarnation, from), message });
+    const envelope = { to: cache.join("", to), from: cache.join(incarnation, from), message };
+    const { kind } = message;
+    if (kind === "reply" || kind === "request" || kind === "credit") this.#take(envelope);
+    else this.#enqueue(envelope);
   }
 
   /** A link to a peer closed: messages may be lost, so all its processes count as gone. */
@@ -219,6 +222,23 @@ export class MessageBus {
     else this.#dispatch(node, envelope);
   }
 
+  /**
+   * Delivers a call's message of a peer: at once, unless others are before it or one is handled now.
+   * Messages of the market wait for the end of the job, so that an exchange sees all orders of a
+   * frame before it matches them.
+   */
+  #take(envelope: Envelope): void {
+    if (this.#isReading || this.#yield.holds || this.#queue.length > 0) {
+      return this.#enqueue(envelope);
+    }
+    if (this.#stopped) return;
+    this.#isReading = true;
+    this.#yield.spend();
+    this.#deliver(envelope);
+    this.#isReading = false;
+    if (this.#queue.length > 0) this.#readSoon();
+  }
+
   #watch(watcher: Address, target: Address): void {
     const isFirst = this.#monitors.add(watcher, target);
     const node = nodeOf(target);
@@ -285,7 +305,7 @@ export class MessageBus {
   #dispatch(incarnation: string, envelope: Envelope): void {
     if (this.#stopped) return;
     const link = this.#parts.present(incarnation);
-    const outbox = this.#outboxes.get(incarnation);
+    const outbox = this.#outboxes.size > 0 ? this.#outboxes.get(incarnation) : undefined;
     if (link) {
       if (outbox) this.#flush(incarnation, outbox, link);
       return this.#write(link, envelope);
@@ -342,7 +362,11 @@ export class MessageBus {
   #enqueue(item: Envelope | (() => void)): void {
     if (this.#stopped) return;
     this.#queue.push(item);
-    if (this.#isReading || this.#yield.holds) return;
+    if (!this.#isReading) this.#readSoon();
+  }
+
+  #readSoon(): void {
+    if (this.#yield.holds) return;
     this.#isReading = true;
     queueMicrotask(() => this.#readAll());
   }

@@ -12,6 +12,7 @@
  */
 import type { PlbChannelStats } from "../../api/modules.ts";
 import { type Address, processOf } from "../bus/address.ts";
+import { Waiters } from "../../links/waiters.ts";
 import type { CodeLabel } from "../bus/messages.ts";
 import { CodesInUse, type InUse } from "./codes_in_use.ts";
 import type { ChannelView, ModuleCall } from "./module_call.ts";
@@ -94,7 +95,7 @@ export class ChannelPool {
       allowed: 0,
       used: 0,
       returned: 0,
-      calls: new Map(),
+      calls: new Waiters(),
       isDraining: false,
     };
     this.views.set(view.address, view);
@@ -125,7 +126,7 @@ export class ChannelPool {
 
   /** Requests after number `after` run on other code. */
   relabel(view: ChannelView, label: CodeLabel, after: number): void {
-    for (const [id, call] of view.calls) if (id <= after) call.label ??= view.label;
+    for (const [id, call] of view.calls.all()) if (id <= after) call.label ??= view.label;
     if (view.isDraining) view.exports = new Set(label.exports);
     else {
       // Added first, because a name that both export is in use all the time.
@@ -139,7 +140,7 @@ export class ChannelPool {
   spend(view: ChannelView, call: ModuleCall): void {
     call.id = ++view.used;
     call.view = view;
-    view.calls.set(call.id, call);
+    view.calls.add(call.id, call);
     this.#tokens--;
     this.#weigh(view);
   }
