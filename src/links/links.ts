@@ -92,6 +92,11 @@ export class Session {
   readonly #waiters = new Waiters<Waiter>();
   /** The peer's requests that are not answered yet, by number; belongs to `routing/inbound.ts`. */
   readonly inbound: Waiters<Call> = new Waiters();
+  /**
+   * About the number of calls of modules that are not answered yet, in both directions; belongs to
+   * `lambda/bus/message_bus.ts`.
+   */
+  moduleCalls = 0;
   #nextId = 1;
   #open = true;
   /** The peer said goodbye: it takes no more requests. */
@@ -125,9 +130,9 @@ export class Session {
     return this.#waiters.size > 0 || this.missedProbes > 0;
   }
 
-  /** The number of requests that are not answered yet, in both directions. */
+  /** About the number of requests that are not answered yet, in both directions. */
   get inFlight(): number {
-    return this.#waiters.size + this.inbound.size;
+    return this.#waiters.size + this.inbound.size + this.moduleCalls;
   }
 
   /** The requests that wait for answers over it. */

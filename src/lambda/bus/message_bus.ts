@@ -18,7 +18,13 @@ import type { Random } from "../../ports/random.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { ReadLoopYield } from "../../time/event_loop_yield.ts";
 import { type Address, AddressCache, addressOf, nodeOf, processOf } from "./address.ts";
-import { type BusMessage, contactsIn, readMessage, writeMessage } from "./messages.ts";
+import {
+  type BusMessage,
+  contactsIn,
+  type MessageKind,
+  readMessage,
+  writeMessage,
+} from "./messages.ts";
 import { Monitors } from "./monitors.ts";
 import { payloadOf } from "./payload.ts";
 import type { Process, ProcessContext } from "./process.ts";
@@ -144,6 +150,7 @@ export class MessageBus {
     const cache = this.#addresses;
     const envelope = { to: cache.join("", to), from: cache.join(incarnation, from), message };
     const { kind } = message;
+    countCall(link, kind);
     if (kind === "reply" || kind === "request" || kind === "credit") this.#take(envelope);
     else this.#enqueue(envelope);
   }
@@ -352,8 +359,9 @@ export class MessageBus {
         content: tuple,
         body,
       });
+      if (sent) countCall(link, message.kind);
       // A message must not be lost silently: closing the link notifies both ends.
-      if (!sent) link.close("the send buffer is full");
+      else link.close("the send buffer is full");
     } catch (error) {
       this.#log("warning", "message not sent", { kind: message.kind, why: messageOf(error) });
     }
@@ -433,9 +441,20 @@ export class MessageBus {
   }
 }
 
+/** Counts a request that is sent over a link in either direction, or its answer. */
+function countCall(link: BusLink, kind: MessageKind): void {
+  if (kind === "request") link.moduleCalls++;
+  else if ((kind === "reply" || kind === "failure") && link.moduleCalls > 0) link.moduleCalls--;
+}
+
 /** What the bus needs of a link to another node. */
 export interface BusLink {
   readonly peer: { readonly incarnation: string };
+  /**
+   * About the number of calls that are not answered yet, in both directions: by it the link divides
+   * its messages into frames. A request that no process took counts until the link closes.
+   */
+  moduleCalls: number;
   sendToProcess(message: ProcessMessage): boolean;
   close(reason: string): void;
 }
