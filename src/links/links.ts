@@ -18,6 +18,7 @@ import {
   type Message,
   type Passed,
   type ProcessMessage,
+  processTuple,
   type Reply,
   replyTuple,
   type Request,
@@ -222,11 +223,11 @@ export class Session {
   }
 
   /**
-   * Sends a message to a process of the market. Returns false, and sends nothing, if the link is
-   * closed or backed up.
+   * Sends a {@link ProcessMessage}, given as its parts. Returns false, and sends nothing, if the
+   * link is closed or backed up.
    */
-  sendToProcess(message: ProcessMessage): boolean {
-    return this.#open && this.#link.send(tupleOf(message), message.body);
+  sendToProcess(to: string, from: string, content: readonly unknown[], body: Body): boolean {
+    return this.#open && this.#link.send(processTuple(to, from, content), body);
   }
 
   close(reason: string): void {

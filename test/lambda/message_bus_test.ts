@@ -43,7 +43,7 @@ function makeBus() {
   const link: BusLink = {
     moduleCalls: 0,
     peer: PEER,
-    sendToProcess({ content, body }) {
+    sendToProcess(_to, _from, content, body) {
       const read = readMessage(content, body, "");
       sent.push(
         read.kind === "monitor_down"

@@ -11,6 +11,7 @@
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
+import type { Body } from "../../model/body.ts";
 import type { ProcessMessage } from "../../model/envelope.ts";
 import type { NodeEvent } from "../../model/node_event.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
@@ -351,14 +352,9 @@ export class MessageBus {
   #write(link: BusLink, { to, from, message }: Envelope): void {
     try {
       const { tuple, body } = writeMessage(message, this.incarnation);
-      const sent = link.sendToProcess({
-        kind: "process",
-        id: 0,
-        to: this.#addresses.split(to).process,
-        from: this.#addresses.split(from).process,
-        content: tuple,
-        body,
-      });
+      const receiver = this.#addresses.split(to).process;
+      const sender = this.#addresses.split(from).process;
+      const sent = link.sendToProcess(receiver, sender, tuple, body);
       if (sent) countCall(link, message.kind);
       // A message must not be lost silently: closing the link notifies both ends.
       else link.close("the send buffer is full");
@@ -455,7 +451,7 @@ export interface BusLink {
    * its messages into frames. A request that no process took counts until the link closes.
    */
   moduleCalls: number;
-  sendToProcess(message: ProcessMessage): boolean;
+  sendToProcess(to: string, from: string, content: readonly unknown[], body: Body): boolean;
   close(reason: string): void;
 }
 
