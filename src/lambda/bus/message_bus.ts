@@ -110,7 +110,7 @@ export class MessageBus {
 
   /** Sends a message from outside any process. */
   send(to: Address, message: BusMessage): void {
-    this.#send({ to, from: addressOf("", ""), message });
+    this.#send(to, addressOf("", ""), message);
   }
 
   /**
@@ -149,11 +149,13 @@ export class MessageBus {
       return;
     }
     const cache = this.#addresses;
-    const envelope = { to: cache.join("", to), from: cache.join(incarnation, from), message };
+    const receiver = cache.join("", to);
+    const sender = cache.join(incarnation, from);
     const { kind } = message;
     countCall(link, kind);
-    if (kind === "reply" || kind === "request" || kind === "credit") this.#take(envelope);
-    else this.#enqueue(envelope);
+    if (kind === "reply" || kind === "request" || kind === "credit") {
+      this.#take(receiver, sender, message);
+    } else this.#enqueue({ to: receiver, from: sender, message });
   }
 
   /** A link to a peer closed: messages may be lost, so all its processes count as gone. */
@@ -188,7 +190,7 @@ export class MessageBus {
       now: () => clock.now(),
       random: () => random.next(),
       nextId: () => ++this.#lastId,
-      send: (to, message) => this.#send({ to, from: address, message }),
+      send: (to, message) => this.#send(to, address, message),
       watch: (to) => this.#watch(address, to),
       unwatch: (to) => {
         if (this.#monitors.remove(address, to)) this.#sendUnwatch(to);
@@ -224,10 +226,12 @@ export class MessageBus {
     };
   }
 
-  #send(envelope: Envelope): void {
-    const { node } = this.#addresses.split(envelope.to);
-    if (node === "") this.#enqueue(envelope);
-    else this.#dispatch(node, envelope);
+  #send(to: Address, from: Address, message: BusMessage): void {
+    const { node, process } = this.#addresses.split(to);
+    if (node === "") return this.#enqueue({ to, from, message });
+    const link = this.#outboxes.size === 0 && !this.#stopped && this.#parts.present(node);
+    if (link) this.#write(link, process, from, message);
+    else this.#dispatch(node, { to, from, message });
   }
 
   /**
@@ -235,14 +239,14 @@ export class MessageBus {
    * Messages of the market wait for the end of the job, so that an exchange sees all orders of a
    * frame before it matches them.
    */
-  #take(envelope: Envelope): void {
+  #take(to: Address, from: Address, message: BusMessage): void {
     if (this.#isReading || this.#yield.holds || this.#queue.length > 0) {
-      return this.#enqueue(envelope);
+      return this.#enqueue({ to, from, message });
     }
     if (this.#stopped) return;
     this.#isReading = true;
     this.#yield.spend();
-    this.#deliver(envelope);
+    this.#deliver(to, from, message);
     this.#isReading = false;
     if (this.#queue.length > 0) this.#readSoon();
   }
@@ -273,7 +277,9 @@ export class MessageBus {
       // Sent after everything that the process sent, and before anything that its successor of that
       // name sends.
       this.#enqueue(() => {
-        for (const down of this.#takeDowns(target, "it ended")) this.#deliver(down);
+        for (const down of this.#takeDowns(target, "it ended")) {
+          this.#deliver(down.to, down.from, down.message);
+        }
       });
     } else if (message.kind === "unwatch") {
       this.#monitors.removeForeign(incarnation, message.process);
@@ -313,10 +319,10 @@ export class MessageBus {
   #dispatch(incarnation: string, envelope: Envelope): void {
     if (this.#stopped) return;
     const link = this.#parts.present(incarnation);
-    const outbox = this.#outboxes.size > 0 ? this.#outboxes.get(incarnation) : undefined;
+    const outbox = this.#outboxes.get(incarnation);
     if (link) {
       if (outbox) this.#flush(incarnation, outbox, link);
-      return this.#write(link, envelope);
+      return this.#writeEnvelope(link, envelope);
     }
     if (outbox) {
       if (outbox.push(envelope) > MAX_OUTBOX) {
@@ -346,13 +352,17 @@ export class MessageBus {
   #flush(incarnation: string, outbox: readonly Envelope[], link: BusLink): void {
     if (this.#outboxes.get(incarnation) !== outbox) return;
     this.#outboxes.delete(incarnation);
-    for (const envelope of outbox) this.#write(link, envelope);
+    for (const envelope of outbox) this.#writeEnvelope(link, envelope);
   }
 
-  #write(link: BusLink, { to, from, message }: Envelope): void {
+  #writeEnvelope(link: BusLink, { to, from, message }: Envelope): void {
+    this.#write(link, this.#addresses.split(to).process, from, message);
+  }
+
+  /** Sends a message to this process of the link's peer. */
+  #write(link: BusLink, receiver: string, from: Address, message: BusMessage): void {
     try {
       const { tuple, body } = writeMessage(message, this.incarnation);
-      const receiver = this.#addresses.split(to).process;
       const sender = this.#addresses.split(from).process;
       const sent = link.sendToProcess(receiver, sender, tuple, body);
       if (sent) countCall(link, message.kind);
@@ -383,13 +393,13 @@ export class MessageBus {
       const item = this.#queue[at] as Envelope | (() => void);
       this.#yield.spend();
       if (typeof item === "function") item();
-      else this.#deliver(item);
+      else this.#deliver(item.to, item.from, item.message);
     }
     this.#queue = at === this.#queue.length ? [] : this.#queue.slice(at);
     this.#isReading = false;
   }
 
-  #deliver({ to, from, message }: Envelope): void {
+  #deliver(to: Address, from: Address, message: BusMessage): void {
     const receiver = this.#processes.get(to);
     if (!receiver) {
       const { node } = this.#addresses.split(from);

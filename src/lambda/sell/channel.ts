@@ -224,13 +224,13 @@ export class Channel extends Process {
   }
 
   #run({ id, name, body, timeoutMs }: BusMessageOf<"request">): void {
-    const { deadlines, counters } = this.#parts;
+    const { counters } = this.#parts;
     const { module } = this.#record;
     const run = new Run(id, name, module);
     this.#running.add(id, run);
     this.#record.runStarted(module);
     counters.running++;
-    deadlines.add(run, this.context.now() + timeoutMs + ABANDON_MS);
+    const deadline = this.context.now() + timeoutMs + ABANDON_MS;
     const args = this.#check(run, body);
     if (args instanceof AtlasError) return this.#finish(run, { refusal: args });
     const context = new Context(run, this.#parts.name);
@@ -243,6 +243,13 @@ export class Channel extends Process {
       return this.#finish(run, { error });
     }
     if (!isPromise) return this.#finish(run, { value: result });
+    // Only now, because no timer runs before the function returns. It may have closed the node.
+    if (!this.hasStopped) this.#parts.deadlines.add(run, deadline);
+    this.#await(run, result);
+  }
+
+  /** Finishes a run once its function's promise is settled. */
+  #await(run: Run, result: unknown): void {
     const ended = (outcome: Outcome): void => {
       if (this.hasStopped) this.#orphanRunEnded();
       else this.context.resume(() => this.#finish(run, outcome));
