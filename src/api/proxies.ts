@@ -37,25 +37,34 @@ const STUB: ProxyHandler<StubTarget> = {
   getOwnPropertyDescriptor: () => undefined,
 };
 
+/** Calls one function of a module. */
+export type ProxyCall = (name: string, args: readonly unknown[]) => Promise<unknown>;
+
 /**
  * A proxy whose properties are exactly the functions that `exports` names now, and `$plb`.
  * Other names that could be a function's give one that rejects with `not_found`; `then`
  * and symbols are undefined, so that a proxy can be awaited and logged.
+ *
+ * @param call calls a function and gives its result; rejects, and never throws.
  */
-export function makeProxy(plb: Balancer, exports: () => readonly string[]): unknown {
+export function makeProxy(
+  plb: Balancer,
+  exports: () => readonly string[],
+  call: ProxyCall = async (name, args) => (await plb.call(name, args)).result,
+): unknown {
   const functions = new Map<string, (...args: unknown[]) => Promise<unknown>>();
   const has = (name: string | symbol): boolean =>
     typeof name === "string" && (name === "$plb" || exports().includes(name));
   const get = (name: string | symbol): unknown => {
-    if (name === "$plb") return plb;
-    if (typeof name !== "string" || !isCallable(name)) return undefined;
+    if (typeof name !== "string") return undefined;
     const known = functions.get(name);
     if (known) return known;
-    const call = async (...args: unknown[]): Promise<unknown> =>
-      (await plb.call(name, args)).result;
+    if (name === "$plb") return plb;
+    if (!isCallable(name)) return undefined;
+    const made = (...args: unknown[]): Promise<unknown> => call(name, args);
     // Only existing functions are cached, because any property name may be read.
-    if (has(name)) functions.set(name, call);
-    return call;
+    if (has(name)) functions.set(name, made);
+    return made;
   };
   return new Proxy({}, {
     get: (_target, name) => get(name),

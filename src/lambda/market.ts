@@ -16,7 +16,7 @@ import type {
   PublishOptions,
 } from "../api/modules.ts";
 import type { Role } from "../api/options.ts";
-import { makeProxy } from "../api/proxies.ts";
+import { makeProxy, type ProxyCall } from "../api/proxies.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
 import type { ProcessMessage } from "../model/envelope.ts";
@@ -28,6 +28,7 @@ import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./bus/address.ts";
 import { type BusLink, MessageBus, type MessageBusParts } from "./bus/message_bus.ts";
 import { CallCounters, ModuleMetrics } from "./bus/metrics.ts";
 import type { Process, ProcessRef } from "./bus/process.ts";
+import { NO_OPTIONS } from "./buy/module_call.ts";
 import { type PlbParts, PlbProcess } from "./buy/plb.ts";
 import { SharedRequests } from "./buy/shared_requests.ts";
 import { Authority } from "./exchange/authority.ts";
@@ -211,14 +212,16 @@ export class Market implements ModuleNode {
     const handle: Plb = {
       capacity: () => ref.current.tokens,
       stats: () => ref.current.stats(),
-      call: (name, args, options = {}) => ref.current.call(name, args, options),
+      call: (name, args, options = NO_OPTIONS) => ref.current.call(name, args, options),
       resize: (capacity) => ref.current.resize(checkCapacity("capacity", capacity)),
       close: () => {
         ref.current.close();
         return closed.promise;
       },
     };
-    return makeProxy(handle, () => ref.current.exports) as ModuleProxy<Module, Plb>;
+    const exports = (): readonly string[] => ref.current.exports;
+    const call: ProxyCall = (name, args) => ref.current.callForResult(name, args);
+    return makeProxy(handle, exports, call) as ModuleProxy<Module, Plb>;
   }
 
   readonly request: ModuleNode["request"] = async (module, name, args, options = {}) => {

@@ -18,6 +18,7 @@ import {
   type Message,
   type Passed,
   type ProcessMessage,
+  processTuple,
   type Reply,
   replyTuple,
   type Request,
@@ -92,6 +93,11 @@ export class Session {
   readonly #waiters = new Waiters<Waiter>();
   /** The peer's requests that are not answered yet, by number; belongs to `routing/inbound.ts`. */
   readonly inbound: Waiters<Call> = new Waiters();
+  /**
+   * About the number of calls of modules that are not answered yet, in both directions; belongs to
+   * `lambda/bus/message_bus.ts`.
+   */
+  moduleCalls = 0;
   #nextId = 1;
   #open = true;
   /** The peer said goodbye: it takes no more requests. */
@@ -125,9 +131,9 @@ export class Session {
     return this.#waiters.size > 0 || this.missedProbes > 0;
   }
 
-  /** The number of requests that are not answered yet, in both directions. */
+  /** About the number of requests that are not answered yet, in both directions. */
   get inFlight(): number {
-    return this.#waiters.size + this.inbound.size;
+    return this.#waiters.size + this.inbound.size + this.moduleCalls;
   }
 
   /** The requests that wait for answers over it. */
@@ -217,11 +223,11 @@ export class Session {
   }
 
   /**
-   * Sends a message to a process of the market. Returns false, and sends nothing, if the link is
-   * closed or backed up.
+   * Sends a {@link ProcessMessage}, given as its parts. Returns false, and sends nothing, if the
+   * link is closed or backed up.
    */
-  sendToProcess(message: ProcessMessage): boolean {
-    return this.#open && this.#link.send(tupleOf(message), message.body);
+  sendToProcess(to: string, from: string, content: readonly unknown[], body: Body): boolean {
+    return this.#open && this.#link.send(processTuple(to, from, content), body);
   }
 
   close(reason: string): void {

@@ -30,6 +30,13 @@ export class Waiters<T> {
     this.#put(number, waiter);
   }
 
+  /** The waiter with this number; undefined if there is none. */
+  get(number: number): T | undefined {
+    const place = number % this.#places;
+    if (this.#numbers[place] !== number || number === 0) return this.#others.get(number);
+    return this.#ring[place];
+  }
+
   /** Removes a waiter and gives it; undefined if none has the number. */
   take(number: number): T | undefined {
     const place = number % this.#places;

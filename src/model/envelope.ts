@@ -162,7 +162,7 @@ export function tupleOf(message: Message): unknown[] {
     case "ping":
       return [PING, id];
     case "process":
-      return [PROCESS, id, message.to, message.from, message.content];
+      return processTuple(message.to, message.from, message.content);
   }
 }
 
@@ -207,6 +207,15 @@ export function replyTuple(
   }
   const { incarnation, path } = passed;
   return [RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []];
+}
+
+/** The tuple of a {@link ProcessMessage}. */
+export function processTuple(
+  to: string,
+  from: string,
+  content: readonly unknown[],
+): unknown[] {
+  return [PROCESS, 0, to, from, content];
 }
 
 function failureTuple({ id, error, owner, path }: Failure): unknown[] {

@@ -1,16 +1,17 @@
-/** Covers src/lambda/buy/channel_pool.ts, its Fenwick tree, and src/lambda/bus/fair_share.ts. */
+/** Covers src/lambda/buy/channel_pool.ts, its weights and its code, and src/lambda/bus/fair_share.ts. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
-import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
 import type { ChannelView, ModuleCall } from "../../src/lambda/buy/module_call.ts";
 import { ChannelPool, type OpenedChannel } from "../../src/lambda/buy/channel_pool.ts";
+import { WeightTree } from "../../src/lambda/buy/weight_tree.ts";
+import type { CodeLabel } from "../../src/lambda/bus/messages.ts";
 import { fairShare } from "../../src/lambda/bus/fair_share.ts";
 
 test("every point of the cumulative sum finds the slot whose weight covers it", () => {
-  const step = fc.record({ slot: fc.nat(20), weight: fc.nat(9), leave: fc.boolean() });
-  fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-    const wheel = new Fenwick();
+  const step = fc.record({ slot: fc.nat(90), weight: fc.nat(9), leave: fc.boolean() });
+  fc.assert(fc.property(fc.array(step, { maxLength: 400 }), (steps) => {
+    const wheel = new WeightTree();
     const weights = new Map<number, number>();
     for (const { slot, weight, leave } of steps) {
       if (!weights.has(slot)) weights.set(wheel.take(), 0);
@@ -91,6 +92,67 @@ test("at any draw, each unit of credit is equally likely", () => {
   }
 });
 
+test("what can be called is that of all open channels, whatever opens, drains and is upgraded", () => {
+  const versions = ["1.0.0", "1.2.0", "2.0.0-rc.1", "2.0.0"];
+  const exports = [["mark"], ["mark", "note"], ["note"], ["a", "z"]];
+  const step = fc.record({
+    what: fc.constantFrom("add", "add", "drain", "relabel"),
+    at: fc.nat(20),
+    version: fc.constantFrom(...versions),
+    exports: fc.constantFrom(...exports),
+  });
+  fc.assert(fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+    const pool = new ChannelPool("none", () => "here", () => 0.5);
+    const all: ChannelView[] = [];
+    for (const { what, at, version, exports } of steps) {
+      const label = { version, exports, hash: "" };
+      const view = all[at % Math.max(1, all.length)];
+      if (what === "add") all.push(pool.add(opened(all.length, 4, label), pool));
+      else if (view && what === "drain") pool.drain(view);
+      else if (view) pool.relabel(view, label, 0);
+      const open = all.filter(({ isDraining }) => !isDraining);
+      const names = new Set(open.flatMap((view) => view.label.exports));
+      const newest = versions.findLast((it) => open.some((view) => view.label.version === it));
+      expect(pool.inUse()).toEqual(newest ? { version: newest, exports: [...names].sort() } : null);
+      for (const view of all) expect([...view.exports]).toEqual(view.label.exports);
+    }
+  }));
+});
+
+test("with the bias latency, the fastest open channel gets 16 times the weight of far ones", () => {
+  const random = new SeededRandom(1, "draw");
+  const pool = new ChannelPool("latency", () => "here", () => random.next());
+  const label = { version: "1.0.0", exports: ["mark"], hash: "" };
+  const [fast, twin, slow, far] = [10, 10, 20, 1_000].map((rttMs, n) => {
+    const view = pool.add({ ...opened(n, 8, label), rttMs }, pool);
+    pool.credit(view, 8);
+    return view;
+  }) as [ChannelView, ChannelView, ChannelView, ChannelView];
+  const expectShares = (...weights: readonly number[]): void => {
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const times = new Map<ChannelView, number>();
+    for (let n = 0; n < 3_200; n++) {
+      const view = pool.pick("mark") as ChannelView;
+      times.set(view, (times.get(view) ?? 0) + 1);
+    }
+    for (const [n, view] of [fast, twin, slow, far].entries()) {
+      const share = 3_200 * (weights[n] as number) / total;
+      expect(Math.abs((times.get(view) ?? 0) - share)).toBeLessThanOrEqual(100);
+    }
+  };
+  expectShares(16, 16, 8, 1);
+  pool.drain(fast);
+  expectShares(0, 16, 8, 1);
+  pool.drain(twin);
+  expectShares(0, 0, 16, 1);
+});
+
+/** A channel as it opens. */
+function opened(n: number, grant: number, label: CodeLabel): OpenedChannel {
+  const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
+  return { address: `${n}`, listener: "", contact, label, grant, rttMs: 1 };
+}
+
 /** A pool of full channels of these sizes. */
 function filled(
   sizes: readonly number[],
@@ -99,16 +161,7 @@ function filled(
   const pool = new ChannelPool("none", () => "here", chance);
   const views = sizes.map((grant, n) => {
     const label = { version: "1.0.0", exports: ["mark"], hash: "" };
-    const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
-    const opened: OpenedChannel = {
-      address: `${n}`,
-      listener: "",
-      contact,
-      label,
-      grant,
-      rttMs: 1,
-    };
-    const view = pool.add(opened, pool);
+    const view = pool.add(opened(n, grant, label), pool);
     pool.credit(view, grant);
     return view;
   });

@@ -41,8 +41,9 @@ class Recorder extends Process {
 function makeBus() {
   const sent: string[] = [];
   const link: BusLink = {
+    moduleCalls: 0,
     peer: PEER,
-    sendToProcess({ content, body }) {
+    sendToProcess(_to, _from, content, body) {
       const read = readMessage(content, body, "");
       sent.push(
         read.kind === "monitor_down"
@@ -71,9 +72,9 @@ function makeBus() {
     },
     onEvent: () => {},
   });
-  const arrived = (message: BusMessage) => {
+  const arrived = (message: BusMessage, to = "") => {
     const { tuple, body } = writeMessage(message, PEER.incarnation);
-    bus.arrived({ kind: "process", id: 0, to: "", from: "", content: tuple, body }, link);
+    bus.arrived({ kind: "process", id: 0, to, from: "plb.9", content: tuple, body }, link);
   };
   const settled = async () => {
     for (let turn = 0; turn < 20; turn++) await Promise.resolve();
@@ -121,6 +122,43 @@ test("a failed dial loses nothing if the peer opened a link", async () => {
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual(["watch"]);
   expect(recorder.received).toEqual([]);
+});
+
+test("the calls over a link that have no answer yet are counted, in both directions", () => {
+  const { bus, state, link, arrived } = makeBus();
+  state.link = link;
+  const request: BusMessage = { kind: "request", id: 1, name: "pi", timeoutMs: 1, body: "[]" };
+  const reply: BusMessage = { kind: "reply", id: 1, allowed: 1, body: "3" };
+  bus.send("peer-1/channel.1", request);
+  arrived(request, "channel.2");
+  expect(link.moduleCalls).toBe(2);
+  arrived(reply, "plb.1");
+  bus.send("peer-1/plb.2", {
+    kind: "failure",
+    id: 1,
+    allowed: 1,
+    error: ["app", "no", false, true],
+  });
+  expect(link.moduleCalls).toBe(0);
+  // The answer to a request that was sent over another link.
+  arrived(reply, "plb.1");
+  expect(link.moduleCalls).toBe(0);
+});
+
+test("a peer's request is delivered at once, but not before what is queued", async () => {
+  const { bus, arrived, settled } = makeBus();
+  const recorder = new Recorder("/nobody");
+  const address = bus.spawn("channel.1", recorder);
+  await settled();
+  recorder.received.length = 0;
+  const request: BusMessage = { kind: "request", id: 1, name: "pi", timeoutMs: 1, body: "[]" };
+  arrived(request, "channel.1");
+  expect(recorder.received).toEqual(["request"]);
+  bus.send(address, { kind: "drain", used: 0 });
+  arrived(request, "channel.1");
+  expect(recorder.received).toEqual(["request"]);
+  await settled();
+  expect(recorder.received).toEqual(["request", "drain", "request"]);
 });
 
 test("a failed dial sends `down` to watchers if there is no link", async () => {

@@ -14,6 +14,7 @@ test("waiters are given back once, by number and in order, as by a Map", () => {
     let last = 0;
     for (const it of steps) {
       if ("take" in it) {
+        expect(waiters.get(it.take)).toBe(expected.get(it.take));
         expect(waiters.take(it.take)).toBe(expected.get(it.take));
         expected.delete(it.take);
         continue;

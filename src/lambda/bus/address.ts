@@ -37,6 +37,12 @@ export interface SplitAddress {
   readonly process: string;
 }
 
+interface JoinedAddress extends SplitAddress {
+  readonly address: Address;
+}
+
+const NOWHERE: JoinedAddress = { node: "", process: "", address: "/" };
+
 /**
  * Caches addresses and their two fields, so that not every message joins and splits them again.
  * The same fields always give the same string object, whose hash the engine has computed.
@@ -44,13 +50,21 @@ export interface SplitAddress {
 export class AddressCache {
   readonly #byNode = new Map<string, Map<string, Address>>();
   readonly #split = new Map<Address, SplitAddress>();
+  /** The last two that were joined: messages of one frame mostly go from one process to one. */
+  #last: JoinedAddress = NOWHERE;
+  #lastButOne: JoinedAddress = NOWHERE;
 
   /** The address of a process; `node` empty: of this node. */
   join(node: string, process: string): Address {
-    const known = this.#byNode.get(node)?.get(process);
-    if (known !== undefined) return known;
-    const address = addressOf(node, process);
-    this.#keep(address, { node, process });
+    const joined = this.#lastButOne;
+    if (joined.process === process && joined.node === node) {
+      this.#lastButOne = this.#last;
+      this.#last = joined;
+      return joined.address;
+    }
+    const address = this.#byNode.get(node)?.get(process) ?? this.#join(node, process);
+    this.#lastButOne = this.#last;
+    this.#last = { node, process, address };
     return address;
   }
 
@@ -60,6 +74,12 @@ export class AddressCache {
     const found = { node: nodeOf(address), process: processOf(address) };
     this.#keep(address, found);
     return found;
+  }
+
+  #join(node: string, process: string): Address {
+    const address = addressOf(node, process);
+    this.#keep(address, { node, process });
+    return address;
   }
 
   #keep(address: Address, found: SplitAddress): void {

@@ -11,6 +11,7 @@
  */
 import { messageOf } from "../../errors.ts";
 import { MAX_CONTACTS, MAX_OUTBOX } from "../../limits.ts";
+import type { Body } from "../../model/body.ts";
 import type { ProcessMessage } from "../../model/envelope.ts";
 import type { NodeEvent } from "../../model/node_event.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
@@ -18,7 +19,13 @@ import type { Random } from "../../ports/random.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { ReadLoopYield } from "../../time/event_loop_yield.ts";
 import { type Address, AddressCache, addressOf, nodeOf, processOf } from "./address.ts";
-import { type BusMessage, contactsIn, readMessage, writeMessage } from "./messages.ts";
+import {
+  type BusMessage,
+  contactsIn,
+  type MessageKind,
+  readMessage,
+  writeMessage,
+} from "./messages.ts";
 import { Monitors } from "./monitors.ts";
 import { payloadOf } from "./payload.ts";
 import type { Process, ProcessContext } from "./process.ts";
@@ -103,7 +110,7 @@ export class MessageBus {
 
   /** Sends a message from outside any process. */
   send(to: Address, message: BusMessage): void {
-    this.#send({ to, from: addressOf("", ""), message });
+    this.#send(to, addressOf("", ""), message);
   }
 
   /**
@@ -142,7 +149,13 @@ export class MessageBus {
       return;
     }
     const cache = this.#addresses;
-    this.#enqueue({ to: cache.join("", to), from: cache.join(incarnation, from), message });
+    const receiver = cache.join("", to);
+    const sender = cache.join(incarnation, from);
+    const { kind } = message;
+    countCall(link, kind);
+    if (kind === "reply" || kind === "request" || kind === "credit") {
+      this.#take(receiver, sender, message);
+    } else this.#enqueue({ to: receiver, from: sender, message });
   }
 
   /** A link to a peer closed: messages may be lost, so all its processes count as gone. */
@@ -177,7 +190,7 @@ export class MessageBus {
       now: () => clock.now(),
       random: () => random.next(),
       nextId: () => ++this.#lastId,
-      send: (to, message) => this.#send({ to, from: address, message }),
+      send: (to, message) => this.#send(to, address, message),
       watch: (to) => this.#watch(address, to),
       unwatch: (to) => {
         if (this.#monitors.remove(address, to)) this.#sendUnwatch(to);
@@ -213,10 +226,29 @@ export class MessageBus {
     };
   }
 
-  #send(envelope: Envelope): void {
-    const { node } = this.#addresses.split(envelope.to);
-    if (node === "") this.#enqueue(envelope);
-    else this.#dispatch(node, envelope);
+  #send(to: Address, from: Address, message: BusMessage): void {
+    const { node, process } = this.#addresses.split(to);
+    if (node === "") return this.#enqueue({ to, from, message });
+    const link = this.#outboxes.size === 0 && !this.#stopped && this.#parts.present(node);
+    if (link) this.#write(link, process, from, message);
+    else this.#dispatch(node, { to, from, message });
+  }
+
+  /**
+   * Delivers a call's message of a peer: at once, unless others are before it or one is handled now.
+   * Messages of the market wait for the end of the job, so that an exchange sees all orders of a
+   * frame before it matches them.
+   */
+  #take(to: Address, from: Address, message: BusMessage): void {
+    if (this.#isReading || this.#yield.holds || this.#queue.length > 0) {
+      return this.#enqueue({ to, from, message });
+    }
+    if (this.#stopped) return;
+    this.#isReading = true;
+    this.#yield.spend();
+    this.#deliver(to, from, message);
+    this.#isReading = false;
+    if (this.#queue.length > 0) this.#readSoon();
   }
 
   #watch(watcher: Address, target: Address): void {
@@ -245,7 +277,9 @@ export class MessageBus {
       // Sent after everything that the process sent, and before anything that its successor of that
       // name sends.
       this.#enqueue(() => {
-        for (const down of this.#takeDowns(target, "it ended")) this.#deliver(down);
+        for (const down of this.#takeDowns(target, "it ended")) {
+          this.#deliver(down.to, down.from, down.message);
+        }
       });
     } else if (message.kind === "unwatch") {
       this.#monitors.removeForeign(incarnation, message.process);
@@ -288,7 +322,7 @@ export class MessageBus {
     const outbox = this.#outboxes.get(incarnation);
     if (link) {
       if (outbox) this.#flush(incarnation, outbox, link);
-      return this.#write(link, envelope);
+      return this.#writeEnvelope(link, envelope);
     }
     if (outbox) {
       if (outbox.push(envelope) > MAX_OUTBOX) {
@@ -318,22 +352,22 @@ export class MessageBus {
   #flush(incarnation: string, outbox: readonly Envelope[], link: BusLink): void {
     if (this.#outboxes.get(incarnation) !== outbox) return;
     this.#outboxes.delete(incarnation);
-    for (const envelope of outbox) this.#write(link, envelope);
+    for (const envelope of outbox) this.#writeEnvelope(link, envelope);
   }
 
-  #write(link: BusLink, { to, from, message }: Envelope): void {
+  #writeEnvelope(link: BusLink, { to, from, message }: Envelope): void {
+    this.#write(link, this.#addresses.split(to).process, from, message);
+  }
+
+  /** Sends a message to this process of the link's peer. */
+  #write(link: BusLink, receiver: string, from: Address, message: BusMessage): void {
     try {
       const { tuple, body } = writeMessage(message, this.incarnation);
-      const sent = link.sendToProcess({
-        kind: "process",
-        id: 0,
-        to: this.#addresses.split(to).process,
-        from: this.#addresses.split(from).process,
-        content: tuple,
-        body,
-      });
+      const sender = this.#addresses.split(from).process;
+      const sent = link.sendToProcess(receiver, sender, tuple, body);
+      if (sent) countCall(link, message.kind);
       // A message must not be lost silently: closing the link notifies both ends.
-      if (!sent) link.close("the send buffer is full");
+      else link.close("the send buffer is full");
     } catch (error) {
       this.#log("warning", "message not sent", { kind: message.kind, why: messageOf(error) });
     }
@@ -342,7 +376,11 @@ export class MessageBus {
   #enqueue(item: Envelope | (() => void)): void {
     if (this.#stopped) return;
     this.#queue.push(item);
-    if (this.#isReading || this.#yield.holds) return;
+    if (!this.#isReading) this.#readSoon();
+  }
+
+  #readSoon(): void {
+    if (this.#yield.holds) return;
     this.#isReading = true;
     queueMicrotask(() => this.#readAll());
   }
@@ -355,13 +393,13 @@ export class MessageBus {
       const item = this.#queue[at] as Envelope | (() => void);
       this.#yield.spend();
       if (typeof item === "function") item();
-      else this.#deliver(item);
+      else this.#deliver(item.to, item.from, item.message);
     }
     this.#queue = at === this.#queue.length ? [] : this.#queue.slice(at);
     this.#isReading = false;
   }
 
-  #deliver({ to, from, message }: Envelope): void {
+  #deliver(to: Address, from: Address, message: BusMessage): void {
     const receiver = this.#processes.get(to);
     if (!receiver) {
       const { node } = this.#addresses.split(from);
@@ -409,10 +447,21 @@ export class MessageBus {
   }
 }
 
+/** Counts a request that is sent over a link in either direction, or its answer. */
+function countCall(link: BusLink, kind: MessageKind): void {
+  if (kind === "request") link.moduleCalls++;
+  else if ((kind === "reply" || kind === "failure") && link.moduleCalls > 0) link.moduleCalls--;
+}
+
 /** What the bus needs of a link to another node. */
 export interface BusLink {
   readonly peer: { readonly incarnation: string };
-  sendToProcess(message: ProcessMessage): boolean;
+  /**
+   * About the number of calls that are not answered yet, in both directions: by it the link divides
+   * its messages into frames. A request that no process took counts until the link closes.
+   */
+  moduleCalls: number;
+  sendToProcess(to: string, from: string, content: readonly unknown[], body: Body): boolean;
   close(reason: string): void;
 }
 

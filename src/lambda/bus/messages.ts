@@ -210,7 +210,9 @@ export type BusMessageOf<K extends MessageKind> = { readonly kind: K } & BusMess
 export type BusMessage = { [K in MessageKind]: BusMessageOf<K> }[MessageKind];
 
 const process = text(64);
-const name = text(128);
+/** The longest name of a module or function, in characters. */
+const MAX_NAME = 128;
+const name = text(MAX_NAME);
 const quantity = whole(MAX_CAPACITY);
 const version = text(256, isVersion);
 const contact = peer;
@@ -322,11 +324,26 @@ function form<K extends MessageKind>(
   return { kind, row: new Row(fields) as unknown as Row<object>, hasBody };
 }
 
+/** The kinds of nearly all messages, which don't take the way over their row. */
+const REQUEST = NUMBERS.get("request") as number;
+const REPLY = NUMBERS.get("reply") as number;
+const CREDIT = NUMBERS.get("credit") as number;
+
 /** Encodes a message that leaves the node with incarnation `self`. */
 export function writeMessage(
   message: BusMessage,
   self: string,
 ): { tuple: readonly unknown[]; body: Body } {
+  switch (message.kind) {
+    case "request": {
+      const { id, name, timeoutMs, body } = message;
+      return { tuple: [REQUEST, id, name, timeoutMs], body: bodyOf(body) };
+    }
+    case "reply":
+      return { tuple: [REPLY, message.id, message.allowed], body: bodyOf(message.body) };
+    case "credit":
+      return { tuple: [CREDIT, message.allowed], body: "" };
+  }
   const number = NUMBERS.get(message.kind) ?? -1;
   const found = FORMS[number];
   if (!found) {
@@ -337,12 +354,28 @@ export function writeMessage(
   }
   const tuple: unknown[] = [number];
   found.row.write(message, self, tuple);
-  return { tuple, body: "body" in message ? bodyOf(message.body) : "" };
+  return { tuple, body: "" };
 }
 
 /** Decodes a message that arrived at the node `self`. @throws AtlasError `bad_request` */
 export function readMessage(tuple: readonly unknown[], body: Payload, self: string): BusMessage {
-  const [number] = tuple;
+  const number = tuple[0];
+  // The fields of these kinds are checked here as by their rows; what is wrong with one, its row says.
+  if (number === REPLY) {
+    const id = tuple[1];
+    const allowed = tuple[2];
+    if (isWhole(id) && isWhole(allowed)) return { kind: "reply", id, allowed, body };
+  } else if (number === REQUEST) {
+    const id = tuple[1];
+    const called = tuple[2];
+    const timeoutMs = tuple[3];
+    if (isWhole(id) && isName(called) && isWhole(timeoutMs)) {
+      return { kind: "request", id, name: called, timeoutMs, body };
+    }
+  } else if (number === CREDIT) {
+    const allowed = tuple[1];
+    if (isWhole(allowed)) return { kind: "credit", allowed };
+  }
   const found = typeof number === "number" ? FORMS[number] : undefined;
   if (!found) throw new AtlasError("bad_request", "a message has an unknown kind");
   const message: { kind: MessageKind; body?: Payload } = { kind: found.kind };
@@ -351,9 +384,23 @@ export function readMessage(tuple: readonly unknown[], body: Payload, self: stri
   return message as BusMessage;
 }
 
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isName(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_NAME;
+}
+
+const NO_CONTACTS: readonly Peer[] = [];
+
 /** The contacts in a message, to be remembered for dialling. */
 export function contactsIn(message: BusMessage): readonly Peer[] {
   switch (message.kind) {
+    case "request":
+    case "reply":
+    case "credit":
+      return NO_CONTACTS;
     case "syn":
     case "ack":
     case "topology":

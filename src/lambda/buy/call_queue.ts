@@ -39,16 +39,16 @@ export class CallQueue {
     return this.#waiting.size;
   }
 
-  /** Sends a call, or queues it. */
-  add(call: ModuleCall): void {
+  /** Sends a call that is made `now`, or queues it. */
+  add(call: ModuleCall, now: number): void {
     // Calls that are queued already can't use this credit, because that channel's code lacks their
     // functions.
     const view = this.#pool.pick(call.name);
-    if (view) return this.#send(call, view);
+    if (view) return this.#send(call, view, now);
     if (call.noWait) {
       return call.reject(new AtlasError("overloaded", `no credit for ${this.#name} now`));
     }
-    call.waitsSince = this.#context().now();
+    call.waitsSince = now;
     this.#counters.add("waits", 1);
     this.#waiting.add(call);
     this.probeLater();
@@ -68,7 +68,7 @@ export class CallQueue {
       if (!view) continue;
       this.#waiting.remove(call);
       this.endWait(call);
-      this.#send(call, view);
+      this.#send(call, view, this.#context().now());
     }
   }
 
@@ -113,9 +113,9 @@ export class CallQueue {
     });
   }
 
-  #send(call: ModuleCall, view: ChannelView): void {
+  #send(call: ModuleCall, view: ChannelView, now: number): void {
     this.#pool.spend(view, call);
-    const timeoutMs = Math.max(1, Math.ceil(call.deadline - this.#context().now()));
+    const timeoutMs = Math.max(1, Math.ceil(call.deadline - now));
     const { id, name, body } = call;
     this.#context().send(view.address, { kind: "request", id, name, timeoutMs, body });
   }

@@ -10,12 +10,13 @@
  * Source: `docs/design.md`, Modules; max-au's lambda_plb; stratified sampling (Neyman 1934), each
  * round shuffled (Knuth, TAOCP 2, algorithm P).
  */
-import { compareVersions } from "../../api/module.ts";
 import type { PlbChannelStats } from "../../api/modules.ts";
 import { type Address, processOf } from "../bus/address.ts";
+import { Waiters } from "../../links/waiters.ts";
 import type { CodeLabel } from "../bus/messages.ts";
-import { Fenwick } from "./fenwick.ts";
+import { CodesInUse, type InUse } from "./codes_in_use.ts";
 import type { ChannelView, ModuleCall } from "./module_call.ts";
+import { WeightTree } from "./weight_tree.ts";
 
 /** Draws per round. */
 const STRATA = 32;
@@ -29,29 +30,25 @@ export type OpenedChannel = Pick<
   "address" | "listener" | "contact" | "label" | "grant" | "rttMs"
 >;
 
-/** What can be called: the newest version in use, and the functions of all code in use, sorted. */
-export interface InUse {
-  readonly version: string;
-  readonly exports: readonly string[];
-}
-
 export type Bias = "none" | "region" | "latency";
 
 export class ChannelPool {
   readonly views: Map<Address, ChannelView> = new Map();
-  readonly #weights = new Fenwick();
-  readonly #bySlot = new Map<number, ChannelView>();
+  readonly #weights = new WeightTree();
+  /** The channels that are not draining, each at its slot. */
+  readonly #bySlot: (ChannelView | null)[] = [];
+  readonly #codes = new CodesInUse();
   readonly #bias: Bias;
   readonly #region: () => string;
   readonly #random: () => number;
-  /** The remaining draws of this round, each in [0, 1). */
-  readonly #draws: number[] = [];
+  /** This round's draws, each in [0, 1), of which the first ones remain. */
+  readonly #draws: Float64Array = new Float64Array(STRATA);
+  #drawsLeft = 0;
   #tokens = 0;
   #granted = 0;
-  #inUse: InUse | null = null;
-  /** Whether all open channels export the same functions. */
-  #isUniform = true;
-  #fastestMs = 1;
+  /** The shortest {@link tripMs} of the open channels, and how many have it. */
+  #fastestMs = Infinity;
+  #fastest = 0;
 
   constructor(bias: Bias, region: () => string, random: () => number) {
     this.#bias = bias;
@@ -71,39 +68,41 @@ export class ChannelPool {
 
   /** An order's channels that are not draining. */
   viewsOf(owner: object): ChannelView[] {
-    return [...this.#bySlot.values()].filter((view) => view.owner === owner);
+    return this.#open().filter((view) => view.owner === owner);
   }
 
   /** Channels without unused credit. */
   spent(): ChannelView[] {
-    return [...this.#bySlot.values()].filter((view) => unusedCredit(view) === 0);
+    return this.#open().filter((view) => unusedCredit(view) === 0);
   }
 
   /** Channels whose credit and calls in flight are less than their grant. */
   short(): ChannelView[] {
-    return [...this.#bySlot.values()].filter(isShort);
+    return this.#open().filter(isShort);
   }
 
   /** The newest version in use, and the functions of all code in use; null: no channel is open. */
   inUse(): InUse | null {
-    return this.#inUse;
+    return this.#codes.inUse;
   }
 
   add(opened: OpenedChannel, owner: object): ChannelView {
     const view: ChannelView = {
       ...opened,
       owner,
-      exports: new Set(opened.label.exports),
+      exports: this.#codes.add(opened.label),
       slot: this.#weights.take(),
       allowed: 0,
       used: 0,
       returned: 0,
-      calls: new Map(),
+      calls: new Waiters(),
       isDraining: false,
     };
     this.views.set(view.address, view);
+    this.#bySlot[view.slot] = view;
     this.#granted += view.grant;
-    this.#channelsChanged();
+    if (tripMs(view) === this.#fastestMs) this.#fastest++;
+    else if (tripMs(view) < this.#fastestMs) this.#findFastest();
     return view;
   }
 
@@ -127,17 +126,21 @@ export class ChannelPool {
 
   /** Requests after number `after` run on other code. */
   relabel(view: ChannelView, label: CodeLabel, after: number): void {
-    for (const [id, call] of view.calls) if (id <= after) call.label ??= view.label;
+    for (const [id, call] of view.calls.all()) if (id <= after) call.label ??= view.label;
+    if (view.isDraining) view.exports = new Set(label.exports);
+    else {
+      // Added first, because a name that both export is in use all the time.
+      view.exports = this.#codes.add(label);
+      this.#codes.remove(view.label);
+    }
     view.label = label;
-    view.exports = new Set(label.exports);
-    if (!view.isDraining) this.#channelsChanged();
   }
 
   /** Spends one credit on a call. */
   spend(view: ChannelView, call: ModuleCall): void {
     call.id = ++view.used;
     call.view = view;
-    view.calls.set(call.id, call);
+    view.calls.add(call.id, call);
     this.#tokens--;
     this.#weigh(view);
   }
@@ -149,7 +152,9 @@ export class ChannelPool {
     this.#tokens -= unusedCredit(view);
     this.#granted -= view.grant;
     this.#weights.release(view.slot);
-    this.#channelsChanged();
+    this.#bySlot[view.slot] = null;
+    this.#codes.remove(view.label);
+    if (tripMs(view) === this.#fastestMs && --this.#fastest === 0) this.#findFastest();
   }
 
   /** Forgets a channel that is gone. */
@@ -162,9 +167,11 @@ export class ChannelPool {
   pick(name: string): ChannelView | null {
     const { total } = this.#weights;
     if (total === 0) return null;
-    const view = this.#bySlot.get(this.#weights.find(Math.floor(this.#draw() * total)));
+    // The product may be rounded up to the total.
+    const point = Math.min(Math.floor(this.#draw() * total), total - 1);
+    const view = this.#bySlot[this.#weights.find(point)];
     if (view?.exports.has(name)) return view;
-    return this.#isUniform ? null : this.#pickAmong(name);
+    return this.#codes.isUniform ? null : this.#pickAmong(name);
   }
 
   stats(): PlbChannelStats[] {
@@ -198,15 +205,16 @@ export class ChannelPool {
 
   #draw(): number {
     const draws = this.#draws;
-    if (draws.length === 0) {
+    if (this.#drawsLeft === 0) {
       for (let stratum = 0; stratum < STRATA; stratum++) {
         // An inside-out shuffle: each draw swaps places with a random earlier one, or stays.
         const at = Math.floor(this.#random() * (stratum + 1));
-        draws.push(draws[at] ?? 0);
+        draws[stratum] = draws[at] as number;
         draws[at] = (stratum + this.#random()) / STRATA;
       }
+      this.#drawsLeft = STRATA;
     }
-    return draws.pop() as number;
+    return draws[--this.#drawsLeft] as number;
   }
 
   #weigh(view: ChannelView): void {
@@ -217,37 +225,30 @@ export class ChannelPool {
     return unusedCredit(view) * this.#biasOf(view);
   }
 
-  #biasOf({ contact, rttMs }: ChannelView): number {
-    if (this.#bias === "region") return contact.region === this.#region() ? MAX_BIAS : 1;
+  #biasOf(view: ChannelView): number {
     if (this.#bias === "none") return 1;
+    if (this.#bias === "region") return view.contact.region === this.#region() ? MAX_BIAS : 1;
     // Inversely proportional to the round-trip time; the fastest gets the full factor.
-    return Math.max(1, Math.round(MAX_BIAS * this.#fastestMs / Math.max(1, rttMs)));
+    return Math.max(1, Math.round(MAX_BIAS * this.#fastestMs / tripMs(view)));
   }
 
-  /** Recomputes what depends on all channels. */
-  #channelsChanged(): void {
-    this.#bySlot.clear();
-    const exportSets = new Set<string>();
-    const exports = new Set<string>();
-    let version: string | null = null;
-    let fastest = Infinity;
-    for (const view of this.views.values()) {
-      if (view.isDraining) continue;
-      const { label } = view;
-      this.#bySlot.set(view.slot, view);
-      fastest = Math.min(fastest, view.rttMs);
-      if (version === null || compareVersions(label.version, version) > 0) version = label.version;
-      const exportSet = label.exports.join();
-      if (!exportSets.has(exportSet)) { for (const name of label.exports) exports.add(name); }
-      exportSets.add(exportSet);
-    }
-    this.#isUniform = exportSets.size <= 1;
-    this.#inUse = version === null ? null : { version, exports: [...exports].sort() };
-    const fastestMs = Math.max(1, Math.min(fastest, Number.MAX_SAFE_INTEGER));
-    if (this.#bias !== "latency" || fastestMs === this.#fastestMs) return;
-    this.#fastestMs = fastestMs;
-    for (const view of this.#bySlot.values()) this.#weigh(view);
+  /** The channels that are not draining, in the order in which they opened. */
+  #open(): ChannelView[] {
+    return [...this.views.values()].filter((view) => !view.isDraining);
   }
+
+  /** Looks for the shortest round trip, on which all weights may depend. */
+  #findFastest(): void {
+    const open = this.#open();
+    this.#fastestMs = open.reduce((least, view) => Math.min(least, tripMs(view)), Infinity);
+    this.#fastest = open.filter((view) => tripMs(view) === this.#fastestMs).length;
+    if (this.#bias === "latency") { for (const view of open) this.#weigh(view); }
+  }
+}
+
+/** The round-trip time of a channel as the bias counts it: at least 1 ms. */
+function tripMs({ rttMs }: ChannelView): number {
+  return Math.max(1, Math.min(rttMs, Number.MAX_SAFE_INTEGER));
 }
 
 /** Whether a channel's unused credit and its calls in flight are less than its grant. */

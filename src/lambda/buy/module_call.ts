@@ -3,6 +3,7 @@
  */
 import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
+import type { Waiters } from "../../links/waiters.ts";
 import { type Body, encodeBody } from "../../model/body.ts";
 import { Expiring } from "../../model/expiring.ts";
 import {
@@ -20,8 +21,12 @@ import { decodePayload, type Payload } from "../bus/payload.ts";
 
 const CALL: OptionNames<ModuleCallOptions> = { timeoutMs: true, noWait: true, signal: true };
 
+/** The options of a call that has none: they aren't checked. */
+export const NO_OPTIONS: ModuleCallOptions = Object.freeze({});
+
 /** Checks option names, the signal and `noWait`. @throws AtlasError `bad_request` */
 export function checkCall(options: ModuleCallOptions): ModuleCallOptions {
+  if (options === NO_OPTIONS) return options;
   const { noWait } = checkOptions(options, CALL);
   if (noWait !== undefined) checkWord("noWait", noWait, [true, false]);
   return options;
@@ -60,7 +65,10 @@ export class ModuleCall extends Expiring {
   waitsSince = 0;
   readonly #keeper: ModuleCallKeeper;
   readonly #signal: AbortSignal | null;
-  #resolve!: (result: ModuleCallResult) => void;
+  /** Made only if there is a signal. */
+  #onAbort: (() => void) | null = null;
+  #isResultOnly = false;
+  #resolve!: (result: unknown) => void;
   #reject!: (error: AtlasError) => void;
 
   /** @throws AtlasError `bad_request`, `payload_too_large` */
@@ -87,17 +95,15 @@ export class ModuleCall extends Expiring {
     return this.#signal?.aborted === true;
   }
 
-  /** The promise of the answer; call once. */
+  /** The promise of the answer; call one of these two, once. */
   answer(): Promise<ModuleCallResult> {
-    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
-    return new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    return this.#promise();
   }
 
-  resolve(result: ModuleCallResult): void {
-    if (this.#settle()) this.#resolve(result);
+  /** The promise of the function's result alone. */
+  result(): Promise<unknown> {
+    this.#isResultOnly = true;
+    return this.#promise();
   }
 
   /** Its channel sent the result. */
@@ -110,7 +116,8 @@ export class ModuleCall extends Expiring {
       const message = `${contact.node} sent an invalid result`;
       return this.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
     }
-    this.resolve({ result, node: contact.node, version });
+    if (!this.#settle()) return;
+    this.#resolve(this.#isResultOnly ? result : { result, node: contact.node, version });
   }
 
   reject(error: AtlasError): void {
@@ -121,14 +128,23 @@ export class ModuleCall extends Expiring {
     if (!this.isDone) this.#keeper.abandoned(this, "the deadline passed", undefined);
   }
 
-  readonly #onAbort = (): void => {
-    this.#keeper.abandoned(this, "the caller cancelled the call", this.#signal?.reason);
-  };
+  #promise<T>(): Promise<T> {
+    const signal = this.#signal;
+    if (signal) {
+      this.#onAbort = () =>
+        this.#keeper.abandoned(this, "the caller cancelled the call", signal.reason);
+      signal.addEventListener("abort", this.#onAbort, { once: true });
+    }
+    return new Promise<T>((resolve, reject) => {
+      this.#resolve = resolve as (result: unknown) => void;
+      this.#reject = reject;
+    });
+  }
 
   #settle(): boolean {
     if (this.isDone) return false;
     this.isDone = true;
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#onAbort) this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#keeper.settled(this);
     return true;
   }
@@ -211,6 +227,6 @@ export interface ChannelView {
   used: number;
   returned: number;
   /** Unanswered requests, by number. */
-  readonly calls: Map<number, ModuleCall>;
+  readonly calls: Waiters<ModuleCall>;
   isDraining: boolean;
 }

@@ -20,13 +20,15 @@ import type { CallCounters } from "../bus/metrics.ts";
 import { Process } from "../bus/process.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
-import { type Bias, ChannelPool, type InUse, isShort } from "./channel_pool.ts";
+import { type Bias, ChannelPool, isShort } from "./channel_pool.ts";
+import type { InUse } from "./codes_in_use.ts";
 import {
   abandonedError,
   type ChannelView,
   closedError,
   ModuleCall,
   type ModuleCallKeeper,
+  NO_OPTIONS,
   noFunctionError,
 } from "./module_call.ts";
 import { OrderKeepers } from "./order_keepers.ts";
@@ -133,23 +135,49 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
     args: readonly unknown[],
     options: ModuleCallOptions,
   ): Promise<ModuleCallResult> {
-    let call: ModuleCall;
     try {
-      this.#check(name);
-      call = new ModuleCall(this, name, args, options, this.#parts, this.context.now());
+      const now = this.context.now();
+      const call = this.#callOf(name, args, options, now);
+      const answer = call.answer();
+      this.#begin(call, options, now);
+      return answer;
     } catch (error) {
       return Promise.reject(error);
     }
-    const answer = call.answer();
+  }
+
+  /** Calls a function without options, and gives its result alone. Rejects with an AtlasError. */
+  callForResult(name: string, args: readonly unknown[]): Promise<unknown> {
+    try {
+      const now = this.context.now();
+      const call = this.#callOf(name, args, NO_OPTIONS, now);
+      const result = call.result();
+      this.#begin(call, NO_OPTIONS, now);
+      return result;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** @throws AtlasError */
+  #callOf(
+    name: string,
+    args: readonly unknown[],
+    options: ModuleCallOptions,
+    now: number,
+  ): ModuleCall {
+    this.#check(name);
+    return new ModuleCall(this, name, args, options, this.#parts, now);
+  }
+
+  #begin(call: ModuleCall, options: ModuleCallOptions, now: number): void {
     this.#parts.counters.add("calls", 1);
     this.#inFlight++;
     if (call.wasAborted) {
-      this.abandoned(call, "the caller cancelled the call", options.signal?.reason);
-      return answer;
+      return this.abandoned(call, "the caller cancelled the call", options.signal?.reason);
     }
     this.#parts.deadlines.add(call, call.deadline);
-    this.#waiting.add(call);
-    return answer;
+    this.#waiting.add(call, now);
   }
 
   /** @throws AtlasError */
@@ -179,7 +207,7 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
   abandoned(call: ModuleCall, what: string, cause: unknown): void {
     const { view } = call;
     if (view) {
-      view.calls.delete(call.id);
+      view.calls.take(call.id);
       this.context.send(view.address, { kind: "abandon", id: call.id });
     }
     this.#waiting.remove(call);
@@ -281,16 +309,12 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
   // Calls.
 
   #replied({ id, body }: BusMessageOf<"reply">, view: ChannelView): void {
-    const call = view.calls.get(id);
-    if (!call) return;
-    view.calls.delete(id);
-    call.answered(body, view);
+    view.calls.take(id)?.answered(body, view);
   }
 
   #failed({ id, error: wire }: BusMessageOf<"failure">, view: ChannelView): void {
-    const call = view.calls.get(id);
+    const call = view.calls.take(id);
     if (!call) return;
-    view.calls.delete(id);
     const error = fromWireError(wire);
     // The channel was upgraded to code without the function while the request was in flight.
     const isElsewhere = error.code === "not_found" && !view.exports.has(call.name) &&
@@ -324,8 +348,8 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
   /** A channel accepts no more requests than the first `used`. */
   #closing(view: ChannelView, used: number): void {
     this.#pool.drain(view);
-    const unaccepted = [...view.calls].filter(([id]) => id > used);
-    for (const [id] of unaccepted) view.calls.delete(id);
+    const unaccepted = view.calls.all().filter(([id]) => id > used);
+    for (const [id] of unaccepted) view.calls.take(id);
     this.#waiting.putBack(unaccepted.map(([, call]) => call));
     this.#updateExports();
     this.#orders.changed(view);
@@ -350,11 +374,10 @@ export class PlbProcess extends Process implements ModuleCallKeeper {
   /** A channel is gone: its unanswered calls may have run. */
   #lost(view: ChannelView, reason: string): void {
     this.#pool.remove(view);
-    for (const call of view.calls.values()) {
+    for (const call of view.calls.takeAll()) {
       const message = `${this.name}.${call.name} on ${view.contact.node}: ${reason}`;
       call.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
     }
-    view.calls.clear();
   }
 
   /** Updates the exported functions to those of the code in use, or last in use. */

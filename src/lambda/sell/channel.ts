@@ -22,6 +22,7 @@ import {
   toAtlasError,
   toWireError,
 } from "../../errors.ts";
+import { Waiters } from "../../links/waiters.ts";
 import { type Body, encodeBody } from "../../model/body.ts";
 import { checkArguments, quoted } from "../../model/options.ts";
 import type { Timer } from "../../ports/clock.ts";
@@ -63,7 +64,7 @@ export class Channel extends Process {
   readonly #parts: ChannelParts;
   readonly #record: ChannelRecord;
   readonly #buyer: Address;
-  readonly #running = new Map<number, Run>();
+  readonly #running = new Waiters<Run>();
   /**
    * The grant that the channel should have. The actual grant is higher while running requests and
    * credit need it.
@@ -223,15 +224,15 @@ export class Channel extends Process {
   }
 
   #run({ id, name, body, timeoutMs }: BusMessageOf<"request">): void {
-    const { deadlines, counters } = this.#parts;
+    const { counters } = this.#parts;
     const { module } = this.#record;
     const run = new Run(id, name, module);
-    this.#running.set(id, run);
+    this.#running.add(id, run);
     this.#record.runStarted(module);
     counters.running++;
-    deadlines.add(run, this.context.now() + timeoutMs + ABANDON_MS);
-    const { args, refusal } = this.#check(run, body);
-    if (refusal) return this.#finish(run, { refusal });
+    const deadline = this.context.now() + timeoutMs + ABANDON_MS;
+    const args = this.#check(run, body);
+    if (args instanceof AtlasError) return this.#finish(run, { refusal: args });
     const context = new Context(run, this.#parts.name);
     let result: unknown;
     let isPromise: boolean;
@@ -242,6 +243,13 @@ export class Channel extends Process {
       return this.#finish(run, { error });
     }
     if (!isPromise) return this.#finish(run, { value: result });
+    // Only now, because no timer runs before the function returns. It may have closed the node.
+    if (!this.hasStopped) this.#parts.deadlines.add(run, deadline);
+    this.#await(run, result);
+  }
+
+  /** Finishes a run once its function's promise is settled. */
+  #await(run: Run, result: unknown): void {
     const ended = (outcome: Outcome): void => {
       if (this.hasStopped) this.#orphanRunEnded();
       else this.context.resume(() => this.#finish(run, outcome));
@@ -257,24 +265,19 @@ export class Channel extends Process {
   }
 
   /** The arguments, or the error if the function can't be called. */
-  #check(
-    { name, module }: Run,
-    body: Payload,
-  ): { args: readonly unknown[]; refusal: AtlasError | null } {
+  #check({ name, module }: Run, body: Payload): readonly unknown[] | AtlasError {
     try {
-      if (module.exports.includes(name)) {
-        return { args: checkArguments(decodePayload(body)), refusal: null };
-      }
+      if (module.exports.includes(name)) return checkArguments(decodePayload(body));
       const message = `${this.#parts.name} has no function ${quoted(name)}`;
-      return { args: [], refusal: new AtlasError("not_found", message) };
+      return new AtlasError("not_found", message);
     } catch (error) {
-      return { args: [], refusal: toAtlasError(error) };
+      return toAtlasError(error);
     }
   }
 
   #finish(run: Run, outcome: Outcome): void {
     const { deadlines, counters } = this.#parts;
-    if (!this.#running.delete(run.id)) return;
+    if (!this.#running.take(run.id)) return;
     deadlines.remove(run);
     counters.running--;
     if (this.#record.runEnded(run.module)) this.#reportUnused(run.module);
@@ -357,14 +360,14 @@ export class Channel extends Process {
 
   /** Stops without waiting for running requests. */
   #halt(reason: string): void {
-    for (const id of this.#running.keys()) {
+    for (const [id] of this.#running.all()) {
       this.#fail(id, new AtlasError("unavailable", reason, { maybeExecuted: true }));
     }
     this.context.stop(this.address, reason);
   }
 
   #abortRuns(reason: AtlasError): void {
-    for (const run of this.#running.values()) {
+    for (const [, run] of this.#running.all()) {
       this.#parts.deadlines.remove(run);
       run.abort(reason);
     }

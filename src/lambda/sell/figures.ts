@@ -22,8 +22,8 @@ export class ChannelRecord {
   running = 0;
   /** Functions that still run although their channel failed. */
   orphanRuns = 0;
-  /** Running requests, by code. */
-  readonly codes: Map<Module, number> = new Map();
+  /** Running requests, by code; counted in place, because each request changes a count twice. */
+  readonly codes: Map<Module, { running: number }> = new Map();
 
   constructor(buyer: Address, module: Module) {
     this.buyer = buyer;
@@ -36,16 +36,18 @@ export class ChannelRecord {
 
   runStarted(module: Module): void {
     this.running++;
-    this.codes.set(module, (this.codes.get(module) ?? 0) + 1);
+    const code = this.codes.get(module);
+    if (code) code.running++;
+    else this.codes.set(module, { running: 1 });
   }
 
   /** Returns whether that code is no longer used here. */
   runEnded(module: Module): boolean {
     this.running--;
-    const left = (this.codes.get(module) ?? 1) - 1;
-    if (left > 0) this.codes.set(module, left);
-    else this.codes.delete(module);
-    return left === 0 && module !== this.module;
+    const code = this.codes.get(module);
+    if (code && --code.running > 0) return false;
+    this.codes.delete(module);
+    return module !== this.module;
   }
 
   stats(address: Address): ListenerChannelStats {
