@@ -90,16 +90,16 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   get #broadcaster(): EventBroadcaster | null {
-    return this.hasRare ? this.rare.broadcaster : null;
+    return this.rareParts === null ? null : this.rareParts.broadcaster;
   }
 
   get #mailbox(): Mailbox | null {
-    return this.hasRare ? this.rare.mailbox : null;
+    return this.rareParts === null ? null : this.rareParts.mailbox;
   }
 
   /** Whether the next turn has to wait. */
   get #isHeld(): boolean {
-    return this.hasRare && this.rare.isHeld;
+    return this.rareParts !== null && this.rareParts.isHeld;
   }
 
   turn(what: string): Turn {
@@ -206,7 +206,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Resumes serving calls. Calls that waited run first. */
   resume(): void {
-    if (this.hasRare) this.rare.isHeld = false;
+    if (this.rareParts) this.rareParts.isHeld = false;
     const call = this.#current === null ? this.#next() : null;
     if (call) this.#runTurns(call);
   }
@@ -348,7 +348,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Whether the activation was stopped in a turn of this call, which has failed then. */
   #isDropped(call: Call): boolean {
-    return this.hasRare && this.rare.dropped.includes(call);
+    return this.rareParts !== null && this.rareParts.dropped.includes(call);
   }
 
   #failed(call: Call, error: unknown, isAtUser: boolean): void {
@@ -380,7 +380,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#broadcaster?.drop();
     this.#endDeadline();
     this.#current = null;
-    if (this.hasRare) this.rare.turnEnded?.notify();
+    this.rareParts?.turnEnded?.notify();
   }
 
   /** Limits the time of the running turn, which began at `now`. */

@@ -78,7 +78,7 @@ export abstract class OwnedKey {
   readonly openedAt: number;
   /** Notified when it is closed. */
   protected end: Signal | null = null;
-  #rare: RareParts | null = null;
+  protected rareParts: RareParts | null = null;
 
   constructor(
     key: string,
@@ -103,29 +103,25 @@ export abstract class OwnedKey {
 
   /** Made when it is first asked for. */
   protected get rare(): RareParts {
-    return (this.#rare ??= new RareParts());
-  }
-
-  protected get hasRare(): boolean {
-    return this.#rare !== null;
+    return (this.rareParts ??= new RareParts());
   }
 
   /** Its log while it operates without the store; null otherwise. */
   get offline(): OfflineLog | null {
-    return this.#rare === null ? null : this.#rare.offline;
+    return this.rareParts === null ? null : this.rareParts.offline;
   }
 
   set offline(log: OfflineLog | null) {
-    if (log !== null || this.#rare !== null) this.rare.offline = log;
+    if (log !== null || this.rareParts !== null) this.rare.offline = log;
   }
 
   /** The earliest time at which answers can have expired, on the monotonic clock. */
   get pruneAt(): number {
-    return this.#rare === null ? Infinity : this.#rare.pruneAt;
+    return this.rareParts === null ? Infinity : this.rareParts.pruneAt;
   }
 
   set pruneAt(at: number) {
-    if (at < Infinity || this.#rare !== null) this.rare.pruneAt = at;
+    if (at < Infinity || this.rareParts !== null) this.rare.pruneAt = at;
   }
 
   /** Whether its type operates if the store can't be reached. */
@@ -161,7 +157,7 @@ export abstract class OwnedKey {
   }
 
   protected endLifetime(): void {
-    this.#rare?.lifetime?.abort();
+    this.rareParts?.lifetime?.abort();
     this.rare.lifetime ??= OVER;
   }
 
