@@ -55,8 +55,28 @@ import type {
 } from "../../src/ports/store.ts";
 import { States } from "./state_parts.ts";
 
-interface Entry extends Ownership {
-  readonly opId: string;
+/**
+ * An ownership in the store. The claimer gets this object itself, so that no copy of it is held:
+ * it can't be changed, and the id of its claim isn't visible.
+ */
+class Entry implements Ownership {
+  readonly rrp: string;
+  readonly incarnation: string;
+  readonly epoch: number;
+  readonly #opId: string;
+
+  constructor(rrp: string, incarnation: string, epoch: number, opId: string) {
+    this.rrp = rrp;
+    this.incarnation = incarnation;
+    this.epoch = epoch;
+    this.#opId = opId;
+    Object.freeze(this);
+  }
+
+  /** Whether the claim with this id made it. */
+  isOf(opId: string, incarnation: string): boolean {
+    return this.#opId === opId && this.incarnation === incarnation;
+  }
 }
 
 /** One hash slot: its owners, and an epoch counter that outlives them. */
@@ -166,7 +186,7 @@ export class StoreState {
   }
 
   lookup(key: string): Ownership | null {
-    return ownershipOf(this.#slot(key).owners.get(key));
+    return this.#slot(key).owners.get(key) ?? null;
   }
 
   claim(claim: Claim): ClaimReply {
@@ -175,19 +195,19 @@ export class StoreState {
     if (lineage && lineage.id !== this.id) return { won: false, owner: null, quarantined: true };
     const slot = this.#slot(key);
     const present = slot.owners.get(key);
-    if (present?.opId === opId && present.incarnation === incarnation) {
+    if (present?.isOf(opId, incarnation)) {
       return this.#won(key, present);
     }
     const isExpected = expected === null
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
-    if (!isExpected) return { won: false, owner: ownershipOf(present) };
+    if (!isExpected) return { won: false, owner: present ?? null };
     // The counter may have been lost.
     const used = Math.max(present?.epoch ?? 0, this.#states.find(key)?.epoch ?? 0);
     const drawn = Math.max(slot.epoch ?? 0, used);
     const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);
     slot.epoch = epoch;
-    const entry = { rrp, incarnation, epoch, opId };
+    const entry = new Entry(rrp, incarnation, epoch, opId);
     slot.owners.set(key, entry);
     return this.#won(key, entry);
   }
@@ -201,12 +221,12 @@ export class StoreState {
     return reassertions.map((reassertion) => {
       const { key, rrp, incarnation, epoch } = reassertion;
       const slot = this.#slot(key);
-      const present = ownershipOf(slot.owners.get(key));
+      const present = slot.owners.get(key) ?? null;
       const drawn = slot.epoch ?? 0;
       const last = this.#states.last(key);
       const { isWritten, ...standing } = standingOf(reassertion, present, last, drawn, lineage);
       if (isWritten) {
-        slot.owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
+        slot.owners.set(key, new Entry(rrp, incarnation, epoch, "reasserted"));
         slot.epoch = Math.max(drawn, epoch);
       }
       return standing;
@@ -241,7 +261,7 @@ export class StoreState {
         if (number === from && key <= after) continue;
         const entry = slot.owners.get(key) as Entry;
         if (!entry.rrp.startsWith(prefix)) continue;
-        entries.push(ownershipOf(entry) as Ownership);
+        entries.push(entry);
         if (entries.length === limit) return { entries, next: `${number} ${key}` };
       }
     }
@@ -308,7 +328,7 @@ export class StoreState {
   #won(key: string, entry: Entry): ClaimReply {
     const isStateLost = this.#states.claimed(key);
     const last = this.#states.last(key);
-    return { won: true, owner: ownershipOf(entry), last, ...isStateLost && { isStateLost } };
+    return { won: true, owner: entry, last, ...isStateLost && { isStateLost } };
   }
 
   #set(member: Member): void {
@@ -338,10 +358,6 @@ export class StoreState {
   #slot(key: string): Slot {
     return this.#slots[slotOf(key)] ??= { epoch: null, owners: new Map() };
   }
-}
-
-function ownershipOf(entry: Entry | undefined): Ownership | null {
-  return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
 }
 
 /** A page's cursor: the slot it stopped in, and the last key listed there. */

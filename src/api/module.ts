@@ -7,7 +7,13 @@
  *
  * Source: `docs/design.md`, Modules; Semantic Versioning 2.0.0, §9–11; the ranges of npm's semver.
  */
-import semver from "semver";
+// One by one: the whole package is three times as many files, which every start would load.
+import compare from "semver/functions/compare.js";
+import parse from "semver/functions/parse.js";
+import prerelease from "semver/functions/prerelease.js";
+import satisfies from "semver/functions/satisfies.js";
+import valid from "semver/functions/valid.js";
+import validRange from "semver/ranges/valid.js";
 import { AtlasError } from "../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_VERSION } from "../limits.ts";
 import { isCallable } from "../model/internal_methods.ts";
@@ -123,7 +129,7 @@ export function rehashed(module: Module, salt: string): Module {
 /** A version in its normal form. @throws AtlasError `bad_request` */
 export function checkVersion(version: string): string {
   const parsed = typeof version === "string" && version.length <= MAX_VERSION
-    ? semver.parse(version)
+    ? parse(version)
     : null;
   if (parsed) return parsed.version;
   throw new AtlasError(
@@ -135,7 +141,7 @@ export function checkVersion(version: string): string {
 /** Checks a range of versions, and returns it unchanged. @throws AtlasError `bad_request` */
 export function checkRange(range: string): string {
   const isRange = typeof range === "string" && range.length <= MAX_VERSION &&
-    semver.validRange(range) !== null;
+    validRange(range) !== null;
   if (isRange) return range.trim() || "*";
   throw new AtlasError(
     "bad_request",
@@ -154,22 +160,22 @@ export function checkCapacity(field: string, value: number): number {
 
 /** Whether `version` is in the buyer's `range`; null stands for any stable version. */
 export function accepts(range: string | null, version: string): boolean {
-  return range === null ? semver.prerelease(version) === null : semver.satisfies(version, range);
+  return range === null ? prerelease(version) === null : satisfies(version, range);
 }
 
 /** Below 0 if version `a` is older than `b`, above 0 if it is newer. */
 export function compareVersions(a: string, b: string): number {
-  return semver.compare(a, b);
+  return compare(a, b);
 }
 
 /** Whether untrusted text is a version. */
 export function isVersion(text: string): boolean {
-  return text.length <= MAX_VERSION && semver.valid(text) !== null;
+  return text.length <= MAX_VERSION && valid(text) !== null;
 }
 
 /** Whether untrusted text is a range. */
 export function isRange(text: string): boolean {
-  return text.length <= MAX_VERSION && semver.validRange(text) !== null;
+  return text.length <= MAX_VERSION && validRange(text) !== null;
 }
 
 function checkFunctions(functions: unknown): string[] {

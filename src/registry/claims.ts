@@ -106,6 +106,11 @@ export class Claims {
     return this.#membership.lineages.present;
   }
 
+  /** The same, by `markOf`. */
+  get presentMark(): string | undefined {
+    return this.#membership.lineages.mark;
+  }
+
   /** Whether the store answered recently. */
   get isReachable(): boolean {
     return this.#membership.isReachable();

@@ -16,6 +16,7 @@ export class Lineages {
   readonly #clock: Clock;
   readonly #waitMs: number;
   #present: LineageName | null = null;
+  #mark: string | undefined;
   /** When its id was first seen, on the monotonic clock. */
   #since = 0;
   #isSettled = false;
@@ -31,6 +32,11 @@ export class Lineages {
   /** The current lineage; null before the store has answered once. */
   get present(): LineageName | null {
     return this.#present;
+  }
+
+  /** The same as {@link markOf} gives it: one text, which all ownerships share. */
+  get mark(): string | undefined {
+    return this.#mark;
   }
 
   /** What this node sends to the store about it. */
@@ -51,6 +57,7 @@ export class Lineages {
     // The term rose under the same id: an older copy was the primary in between.
     if (before !== null && term <= before.term) return false;
     this.#present = { id, term };
+    this.#mark = markOf({ id, term });
     this.#since = this.#clock.now();
     this.#isSettled = settled;
     this.#asserted = null;

@@ -7,9 +7,8 @@
  *
  * Source: `docs/design.md`, State; Membership and leases; Calls.
  */
-import type { Placement } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
-import { Resource, type ResourceContext, type StopReason, type Storage } from "../api/resource.ts";
+import type { Resource, ResourceContext, StopReason, Storage } from "../api/resource.ts";
 import {
   AtlasError,
   type ErrorCode,
@@ -20,141 +19,35 @@ import {
 } from "../errors.ts";
 import { EventBroadcaster } from "../events/broadcaster.ts";
 import { PRUNE_DELAY_MS } from "../limits.ts";
-import { type Call, NO_CALLS } from "../model/call.ts";
-import { Expiring } from "../model/expiring.ts";
+import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import type { NodeLife } from "../registry/lease.ts";
 import { Signal } from "../time/wait.ts";
 import { type ActivationHost, type HostedType, methodOf } from "./activation_host.ts";
 import { Mailbox } from "./mailbox.ts";
-import type { OfflineLog } from "./offline_log.ts";
+import { OwnedKey, TurnDeadline } from "./owned_key.ts";
 import { releaseOwnership, tellLoss } from "./reassertion.ts";
 import { currentTurn, runTurn, settled, Turn, turnOf } from "./turn.ts";
 import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
-type Lifetime = Pick<AbortController, "signal" | "abort">;
-
-/** The shared signal of activations that were closed before anything asked for their signal. */
-const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
-
-/** An ownership and the type of its key: the part of an activation that needs no instance. */
-export abstract class OwnedKey extends Expiring {
-  readonly key: string;
-  readonly type: HostedType;
-  owner: Ownership;
-  life: NodeLife;
-  /** The last turn that the state is known to contain. */
-  last: Stamp;
-  /** The lineage for which that is known, by `markOf`. */
-  lineage: string | undefined;
-  /** Its log while it operates without the store; null otherwise. */
-  offline: OfflineLog | null = null;
-  /** When it was claimed, on the monotonic clock. */
-  readonly openedAt: number;
-
-  /** The earliest time at which answers can have expired, on the monotonic clock. */
-  pruneAt: number;
-  /** Notified when it is closed. */
-  protected end: Signal | null = null;
-  #lifetime: Lifetime | null = null;
-
-  constructor(
-    key: string,
-    type: HostedType,
-    owner: Ownership,
-    life: NodeLife,
-    last: Stamp,
-    lineage: string | undefined,
-    openedAt: number,
-  ) {
-    super();
-    this.key = key;
-    this.type = type;
-    this.owner = owner;
-    this.life = life;
-    this.last = last;
-    this.lineage = lineage;
-    this.openedAt = openedAt;
-    // Answers of earlier owners are not read yet. If no turn was ever committed, no answers exist.
-    this.pruneAt = last.epoch > 0 ? openedAt + PRUNE_DELAY_MS : Infinity;
-  }
-
-  /** Whether its type operates if the store can't be reached. */
-  get operatesOffline(): boolean {
-    return this.type.partition === "available";
-  }
-
-  get id(): string {
-    return parseKey(this.key).id;
-  }
-
-  get rrp(): string {
-    return this.owner.rrp;
-  }
-
-  get epoch(): number {
-    return this.owner.epoch;
-  }
-
-  /** The placement of its type. */
-  get placement(): Placement {
-    return this.type.placement;
-  }
-
-  /** Whether its class has an `onDisconnect`: then its state has a record of each connection. */
-  get hasOnDisconnect(): boolean {
-    return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
-  }
-
-  /** Aborted once it is closed. */
-  get lifetime(): AbortSignal {
-    return (this.#lifetime ??= new AbortController()).signal;
-  }
-
-  protected endLifetime(): void {
-    this.#lifetime?.abort();
-    this.#lifetime ??= OVER;
-  }
-
-  /** Resolves when it is closed. */
-  protected ended(): Promise<void> {
-    return (this.end ??= new Signal()).wait();
-  }
-
-  /** The error for operations after the ownership has ended. */
-  lost(maybeExecuted: boolean): AtlasError {
-    const why = `this node's ownership of ${this.key} has ended`;
-    return new AtlasError("not_owner", why, { maybeExecuted });
-  }
-}
+/** Marks a running hook, which has no call. */
+const HOOK = "hook";
 
 export class Activation extends OwnedKey implements ResourceContext, CommittingOwnership {
   /** The number of the host's sweep in which it was last used. */
   usedAt = 0;
-  /** Its broadcaster, made with the first connection or event. */
-  #broadcaster: EventBroadcaster | null = null;
   readonly #host: ActivationHost<Activation>;
-  #state: "opening" | "open" | "closing" | "closed" = "opening";
+  #state: "opening" | "open" | "closing" | "releasing" | "closed" = "opening";
   #instance: Resource | null = null;
-  #busy = false;
-  /** Whether the next turn has to wait. */
-  #isHeld = false;
-  #isReleasing = false;
-  #current: Call | null = null;
+  /** The running call, or that a hook runs; null if nothing runs. */
+  #current: Call | typeof HOOK | null = null;
   /** Turns begun: identifies a turn in call chains. */
   #turn = 0;
-  /** Calls whose turn waits until the current, reentrant call ends. The innermost call is last. */
-  #outer: Call[] = NO_CALLS;
-  /** The calls whose turn was running when the activation was stopped: they have failed. */
-  #dropped: Call[] = NO_CALLS;
-  #mailbox: Mailbox | null = null;
   /** Made when storage or an idempotency key is first used. */
   #turnCommit: TurnCommit | null = null;
-  #node: Atlas | null = null;
-  /** Notified when the running turn has ended. */
-  #turnEnded: Signal | null = null;
+  /** The time limit of the running turn, once that turn waits for something. */
+  #deadline: TurnDeadline | null = null;
 
   constructor(
     host: ActivationHost<Activation>,
@@ -179,16 +72,34 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   get broadcaster(): EventBroadcaster {
-    return (this.#broadcaster ??= new EventBroadcaster(this.#host, this));
+    return (this.rare.broadcaster ??= new EventBroadcaster(this.#host, this));
   }
 
   get node(): Atlas {
-    return (this.#node ??= this.#host.facadeFor(this));
+    return (this.rare.node ??= this.#host.facadeFor(this));
   }
 
   /** The running turn's entry in a call chain. */
   get chainEntry(): string {
     return `${this.key} ${this.epoch}.${this.#turn}`;
+  }
+
+  /** The running call; null in hooks, and if nothing runs. */
+  get #call(): Call | null {
+    return this.#current === HOOK ? null : this.#current;
+  }
+
+  get #broadcaster(): EventBroadcaster | null {
+    return this.rareParts === null ? null : this.rareParts.broadcaster;
+  }
+
+  get #mailbox(): Mailbox | null {
+    return this.rareParts === null ? null : this.rareParts.mailbox;
+  }
+
+  /** Whether the next turn has to wait. */
+  get #isHeld(): boolean {
+    return this.rareParts !== null && this.rareParts.isHeld;
   }
 
   turn(what: string): Turn {
@@ -206,12 +117,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Whether its key is released, or its release was requested. It then is no longer the owner. */
   get isOver(): boolean {
-    return this.#state === "closed" || this.#isReleasing;
+    return this.#state === "closed" || this.#state === "releasing";
   }
 
   /** Whether nothing runs or waits here. */
   get isIdle(): boolean {
-    return this.#state === "open" && !this.#busy && !this.offline && !this.#broadcaster?.size;
+    return this.#state === "open" && this.#current === null && !this.offline &&
+      !this.#broadcaster?.size;
   }
 
   /** Creates the instance and runs `onStart` as a turn. @throws the error of the user's code. */
@@ -243,13 +155,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   /** Runs a call: at once, or after the calls that already wait. */
   receive(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
-    if (!this.#busy && !this.#isHeld) return this.#runTurns(call);
+    if (this.#current === null && !this.#isHeld) return this.#runTurns(call);
     if (call.chain.length > 0 && call.chain.includes(this.chainEntry)) {
       return this.type.reentrant
         ? void this.#join(call)
         : call.fail(reentered(this.key, [...call.chain, this.chainEntry]));
     }
-    (this.#mailbox ??= new Mailbox(this.type.mailbox, this.#host.stats)).offer(call);
+    (this.rare.mailbox ??= new Mailbox(this.type.mailbox, this.#host.stats)).offer(call);
   }
 
   /**
@@ -272,7 +184,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
       tellHook(this.#host, this.key, "onStop", error);
     }
     if (this.isOver) return;
-    this.#isReleasing = true;
+    this.#state = "releasing";
     const next = handOver ? await handOver() : await this.#release();
     this.#broadcaster?.end(this.lost(false), next);
     this.#finish();
@@ -288,14 +200,14 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Makes calls wait. Resolves once no turn runs, or this activation is closed. */
   hold(): Promise<void> {
-    this.#isHeld = true;
+    this.rare.isHeld = true;
     return this.#untilIdle();
   }
 
   /** Resumes serving calls. Calls that waited run first. */
   resume(): void {
-    this.#isHeld = false;
-    const call = this.#busy ? null : this.#next();
+    if (this.rareParts) this.rareParts.isHeld = false;
+    const call = this.#current === null ? this.#next() : null;
     if (call) this.#runTurns(call);
   }
 
@@ -316,24 +228,25 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /** A turn exceeded its time limit: stops the instance and releases the key. */
-  override expire(): void {
+  expire(): void {
     const { maxTurnMs } = this.type;
-    this.#host.tell("error", "turn ran too long", { ...about(this.key, this.#current), maxTurnMs });
+    this.#host.tell("error", "turn ran too long", { ...about(this.key, this.#call), maxTurnMs });
     this.#stop("timeout", `${this.key} was stopped: a call ran too long`);
     this.#release();
   }
 
   /** The node is closed while a turn runs: its result is not reported. */
-  override onWheelClosed(): void {
-    this.#host.tell("warning", "closed during a turn", about(this.key, this.#current));
+  onWheelClosed(): void {
+    this.#host.tell("warning", "closed during a turn", about(this.key, this.#call));
     this.#stop("unavailable", `${this.key} was stopped: the node was closed`);
     this.#release();
   }
 
   #stop(code: "not_owner" | "timeout" | "unavailable", why: string): void {
     this.#finish();
-    if (this.#current) this.#dropped = [this.#current, ...this.#outer];
-    interrupt(this.#dropped, code, why);
+    const call = this.#call;
+    if (call) this.rare.dropped = [call, ...this.rare.outer];
+    interrupt(this.rare.dropped, code, why);
     this.#mailbox?.refuse(this.lost(false));
     this.#turnCommit?.drop();
   }
@@ -341,7 +254,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   #finish(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#host.deadlines.remove(this);
+    this.#endDeadline();
     this.endLifetime();
     this.#broadcaster?.end(this.lost(false));
     this.end?.notify();
@@ -350,12 +263,12 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Resolves when no turn runs, or this activation is closed. */
   async #untilIdle(): Promise<void> {
-    if (!this.#busy || this.#state === "closed") return;
-    await Promise.race([(this.#turnEnded ??= new Signal()).wait(), this.ended()]);
+    if (this.#current === null || this.#state === "closed") return;
+    await Promise.race([(this.rare.turnEnded ??= new Signal()).wait(), this.ended()]);
   }
 
   #release(): Promise<null> {
-    this.#isReleasing = true;
+    if (this.#state !== "closed") this.#state = "releasing";
     // Without the store nothing can be released: the entry ends with this node's incarnation.
     return this.offline ? Promise.resolve(null) : releaseOwnership(this.#host, this);
   }
@@ -402,7 +315,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     now: number,
     ran: { readonly result: unknown } | null,
   ): Promise<void> {
-    this.#host.deadlines.add(this, now + this.type.maxTurnMs);
+    this.#limit(now);
     const { idempotencyKey } = call;
     let isAtUser = ran !== null;
     try {
@@ -433,9 +346,14 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.#turnCommit?.isDirty === true || this.#broadcaster?.hasPending === true;
   }
 
+  /** Whether the activation was stopped in a turn of this call, which has failed then. */
+  #isDropped(call: Call): boolean {
+    return this.rareParts !== null && this.rareParts.dropped.includes(call);
+  }
+
   #failed(call: Call, error: unknown, isAtUser: boolean): void {
     // A call that was redirected doesn't belong to this turn any more.
-    if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
+    if (!this.#isDropped(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
   }
 
   /** The time, at most 1 ms ago. To be read after a check of the lease. */
@@ -448,8 +366,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.isOpen && !this.#isHeld ? this.#mailbox?.shift() ?? null : null;
   }
 
-  #enter(call: Call | null): void {
-    this.#busy = true;
+  #enter(call: Call | typeof HOOK): void {
     this.#current = call;
     this.#turn++;
     this.usedAt = this.#host.sweeps;
@@ -461,10 +378,21 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     turn.end();
     this.#turnCommit?.drop();
     this.#broadcaster?.drop();
-    this.#host.deadlines.remove(this);
+    this.#endDeadline();
     this.#current = null;
-    this.#busy = false;
-    this.#turnEnded?.notify();
+    this.rareParts?.turnEnded?.notify();
+  }
+
+  /** Limits the time of the running turn, which began at `now`. */
+  #limit(now: number): void {
+    this.#deadline = new TurnDeadline(this);
+    this.#host.deadlines.add(this.#deadline, now + this.type.maxTurnMs);
+  }
+
+  #endDeadline(): void {
+    if (this.#deadline === null) return;
+    this.#host.deadlines.remove(this.#deadline);
+    this.#deadline = null;
   }
 
   /** Answers the caller. Adds a verdict if the store can't be reached. */
@@ -486,7 +414,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   get turnCommit(): TurnCommit {
     if (!this.#turnCommit) {
       this.#turnCommit = new TurnCommit(this.#host, this);
-      if (this.#busy) this.#turnCommit.begin();
+      if (this.#current !== null) this.#turnCommit.begin();
     }
     return this.#turnCommit;
   }
@@ -524,7 +452,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
    */
   #hook(run: () => void | Promise<void>): Promise<void> | null {
     const turn = new Turn(this, null);
-    this.#enter(null);
+    this.#enter(HOOK);
     let isLong = false;
     try {
       const ran = runTurn(this.#host.context, turn, run);
@@ -540,8 +468,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Runs the rest of a hook that has to wait. @throws as {@link #hook} */
   async #runLongHook(turn: Turn, ran: void | Promise<void>): Promise<void> {
-    const { clock, deadlines } = this.#host;
-    deadlines.add(this, clock.now() + this.type.maxTurnMs);
+    this.#limit(this.#host.clock.now());
     try {
       await ran;
       turn.end();
@@ -558,7 +485,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   async #join(call: Call): Promise<void> {
     const outer = this.#current as Call;
     const turn = new Turn(this, call);
-    this.#outer = [...this.#outer, outer];
+    this.rare.outer = [...this.rare.outer, outer];
     this.#current = call;
     try {
       if (call.idempotencyKey !== null) {
@@ -568,13 +495,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
       if (!this.holds()) throw this.lost(true);
       this.#answer(call, encoded);
     } catch (error) {
-      if (!this.#dropped.includes(call)) {
+      if (!this.#isDropped(call)) {
         call.fail(failureOf(this.#host, call, error, call.started));
       }
     } finally {
       turn.end();
       if (this.#current === call) this.#current = outer;
-      this.#outer = this.#outer.filter((other) => other !== outer);
+      this.rare.outer = this.rare.outer.filter((other) => other !== outer);
     }
   }
 }

@@ -21,7 +21,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
 import type { NodeLife } from "../registry/lease.ts";
-import { markOf, quarantined } from "../registry/lineage.ts";
+import { quarantined } from "../registry/lineage.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Activation } from "./activation.ts";
 import {
@@ -130,8 +130,7 @@ export class Host implements ActivationHost<Activation> {
   }
 
   get lineageMark(): string | undefined {
-    const { present } = this.#parts.claims;
-    return present ? markOf(present) : undefined;
+    return this.#parts.claims.presentMark;
   }
 
   /** Starts serving as `life`. */
