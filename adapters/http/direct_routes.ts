@@ -1,6 +1,7 @@
 /**
  * The routes on which most requests come: calls of resources and of modules, and lookups. They are
- * answered without a `Request`, a `Response` or a router, which would take longer than the call.
+ * answered without a router, and on Node and Deno without a `Request` and a `Response`. These would
+ * take longer than the call.
  *
  * Takes a request in its plain form; gives its answer, or null if it isn't for these routes, or is
  * refused by a rule for all routes. The app then answers why.

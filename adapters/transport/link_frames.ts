@@ -64,7 +64,7 @@ export const MOST_MESSAGES = 128;
  * because escaped characters take up to six.
  */
 export const MAX_TEXT_FRAME = 262_144;
-const MAX_MESSAGES = 1_024;
+export const MAX_MESSAGES = 1_024;
 
 /** The text messages that one link sends in this tick. */
 export class TextBuffer {

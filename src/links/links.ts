@@ -1,8 +1,8 @@
 /**
  * Keeps one link to each peer, and the requests that are waiting for an answer on it.
  *
- * Takes encoded requests to a member; gives each one's answer, or its loss. Passes requests of
- * peers to `routing/inbound.ts`.
+ * Takes requests to a member, as tuples with encoded bodies; gives each one's answer, or its loss.
+ * Passes requests of peers to `routing/inbound.ts`.
  *
  * Source: `docs/design.md`, Calls; Links and messages.
  */

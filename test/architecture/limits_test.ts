@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { MAX_ADDRESSES } from "../../adapters/config/environment.ts";
 import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/redis/http_requester.ts";
+import { MAX_MESSAGES, MAX_TEXT_FRAME } from "../../adapters/transport/link_frames.ts";
 import { MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_LOGGED } from "../../adapters/transport/link_refusals.ts";
 import { HANDSHAKE_MS } from "../../adapters/transport/link_sessions.ts";
@@ -86,7 +87,8 @@ const SAID: readonly (readonly [row: string, ...values: string[]])[] = [
   ["log lines about refused links", count(MAX_LOGGED)],
   ["links that one incarnation of a peer", count(MAX_LINKS_EACH)],
   ["links that peers hold open", count(MAX_ACCEPTED_LINKS)],
-  ["one frame", bytes(limits.MAX_FRAME_BYTES)],
+  ["one binary frame", bytes(limits.MAX_FRAME_BYTES)],
+  ["one text frame", count(MAX_TEXT_FRAME), count(MAX_MESSAGES)],
   ["calls in flight on one link", count(limits.MAX_LINK_CALLS)],
   ["bytes that wait on one link", bytes(limits.MAX_LINK_BUFFER_BYTES)],
   ["`ATLAS_ADDRESSES`", count(MAX_ADDRESSES)],

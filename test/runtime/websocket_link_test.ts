@@ -16,7 +16,7 @@ import {
   websocketTransport,
   type WebSocketTransportOptions,
 } from "../../adapters/transport/websocket.ts";
-import { MAX_TEXT_FRAME } from "../../adapters/transport/link_frames.ts";
+import { MAX_MESSAGES, MAX_TEXT_FRAME } from "../../adapters/transport/link_frames.ts";
 import { WebSocketLink } from "../../adapters/transport/websocket_link.ts";
 import type { NodeEvent } from "../../src/api/node.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
@@ -333,7 +333,7 @@ describe("frames on a link", () => {
     ["a length with a fraction", "[0.5,[7],0.5,[7]]\n1"],
     ["a length as text", '["1",[7]]\n1'],
     ["text over the limit", `[${MAX_TEXT_FRAME},[7]]\n${"1".repeat(MAX_TEXT_FRAME)}`],
-    ["too many messages", `[${Array.from({ length: 1_025 }, () => "0,[7]")}]\n`],
+    ["too many messages", `[${Array.from({ length: MAX_MESSAGES + 1 }, () => "0,[7]")}]\n`],
   ])("close the link when malformed: %s", async (_name, frame) => {
     const { link: one, closed, end } = link();
     one.received(frame);
@@ -346,7 +346,7 @@ describe("frames on a link", () => {
 
   it("with tuples of any nesting are read, and left to the reader of the tuple", () => {
     const { link: one, closed, end } = link();
-    one.received(`[0,${"[".repeat(60_000)}${"]".repeat(60_000)}]\n`);
+    one.received(`[0,${"[".repeat(131_000)}${"]".repeat(131_000)}]\n`);
     one.received("[0,[7]]\n");
     expect(closed).toEqual([]);
     expect(end.received.length).toBe(2);
