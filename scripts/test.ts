@@ -16,15 +16,26 @@ import type { TestReport } from "./test_report.ts";
 /** The tests that run on every runtime; the rest tests code that is the same on all. */
 const CONCERNS_EACH = ["test/conformance", "test/runtime", "test/http", "test/unit"];
 
+const USAGE = `npm test -- [--runtime NAME]… [test files or folders…]
+
+  --runtime  only on this runtime: ${RUNTIMES.map((it) => it.name).join(", ")}; default: on each`;
+
 interface Outcome extends TestReport {
   title: string;
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { runtime: { type: "string", multiple: true } },
-  });
+  let parsed;
+  try {
+    parsed = parseArgs({
+      allowPositionals: true,
+      options: { runtime: { type: "string", multiple: true } },
+    });
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    return 2;
+  }
+  const { values, positionals } = parsed;
   const names = values.runtime ?? RUNTIMES.map((runtime) => runtime.name);
   const unknown = names.find((name) => !RUNTIMES.some((runtime) => runtime.name === name));
   if (unknown) {

@@ -3,6 +3,7 @@
  * errors. All stores share these checks, so that none accepts what another can't keep.
  */
 import { AtlasError } from "../../src/errors.ts";
+import { MAX_ID_BYTES, MAX_TOKEN_BYTES } from "../../src/limits.ts";
 import { quoted } from "../../src/model/options.ts";
 import { StepRefused, stepRefused } from "../../src/model/refusal.ts";
 import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
@@ -18,6 +19,9 @@ export const MAX_TERM = 99_999;
 
 /** The longest delay of a timer, in ms; a longer one would run at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** The longest RRP: three tokens and an id of which each byte is percent-encoded. */
+const MAX_RRP = "rrp:".length + 3 * (MAX_TOKEN_BYTES + 1) + 3 * MAX_ID_BYTES;
 
 const SPACE = /\s/;
 
@@ -72,7 +76,7 @@ export function brokenEntry(
 /** Refuses a claim whose parts are empty or hold white space (an entry is split by spaces). */
 export function checkClaim(claim: Claim): void {
   checkWord("key", claim.key);
-  checkWord("rrp", claim.rrp);
+  checkRrp(claim.rrp);
   checkWord("incarnation", claim.incarnation);
   checkWord("opId", claim.opId);
   if (claim.above !== undefined) checkWhole("above", claim.above, 0);
@@ -90,7 +94,7 @@ export function checkReassertions(
   checkTerm(lineage.term);
   for (const { key, rrp, incarnation, epoch, after } of reassertions) {
     checkWord("key", key);
-    checkWord("rrp", rrp);
+    checkRrp(rrp);
     checkWord("incarnation", incarnation);
     checkWhole("epoch", epoch, 1);
     checkWhole("after.epoch", after.epoch, 0);
@@ -145,6 +149,13 @@ export function checkMs(name: string, ms: number): void {
 export function checkWord(name: string, value: string): void {
   if (typeof value === "string" && value.length > 0 && !SPACE.test(value)) return;
   throw refused(name, JSON.stringify(value), "text without white space, not empty");
+}
+
+/** Refuses an RRP that no node could read back: it is longer than any. */
+function checkRrp(rrp: string): void {
+  checkWord("rrp", rrp);
+  if (rrp.length <= MAX_RRP) return;
+  throw refused("rrp", `${rrp.length} characters`, `at most ${MAX_RRP} characters`);
 }
 
 /** Refuses text that UTF-8 can't encode, because it would be read back changed. */

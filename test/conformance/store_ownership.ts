@@ -141,6 +141,8 @@ export function ownershipTests(stores: Stores): void {
       const key = freshKey();
       await refuses(stores.store.claim(claimOf("")), "bad_request", "key");
       await refuses(stores.store.claim(claimOf(key, { rrp: "rrp:a b" })), "bad_request", "rrp");
+      const long = `rrp:r/n/t/${"x".repeat(2_000)}`;
+      await refuses(stores.store.claim(claimOf(key, { rrp: long })), "bad_request", "rrp");
       await refuses(stores.store.claim(claimOf(key, { opId: "" })), "bad_request", "opId");
       const bad = { incarnation: "x", epoch: 0.5 };
       await refuses(stores.store.claim(claimOf(key, { expected: bad })), "bad_request", "epoch");
