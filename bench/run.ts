@@ -9,6 +9,7 @@
 import { parseArgs } from "node:util";
 import { BENCHES, list, runOne, type Work, workOf } from "./benches.ts";
 import { check, write } from "./check.ts";
+import { runGrowth } from "./growth.ts";
 import { type Figure, goalText, meetsGoal, show } from "./kit.ts";
 import { RUNTIMES } from "../scripts/runtimes.ts";
 
@@ -22,6 +23,12 @@ const USAGE = `npm run bench -- [--runtime NAME]… [--quick] [--json] [--check]
              worse in three runs after one another; default: http and calls
   --write    measures and writes bench/figures.json, docs/benchmarks.md and its plots
   --list     names the benches
+
+npm run bench -- growth [--runtime NAME] [--quick] [--json] [--write] ["LINE"…]
+
+  measures what things cost at growing sizes, fits the exponent of each line, and fails if it is
+  above the stated one in three measurements; --quick leaves out the largest size, --write writes
+  the table and plots of docs/capacity.md
 
 ${list()}`;
 
@@ -49,15 +56,28 @@ async function main(args: string[]): Promise<number> {
     console.log(values.help ? USAGE : list());
     return 0;
   }
-  const unknown = positionals.filter((name) => !Object.hasOwn(BENCHES, name));
-  if (unknown.length > 0) {
-    const known = Object.keys(BENCHES).join(" ");
-    return misused(`no bench named ${unknown.join(", ")}; there are: ${known}`);
-  }
   const strange = values.runtime?.find((name) => !RUNTIMES.some((it) => it.name === name));
   if (strange !== undefined) {
     const known = RUNTIMES.map((it) => it.name).join(" ");
     return misused(`--runtime ${strange} is unknown, use: ${known}`);
+  }
+  if (positionals[0] === "growth") {
+    const { quick, json, write, runtime = [] } = values;
+    if (values.check || runtime.length > 1) {
+      return misused(`growth takes --quick, --json, --write, one --runtime and names of lines`);
+    }
+    return await runGrowth({
+      names: positionals.slice(1),
+      runtime: runtime[0],
+      quick,
+      json,
+      write,
+    });
+  }
+  const unknown = positionals.filter((name) => !Object.hasOwn(BENCHES, name));
+  if (unknown.length > 0) {
+    const known = Object.keys(BENCHES).join(" ");
+    return misused(`no bench named ${unknown.join(", ")}; there are: ${known}`);
   }
   const work: Work = { names: positionals, runtimes: values.runtime };
   const all = (figures: readonly Figure[]) => {
