@@ -64,10 +64,10 @@ export interface HttpAppOptions {
 
 export interface HttpApp {
   /**
-   * Answers a call or a lookup whose header Host was checked; null: {@link fetch} answers it. Never
-   * throws or rejects.
+   * Answers a call or a lookup whose header Host was checked; null: {@link fetch} answers it.
+   * `path` is the request's path as it came. Never throws or rejects.
    */
-  answer(request: PlainRequest): Promise<PlainAnswer> | null;
+  answer(request: PlainRequest, path: string): PlainAnswer | Promise<PlainAnswer> | null;
   /** Answers one request; never rejects. */
   fetch(request: Request, from?: RequestOrigin): Promise<Response>;
   /** Turns a request that wants a client socket into one, or answers why not; never throws. */
@@ -115,7 +115,9 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   const route = gated(gate, async (request) => await hono.fetch(request));
   const read = crossOrigin ? readable(crossOrigin, route) : route;
   const fetch = withHead(async (request) => {
-    const direct = faultOfHost(request.headers) ? null : answer(new FetchedRequest(request));
+    const direct = faultOfHost(request.headers)
+      ? null
+      : answer(new FetchedRequest(request), rawPath(request));
     return direct ? responseOf(await direct) : await read(request);
   });
 

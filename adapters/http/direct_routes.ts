@@ -14,22 +14,28 @@ import { argumentsOf, isMsgpack, readBody } from "../http_wire/body.ts";
 import { errorAnswer } from "../http_wire/errors.ts";
 import {
   CALLER_REGION_HEADER,
-  callerRegionOption,
+  callerRegionOf,
   callOptions,
   queryOf,
-  rawPath,
   requireOf,
   resourceOf,
   timeoutOption,
 } from "../http_wire/inputs.ts";
-import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
 import type { Guard } from "./auth.ts";
 import type { DrainGate } from "./drain_gate.ts";
 import type { Metrics, RequestCounters } from "./metrics.ts";
 import { callModule } from "./modules.ts";
 import type { CrossOrigin } from "./origin_rules.ts";
 import type { Purchases } from "./purchases.ts";
-import { HEADERS, json, resultAnswer } from "./route.ts";
+import {
+  callAnswer,
+  HEADERS,
+  type Headings,
+  json,
+  NO_HEADERS,
+  verdictHeaders,
+  wayHeaders,
+} from "./route.ts";
 
 /** What the routes need of the app. */
 export interface DirectRoutesParts {
@@ -47,30 +53,38 @@ export interface DirectRoutesParts {
   readonly errorOf: (thrown: unknown) => AtlasError;
 }
 
-/** Headers of an answer besides those of every answer. */
-type Named = Record<string, string>;
+/** What an answer says besides its route's headers, also if it is an error. */
+interface Noted {
+  /** What lets a page of another origin read it. */
+  readonly common: Headings;
+  /** The region that a call is made for. */
+  callerRegion: string | undefined;
+}
 
 interface Route {
   readonly method: "GET" | "POST";
   /** Of the path as it came. No part is empty. */
   readonly pattern: RegExp;
   readonly counters: RequestCounters;
-  /** Answers a request. `named` gets headers that an error has, too. */
-  answer(request: PlainRequest, path: string, named: Named): Promise<PlainAnswer>;
+  /** Answers a request. @throws AtlasError, or rejects with it. */
+  answer(request: PlainRequest, path: string, noted: Noted): Promise<PlainAnswer>;
 }
 
 /**
- * Answers a request whose header Host was checked; null: the app answers it. Never throws or rejects.
+ * Answers a request whose header Host was checked; null: the app answers it. `path` is its
+ * path as it came. Never throws or rejects.
  */
-export type DirectRoutes = (request: PlainRequest) => Promise<PlainAnswer> | null;
+export type DirectRoutes = (
+  request: PlainRequest,
+  path: string,
+) => PlainAnswer | Promise<PlainAnswer> | null;
 
 /** The routes of a node. */
 export function createDirectRoutes(parts: DirectRoutesParts): DirectRoutes {
   const routes = routesOf(parts);
   const { guard, gate } = parts;
-  return (request) => {
+  return (request, path) => {
     const { method, headers } = request;
-    const path = rawPath(request);
     for (const route of routes) {
       if (route.method !== method || !route.pattern.test(path)) continue;
       if (gate.isClosed || guard(headers)) return null;
@@ -80,24 +94,32 @@ export function createDirectRoutes(parts: DirectRoutesParts): DirectRoutes {
   };
 }
 
-async function answer(
+function answer(
   { gate, crossOrigin, errorOf }: DirectRoutesParts,
-  { counters, answer }: Route,
+  route: Route,
   request: PlainRequest,
   path: string,
-): Promise<PlainAnswer> {
+): PlainAnswer | Promise<PlainAnswer> {
   const began = performance.now();
   gate.enter();
-  const named = crossOrigin ? crossOrigin.headersFor(request.headers.get("origin")) : {};
-  let answered: PlainAnswer;
+  const common = crossOrigin ? crossOrigin.headersFor(request.headers.get("origin")) : NO_HEADERS;
+  const noted: Noted = { common, callerRegion: undefined };
+  const end = (answered: PlainAnswer) => {
+    gate.leave();
+    route.counters.observe(answered.status, performance.now() - began);
+    return answered;
+  };
+  const fail = (thrown: unknown) => {
+    const { callerRegion } = noted;
+    const headers: Record<string, string> = { ...HEADERS, ...common };
+    if (callerRegion !== undefined) headers[CALLER_REGION_HEADER] = callerRegion;
+    return end(errorAnswer(errorOf(thrown), headers));
+  };
   try {
-    answered = await answer(request, path, named);
+    return route.answer(request, path, noted).then(end, fail);
   } catch (thrown) {
-    answered = errorAnswer(errorOf(thrown), { ...HEADERS, ...named });
+    return fail(thrown);
   }
-  gate.leave();
-  counters.observe(answered.status, performance.now() - began);
-  return answered;
 }
 
 function routesOf({ node, ready, metrics, purchases }: DirectRoutesParts): Route[] {
@@ -106,56 +128,55 @@ function routesOf({ node, ready, metrics, purchases }: DirectRoutesParts): Route
       method: "POST",
       pattern: /^\/v1\/resources\/[^/]+\/[^/]+\/[^/]+$/,
       counters: metrics.requests("POST", "/v1/resources/:type/:id/:method"),
-      answer: (request, path, named) => {
+      answer: (request, path, noted) => {
         const asked = node();
-        const { callerRegion = asked?.region } = callerRegionOption(request.headers, asked);
-        if (callerRegion !== undefined) named[CALLER_REGION_HEADER] = callerRegion;
-        return callResource(ready, request, path, named);
+        const asksFor = callerRegionOf(request.headers, asked);
+        noted.callerRegion = asksFor ?? asked?.region;
+        return callResource(ready(), request, path, asksFor, noted);
       },
     },
     {
       method: "POST",
       pattern: /^\/v1\/modules\/[^/]+\/[^/]+$/,
       counters: metrics.requests("POST", "/v1/modules/:module/:function"),
-      answer: (request, path, named) => callModule(ready, purchases, request, path, named),
+      answer: (request, path, { common }) => callModule(ready, purchases, request, path, common),
     },
     {
       method: "GET",
       pattern: /^\/v1\/resources\/[^/]+\/[^/]+$/,
       counters: metrics.requests("GET", "/v1/resources/:type/:id"),
-      answer: (request, path, named) => lookUp(ready, request, path, named),
+      answer: (request, path, { common }) => lookUp(ready, request, path, common),
     },
   ];
 }
 
 async function callResource(
-  node: () => AtlasNode,
+  node: AtlasNode,
   request: PlainRequest,
   path: string,
-  named: Named,
+  asksFor: string | undefined,
+  { common, callerRegion }: Noted,
 ): Promise<PlainAnswer> {
   const { type, id, method } = resourceOf(path);
   const { headers } = request;
-  const options = callOptions(headers, node());
+  const options = callOptions(headers, asksFor);
   options.signal = request.signal;
   const inMsgpack = isMsgpack(headers.get("accept"));
-  const args = argumentsOf(await readBody(request, options), headers);
-  const answer = await node().call(type, id, method, args, options);
-  const { rrp, epoch, verdict } = answer;
-  const located = pathHeaders(answer.path, rrp);
-  if (verdict) located[VERDICT_HEADER] = verdict;
-  return resultAnswer(answer.result, { rrp, epoch }, inMsgpack, Object.assign(located, named));
+  const body = readBody(request, options);
+  const args = argumentsOf(body instanceof Promise ? await body : body, headers);
+  const answer = await node.call(type, id, method, args, options);
+  return callAnswer(answer, inMsgpack, wayHeaders(answer, callerRegion, common));
 }
 
 async function lookUp(
   node: () => AtlasNode,
   request: PlainRequest,
   path: string,
-  named: Named,
+  common: Headings,
 ): Promise<PlainAnswer> {
   const { type, id } = resourceOf(path);
   const required = requireOf(queryOf(request, ["require"]));
   const options: LookupOptions = Object.assign(required, timeoutOption(request.headers));
   const found = await node().lookup(type, id, options);
-  return json(found, 200, { ...named, [VERDICT_HEADER]: found.verdict });
+  return json(found, 200, verdictHeaders(found.verdict, common));
 }

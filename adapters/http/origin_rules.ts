@@ -136,6 +136,11 @@ export class CrossOrigin {
   readonly #origins: readonly string[];
   /** The same on every answer. */
   readonly #common: Readonly<Record<string, string>>;
+  /** The last origin whose pages may read answers, and the headers for it. */
+  #last: { readonly origin: string | null; readonly headers: Readonly<Record<string, string>> } = {
+    origin: null,
+    headers: {},
+  };
 
   /** Origins as in `ATLAS_ORIGINS`; `["*"]`: all. */
   constructor(origins: readonly string[]) {
@@ -146,10 +151,14 @@ export class CrossOrigin {
       : { vary: "Origin", ...exposed };
   }
 
-  /** The headers of an answer to a request with this header Origin. */
-  headersFor(origin: string | null): Record<string, string> {
-    if (origin === null || !this.#origins.includes(origin)) return { ...this.#common };
-    return { "access-control-allow-origin": origin, ...this.#common };
+  /** The headers of an answer to a request with this header Origin. Answers may share them. */
+  headersFor(origin: string | null): Readonly<Record<string, string>> {
+    if (origin === null || !this.#origins.includes(origin)) return this.#common;
+    if (origin !== this.#last.origin) {
+      const headers = { "access-control-allow-origin": origin, ...this.#common };
+      this.#last = { origin, headers };
+    }
+    return this.#last.headers;
   }
 
   /** The answer to a preflight: browsers ask by OPTIONS, without a token. */

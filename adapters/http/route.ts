@@ -2,9 +2,13 @@
  * How routes of the HTTP API are declared (method, pattern, handler), their answers, and the caller
  * of a request, by its address.
  */
+import type { CallResult } from "../../src/api/calls.ts";
+import { regionOf } from "../../src/model/call_path.ts";
 import type { PlainAnswer, RequestOrigin } from "../../src/ports/runtime.ts";
 import { MSGPACK, msgpackMap } from "../http_wire/body.ts";
+import { CALLER_REGION_HEADER } from "../http_wire/inputs.ts";
 import { toJson } from "../http_wire/json.ts";
+import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
 
 /** Answers a request; `path` is its path as it came, still percent-encoded. */
 export type Handler = (request: Request, path: string) => PlainAnswer | Promise<PlainAnswer>;
@@ -18,26 +22,46 @@ export const HEADERS = {
   "x-frame-options": "DENY",
 };
 
-type Headings = Readonly<Record<string, string>>;
+export type Headings = Readonly<Record<string, string>>;
+
+/** No headers: all answers without their own share this record. */
+export const NO_HEADERS: Headings = Object.freeze({});
 
 /** A value as the JSON answer, under `headers`. */
-export function json(value: unknown, status: number = 200, headers: Headings = {}): PlainAnswer {
+export function json(
+  value: unknown,
+  status: number = 200,
+  headers: Headings = NO_HEADERS,
+): PlainAnswer {
   return answered(toJson(value), "application/json", status, headers);
 }
 
-/**
- * A call's result and its origin, as JSON or as MessagePack. JSON has no undefined, so such a result
- * is null.
- */
+/** The answer to a call of a resource, as JSON or as MessagePack, under `headers`. */
+export function callAnswer(
+  { result, rrp, epoch }: CallResult,
+  inMsgpack: boolean,
+  headers: Headings,
+): PlainAnswer {
+  if (inMsgpack) return resultAnswer(result, { rrp, epoch }, true, headers);
+  const text = `{"result":${jsonOf(result)},"rrp":${JSON.stringify(rrp)},"epoch":${epoch}}`;
+  return answered(text, "application/json", 200, headers);
+}
+
+/** A call's result and its origin, as JSON or as MessagePack. */
 export function resultAnswer(
   result: unknown,
   origin: { readonly [name: string]: string | number },
   inMsgpack: boolean,
-  headers: Headings = {},
+  headers: Headings,
 ): PlainAnswer {
   if (inMsgpack) return answered(msgpackMap(result, origin), MSGPACK, 200, headers);
-  const text = `{"result":${toJson(result ?? null)},${JSON.stringify(origin).slice(1)}`;
+  const text = `{"result":${jsonOf(result)},${JSON.stringify(origin).slice(1)}`;
   return answered(text, "application/json", 200, headers);
+}
+
+/** JSON has no undefined, so such a result is null. */
+function jsonOf(result: unknown): string {
+  return toJson(result ?? null);
 }
 
 /** An answer of any media type. */
@@ -54,22 +78,63 @@ export function answered(
 let last: { readonly mediaType: string; readonly given: Headings; readonly sent: Headings } | null =
   null;
 
-/** The same record as for the last answer if its headers were the same: most calls' are. */
+/** The same record as for the last answer if the same one was given: most calls' are. */
 function headersOf(mediaType: string, given: Headings): Headings {
-  if (last !== null && last.mediaType === mediaType && isSame(last.given, given)) return last.sent;
+  if (last !== null && last.given === given && last.mediaType === mediaType) return last.sent;
   const sent = { "content-type": mediaType, ...HEADERS, ...given };
   last = { mediaType, given, sent };
   return sent;
 }
 
-function isSame(one: Headings, other: Headings): boolean {
-  let left = 0;
-  for (const name in one) {
-    if (one[name] !== other[name]) return false;
-    left++;
-  }
-  for (const _ in other) left--;
-  return left === 0;
+/** The way of the last call, and the headers that say it. */
+let lastWay: {
+  readonly path: readonly string[];
+  readonly region: string;
+  readonly verdict: string | undefined;
+  readonly callerRegion: string | undefined;
+  readonly common: Headings;
+  readonly headers: Headings;
+} | null = null;
+
+/**
+ * The headers of a call's answer: its path and verdict, the region that it was made for, and
+ * `common`. The same record as for the last call if all of these were the same.
+ */
+export function wayHeaders(
+  { path, rrp, verdict }: CallResult,
+  callerRegion: string | undefined,
+  common: Headings,
+): Headings {
+  const region = regionOf(rrp);
+  if (
+    lastWay !== null && lastWay.region === region && lastWay.callerRegion === callerRegion &&
+    lastWay.common === common && lastWay.verdict === verdict && isSamePath(lastWay.path, path)
+  ) return lastWay.headers;
+  const headers = pathHeaders(path, rrp);
+  if (verdict) headers[VERDICT_HEADER] = verdict;
+  if (callerRegion !== undefined) headers[CALLER_REGION_HEADER] = callerRegion;
+  Object.assign(headers, common);
+  lastWay = { path, region, verdict, callerRegion, common, headers };
+  return headers;
+}
+
+function isSamePath(one: readonly string[], other: readonly string[]): boolean {
+  return one === other ||
+    one.length === other.length && one.every((node, i) => node === other[i]);
+}
+
+let lastVerdict: {
+  readonly verdict: string;
+  readonly common: Headings;
+  readonly headers: Headings;
+} | null = null;
+
+/** The headers of a lookup's answer: its verdict, and `common`. The same record for the same two. */
+export function verdictHeaders(verdict: string, common: Headings): Headings {
+  if (lastVerdict?.verdict === verdict && lastVerdict.common === common) return lastVerdict.headers;
+  const headers = { ...common, [VERDICT_HEADER]: verdict };
+  lastVerdict = { verdict, common, headers };
+  return headers;
 }
 
 const origins = new WeakMap<Request, RequestOrigin>();

@@ -15,7 +15,7 @@ import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/options.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { noUpgrade } from "../http_wire/errors.ts";
-import { callerRegionOption, queryOf, rawPath, resourceOf } from "../http_wire/inputs.ts";
+import { callerRegionOf, queryOf, rawPath, resourceOf } from "../http_wire/inputs.ts";
 import {
   JSON_PROTOCOL,
   jsonCodec,
@@ -76,11 +76,12 @@ export function refuse(node: AtlasNode, request: Request): never {
 /** Handlers for the socket that a request asks for. */
 function accept(node: AtlasNode, request: Request, offered: readonly string[]): SocketHandlers {
   const { type, id } = resourceOf(withoutEnd(rawPath(request)));
+  const callerRegion = callerRegionOf(request.headers, node);
   return node.accept(type, id, {
     codec: offered.includes(MSGPACK_PROTOCOL) ? msgpackCodec : jsonCodec,
     identity: newIdentity(),
     ...optionsOf(queryOf(request, ["after", "connection"]), offered),
-    ...callerRegionOption(request.headers, node),
+    ...callerRegion !== undefined && { callerRegion },
   });
 }
 

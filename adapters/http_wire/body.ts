@@ -30,11 +30,13 @@ type WithBody = Pick<PlainRequest, "read">;
 export function readBody(
   request: WithBody,
   options: { timeoutMs?: number },
-): Promise<Uint8Array> {
+): Uint8Array | Promise<Uint8Array> {
   const { timeoutMs } = options;
   if (timeoutMs === undefined) return request.read(MAX_BODY_BYTES, DEFAULT_TIMEOUT_MS);
   const began = performance.now();
-  return request.read(MAX_BODY_BYTES, timeoutMs).then((bytes) => {
+  const body = request.read(MAX_BODY_BYTES, timeoutMs);
+  if (!(body instanceof Promise)) return body;
+  return body.then((bytes) => {
     options.timeoutMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - began)));
     return bytes;
   });

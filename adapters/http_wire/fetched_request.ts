@@ -36,29 +36,55 @@ export class FetchedRequest implements PlainRequest {
     // Read at once if its length is known, because a stream reader costs several times as much.
     const isWhole = announced !== null && !this.headers.has("transfer-encoding");
     return new Promise((resolve, reject) => {
-      const fail = (error: unknown) => {
-        deadline.stop();
-        broken.add(request);
-        cancel();
-        reject(error instanceof AtlasError ? error : brokenOff(error));
-      };
-      let cancel = () => {};
-      const deadline = new BodyDeadline(timeoutMs, fail);
-      const take = (bytes: Uint8Array) => {
-        if (bytes.length > maxBytes) return fail(tooLarge(maxBytes));
-        deadline.stop();
-        resolve(bytes);
-      };
-      if (isWhole) {
-        request.arrayBuffer().then((buffer) => take(new Uint8Array(buffer)), fail);
-      } else {
-        const reader = request.body?.getReader();
-        if (!reader) return take(new Uint8Array(0));
-        cancel = () => void reader.cancel().catch(() => {});
-        readPieces(reader, maxBytes).then(take, fail);
-      }
+      const reading = new Reading(request, maxBytes, timeoutMs, resolve, reject);
+      if (isWhole) request.arrayBuffer().then(reading.take, reading.fail);
+      else reading.readPieces();
     });
   }
+}
+
+/** A body that is being read. */
+class Reading {
+  readonly #request: Request;
+  readonly #maxBytes: number;
+  readonly #resolve: (bytes: Uint8Array) => void;
+  readonly #reject: (error: AtlasError) => void;
+  readonly #deadline: BodyDeadline;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+
+  constructor(
+    request: Request,
+    maxBytes: number,
+    timeoutMs: number,
+    resolve: (bytes: Uint8Array) => void,
+    reject: (error: AtlasError) => void,
+  ) {
+    this.#request = request;
+    this.#maxBytes = maxBytes;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#deadline = new BodyDeadline(timeoutMs, this.fail);
+  }
+
+  readPieces(): void {
+    this.#reader = this.#request.body?.getReader();
+    if (this.#reader) readPieces(this.#reader, this.#maxBytes).then(this.take, this.fail);
+    else this.take(new Uint8Array(0));
+  }
+
+  readonly take = (body: Uint8Array | ArrayBuffer): void => {
+    const bytes = body instanceof Uint8Array ? body : new Uint8Array(body);
+    if (bytes.length > this.#maxBytes) return this.fail(tooLarge(this.#maxBytes));
+    this.#deadline.stop();
+    this.#resolve(bytes);
+  };
+
+  readonly fail = (error: unknown): void => {
+    this.#deadline.stop();
+    broken.add(this.#request);
+    this.#reader?.cancel().catch(() => {});
+    this.#reject(error instanceof AtlasError ? error : brokenOff(error));
+  };
 }
 
 async function readPieces(

@@ -108,15 +108,11 @@ function decode(part: string, text: string): string {
   }
 }
 
-/** The options that a call's headers ask for. */
-export function callOptions(
-  headers: HeaderReader,
-  node: Pick<AtlasNode, "knowsRegion">,
-): CallOptions {
+/** The options that a call's headers ask for; `callerRegion` is read before. */
+export function callOptions(headers: HeaderReader, callerRegion: string | undefined): CallOptions {
   const options: CallOptions = timeoutOption(headers);
   const key = headers.get(IDEMPOTENCY_HEADER);
   if (key !== null) options.idempotencyKey = checkKey(key);
-  const { callerRegion } = callerRegionOption(headers, node);
   if (callerRegion !== undefined) options.callerRegion = callerRegion;
   const traceparent = headers.get(TRACE_HEADER);
   // An invalid one is ignored: W3C Trace Context, §3.2.1.
@@ -128,14 +124,14 @@ export function callOptions(
  * The region that `Atlas-Caller-Region` names. An unknown one is ignored: the clients of an
  * unreachable region must not be refused by all others.
  */
-export function callerRegionOption(
+export function callerRegionOf(
   headers: HeaderReader,
   node: Pick<AtlasNode, "knowsRegion"> | null,
-): { callerRegion?: string } {
+): string | undefined {
   const region = headers.get(CALLER_REGION_HEADER);
-  if (region === null) return {};
+  if (region === null) return undefined;
   const callerRegion = checkToken("header Atlas-Caller-Region", region);
-  return node?.knowsRegion(callerRegion) ? { callerRegion } : {};
+  return node?.knowsRegion(callerRegion) ? callerRegion : undefined;
 }
 
 /** The deadline that `Atlas-Timeout-Ms` asks for. */

@@ -63,26 +63,31 @@ type Listener = () => void;
 export class ClientSignal {
   aborted = false;
   reason: unknown = undefined;
-  #listeners: Listener[] = [];
+  /** Nearly all signals have one listener at most. */
+  #first: Listener | null = null;
+  #others: Listener[] | null = null;
 
   get hasListeners(): boolean {
-    return this.#listeners.length > 0;
+    return this.#first !== null || this.#others !== null;
   }
 
   addEventListener(_type: "abort", listener: Listener): void {
-    this.#listeners.push(listener);
+    if (this.#first === null) this.#first = listener;
+    else (this.#others ??= []).push(listener);
   }
 
   removeEventListener(_type: "abort", listener: Listener): void {
-    const at = this.#listeners.indexOf(listener);
-    if (at >= 0) this.#listeners.splice(at, 1);
+    if (this.#first === listener) this.#first = null;
+    else this.#others = this.#others?.filter((other) => other !== listener) ?? null;
   }
 
   abort(reason: unknown): void {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
-    for (const listener of this.#listeners.splice(0)) listener();
+    const all = [this.#first, ...this.#others ?? []];
+    this.#first = this.#others = null;
+    for (const listener of all) listener?.();
   }
 }
 

@@ -57,16 +57,19 @@ export class IncomingRequest implements PlainRequest {
   }
 
   /** Checks the announced length, and again the bytes that come. */
-  read(maxBytes: number, timeoutMs: number): Promise<Uint8Array> {
+  read(maxBytes: number, timeoutMs: number): Uint8Array | Promise<Uint8Array> {
+    const incoming = this.#incoming;
     const isChunked = this.headers.get("transfer-encoding") !== null;
     const announced = isChunked ? Infinity : Number(this.headers.get("content-length") ?? 0);
     if (!isChunked && announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
-    if (announced === 0) return Promise.resolve(new Uint8Array(0));
+    if (announced === 0) return new Uint8Array(0);
+    // Most bodies came with their heads. Reading one at once takes a third of the events' time.
+    if (incoming.readableLength === announced) return incoming.read() as Uint8Array;
     return new Promise((resolve, reject) => {
       const body = new IncomingBody(maxBytes, announced, timeoutMs, resolve, reject);
       this.#body = body;
-      this.#incoming.on("data", (chunk: Uint8Array) => body.add(chunk));
-      if (isChunked) this.#incoming.on("end", () => body.end());
+      incoming.on("data", (chunk: Uint8Array) => body.add(chunk));
+      if (isChunked) incoming.on("end", () => body.end());
     });
   }
 

@@ -265,8 +265,10 @@ async function bind(
   const refusal = (path: string, headers: HeaderReader) =>
     faultOfHost(headers) ?? refusalOf(path, headers, { origins, url: url(), hasToken, hasSecret });
   // A refused request goes to `fetch`, which answers why.
-  const answer = (request: PlainRequest) =>
-    refusal(rawPath(request), request.headers) ? null : http.answer(request);
+  const answer = (request: PlainRequest) => {
+    const path = rawPath(request);
+    return refusal(path, request.headers) ? null : http.answer(request, path);
+  };
   const fetch = (request: Request, upgrade: Upgrade, from?: RequestOrigin) => {
     const path = rawPath(request);
     const refused = refusal(path, request.headers);

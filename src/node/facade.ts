@@ -53,11 +53,15 @@ export function makeFacade(
   context: () => CallContext | null,
 ): Atlas {
   return {
-    async call(type, id, method, args, options = NO_OPTIONS) {
-      const target = { type, key: resourceKey(type, id) };
-      checkCall(options);
-      checkMethod(type, method);
-      return await backend.call(target, method, checkArguments(args), options, context());
+    call(type, id, method, args, options = NO_OPTIONS) {
+      try {
+        const target = { type, key: resourceKey(type, id) };
+        checkCall(options);
+        checkMethod(type, method);
+        return backend.call(target, method, checkArguments(args), options, context());
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
     resource(type, id, options = NO_OPTIONS) {
       const target = { type, key: resourceKey(type, id) };

@@ -87,11 +87,11 @@ export interface PlainRequest {
    */
   readonly signal: AbortSignal;
   /**
-   * The whole body. MUST be called once at most, and not for GET and HEAD. Rejects with an
-   * AtlasError: `payload_too_large` over `maxBytes`, `timeout` after `timeoutMs`, `bad_request` if
-   * the body breaks off.
+   * The whole body, at once if it is in memory. MUST be called once at most, and not for GET and
+   * HEAD. Rejects with an AtlasError: `payload_too_large` over `maxBytes`, `timeout` after
+   * `timeoutMs`, `bad_request` if the body breaks off.
    */
-  read(maxBytes: number, timeoutMs: number): Promise<Uint8Array>;
+  read(maxBytes: number, timeoutMs: number): Uint8Array | Promise<Uint8Array>;
 }
 
 /** The part of `Headers` that reads one. */

