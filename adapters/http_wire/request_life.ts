@@ -8,13 +8,14 @@
 import { AtlasError } from "../../src/errors.ts";
 
 /** What is done in the event loop's next turn. */
-interface Due {
+export interface Due {
   due(): void;
 }
 
 let waiting: Due[] = [];
 
-function inNextTurn(it: Due): void {
+/** Runs `it.due` in the event loop's next turn. */
+export function inNextTurn(it: Due): void {
   if (waiting.push(it) === 1) setImmediate(runDue);
 }
 

@@ -15,6 +15,7 @@ import type {
   SocketHandlers,
 } from "../../src/ports/runtime.ts";
 import { FetchedRequest, isUnread } from "../http_wire/fetched_request.ts";
+import { type Due, inNextTurn } from "../http_wire/request_life.ts";
 import { type FrameHandlers, type FrameQueue, FrameTurns } from "./frame_turns.ts";
 import { GuardedSocket } from "./guarded_socket.ts";
 import { Heartbeats } from "./heartbeat.ts";
@@ -131,18 +132,59 @@ function answer(
   keepAliveSeconds: number,
   sockets: Sockets,
 ): Response | undefined | Promise<Response | undefined> {
-  // A served call may take longer than the idle time: its own deadline bounds it.
-  server.timeout(request, 0);
+  const idle = new IdleTime(request, server, keepAliveSeconds);
   const finish = (answer: PlainAnswer) => {
-    // The timeout applies to the connection from now on, during the answer and after it.
-    server.timeout(request, keepAliveSeconds);
+    idle.answered();
     const response = responseOf(answer);
     if (isUnread(request)) response.headers.set("connection", "close");
     return response;
   };
   const plain = options.answer?.(new FetchedRequest(request)) ?? null;
-  if (plain === null) return fetched(options, request, server, keepAliveSeconds, sockets);
+  if (plain === null) return fetched(options, request, server, idle, sockets);
   return plain instanceof Promise ? plain.then(finish) : finish(plain);
+}
+
+/**
+ * The time that the connection of a request may be idle. Bun applies it to the connection from then
+ * on, during the answer and after it. A call may take longer, because its own deadline bounds it; so
+ * no time applies to a request that isn't answered by the event loop's next turn. Most are by then,
+ * and setting the time once instead of twice saves 0.7 µs.
+ */
+class IdleTime implements Due {
+  readonly #request: Request;
+  readonly #server: BunServer;
+  readonly #seconds: number;
+  #isAnswered = false;
+  #isStopped = false;
+
+  constructor(request: Request, server: BunServer, seconds: number) {
+    this.#request = request;
+    this.#server = server;
+    this.#seconds = seconds;
+    server.timeout(request, seconds);
+    inNextTurn(this);
+  }
+
+  due(): void {
+    if (!this.#isAnswered) this.stop();
+  }
+
+  /** No such time applies from now on. To be called before the connection becomes a socket, too. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#server.timeout(this.#request, 0);
+  }
+
+  /** The answer is ready. */
+  answered(): void {
+    this.#isAnswered = true;
+    if (this.#isStopped) this.#server.timeout(this.#request, this.#seconds);
+  }
+
+  /** The request became a socket, which has no such time. */
+  upgraded(): void {
+    this.#isAnswered = true;
+  }
 }
 
 /** The headers of the last plain answer. */
@@ -166,7 +208,7 @@ function fetched(
   options: ServeOptions,
   request: Request,
   server: BunServer,
-  keepAliveSeconds: number,
+  idle: IdleTime,
   sockets: Sockets,
 ): Response | undefined | Promise<Response | undefined> {
   let upgraded = false;
@@ -177,16 +219,18 @@ function fetched(
   };
   const response = options.fetch(withHost(request), (handlers, how = {}) => {
     const { protocol, maxFrameBytes = options.maxFrameBytes, idleMs } = how;
+    idle.stop();
     upgraded = server.upgrade(request, {
       data: new ServedSocket(sockets, handlers, maxFrameBytes, idleMs),
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
     });
+    if (upgraded) idle.upgraded();
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
   }, from);
   // Bun wants no response for a request that became a socket.
   const finish = (response: Response) => {
     if (upgraded) return undefined;
-    server.timeout(request, keepAliveSeconds);
+    idle.answered();
     if (isUnread(request)) response.headers.set("connection", "close");
     return response;
   };

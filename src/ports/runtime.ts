@@ -53,7 +53,10 @@ export interface UpgradeOptions {
 /** Upgrades the request being served to a socket; the result MUST be returned from `fetch`. */
 export type Upgrade = (handlers: SocketHandlers, options?: UpgradeOptions) => Response;
 
-/** How long a server waits for its clients, in ms. Bun rounds up to its own steps of 4 s. */
+/**
+ * How long a server waits for its clients, in ms. Bun rounds up to its own steps of 4 s. Node and Deno
+ * wait up to 5 s less, because they check all connections at intervals.
+ */
 export interface ServerTimes {
   /** From a connection's start until the head of its first request is complete. */
   headMs: number;

@@ -73,18 +73,16 @@ describe(`the server's times on ${runtime.name}`, () => {
     expect([idle.answers, socket.isClosed]).toEqual([1, false]);
   });
 
-  it.skipIf(runtime.name === "bun")(
-    "a head that begins before the connection is idle is served",
-    async () => {
-      const { port } = await serve(ok);
-      const client = new Client(port, GET);
-      const idle = new Client(port, GET);
-      const drip = setInterval(() => idle.isClosed || client.tcp.write("\r\n"), 500);
-      await closed(idle).finally(() => clearInterval(drip));
-      client.tcp.write(GET);
-      await until(() => client.answers === 2, "the second request is answered");
-    },
-  );
+  it("a connection that goes on receiving bytes between requests is not idle", async ({ skip }) => {
+    if (runtime.name === "bun") return skip("Bun counts from the last answer");
+    const { port } = await serve(ok);
+    const client = new Client(port, GET);
+    const idle = new Client(port, GET);
+    const drip = setInterval(() => idle.isClosed || client.tcp.write("\r\n"), 500);
+    await closed(idle).finally(() => clearInterval(drip));
+    client.tcp.write(GET);
+    await until(() => client.answers === 2, "the second request is answered");
+  });
 
   it("a client that doesn't read its answer is cut off", async () => {
     let isCut = false;
