@@ -31,7 +31,7 @@ import {
   type MemberInfo,
   type MemberState,
 } from "../../src/model/member.ts";
-import type { Ownership } from "../../src/model/ownership.ts";
+import { type Ownership, PlacedOwnership, Places } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { OwnerKnows } from "../../src/model/lost_turns.ts";
 import type {
@@ -56,34 +56,16 @@ import type {
 import { States } from "./state_parts.ts";
 
 /**
- * An ownership in the store. The claimer gets this object itself, so that no copy of it is held:
- * it can't be changed, and the id of its claim isn't visible.
+ * The number of claims whose ids are known. A repeat of an older claim is refused like a claim of
+ * another node: its sender then finds its own entry, and claims the key anew.
  */
-class Entry implements Ownership {
-  readonly rrp: string;
-  readonly incarnation: string;
-  readonly epoch: number;
-  readonly #opId: string;
-
-  constructor(rrp: string, incarnation: string, epoch: number, opId: string) {
-    this.rrp = rrp;
-    this.incarnation = incarnation;
-    this.epoch = epoch;
-    this.#opId = opId;
-    Object.freeze(this);
-  }
-
-  /** Whether the claim with this id made it. */
-  isOf(opId: string, incarnation: string): boolean {
-    return this.#opId === opId && this.incarnation === incarnation;
-  }
-}
+const MAX_CLAIM_IDS = 1_024;
 
 /** One hash slot: its owners, and an epoch counter that outlives them. */
 interface Slot {
   /** The last epoch that was given; null if the counter was lost. */
   epoch: number | null;
-  readonly owners: Map<string, Entry>;
+  readonly owners: Map<string, PlacedOwnership>;
 }
 
 /** A copy of what a node registers, as a live member. */
@@ -110,6 +92,9 @@ export class StoreState {
   readonly #ended: string[] = [];
   #version = 0;
   readonly #slots: (Slot | undefined)[] = new Array(SLOTS);
+  readonly #places = new Places();
+  /** The ids of the latest claims that won, by key; oldest first. */
+  readonly #claimIds = new Map<string, string>();
   readonly #states: States;
 
   /**
@@ -186,29 +171,35 @@ export class StoreState {
   }
 
   lookup(key: string): Ownership | null {
-    return this.#slot(key).owners.get(key) ?? null;
+    return this.#slot(key).owners.get(key)?.plain ?? null;
   }
 
   claim(claim: Claim): ClaimReply {
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected, lineage, above } = claim;
+    const { key, incarnation, opId, expected, lineage, above } = claim;
     if (lineage && lineage.id !== this.id) return { won: false, owner: null, quarantined: true };
     const slot = this.#slot(key);
     const present = slot.owners.get(key);
-    if (present?.isOf(opId, incarnation)) {
+    if (present?.incarnation === incarnation && this.#claimIds.get(key) === opId) {
       return this.#won(key, present);
     }
     const isExpected = expected === null
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
-    if (!isExpected) return { won: false, owner: present ?? null };
+    if (!isExpected) return { won: false, owner: present?.plain ?? null };
     // The counter may have been lost.
     const used = Math.max(present?.epoch ?? 0, this.#states.find(key)?.epoch ?? 0);
     const drawn = Math.max(slot.epoch ?? 0, used);
     const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);
     slot.epoch = epoch;
-    const entry = new Entry(rrp, incarnation, epoch, opId);
+    const entry = this.#entry(key, claim, epoch);
     slot.owners.set(key, entry);
+    this.#claimIds.delete(key);
+    this.#claimIds.set(key, opId);
+    if (this.#claimIds.size > MAX_CLAIM_IDS) {
+      const [oldest] = this.#claimIds.keys();
+      this.#claimIds.delete(oldest as string);
+    }
     return this.#won(key, entry);
   }
 
@@ -219,14 +210,15 @@ export class StoreState {
     checkReassertions(reassertions, lineage);
     if (lineage.id !== this.id) return null;
     return reassertions.map((reassertion) => {
-      const { key, rrp, incarnation, epoch } = reassertion;
+      const { key, epoch } = reassertion;
       const slot = this.#slot(key);
       const present = slot.owners.get(key) ?? null;
       const drawn = slot.epoch ?? 0;
       const last = this.#states.last(key);
       const { isWritten, ...standing } = standingOf(reassertion, present, last, drawn, lineage);
       if (isWritten) {
-        slot.owners.set(key, new Entry(rrp, incarnation, epoch, "reasserted"));
+        slot.owners.set(key, this.#entry(key, reassertion, epoch));
+        this.#claimIds.delete(key);
         slot.epoch = Math.max(drawn, epoch);
       }
       return standing;
@@ -259,9 +251,9 @@ export class StoreState {
       if (!slot || slot.owners.size === 0) continue;
       for (const key of [...slot.owners.keys()].sort()) {
         if (number === from && key <= after) continue;
-        const entry = slot.owners.get(key) as Entry;
+        const entry = slot.owners.get(key) as PlacedOwnership;
         if (!entry.rrp.startsWith(prefix)) continue;
-        entries.push(entry);
+        entries.push(entry.plain);
         if (entries.length === limit) return { entries, next: `${number} ${key}` };
       }
     }
@@ -325,10 +317,18 @@ export class StoreState {
     return true;
   }
 
-  #won(key: string, entry: Entry): ClaimReply {
+  #won(key: string, entry: PlacedOwnership): ClaimReply {
     const isStateLost = this.#states.claimed(key);
     const last = this.#states.last(key);
-    return { won: true, owner: entry, last, ...isStateLost && { isStateLost } };
+    return { won: true, owner: entry.plain, last, ...isStateLost && { isStateLost } };
+  }
+
+  #entry(
+    key: string,
+    at: Pick<Ownership, "rrp" | "incarnation">,
+    epoch: number,
+  ): PlacedOwnership {
+    return new PlacedOwnership(key, epoch, this.#places.of(key, at));
   }
 
   #set(member: Member): void {

@@ -13,8 +13,8 @@ const RECONCILIATION_EDITS: readonly Omit<Mutant, "world">[] = [
     about: "Answers that were given without the store lack the offline mark.",
     edits: [{
       file: "src/resource/activation.ts",
-      find: "call.succeed(encoded, this.owner, this.offline?.answered() ?? null);",
-      replace: "call.succeed(encoded, this.owner, this.offline?.answered() ? null : null);",
+      find: "call.succeed(encoded, this, this.offline?.answered() ?? null);",
+      replace: "call.succeed(encoded, this, this.offline?.answered() ? null : null);",
     }],
   },
   {

@@ -20,6 +20,69 @@ export interface Ownership {
 }
 
 /**
+ * An ownership that shares what all ownerships of its node have in common, and builds its RRP when
+ * it is read. For places that hold one for each of very many keys.
+ */
+export class PlacedOwnership implements Ownership {
+  readonly key: string;
+  readonly epoch: number;
+  readonly #place: Place;
+
+  constructor(key: string, epoch: number, place: Place) {
+    this.key = key;
+    this.epoch = epoch;
+    this.#place = place;
+  }
+
+  get incarnation(): string {
+    return this.#place.incarnation;
+  }
+
+  get rrp(): string {
+    const { prefix, rrp } = this.#place;
+    return rrp ?? prefix + this.key;
+  }
+
+  /** A copy with properties of its own. */
+  get plain(): Ownership {
+    return { rrp: this.rrp, incarnation: this.incarnation, epoch: this.epoch };
+  }
+}
+
+/** What the ownerships of one node have in common. */
+interface Place {
+  readonly incarnation: string;
+  /** What the RRPs of all of its keys begin with. */
+  readonly prefix: string;
+  /** The whole RRP, of an ownership whose RRP doesn't end with its key; else null. */
+  readonly rrp: string | null;
+}
+
+/** The most incarnations whose places are known. Others get a place for each ownership. */
+const MAX_PLACES = 4_096;
+
+/** The places of the ownerships that a table holds. */
+export class Places {
+  readonly #places = new Map<string, Place>();
+
+  /** The place of a key's ownership. */
+  of(key: string, { rrp, incarnation }: Pick<Ownership, "rrp" | "incarnation">): Place {
+    const known = this.#places.get(incarnation);
+    if (known && isAt(known.prefix, key, rrp)) return known;
+    if (!rrp.endsWith(key)) return { incarnation, prefix: "", rrp };
+    const place = { incarnation, prefix: rrp.slice(0, rrp.length - key.length), rrp: null };
+    if (this.#places.size >= MAX_PLACES) this.#places.clear();
+    this.#places.set(incarnation, place);
+    return place;
+  }
+}
+
+/** Whether `rrp` is `prefix` and `key`. */
+function isAt(prefix: string, key: string, rrp: string): boolean {
+  return rrp.length === prefix.length + key.length && rrp.startsWith(prefix) && rrp.endsWith(key);
+}
+
+/**
  * How certain a lookup's answer is.
  *
  * - `confirmed`: read through the write path, owner live.

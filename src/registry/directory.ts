@@ -7,16 +7,28 @@
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../limits.ts";
 import { hasEnded } from "../model/member.ts";
-import type { Lookup, Ownership, Verdict } from "../model/ownership.ts";
+import {
+  type Lookup,
+  type Ownership,
+  PlacedOwnership,
+  Places,
+  type Verdict,
+} from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
-interface Location {
-  readonly owner: Ownership;
-  /** When it was read, on the monotonic clock. */
+/** A cached owner. */
+class Location extends PlacedOwnership {
+  /** When it was read, on the monotonic clock, at most 1 ms too early. */
   readonly at: number;
+
+  constructor(key: string, epoch: number, place: ReturnType<Places["of"]>, at: number) {
+    super(key, epoch, place);
+    // A whole number needs no memory of its own.
+    this.at = Math.floor(at);
+  }
 }
 
 /** This node's own ownership of a key, and the time since when it has it. */
@@ -33,6 +45,7 @@ export class Directory {
   readonly stats: { contested: number; quarantined: number } = { contested: 0, quarantined: 0 };
   /** Oldest first, so that the first entry is the one to drop. */
   readonly #locations = new Map<string, Location>();
+  readonly #places = new Places();
 
   constructor(store: Store, membership: Membership, clock: Clock) {
     this.#store = store;
@@ -48,7 +61,7 @@ export class Directory {
   cached(key: string): Ownership | null {
     const location = this.#locations.get(key);
     if (!location) return null;
-    if (!this.#membership.isKnownDead(location.owner.incarnation)) return location.owner;
+    if (!this.#membership.isKnownDead(location.incarnation)) return location;
     this.#locations.delete(key);
     return null;
   }
@@ -56,19 +69,20 @@ export class Directory {
   /** Caches an owner, unless a later one is known. */
   note(key: string, owner: Ownership): void {
     const known = this.#locations.get(key);
-    if (known && known.owner.epoch > owner.epoch) return;
+    if (known && known.epoch > owner.epoch) return;
     this.#locations.delete(key);
     if (this.#locations.size >= MAX_CACHED_LOCATIONS) {
       const [oldest] = this.#locations.keys();
       this.#locations.delete(oldest as string);
     }
-    this.#locations.set(key, { owner, at: this.#clock.now() });
+    const place = this.#places.of(key, owner);
+    this.#locations.set(key, new Location(key, owner.epoch, place, this.#clock.now()));
   }
 
   /** Drops a key's cached owner, unless its epoch is later than `epoch`. */
   forget(key: string, epoch: number = Infinity): void {
     const known = this.#locations.get(key);
-    if (known && known.owner.epoch <= epoch) this.#locations.delete(key);
+    if (known && known.epoch <= epoch) this.#locations.delete(key);
   }
 
   /** The key's owner in the store; null if no live node owns it. */

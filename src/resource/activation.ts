@@ -397,7 +397,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Answers the caller. Adds a verdict if the store can't be reached. */
   #answer(call: Call, encoded: unknown): void {
-    call.succeed(encoded, this.owner, this.offline?.answered() ?? null);
+    call.succeed(encoded, this, this.offline?.answered() ?? null);
   }
 
   /** Answers a call whose idempotency key was answered before. */

@@ -9,6 +9,7 @@ import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { isCallable } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
+import { rrpAt } from "../model/rrp.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -134,11 +135,17 @@ export function methodsOf(type: ResourceClass): ReadonlyMap<string, Method> {
 /** A type that a host serves: one object for each type, which all of its resources share. */
 export interface HostedType extends ResolvedType {
   readonly name: string;
+  /** What the RRPs of this host's resources begin with, before their keys. */
+  readonly prefix: string;
   readonly methods: ReadonlyMap<string, Method>;
 }
 
-export function hostedType(name: string, type: ResolvedType): HostedType {
-  return { ...type, name, methods: methodsOf(type.class) };
+export function hostedType(
+  name: string,
+  type: ResolvedType,
+  { region, node }: HostParts["place"],
+): HostedType {
+  return { ...type, name, prefix: rrpAt(region, node, ""), methods: methodsOf(type.class) };
 }
 
 /**

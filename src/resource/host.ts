@@ -93,7 +93,9 @@ export class Host implements ActivationHost<Activation> {
     } = parts);
     let shortest = SWEEP_MS * 4;
     for (const type of parts.types.values()) shortest = Math.min(shortest, type.idleAfterMs);
-    for (const [name, type] of parts.types) this.#types.set(name, hostedType(name, type));
+    for (const [name, type] of parts.types) {
+      this.#types.set(name, hostedType(name, type, parts.place));
+    }
     this.#idle = new IdleSweep({
       clock: this.clock,
       everyMs: shortest / 4,

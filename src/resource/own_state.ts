@@ -24,7 +24,7 @@ export interface ReaderOwnership
 }
 
 /** What reading needs of the node. */
-interface Parts {
+export interface StateParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -40,24 +40,22 @@ const AGAIN_MS = 20;
 const AGAIN_MOST_MS = 500;
 
 export class OwnState {
-  readonly #store: Store;
-  readonly #parts: Parts;
+  readonly #parts: StateParts;
   readonly #ownership: ReaderOwnership;
 
-  constructor(parts: Parts, ownership: ReaderOwnership) {
-    this.#store = parts.store;
+  constructor(parts: StateParts, ownership: ReaderOwnership) {
     this.#parts = parts;
     this.#ownership = ownership;
   }
 
   /** As the port's `read`. @throws AtlasError `not_owner` if turns are missing */
   read(fields: readonly string[]): Promise<(string | null)[]> {
-    return this.#asking(() => this.#store.read(this.#ownership.key, fields, this.#knows));
+    return this.#asking(() => this.#parts.store.read(this.#ownership.key, fields, this.#knows));
   }
 
   /** As the port's `range`. @throws AtlasError `not_owner` if turns are missing */
   range(range: Range): Promise<[string, string][]> {
-    return this.#asking(() => this.#store.range(this.#ownership.key, range, this.#knows));
+    return this.#asking(() => this.#parts.store.range(this.#ownership.key, range, this.#knows));
   }
 
   get #knows(): OwnerKnows {

@@ -65,10 +65,12 @@ export class TurnDeadline extends Expiring {
   }
 }
 
-export abstract class OwnedKey {
+export abstract class OwnedKey implements Ownership {
   readonly key: string;
   readonly type: HostedType;
-  owner: Ownership;
+  /** The incarnation and the epoch of the ownership. Its RRP is built when it is read. */
+  incarnation: string;
+  epoch: number;
   life: NodeLife;
   /** The last turn that the state is known to contain. */
   last: Stamp;
@@ -91,7 +93,8 @@ export abstract class OwnedKey {
   ) {
     this.key = key;
     this.type = type;
-    this.owner = owner;
+    this.incarnation = owner.incarnation;
+    this.epoch = owner.epoch;
     this.life = life;
     this.last = last;
     this.lineage = lineage;
@@ -134,11 +137,17 @@ export abstract class OwnedKey {
   }
 
   get rrp(): string {
-    return this.owner.rrp;
+    return this.type.prefix + this.key;
   }
 
-  get epoch(): number {
-    return this.owner.epoch;
+  /** A copy of the ownership as it is now. */
+  get owner(): Ownership {
+    return { rrp: this.rrp, incarnation: this.incarnation, epoch: this.epoch };
+  }
+
+  set owner({ incarnation, epoch }: Ownership) {
+    this.incarnation = incarnation;
+    this.epoch = epoch;
   }
 
   /** The placement of its type. */

@@ -20,7 +20,7 @@ import { quoted } from "../model/options.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Range } from "../ports/store.ts";
 import { outOfReach, unlistable, type Writes } from "./offline_log.ts";
-import type { OwnState } from "./own_state.ts";
+import { OwnState, type ReaderOwnership, type StateParts } from "./own_state.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
 /** Users' keys have the prefix `s:` in the store's fields: from `s:` to before `s;`. */
@@ -32,10 +32,10 @@ const CACHE_ENTRIES = 64;
 const CACHE_CHARACTERS = 16_384;
 
 /** What storage needs of its ownership. */
-type StorageOwner = Pick<HeldOwnership, "key" | "offline" | "turn">;
+type StorageOwner = ReaderOwnership & Pick<HeldOwnership, "turn">;
 
 export class TurnStorage implements Storage {
-  readonly #state: OwnState;
+  readonly #parts: StateParts;
   readonly #owner: StorageOwner;
   /** Whether a turn is running. */
   #open = false;
@@ -43,15 +43,18 @@ export class TurnStorage implements Storage {
   #writes: Writes | null = null;
   /** Characters written in the running turn, including those overwritten since. */
   #written = 0;
-  /** The cache: committed texts, oldest first; null if there is certainly no value. */
-  #cache: Map<string, string | null> | null = null;
-  #cached = 0;
+  #cache: TextCache | null = null;
   /** Writes of turns in the offline log. */
   #kept: Writes | null = null;
 
-  constructor(state: OwnState, owner: StorageOwner) {
-    this.#state = state;
+  constructor(parts: StateParts, owner: StorageOwner) {
+    this.#parts = parts;
     this.#owner = owner;
+  }
+
+  /** Made for each use, so that idle resources don't hold it. */
+  get #state(): OwnState {
+    return new OwnState(this.#parts, this.#owner);
   }
 
   /** Whether the running turn wrote anything. */
@@ -222,27 +225,70 @@ export class TurnStorage implements Storage {
   }
 
   #keep(field: string, text: string | null): void {
-    const cache = (this.#cache ??= new Map());
-    this.#drop(field);
-    const size = field.length + (text?.length ?? 0);
-    if (size > CACHE_CHARACTERS / 4) return;
-    cache.set(field, text);
-    this.#cached += size;
-    for (const oldest of cache.keys()) {
-      if (cache.size <= CACHE_ENTRIES && this.#cached <= CACHE_CHARACTERS) break;
-      this.#drop(oldest);
-    }
-  }
-
-  #drop(field: string): void {
-    const text = this.#cache?.get(field);
-    if (text === undefined) return;
-    this.#cache?.delete(field);
-    this.#cached -= field.length + (text?.length ?? 0);
+    (this.#cache ??= new TextCache()).set(field, text);
   }
 }
 
+/**
+ * The texts of a few fields, the oldest first. Most resources have very few, so they are in one
+ * array, which takes less memory than a map and no more time.
+ */
+class TextCache {
+  /** Fields at even places, each followed by its text; null if there is certainly no value. */
+  #rows: (string | null)[] = [];
+  #characters = 0;
+
+  /** Undefined: it isn't known. */
+  get(field: string): string | null | undefined {
+    const at = this.#find(field);
+    return at < 0 ? undefined : this.#rows[at + 1];
+  }
+
+  /** Drops the oldest ones if there are too many. */
+  set(field: string, text: string | null): void {
+    const at = this.#find(field);
+    if (at >= 0) this.#drop(at);
+    const size = sizeOf(field, text);
+    if (size > CACHE_CHARACTERS / 4) return;
+    if (this.#rows.length === 0) this.#rows = [field, text];
+    else this.#rows.push(field, text);
+    this.#characters += size;
+    while (this.#rows.length > 2 * CACHE_ENTRIES || this.#characters > CACHE_CHARACTERS) {
+      this.#drop(0);
+    }
+  }
+
+  #find(field: string): number {
+    const rows = this.#rows;
+    for (let at = 0; at < rows.length; at += 2) if (rows[at] === field) return at;
+    return -1;
+  }
+
+  #drop(at: number): void {
+    const [field, text] = this.#rows.splice(at, 2) as [string, string | null];
+    this.#characters -= sizeOf(field, text);
+  }
+}
+
+function sizeOf(field: string, text: string | null): number {
+  return field.length + (text?.length ?? 0);
+}
+
+/** The most keys whose fields are known. */
+const MAX_FIELDS = 1_024;
+/** Checked keys that were used lately, with their fields: resources of a type have the same. */
+const fields = new Map<string, string>();
+
 function fieldOf(key: string): string {
+  const known = fields.get(key);
+  if (known !== undefined) return known;
+  const field = checkedField(key);
+  if (fields.size >= MAX_FIELDS) fields.clear();
+  fields.set(key, field);
+  return field;
+}
+
+function checkedField(key: string): string {
   if (typeof key !== "string" || key.length === 0) {
     throw new AtlasError("bad_request", "a storage key must be text of at least one character");
   }

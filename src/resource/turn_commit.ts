@@ -55,7 +55,6 @@ export class TurnCommit {
   readonly #ownership: CommittingOwnership;
   /** Whether no turn had been committed to the state when this began. */
   readonly #isFresh: boolean;
-  readonly #state: OwnState;
   #answers: IdempotencyStore | null = null;
   /** The number of turns that were committed or attempted. */
   turns = 0;
@@ -63,8 +62,7 @@ export class TurnCommit {
   constructor(parts: TurnCommitParts, ownership: CommittingOwnership) {
     this.#parts = parts;
     this.#ownership = ownership;
-    this.#state = new OwnState(parts, ownership);
-    this.storage = new TurnStorage(this.#state, ownership);
+    this.storage = new TurnStorage(parts, ownership);
     // Stores without one write order don't report the last turn.
     this.#isFresh = ownership.last.epoch === 0 && !ownership.offline?.isProvisional &&
       parts.store.recheckMs === undefined;
@@ -92,7 +90,7 @@ export class TurnCommit {
 
   get #answerStore(): IdempotencyStore {
     return (this.#answers ??= new IdempotencyStore({
-      state: this.#state,
+      state: new OwnState(this.#parts, this.#ownership),
       clock: this.#parts.clock,
       ownership: this.#ownership,
       storage: this.storage,

@@ -180,17 +180,15 @@ export class LocalCall extends Outgoing {
 
   #succeed(
     result: unknown,
-    { rrp, epoch }: Ownership,
+    owner: Ownership,
     path: readonly string[],
     verdict: DegradedVerdict | null,
   ): void {
     this.settle(null);
+    if (this.#isPlain) return this.#resolve(result);
+    const { rrp, epoch } = owner;
     this.#resolve(
-      this.#isPlain
-        ? result
-        : verdict === null
-        ? { result, rrp, epoch, path }
-        : { result, rrp, epoch, path, verdict },
+      verdict === null ? { result, rrp, epoch, path } : { result, rrp, epoch, path, verdict },
     );
   }
 
