@@ -258,7 +258,9 @@ export function decodeMessage(tuple: unknown, body: Body): Message {
       }
       return { kind: "goodbye", id };
     case PROCESS: {
-      const [, , to, from, content] = tuple;
+      const to: unknown = tuple[2];
+      const from: unknown = tuple[3];
+      const content: unknown = tuple[4];
       if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(content)) {
         throw malformed("a message needs two process names, a kind and fields");
       }

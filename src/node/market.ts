@@ -43,6 +43,7 @@ export function createMarket(
     random,
     deadlines,
     self: () => ({ region, node, incarnation: life().incarnation, address: transport.address }),
+    incarnation: () => life().incarnation,
     member: (incarnation) => membership.peek(incarnation),
     present: (incarnation) => links.present(incarnation),
     dial: (peer) => links.to(peer, life()),

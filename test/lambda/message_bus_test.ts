@@ -63,6 +63,7 @@ function makeBus() {
     clock: fakeClock(),
     random: new SeededRandom(1, "bus"),
     self: () => HERE,
+    incarnation: () => HERE.incarnation,
     member: (incarnation) => incarnation === PEER.incarnation ? PEER : undefined,
     present: () => state.link,
     dial: () => new Promise((_, reject) => dials.push(reject)),

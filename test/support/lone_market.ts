@@ -8,10 +8,12 @@ type BusParts = ConstructorParameters<typeof MessageBus>[0];
 
 /** With a clock that stands still it never yields, and delivers messages at once. */
 export function loneBus(clock: Clock, parts: Partial<BusParts> = {}): MessageBus {
+  const self = parts.self ?? (() => ({ region: "r", node: "n", incarnation: "i", address: "a" }));
   return new MessageBus({
     clock,
     random: systemRandom,
-    self: () => ({ region: "r", node: "n", incarnation: "i", address: "a" }),
+    self,
+    incarnation: () => self().incarnation,
     member: () => undefined,
     present: () => undefined,
     dial: () => Promise.reject(new Error("nobody")),

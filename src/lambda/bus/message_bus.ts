@@ -105,7 +105,7 @@ export class MessageBus {
 
   /** This node's present incarnation. */
   get incarnation(): string {
-    return this.#parts.self().incarnation;
+    return this.#parts.incarnation();
   }
 
   /** Sends a message from outside any process. */
@@ -471,6 +471,8 @@ export interface MessageBusParts {
   readonly random: Random;
   /** This node, with its current incarnation. */
   readonly self: () => Peer;
+  /** The incarnation of {@link self}; read for each message. */
+  readonly incarnation: () => string;
   /** Looks an incarnation up in the membership view. */
   readonly member: (incarnation: string) => Peer | undefined;
   /** The open link to a node. */
