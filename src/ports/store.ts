@@ -150,7 +150,8 @@ export interface Store {
    * - If `lineage` has another id than the copy that answers, changes nothing and answers
    *   `quarantined`. Its term is not compared.
    * - If the key's owner has this `opId` and incarnation, this is a repeat: answers what the first
-   *   one did.
+   *   one did. A store MAY forget the `opId`s of all but its latest 1,024 claims: then the claimer
+   *   gets its own entry, which its next claim expects.
    * - If the owner is not exactly `expected` (incarnation and epoch; null: nobody), changes nothing
    *   and answers the owner that there is.
    * - Else the claimer becomes the owner, and its ownership is answered. Its epoch MUST be higher

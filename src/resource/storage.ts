@@ -34,16 +34,24 @@ const CACHE_CHARACTERS = 16_384;
 /** What storage needs of its ownership. */
 type StorageOwner = ReaderOwnership & Pick<HeldOwnership, "turn">;
 
+/** The cache of a storage that has read and written nothing; never changed. */
+const EMPTY: (string | null)[] = [];
+
 export class TurnStorage implements Storage {
   readonly #parts: StateParts;
   readonly #owner: StorageOwner;
-  /** Whether a turn is running. */
-  #open = false;
   /** The running turn's writes, made with the first one. */
   #writes: Writes | null = null;
-  /** Characters written in the running turn, including those overwritten since. */
-  #written = 0;
-  #cache: TextCache | null = null;
+  /**
+   * Characters written in the running turn, including those overwritten since; -1: no turn runs.
+   */
+  #written = -1;
+  /**
+   * The cache: committed texts, the oldest first: at even places fields, each followed by its text;
+   * null if there is certainly no value. Most resources have very few, for which an array takes less
+   * memory than a map and no more time.
+   */
+  #cache: (string | null)[] = EMPTY;
   /** Writes of turns in the offline log. */
   #kept: Writes | null = null;
 
@@ -64,19 +72,18 @@ export class TurnStorage implements Storage {
 
   /** Whether a turn is running. */
   get isOpen(): boolean {
-    return this.#open;
+    return this.#written >= 0;
   }
 
   /** Begins a turn. */
   begin(): void {
-    this.#open = true;
     this.#written = 0;
   }
 
   /** Ends the turn and returns its writes, to be committed; null if there are none. */
   end(): Writes | null {
     const writes = this.#writes;
-    this.#open = false;
+    this.#written = -1;
     this.#writes = null;
     return writes;
   }
@@ -118,7 +125,7 @@ export class TurnStorage implements Storage {
   async field(field: string): Promise<string | null> {
     let text = this.#writes?.get(field);
     if (text === undefined) text = this.peek(field);
-    if (text === undefined) text = this.#cache?.get(field);
+    if (text === undefined) text = this.#cached(field);
     if (text === undefined) {
       this.#reachable();
       [text = null] = await this.#state.read([field]);
@@ -202,7 +209,7 @@ export class TurnStorage implements Storage {
   async #write(key: string, text: () => string | null): Promise<void> {
     this.#owner.turn("storage");
     const field = fieldOf(key);
-    if (!this.#open) {
+    if (!this.isOpen) {
       throw new AtlasError("bad_request", "storage can only be written while a call is running");
     }
     this.#owner.offline?.checkRoom(this.#owner.key);
@@ -225,48 +232,34 @@ export class TurnStorage implements Storage {
   }
 
   #keep(field: string, text: string | null): void {
-    (this.#cache ??= new TextCache()).set(field, text);
-  }
-}
-
-/**
- * The texts of a few fields, the oldest first. Most resources have very few, so they are in one
- * array, which takes less memory than a map and no more time.
- */
-class TextCache {
-  /** Fields at even places, each followed by its text; null if there is certainly no value. */
-  #rows: (string | null)[] = [];
-  #characters = 0;
-
-  /** Undefined: it isn't known. */
-  get(field: string): string | null | undefined {
     const at = this.#find(field);
-    return at < 0 ? undefined : this.#rows[at + 1];
-  }
-
-  /** Drops the oldest ones if there are too many. */
-  set(field: string, text: string | null): void {
-    const at = this.#find(field);
-    if (at >= 0) this.#drop(at);
+    if (at >= 0) this.#cache.splice(at, 2);
     const size = sizeOf(field, text);
     if (size > CACHE_CHARACTERS / 4) return;
-    if (this.#rows.length === 0) this.#rows = [field, text];
-    else this.#rows.push(field, text);
-    this.#characters += size;
-    while (this.#rows.length > 2 * CACHE_ENTRIES || this.#characters > CACHE_CHARACTERS) {
-      this.#drop(0);
+    if (this.#cache.length === 0) this.#cache = [field, text];
+    else this.#cache.push(field, text);
+    while (this.#cache.length > 2 * CACHE_ENTRIES || this.#characters > CACHE_CHARACTERS) {
+      this.#cache.splice(0, 2);
     }
   }
 
+  /** The cached text of a field; undefined if it isn't known. */
+  #cached(field: string): string | null | undefined {
+    const at = this.#find(field);
+    return at < 0 ? undefined : this.#cache[at + 1];
+  }
+
+  /** The place of a field in the cache; -1: it isn't there. */
   #find(field: string): number {
-    const rows = this.#rows;
-    for (let at = 0; at < rows.length; at += 2) if (rows[at] === field) return at;
+    const cache = this.#cache;
+    for (let at = 0; at < cache.length; at += 2) if (cache[at] === field) return at;
     return -1;
   }
 
-  #drop(at: number): void {
-    const [field, text] = this.#rows.splice(at, 2) as [string, string | null];
-    this.#characters -= sizeOf(field, text);
+  get #characters(): number {
+    let sum = 0;
+    for (const text of this.#cache) sum += text === null ? 0 : text.length;
+    return sum;
   }
 }
 
