@@ -46,6 +46,8 @@ export class TurnStorage implements Storage {
   /** The cache: committed texts, oldest first; null if there is certainly no value. */
   #cache: Map<string, string | null> | null = null;
   #cached = 0;
+  /** The field that was put into the cache last, if it is still there. */
+  #newest: string | null = null;
   /** Writes of turns in the offline log. */
   #kept: Writes | null = null;
 
@@ -130,19 +132,24 @@ export class TurnStorage implements Storage {
   }
 
   put(key: string, value: unknown): Promise<void> {
-    return this.#write(key, () => {
-      const text = valueToText(value, `the value of storage key ${JSON.stringify(key)}`);
-      if (text.length <= MAX_STORAGE_VALUE) return text;
-      throw new AtlasError(
-        "payload_too_large",
-        `the value of storage key ${JSON.stringify(key)} takes ${text.length} characters, ` +
-          `more than ${MAX_STORAGE_VALUE}`,
-      );
-    });
+    try {
+      const field = this.#writable(key);
+      const text = valueToText(value, () => `the value of storage key ${JSON.stringify(key)}`);
+      if (text.length > MAX_STORAGE_VALUE) throw tooLong(key, text);
+      this.#write(field, text);
+      return WRITTEN;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   delete(key: string): Promise<void> {
-    return this.#write(key, () => null);
+    try {
+      this.#write(this.#writable(key), null);
+      return WRITTEN;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async list<T = unknown>(options: ListOptions = {}): Promise<Map<string, T>> {
@@ -195,39 +202,51 @@ export class TurnStorage implements Storage {
     if (this.#owner.offline) throw outOfReach(this.#owner.key);
   }
 
-  /** Async, so that every refusal is a rejection, as in the rest of the interface. */
-  async #write(key: string, text: () => string | null): Promise<void> {
+  /** The field of a key that the running turn may write. */
+  #writable(key: string): string {
     this.#owner.turn("storage");
     const field = fieldOf(key);
     if (!this.#open) {
       throw new AtlasError("bad_request", "storage can only be written while a call is running");
     }
     this.#owner.offline?.checkRoom(this.#owner.key);
-    const writes = (this.#writes ??= new Map());
-    if (writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
+    const writes = this.#writes;
+    if (writes !== null && writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
       throw new AtlasError(
         "payload_too_large",
         `one call may write at most ${MAX_TURN_WRITES} storage keys`,
       );
     }
-    const written = text();
-    this.#written += field.length + (written?.length ?? 0);
+    return field;
+  }
+
+  #write(field: string, text: string | null): void {
+    this.#written += field.length + (text?.length ?? 0);
     if (this.#written > MAX_TURN_CHARACTERS) {
       throw new AtlasError(
         "payload_too_large",
         `one call may write at most ${MAX_TURN_CHARACTERS} characters`,
       );
     }
-    writes.set(field, written);
+    (this.#writes ??= new Map()).set(field, text);
   }
 
   #keep(field: string, text: string | null): void {
     const cache = (this.#cache ??= new Map());
-    this.#drop(field);
     const size = field.length + (text?.length ?? 0);
-    if (size > CACHE_CHARACTERS / 4) return;
-    cache.set(field, text);
-    this.#cached += size;
+    const isCached = size <= CACHE_CHARACTERS / 4;
+    if (isCached && field === this.#newest) {
+      // It stays the newest one, so its place in the order doesn't change.
+      this.#cached += size - sizeOf(field, cache.get(field));
+      cache.set(field, text);
+    } else {
+      this.#drop(field);
+      if (!isCached) return;
+      cache.set(field, text);
+      this.#newest = field;
+      this.#cached += size;
+    }
+    if (cache.size <= CACHE_ENTRIES && this.#cached <= CACHE_CHARACTERS) return;
     for (const oldest of cache.keys()) {
       if (cache.size <= CACHE_ENTRIES && this.#cached <= CACHE_CHARACTERS) break;
       this.#drop(oldest);
@@ -238,8 +257,25 @@ export class TurnStorage implements Storage {
     const text = this.#cache?.get(field);
     if (text === undefined) return;
     this.#cache?.delete(field);
-    this.#cached -= field.length + (text?.length ?? 0);
+    this.#cached -= sizeOf(field, text);
+    if (field === this.#newest) this.#newest = null;
   }
+}
+
+/** The answer to every write that was accepted. */
+const WRITTEN: Promise<void> = Promise.resolve();
+
+/** The characters that a field takes in the cache; none if it isn't there. */
+function sizeOf(field: string, text: string | null | undefined): number {
+  return text === undefined ? 0 : field.length + (text?.length ?? 0);
+}
+
+function tooLong(key: string, text: string): AtlasError {
+  return new AtlasError(
+    "payload_too_large",
+    `the value of storage key ${JSON.stringify(key)} takes ${text.length} characters, ` +
+      `more than ${MAX_STORAGE_VALUE}`,
+  );
 }
 
 function fieldOf(key: string): string {
@@ -256,7 +292,7 @@ function fieldOf(key: string): string {
 }
 
 function valueOf(key: string, text: string): unknown {
-  return textToValue(text, `the value of storage key ${quoted(key)}`, MAX_STORAGE_VALUE);
+  return textToValue(text, () => `the value of storage key ${quoted(key)}`, MAX_STORAGE_VALUE);
 }
 
 function checkLimit(limit: number = MAX_LIST): number {
