@@ -46,9 +46,13 @@ export class Directory {
 
   /** The cached owner of a key, unless it is known to be dead. */
   cached(key: string): Ownership | null {
+    return this.#located(key)?.owner ?? null;
+  }
+
+  #located(key: string): Location | null {
     const location = this.#locations.get(key);
     if (!location) return null;
-    if (!this.#membership.isKnownDead(location.owner.incarnation)) return location.owner;
+    if (!this.#membership.isKnownDead(location.owner.incarnation)) return location;
     this.#locations.delete(key);
     return null;
   }
@@ -117,12 +121,13 @@ export class Directory {
     // If a key can have two valid claims, the cache knows only one of them.
     const isOne = this.#store.recheckMs === undefined;
     if (!isOne || !this.#isTrusted(mine?.owner)) return null;
-    const owner = mine?.owner ?? this.cached(key);
+    const location = mine === null ? this.#located(key) : null;
+    const owner = mine?.owner ?? location?.owner;
     if (!owner) return null;
     const now = checkedAt ?? this.#clock.now();
     if (!this.#membership.isReachable(now)) return null;
     if (this.#membership.isStalled(owner.incarnation, null, now)) return null;
-    const at = mine?.openedAt ?? this.#locations.get(key)?.at ?? now;
+    const at = mine?.openedAt ?? location?.at ?? now;
     return this.#answer(key, owner, "cached", at, now);
   }
 
