@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import { dialBun, dialIoredis, parseRedisUrl } from "../../adapters/store/redis/client.ts";
 import { STEPS } from "../../adapters/store/redis/scripts.ts";
-import { claimStep, commitStep, type Step } from "../../adapters/store/redis/steps.ts";
+import { claimStep, commitStep, scriptOf, type Step } from "../../adapters/store/redis/steps.ts";
 
 /** Writes a text for each name; resolves when all are stored. */
 export type Commits = (calls: readonly { key: string; text: string }[]) => Promise<void>;
@@ -26,8 +26,7 @@ async function redisCommits(url: string): Promise<Commits> {
   await client.send("SCRIPT", ["LOAD", STEPS]);
   const digest = createHash("sha1").update(STEPS).digest("hex");
   const run = async (steps: readonly Step[]) => {
-    const keys = steps.flatMap((step) => step.keys);
-    const args = steps.flatMap((step) => step.args);
+    const { keys, args } = scriptOf(steps);
     return await client.send("EVALSHA", [
       digest,
       String(keys.length),
@@ -51,8 +50,11 @@ async function redisCommits(url: string): Promise<Commits> {
     const steps = calls.map(({ key, text }) => {
       const known = turns.get(key) as { epoch: number; turn: number };
       const puts: [string, string][] = [["text", JSON.stringify(text)]];
-      const { epoch } = known;
-      return commitStep({ key, incarnation, epoch, turn: ++known.turn, puts, deletes: [] });
+      const { epoch, turn } = known;
+      // As an owner does, which knows its last turn.
+      const after = turn > 0 ? { epoch, turn } : { epoch: 0, turn: 0 };
+      known.turn = turn + 1;
+      return commitStep({ key, incarnation, epoch, turn: turn + 1, after, puts, deletes: [] });
     });
     const replies = await run(steps);
     const wrong = replies.find((reply) => reply !== 1);

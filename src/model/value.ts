@@ -150,8 +150,15 @@ export function isPrimitive(value: unknown): boolean {
   }
 }
 
+/** What an error calls a value. A function, where making the text costs more than using it rarely. */
+export type ValueName = string | (() => string);
+
+function nameOf(what: ValueName): string {
+  return typeof what === "string" ? what : what();
+}
+
 /** A user's value as text for the store. */
-export function valueToText(value: unknown, what: string): string {
+export function valueToText(value: unknown, what: ValueName): string {
   const seen = look(value, what);
   if (seen.isJson) return JSON.stringify(value);
   return "~" + toBase64(packChecked(value, seen));
@@ -166,14 +173,14 @@ export function valueToText(value: unknown, what: string): string {
  */
 export function textToValue(
   text: string,
-  what = "a stored value",
+  what: ValueName = "a stored value",
   most: number = MAX_TURN_CHARACTERS,
 ): unknown {
   try {
     if (text.length > most) throw new Error(`it has ${text.length} characters, more than ${most}`);
     return text.startsWith("~") ? unpack(fromBase64(text.slice(1))) : jsonToValue(text);
   } catch (cause) {
-    throw unreadable(what, messageOf(cause), cause);
+    throw unreadable(nameOf(what), messageOf(cause), cause);
   }
 }
 
@@ -252,12 +259,12 @@ interface Seen {
   least: number;
 }
 
-function look(value: unknown, what: string): Seen {
+function look(value: unknown, what: ValueName): Seen {
   const seen: Seen = { map: false, isJson: true, least: 0 };
   const trouble = findTrouble(value, 0, seen);
   if (trouble) {
     const path = shown(trouble.path, MAX_PATH);
-    throw new AtlasError("bad_request", `${what}${path} can't be encoded: ${trouble.why}`);
+    throw new AtlasError("bad_request", `${nameOf(what)}${path} can't be encoded: ${trouble.why}`);
   }
   return seen;
 }

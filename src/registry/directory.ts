@@ -20,7 +20,7 @@ import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
 /** A cached owner. */
-class Location extends PlacedOwnership {
+export class Location extends PlacedOwnership {
   /** When it was read, on the monotonic clock, at most 1 ms too early. */
   readonly at: number;
 
@@ -58,7 +58,7 @@ export class Directory {
   }
 
   /** The cached owner of a key, unless it is known to be dead. */
-  cached(key: string): Ownership | null {
+  cached(key: string): Location | null {
     const location = this.#locations.get(key);
     if (!location) return null;
     if (!this.#membership.isKnownDead(location.incarnation)) return location;
@@ -131,12 +131,13 @@ export class Directory {
     // If a key can have two valid claims, the cache knows only one of them.
     const isOne = this.#store.recheckMs === undefined;
     if (!isOne || !this.#isTrusted(mine?.owner)) return null;
-    const owner = mine?.owner ?? this.cached(key);
+    const location = mine === null ? this.cached(key) : null;
+    const owner = mine?.owner ?? location;
     if (!owner) return null;
     const now = checkedAt ?? this.#clock.now();
     if (!this.#membership.isReachable(now)) return null;
     if (this.#membership.isStalled(owner.incarnation, null, now)) return null;
-    const at = mine?.openedAt ?? this.#locations.get(key)?.at ?? now;
+    const at = mine?.openedAt ?? location?.at ?? now;
     return this.#answer(key, owner, "cached", at, now);
   }
 

@@ -179,9 +179,17 @@ export class Host implements ActivationHost<Activation> {
   #once(key: string, open: () => Promise<Opened>): Promise<Opened> {
     const present = this.#activations.get(key) ?? this.#opening.get(key);
     if (present) return Promise.resolve(present);
-    const opening = open().finally(() => this.#opening.delete(key));
+    const opening = this.#opened(key, open);
     this.#opening.set(key, opening);
     return opening;
+  }
+
+  async #opened(key: string, open: () => Promise<Opened>): Promise<Opened> {
+    try {
+      return await open();
+    } finally {
+      this.#opening.delete(key);
+    }
   }
 
   async #acquire(key: string, type: string): Promise<Opened> {

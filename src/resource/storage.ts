@@ -140,19 +140,24 @@ export class TurnStorage implements Storage {
   }
 
   put(key: string, value: unknown): Promise<void> {
-    return this.#write(key, () => {
-      const text = valueToText(value, `the value of storage key ${JSON.stringify(key)}`);
-      if (text.length <= MAX_STORAGE_VALUE) return text;
-      throw new AtlasError(
-        "payload_too_large",
-        `the value of storage key ${JSON.stringify(key)} takes ${text.length} characters, ` +
-          `more than ${MAX_STORAGE_VALUE}`,
-      );
-    });
+    try {
+      const field = this.#writable(key);
+      const text = valueToText(value, () => `the value of storage key ${JSON.stringify(key)}`);
+      if (text.length > MAX_STORAGE_VALUE) throw tooLong(key, text);
+      this.#write(field, text);
+      return WRITTEN;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   delete(key: string): Promise<void> {
-    return this.#write(key, () => null);
+    try {
+      this.#write(this.#writable(key), null);
+      return WRITTEN;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async list<T = unknown>(options: ListOptions = {}): Promise<Map<string, T>> {
@@ -205,39 +210,45 @@ export class TurnStorage implements Storage {
     if (this.#owner.offline) throw outOfReach(this.#owner.key);
   }
 
-  /** Async, so that every refusal is a rejection, as in the rest of the interface. */
-  async #write(key: string, text: () => string | null): Promise<void> {
+  /** The field of a key that the running turn may write. */
+  #writable(key: string): string {
     this.#owner.turn("storage");
     const field = fieldOf(key);
     if (!this.isOpen) {
       throw new AtlasError("bad_request", "storage can only be written while a call is running");
     }
     this.#owner.offline?.checkRoom(this.#owner.key);
-    const writes = (this.#writes ??= new Map());
-    if (writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
+    const writes = this.#writes;
+    if (writes !== null && writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
       throw new AtlasError(
         "payload_too_large",
         `one call may write at most ${MAX_TURN_WRITES} storage keys`,
       );
     }
-    const written = text();
-    this.#written += field.length + (written?.length ?? 0);
+    return field;
+  }
+
+  #write(field: string, text: string | null): void {
+    this.#written += field.length + (text?.length ?? 0);
     if (this.#written > MAX_TURN_CHARACTERS) {
       throw new AtlasError(
         "payload_too_large",
         `one call may write at most ${MAX_TURN_CHARACTERS} characters`,
       );
     }
-    writes.set(field, written);
+    (this.#writes ??= new Map()).set(field, text);
   }
 
   #keep(field: string, text: string | null): void {
     const at = this.#find(field);
-    if (at >= 0) this.#cache.splice(at, 2);
     const size = sizeOf(field, text);
+    // The newest field stays the newest one: its place in the order doesn't change.
+    const isNewest = at >= 0 && at === this.#cache.length - 2;
+    if (isNewest && size <= CACHE_CHARACTERS / 4) this.#cache[at + 1] = text;
+    else if (at >= 0) this.#cache.splice(at, 2);
     if (size > CACHE_CHARACTERS / 4) return;
     if (this.#cache.length === 0) this.#cache = [field, text];
-    else this.#cache.push(field, text);
+    else if (!isNewest) this.#cache.push(field, text);
     while (this.#cache.length > 2 * CACHE_ENTRIES || this.#characters > CACHE_CHARACTERS) {
       this.#cache.splice(0, 2);
     }
@@ -272,6 +283,17 @@ const MAX_FIELDS = 1_024;
 /** Checked keys that were used lately, with their fields: resources of a type have the same. */
 const fields = new Map<string, string>();
 
+/** The answer to every write that was accepted. */
+const WRITTEN: Promise<void> = Promise.resolve();
+
+function tooLong(key: string, text: string): AtlasError {
+  return new AtlasError(
+    "payload_too_large",
+    `the value of storage key ${JSON.stringify(key)} takes ${text.length} characters, ` +
+      `more than ${MAX_STORAGE_VALUE}`,
+  );
+}
+
 function fieldOf(key: string): string {
   const known = fields.get(key);
   if (known !== undefined) return known;
@@ -295,7 +317,7 @@ function checkedField(key: string): string {
 }
 
 function valueOf(key: string, text: string): unknown {
-  return textToValue(text, `the value of storage key ${quoted(key)}`, MAX_STORAGE_VALUE);
+  return textToValue(text, () => `the value of storage key ${quoted(key)}`, MAX_STORAGE_VALUE);
 }
 
 function checkLimit(limit: number = MAX_LIST): number {

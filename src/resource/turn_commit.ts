@@ -160,8 +160,11 @@ export class TurnCommit {
       }
       try {
         const { lineage } = this.#parts;
-        const commit = { key, incarnation, epoch, turn, after, puts, deletes };
-        const reply = await store.commit(lineage === undefined ? commit : { ...commit, lineage });
+        const reply = await store.commit(
+          lineage === undefined
+            ? { key, incarnation, epoch, turn, after, puts, deletes }
+            : { key, incarnation, epoch, turn, after, puts, deletes, lineage },
+        );
         if (reply === "committed" && this.#parts.lineage === lineage) {
           this.#ownership.last = { epoch, turn };
           this.#parts.stats.commits++;

@@ -15,6 +15,7 @@ const KNOWN: readonly [call: string, why: string][] = [
   ["adapters/app_loader/app_files.ts: push(", "what one file of the app imports"],
   ["adapters/config/environment.ts: min(", "lines of a setting"],
   ["adapters/server/served_node.ts: accept(", "the parameters of a method"],
+  ["adapters/store/sqlite/ownership.ts: run(", "three values of each of at most 64 rows"],
   ["src/api/app.ts: assign({}, ", "the prefixes that the app's author wrote"],
   ["src/sockets/subscription.ts: max(", "at most MAX_JOINS sockets"],
   ["src/sockets/subscription.ts: min(", "at most MAX_JOINS sockets"],

@@ -165,6 +165,44 @@ export function stateTests(stores: Stores): void {
       read.forEach((values, i) => expect(values).toEqual([i % 3 ? String(i) : null]));
     });
 
+    test("of several owners in one tick, each after its last turn, counts for its own owner only", async () => {
+      const keys = Array.from({ length: 30 }, () => freshKey());
+      const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
+      const step = (i: number, turn: number, by: number) => {
+        const { epoch } = owners[i] as Ownership;
+        const { incarnation } = owners[by] as Ownership;
+        const after = { epoch: turn > 1 ? epoch : 0, turn: turn - 1 };
+        const puts: Puts = [["n", `${turn}`], [`only ${turn}`, ""]];
+        const key = keys[i] as string;
+        return stores.store.commit({ key, incarnation, epoch, turn, after, puts, deletes: [] });
+      };
+      const all = (turn: number, by: (i: number) => number) =>
+        Promise.all(keys.map((_, i) => step(i, turn, by(i))));
+      expect(new Set(await all(1, (i) => i))).toEqual(new Set(["committed"]));
+      // Every other one is by the owner of the next key.
+      const second = await all(2, (i) => i % 2 ? i : (i + 1) % keys.length);
+      second.forEach((reply, i) => expect(reply).toBe(i % 2 ? "committed" : "fenced"));
+      // Repeated, it changes nothing.
+      expect(await step(1, 2, 1)).toBe("committed");
+      const read = await Promise.all(keys.map((key) => stores.store.read(key, ["n", "only 2"])));
+      read.forEach((values, i) => expect(values).toEqual(i % 2 ? ["2", ""] : ["1", null]));
+    });
+
+    test("of turns of one key in one tick leaves what the last of them left, also if its owner releases it then", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      const replies = await Promise.all([
+        commit(key, owner, 1, [["a", "1"], ["b", "1"]]),
+        commit(key, owner, 2, [["c", "2"]], ["a"]),
+        commit(key, owner, 3, [["a", "3"], ["c", "3"]], ["b"]),
+        stores.store.release(key, owner.incarnation, owner.epoch),
+      ]);
+      expect(replies).toEqual(["committed", "committed", "committed", true]);
+      expect(await everything(key)).toEqual([["a", "3"], ["c", "3"]]);
+      const again = await stores.store.claim(claimOf(key));
+      if (again.last) expect(again.last).toEqual({ epoch: owner.epoch, turn: 3 });
+    });
+
     test("is refused for values that can't be stored unchanged", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);

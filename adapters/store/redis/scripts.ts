@@ -36,7 +36,8 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * | C claim | own, epoch, state, ended, index | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won, last turn, MENDED or nil, and 1 if the epoch counter was lost; else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage, its term's first epoch | how it stands and last turn; 0: another lineage |
  * | R release | own, epoch, state, ended, index | guard, turn `after` (its epoch, itself) | 1, 0, or another's entry |
- * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn if `after` is missing |
+ * | D by whom | | incarnation, lineage: those of the commits that follow | none |
+ * | W commit | own, state, index | `<puts> <deletes> <epoch> <turn> <epoch of turn after> <turn after>`, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn if `after` is missing |
  * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
  * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values; if `after` is missing, a list in a list: the last turn, and `lost`, or `moved` in another lineage |
  * | N range | state, index | command, bound, bound, limit, turn `after` (its epoch, itself), lineage | MENDED if they differed, field, value …; or as G |
@@ -251,37 +252,41 @@ local function cross(state, stamp, epoch)
   call('HSET', state, 'past', past)
 end
 
-local function commit(k, a)
-  local state, index, guard, turn = KEYS[k + 1], KEYS[k + 2], ARGV[a + 2], ARGV[a + 3]
-  local now = call('GET', KEYS[k])
+local writer, known
+local function commit(k, a, puts, deletes, epoch, turn, e, t)
+  local own, state, index = KEYS[k], KEYS[k + 1], KEYS[k + 2]
+  local now, guard = call('GET', own), epoch .. ' ' .. writer .. ' '
   if not now or sub(now, 1, #guard) ~= guard then
-    if not present(ARGV[a + 6]) then return 2 end
+    if not present(known) then return 2 end
     return now or 0
   end
-  local epoch = match(guard, '^%d+')
   local stamp = call('HGET', state, 'turn')
-  if stamp then
-    local e, t = stampOf(stamp)
-    if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
+  -- Usual: the last turn is the one that the owner committed before, under the same epoch.
+  local isNext = e == epoch and stamp == e .. ' ' .. t
+  local isRepeated = isNext and tonumber(t) >= tonumber(turn)
+  if stamp and not isNext then
+    local lastEpoch, lastTurn = stampOf(stamp)
+    isRepeated = lastEpoch == epoch and tonumber(lastTurn) >= tonumber(turn)
   end
-  if not has(stamp, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])) then
-    return present(ARGV[a + 6]) and { stamp } or 2
+  if isRepeated then return 1 end
+  if not isNext and not has(stamp, tonumber(e), tonumber(t)) then
+    return present(known) and { stamp } or 2
   end
   local isLeft = call('ZCARD', index) > 0 and not stamp
-  local first = a + 8
-  local deletes = first + 2 * ARGV[a + 7]
-  local last = a + 1 + ARGV[a + 1]
+  local first = a + 2
+  local firstDelete = first + 2 * puts
+  local last = firstDelete + deletes - 1
   local new, fresh = epoch .. ' ' .. turn, stamp and 0 or 1
-  if full(KEYS[k]) then
-    if grows(state, first, deletes, last) then refuse() end
+  if full(own) then
+    if grows(state, first, firstDelete, last) then refuse() end
     -- A server that refuses this even now has written nothing yet.
     call('HSET', state, 'turn', new)
     fresh = 0
   end
   if isLeft then call('DEL', index) end
-  cross(state, stamp, epoch)
-  remove(state, index, deletes, last)
-  put(state, index, new, fresh, first, deletes - 1)
+  if not isNext then cross(state, stamp, epoch) end
+  remove(state, index, firstDelete, last)
+  put(state, index, new, fresh, first, firstDelete - 1)
   return 1
 end
 
@@ -328,19 +333,32 @@ local function range(k, a)
   return get(state, fields, 1, #fields, { parts }, true)
 end
 
-local steps =
-  { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
+local steps = { L = lookup, C = claim, A = reassert, R = release, K = kept, G = read, N = range }
 local keys = { L = 1, C = 5, A = 3, R = 5, W = 3, K = 2, G = 1, N = 2 }
 local arguments = { L = 1, C = 5, A = 7, R = 4, K = 2, N = 8 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]
-  local ok, reply = pcall(steps[kind], k, a)
+  local ok, reply, size
+  if kind == 'D' then
+    writer, known = ARGV[a + 1], ARGV[a + 2]
+    a = a + 3
+    kind = ARGV[a]
+  end
+  if kind == 'W' then
+    local puts, deletes, epoch, turn, e, t =
+      match(ARGV[a + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    size = 2 + 2 * puts + deletes
+    ok, reply = pcall(commit, k, a, puts, deletes, epoch, turn, e, t)
+  else
+    size = arguments[kind] or 2 + ARGV[a + 1]
+    ok, reply = pcall(steps[kind], k, a)
+  end
   if not ok then reply = '!' .. tostring(type(reply) == 'table' and reply.err or reply) end
   n = n + 1
   replies[n] = reply
   k = k + keys[kind]
-  a = a + (arguments[kind] or 2 + ARGV[a + 1])
+  a = a + size
 end
 return replies`;
 

@@ -28,8 +28,36 @@ export interface Step {
   readonly slot: number;
   readonly keys: readonly string[];
   readonly args: readonly string[];
+  /** By whom a commit is. Absent in other steps. */
+  readonly by?: Writer;
   /** Reads the reply. Absent: whoever asked does. */
   readonly decode?: (key: string, reply: unknown) => unknown;
+}
+
+/** The incarnation that commits, and the lineage that it knows, as the script takes them. */
+export interface Writer {
+  readonly incarnation: string;
+  readonly lineage: string;
+}
+
+/**
+ * The keys and arguments of a script that runs all `steps`. Commits of one writer that follow each
+ * other name it once.
+ */
+export function scriptOf(steps: readonly Step[]): { keys: string[]; args: string[] } {
+  const keys: string[] = [];
+  const args: string[] = [];
+  let writer: Writer | undefined;
+  for (const step of steps) {
+    const { by } = step;
+    if (by && (by.incarnation !== writer?.incarnation || by.lineage !== writer.lineage)) {
+      args.push("D", by.incarnation, by.lineage);
+      writer = by;
+    }
+    for (const key of step.keys) keys.push(key);
+    for (const arg of step.args) args.push(arg);
+  }
+  return { keys, args };
 }
 
 /** Steps that change what the store holds. */
@@ -210,18 +238,26 @@ export function commitStep(commit: Commit): Step {
   const { key, incarnation, epoch, turn, after = NO_STAMP, lineage, puts, deletes } = commit;
   const args = [
     "W",
-    String(6 + 2 * puts.length + deletes.length),
-    guardOf(incarnation, epoch),
-    String(turn),
-    String(after.epoch),
-    String(after.turn),
-    lineageText(lineage),
-    String(puts.length),
+    `${puts.length} ${deletes.length} ${epoch} ${turn} ${after.epoch} ${after.turn}`,
   ];
   for (const [field, value] of puts) args.push(`:${field}`, value);
   for (const field of deletes) args.push(`:${field}`);
   const { slot, keys } = commitKeys(key);
-  return { key, slot, keys, args, decode: commitReply };
+  return { key, slot, keys, args, by: writerOf(incarnation, lineage), decode: commitReply };
+}
+
+/** The last writer: almost all commits of a process have the same. */
+let lastWriter: Writer & { readonly id: string | undefined } = {
+  incarnation: "",
+  id: undefined,
+  lineage: lineageText(undefined),
+};
+
+function writerOf(incarnation: string, id: string | undefined): Writer {
+  if (lastWriter.incarnation !== incarnation || lastWriter.id !== id) {
+    lastWriter = { incarnation, id, lineage: lineageText(id) };
+  }
+  return lastWriter;
 }
 
 /** The slot and the Redis keys of a resource's commits. */

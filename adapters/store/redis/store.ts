@@ -80,6 +80,7 @@ import {
   readStep,
   reassertStep,
   releaseStep,
+  scriptOf,
   type Step,
   writes,
 } from "./steps.ts";
@@ -328,18 +329,12 @@ export class RedisStore implements Store {
   }
 
   #runSteps(batch: Queued<Step>[]): void {
-    const keys: string[] = [];
-    const args: string[] = [];
-    let once = false;
-    for (const { op } of batch) {
-      for (const key of op.keys) keys.push(key);
-      for (const arg of op.args) args.push(arg);
-      once ||= op.args[0] === "R";
-    }
-    const isWrite = batch.some(({ op }) => writes(op));
+    const steps = batch.map(({ op }) => op);
+    const { keys, args } = scriptOf(steps);
+    const once = steps.some(({ args: [kind] }) => kind === "R");
     settle(
       batch,
-      isWrite
+      steps.some(writes)
         ? this.#write(STEPS, keys, args, once)
         : this.#backend.script(STEPS, keys, args, once),
       decoded,
@@ -394,8 +389,8 @@ export class RedisStore implements Store {
 }
 
 /** The size of a step's arguments, in UTF-16 code units. */
-function sizeOf({ args }: Step): number {
-  let size = 0;
+function sizeOf({ args, by }: Step): number {
+  let size = by ? by.incarnation.length + by.lineage.length : 0;
   for (const arg of args) size += arg.length;
   return size;
 }
@@ -407,7 +402,8 @@ function settle<Op>(
   decode: (op: Op, reply: unknown) => unknown,
 ): void {
   const settled = (all: readonly unknown[]): void => {
-    for (const [i, { op, resolve, reject }] of batch.entries()) {
+    for (let i = 0; i < batch.length; i++) {
+      const { op, resolve, reject } = batch[i] as Queued<Op>;
       try {
         resolve(decode(op, all[i]));
       } catch (error) {

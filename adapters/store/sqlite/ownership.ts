@@ -50,7 +50,7 @@ export class SqliteOwnership {
   readonly #setTurn: Statement;
   readonly #nextTurn: Statement;
   readonly #value: Statement;
-  readonly #put: Statement;
+  readonly #puts: Puts;
   readonly #delete: Statement;
   readonly #forward: Statement;
   readonly #backward: Statement;
@@ -83,14 +83,22 @@ export class SqliteOwnership {
         `AND length(rrp) <= ${MAX_ENTRY} - length(incarnation) AND rrp GLOB 'rrp:?*')`,
     );
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
-    this.#put = prepare(
-      "INSERT INTO atlas_state VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3",
-    );
+    this.#puts = new Puts(database);
     this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
     const range = "SELECT field, value FROM atlas_state " +
       "WHERE key = ? AND field >= ? AND field < ? ORDER BY field";
     this.#forward = prepare(`${range} LIMIT ?`);
     this.#backward = prepare(`${range} DESC LIMIT ?`);
+  }
+
+  /** Runs what the steps of the transaction have left to be run together. Before its COMMIT. */
+  finish(): void {
+    this.#puts.run();
+  }
+
+  /** The transaction is rolled back. */
+  rollback(): void {
+    this.#puts.drop();
   }
 
   lookup(key: string): Ownership | null {
@@ -167,6 +175,7 @@ export class SqliteOwnership {
   /** Needs no `after`: a file can't lose a part of a state. */
   release(key: string, incarnation: string, epoch: number): boolean {
     if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
+    this.#puts.run();
     this.#ended.released(key);
     return true;
   }
@@ -242,8 +251,10 @@ export class SqliteOwnership {
   }
 
   #write({ key, puts, deletes }: Commit): void {
+    // A field may have been written by an earlier step of this transaction.
+    if (deletes.length > 0) this.#puts.run();
     for (const field of deletes) this.#delete.run(key, toStored(field));
-    for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
+    for (const [field, value] of puts) this.#puts.add(key, toStored(field), toStored(value));
   }
 
   /** @throws LostTurns if the state lacks what its owner knows */
@@ -271,6 +282,56 @@ export class SqliteOwnership {
     const [epoch, turn] = [epochIn(row["epoch"]), epochIn(row["turn"])];
     if (epoch !== null && turn !== null) return { epoch, turn };
     throw brokenEntry(key, "last turn", `${row["epoch"]} ${row["turn"]}`);
+  }
+}
+
+/** The numbers of rows that one statement writes, descending. */
+const ROWS = [64, 16, 4, 1];
+
+/**
+ * The values that a transaction writes. Rows of several steps share a statement: a call of SQLite
+ * costs as much as writing a row.
+ */
+class Puts {
+  readonly #database: Database;
+  readonly #statements = new Map<number, Statement>();
+  /** Key, field and value of each row. */
+  #waiting: string[] = [];
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  add(key: string, field: string, value: string): void {
+    this.#waiting.push(key, field, value);
+  }
+
+  run(): void {
+    if (this.#waiting.length === 0) return;
+    const values = this.#waiting;
+    this.#waiting = [];
+    let at = 0;
+    for (const rows of ROWS) {
+      for (; values.length - at >= 3 * rows; at += 3 * rows) {
+        this.#statement(rows).run(...values.slice(at, at + 3 * rows));
+      }
+    }
+  }
+
+  drop(): void {
+    this.#waiting = [];
+  }
+
+  #statement(rows: number): Statement {
+    let statement = this.#statements.get(rows);
+    if (!statement) {
+      const values = Array(rows).fill("(?, ?, ?)").join(", ");
+      statement = this.#database.prepare(
+        `INSERT INTO atlas_state VALUES ${values} ON CONFLICT DO UPDATE SET value = excluded.value`,
+      );
+      this.#statements.set(rows, statement);
+    }
+    return statement;
   }
 }
 

@@ -123,14 +123,19 @@ function openFile(
     const file = fileAt(path);
     let isGone = false;
     const isPresent = (): boolean => !(isGone ||= fileAt(path) !== file);
-    const queue = (begin: "BEGIN" | "BEGIN IMMEDIATE"): TransactionQueue =>
-      new TransactionQueue(database, { name: path, begin, timeoutMs, isPresent });
+    const tables = new SqliteOwnership(database, lineage);
+    const common = { name: path, timeoutMs, isPresent };
     return {
       database,
-      tables: new SqliteOwnership(database, lineage),
+      tables,
       members: new SqliteMembers(database, lineage),
-      reads: queue("BEGIN"),
-      writes: queue("BEGIN IMMEDIATE"),
+      reads: new TransactionQueue(database, { ...common, begin: "BEGIN" }),
+      writes: new TransactionQueue(database, {
+        ...common,
+        begin: "BEGIN IMMEDIATE",
+        finish: () => tables.finish(),
+        rollback: () => tables.rollback(),
+      }),
       isGone: () => isGone,
     };
   } catch (error) {

@@ -18,6 +18,9 @@ export interface TransactionQueueOptions {
   begin: "BEGIN" | "BEGIN IMMEDIATE";
   /** Whether the open file is still the one at its path. */
   isPresent: () => boolean;
+  /** Runs before each COMMIT, and after each ROLLBACK. */
+  finish?: () => void;
+  rollback?: () => void;
   /** How long a step waits for the lock before it is `unavailable`, in ms. */
   timeoutMs: number;
 }
@@ -163,6 +166,7 @@ export class TransactionQueue {
     try {
       this.#begin.run();
       replies = batch.map((entry) => entry.op.run());
+      this.#options.finish?.();
       this.#commit.run();
     } catch (error) {
       this.#undo();
@@ -180,6 +184,7 @@ export class TransactionQueue {
   }
 
   #undo(): void {
+    this.#options.rollback?.();
     try {
       this.#rollback.run();
     } catch {
