@@ -153,7 +153,7 @@ export class Locator {
     const here = host.find(key);
     if (here) return here;
     if (this.remoteHomeOf(key) !== null) return await this.#remote(key, type);
-    let owner = directory.cached(key);
+    let owner: Ownership | null = directory.cached(key);
     if (host.canStartOffline(type)) {
       const route = owner && await this.#inReach(key, owner);
       if (route) return route;
