@@ -33,7 +33,7 @@ import {
   type Transport,
 } from "../ports/transport.ts";
 import type { NodeLife } from "../registry/lease.ts";
-import { Waiters } from "./waiters.ts";
+import { Waiters } from "../model/waiters.ts";
 
 const GOODBYE: Message = { kind: "goodbye", id: 0 };
 const PONG: Omit<Reply, "id"> = {

@@ -1,7 +1,7 @@
-/** Covers src/links/waiters.ts: the requests of a link that wait for answers. */
+/** Covers src/model/waiters.ts: numbered requests that wait for answers. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Waiters } from "../../src/links/waiters.ts";
+import { Waiters } from "../../src/model/waiters.ts";
 
 test("waiters are given back once, by number and in order, as by a Map", () => {
   const step = fc.oneof(

@@ -12,7 +12,7 @@
  */
 import type { PlbChannelStats } from "../../api/modules.ts";
 import { type Address, processOf } from "../bus/address.ts";
-import { Waiters } from "../../links/waiters.ts";
+import { Waiters } from "../../model/waiters.ts";
 import type { CodeLabel } from "../bus/messages.ts";
 import { CodesInUse, type InUse } from "./codes_in_use.ts";
 import type { ChannelView, ModuleCall } from "./module_call.ts";

@@ -3,7 +3,7 @@
  */
 import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
-import type { Waiters } from "../../links/waiters.ts";
+import type { Waiters } from "../../model/waiters.ts";
 import { type Body, encodeBody } from "../../model/body.ts";
 import { Expiring } from "../../model/expiring.ts";
 import {

@@ -22,7 +22,7 @@ import {
   toAtlasError,
   toWireError,
 } from "../../errors.ts";
-import { Waiters } from "../../links/waiters.ts";
+import { Waiters } from "../../model/waiters.ts";
 import { type Body, encodeBody } from "../../model/body.ts";
 import { checkArguments, quoted } from "../../model/options.ts";
 import type { Timer } from "../../ports/clock.ts";

@@ -1,5 +1,5 @@
 /**
- * The requests of one link that wait for answers, by number.
+ * Requests that wait for answers, by number: those of a link, of a module channel and of its buyer.
  *
  * Takes waiters, each under a number of its own, and gives each one back once. Numbers rise one by
  * one, and most requests are answered soon, so most waiters are in a ring, by the last bits of their
